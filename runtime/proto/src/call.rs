@@ -1,0 +1,189 @@
+//! Calls, processes and questions as the user of a node sees them.
+//!
+//! These are the words that the runtime's mesh driver, its guests and the CLI share; [`crate::node`] gives them
+//! meaning. Times are `Duration`s since the node's own start (monotonic), unless a name says that it is a timeout.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::CallError;
+use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
+use crate::name::CallbackName;
+use crate::signature::{Fingerprint, Signature};
+
+/// The deadline of a call that names none.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most calls below one another (A calls B calls C …).
+pub const MAX_CHAIN: usize = 32;
+
+/// A process that a node puts on the mesh.
+#[derive(Clone, Debug)]
+pub struct ProcessSpec {
+    /// Its tenant and name.
+    pub process: ProcessRef,
+    /// Its callbacks; an incoming call names one by its place here.
+    pub callbacks: Arc<[CallbackSpec]>,
+    /// How its instances are kept, as `ps` shows it (`singleton`, `pool:4`, `per-call`).
+    pub instances: String,
+}
+
+/// A callback of a process.
+#[derive(Clone, Debug)]
+pub struct CallbackSpec {
+    /// Its full name.
+    pub name: CallbackName,
+    /// Its type.
+    pub signature: Arc<Signature>,
+}
+
+/// Who makes a call.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// A process of this node.
+    Process {
+        /// Which.
+        id: LocalId,
+        /// Which of its instances, as the process numbers them; names the instance in a chain of calls.
+        instance: u32,
+        /// The incoming call that this one is made for: its deadline is inherited, its cancellation too.
+        parent: Option<ServeId>,
+    },
+    /// Nobody with a name: the CLI.
+    Client {
+        /// The tenant that it looks into.
+        tenant: TenantName,
+    },
+}
+
+/// An FG call. The arguments are values of the parameters' types: the caller has checked them.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    /// Who calls.
+    pub caller: Caller,
+    /// The callback's full name; versions match as semver.
+    pub callback: CallbackName,
+    /// The signatures that the caller can take.
+    pub accepts: Arc<[Fingerprint]>,
+    /// Only this process, where one is named.
+    pub receiver: Option<ProcessName>,
+    /// The arguments in postcard.
+    pub args: Bytes,
+    /// How long the caller waits at most, the way and the queue included; cut to what is left of the parent's.
+    pub timeout: Duration,
+    /// Whether to wait (within the timeout) for a callback that is not there yet.
+    pub wait_ready: bool,
+}
+
+/// What a call came to.
+#[derive(Clone, Debug)]
+pub struct CallReply {
+    /// The result in postcard; empty where the callback gives nothing.
+    pub result: Bytes,
+    /// The signature of the callback that served it, one of those that the caller took.
+    pub fingerprint: Fingerprint,
+    /// The process that served it.
+    pub process: ProcessName,
+}
+
+/// A dynamic caller's question: what does this text mean, and which signature has it?
+#[derive(Clone, Debug)]
+pub struct ResolveRequest {
+    /// Who asks; its own callbacks do not count.
+    pub caller: Caller,
+    /// The name as the user wrote it, full or short.
+    pub pattern: String,
+    /// Only this process, where one is named.
+    pub receiver: Option<ProcessName>,
+    /// How long to wait where `wait_ready` is set or the mesh is out of reach.
+    pub timeout: Duration,
+    /// Whether to wait for a callback that is not there yet.
+    pub wait_ready: bool,
+}
+
+/// The answer to a [`ResolveRequest`].
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The one full name that matched (the highest of its compatible versions).
+    pub callback: CallbackName,
+    /// Its signature.
+    pub signature: Arc<Signature>,
+    /// The signature's fingerprint.
+    pub fingerprint: Fingerprint,
+}
+
+/// What a wait is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// A process of this name.
+    Process(ProcessName),
+    /// A callback that this text means, at any process but the waiting one.
+    Callback(String),
+}
+
+/// A call that a process of this node is to serve.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Names the call to the node.
+    pub id: ServeId,
+    /// The process.
+    pub process: LocalId,
+    /// The callback's place in [`ProcessSpec::callbacks`].
+    pub callback: u32,
+    /// The arguments in postcard, not checked yet: they come from another machine's guest.
+    pub args: Bytes,
+    /// The process that called, where it has a name.
+    pub caller: Option<ProcessRef>,
+    /// The calls above this one, the outermost first: what a cycle is seen by.
+    pub chain: Arc<[Hop]>,
+    /// When the caller stops waiting.
+    pub deadline: Duration,
+}
+
+/// One call of a chain: who made it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hop {
+    /// The process; none for a client without a name.
+    pub process: Option<ProcessRef>,
+    /// Which of its instances.
+    pub instance: u32,
+}
+
+/// What serving a call came to: the result in postcard, or what went wrong.
+pub type ServeResult = Result<Bytes, CallError>;
+
+/// A process of the mesh, as lists show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    /// Its tenant and name.
+    pub process: ProcessRef,
+    /// The name of the runtime that it lives in.
+    pub node: String,
+    /// How its instances are kept.
+    pub instances: String,
+    /// Live instances, calls being served and calls in its queue, as its node last told.
+    pub load: Load,
+    /// Its callbacks.
+    pub callbacks: Vec<CallbackInfo>,
+}
+
+/// A callback of a [`ProcessInfo`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallbackInfo {
+    /// Its full name.
+    pub name: CallbackName,
+    /// Its type.
+    pub signature: Arc<Signature>,
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Instances that live.
+    pub instances: u32,
+    /// Calls being served or queued.
+    pub in_flight: u32,
+}

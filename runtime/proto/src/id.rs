@@ -1,0 +1,138 @@
+//! Names and numbers: tenants, processes, nodes, links, calls.
+//!
+//! Names are checked when they are made, so that whatever holds one holds a good one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name of a process or tenant, in bytes.
+pub const MAX_NAME_BYTES: usize = 128;
+
+/// A name was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no {what} name: 1 to {MAX_NAME_BYTES} bytes of letters, digits, `-`, `_`, `.` and `@`")]
+pub struct BadName {
+    what: &'static str,
+    name: String,
+}
+
+macro_rules! checked_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and makes the name.
+            ///
+            /// # Errors
+            /// [`BadName`] when it is empty, too long, or has other characters than the message lists.
+            pub fn new(name: &str) -> Result<Self, BadName> {
+                let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+                if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(good) {
+                    return Err(BadName { what: $what, name: name.chars().take(MAX_NAME_BYTES).collect() });
+                }
+                Ok(Self(name.into()))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(name: String) -> Result<Self, BadName> {
+                Self::new(&name)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = BadName;
+            fn from_str(name: &str) -> Result<Self, BadName> {
+                Self::new(name)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0.as_ref().to_owned()
+            }
+        }
+    };
+}
+
+checked_name!(
+    /// The name of a process, unique within its tenant.
+    ProcessName,
+    "process"
+);
+checked_name!(
+    /// The name of a tenant.
+    TenantName,
+    "tenant"
+);
+
+impl Default for TenantName {
+    /// The tenant of everything that names none: `default`.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// A process of the mesh, by name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct ProcessRef {
+    /// Its tenant.
+    pub tenant: TenantName,
+    /// Its name there.
+    pub name: ProcessName,
+}
+
+/// A node's own number: 128 random bits, made anew each time a runtime starts. It is also the secret by which a node
+/// takes up its session again, so it is told to the controller alone and never logged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NodeKey(pub [u8; 16]);
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeKey(..)")
+    }
+}
+
+/// One link (socket or in-process pair) of a controller or a node; never used again in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct LinkId(pub u64);
+
+/// A process of this node: its place in the node's table; never used again in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LocalId(pub u32);
+
+/// What the user of a node calls one of its requests (a call, a wait, a question): chosen by the user, unique among
+/// those that are open.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Token(pub u64);
+
+/// A call that a node serves; never used again in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ServeId(pub u64);
+
+/// A call on one link, chosen by the side that sends the call; unique among that side's calls on the link.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct CallId(pub u64);

@@ -1,0 +1,26 @@
+//! The daffi mesh protocol without I/O.
+//!
+//! Everything here is a function of its inputs: frames, commands, a monotonic and a UTC `now`, and a seed. There is
+//! no socket, no task, no clock and no randomness of its own, so that many nodes run in one test with virtual time.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`] | names and numbers: tenants, processes, nodes, links, calls |
+//! | [`name`] | callback names: parsing, look-up rules, versions, near matches |
+//! | [`signature`] | WIT function types, their fingerprints, forms and WIT text |
+//! | [`value`] | WIT values: the postcard, JSON and WAVE codecs, and the check of untrusted bytes |
+//! | [`error`] | `call-error`: what happened to a call that failed |
+//! | [`frame`] | headers, framing, limits |
+//! | [`registry`] | who has which callback, and whom a call goes to |
+//! | [`call`] | calls as the node's user sees them: requests, incoming calls, outcomes |
+//! | [`session`] | the handshake and liveness of one link |
+//! | [`node`] | a node's state machine |
+//! | [`controller`] | the controller's state machine |
+
+pub mod call;
+pub mod error;
+pub mod id;
+pub mod name;
+#[cfg(any())]
+pub mod node;
+pub mod signature;

@@ -1,0 +1,3 @@
+//! The daffi-runtime host: a map of its modules is in ARCHITECTURE.md.
+
+pub mod mesh;

@@ -1,0 +1,245 @@
+//! The cloneable, asynchronous way to ask the node's driver.
+//!
+//! Invariants: the channel to the driver is bounded; a question that is open holds a place in it, so that giving the
+//! question up (dropping the future) always finds room, and the number of open questions is bounded too.
+//! It does not know frames, links or guests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{
+    CallReply, CallRequest, Incoming, Load, ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
+};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Most requests that are open or on their way to the driver: calls, waits, lists and answers.
+pub const MAX_OPEN_REQUESTS: usize = 65_536;
+
+/// Serves the calls of one process.
+pub trait Serve: Send + Sync {
+    /// Takes a call. The driver calls this in its own task: it may run a guest for one epoch tick at most, and must not
+    /// block. `Some` is the answer; with `None` the answer comes later through [`MeshHandle::served`], exactly once.
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult>;
+
+    /// Nobody waits for this call any more. An answer may still be given and is dropped.
+    fn cancel(&self, id: ServeId);
+}
+
+/// What the driver is asked.
+pub enum Request {
+    /// See [`MeshHandle::add_process`].
+    AddProcess { spec: ProcessSpec, service: Arc<dyn Serve>, reply: oneshot::Sender<Result<LocalId, CallError>> },
+    /// See [`MeshHandle::remove_process`].
+    RemoveProcess(LocalId),
+    /// See [`MeshHandle::call`].
+    Call { token: Token, request: CallRequest, reply: oneshot::Sender<Result<CallReply, CallError>> },
+    /// See [`MeshHandle::resolve`].
+    Resolve { token: Token, request: ResolveRequest, reply: oneshot::Sender<Result<Resolved, CallError>> },
+    /// See [`MeshHandle::wait`].
+    Wait {
+        token: Token,
+        tenant: TenantName,
+        what: WaitFor,
+        but: Option<LocalId>,
+        timeout: Duration,
+        reply: oneshot::Sender<Result<(), CallError>>,
+    },
+    /// See [`MeshHandle::processes`].
+    List { token: Token, tenant: TenantName, reply: oneshot::Sender<Vec<ProcessInfo>> },
+    /// The asker of this token has gone.
+    Cancel(Token),
+    /// See [`MeshHandle::served`].
+    Served { id: ServeId, result: ServeResult },
+    /// See [`MeshHandle::load`].
+    Load { process: LocalId, load: Load },
+    /// See [`MeshHandle::drain`].
+    Drain { reply: oneshot::Sender<()> },
+    /// See [`MeshHandle::leave`].
+    Leave { reply: oneshot::Sender<()> },
+}
+
+/// How the node stands to the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not connected (yet, or any more); the driver keeps trying.
+    Down {
+        /// Why, for people.
+        reason: String,
+    },
+    /// Connected and registered.
+    Up,
+    /// The controller refuses this node for good.
+    Refused {
+        /// The kind, as in `daffi_proto`.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+/// Asks the driver. Clones ask the same one.
+#[derive(Clone)]
+pub struct MeshHandle {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    next_token: AtomicU64,
+    epoch: Instant,
+    link: watch::Receiver<LinkState>,
+    stop: watch::Sender<Option<u8>>,
+}
+
+impl MeshHandle {
+    /// A handle and the driver's end of its channel. `epoch` is the `Instant` that the node's times count from.
+    pub fn new(epoch: Instant, link: watch::Receiver<LinkState>) -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(MAX_OPEN_REQUESTS);
+        let (stop, _) = watch::channel(None);
+        let shared = Shared { next_token: AtomicU64::new(1), epoch, link, stop };
+        (Self { requests, shared: Arc::new(shared) }, receiver)
+    }
+
+    /// The `Instant` of a time that the node tells ([`Incoming::deadline`]).
+    pub fn instant(&self, at: Duration) -> Instant {
+        self.shared.epoch + at
+    }
+
+    /// Puts a process on the mesh; resolves when the node has it, connected or not.
+    ///
+    /// # Errors
+    /// `name-taken` when this node has a process of that name already.
+    pub async fn add_process(&self, spec: ProcessSpec, service: Arc<dyn Serve>) -> Result<LocalId, CallError> {
+        self.ask(|reply| Request::AddProcess { spec, service, reply }).await?
+    }
+
+    /// Takes a process off the mesh: it gets no new calls. Calls that it serves may still be answered.
+    pub async fn remove_process(&self, process: LocalId) {
+        let _ = self.requests.send(Request::RemoveProcess(process)).await;
+    }
+
+    /// Makes a call and waits for its answer, which comes by the call's deadline at the latest.
+    ///
+    /// # Errors
+    /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
+    pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
+        self.ask_cancellable(|token, reply| Request::Call { token, request, reply }).await?
+    }
+
+    /// Looks up what a dynamic caller's text means.
+    ///
+    /// # Errors
+    /// `not-run`: no such callback (with near matches), ambiguous, no such process, not connected. Cancel safe.
+    pub async fn resolve(&self, request: ResolveRequest) -> Result<Resolved, CallError> {
+        self.ask_cancellable(|token, reply| Request::Resolve { token, request, reply }).await?
+    }
+
+    /// Waits until the process or callback is on the mesh; `but` names a process whose own callbacks do not count.
+    ///
+    /// # Errors
+    /// `deadline-exceeded` after `timeout`. Cancel safe.
+    pub async fn wait(
+        &self,
+        tenant: TenantName,
+        what: WaitFor,
+        but: Option<LocalId>,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        self.ask_cancellable(|token, reply| Request::Wait { token, tenant, what, but, timeout, reply }).await?
+    }
+
+    /// The processes of a tenant that this node knows of, by name. Cancel safe.
+    ///
+    /// # Errors
+    /// `internal` when the driver has ended.
+    pub async fn processes(&self, tenant: TenantName) -> Result<Vec<ProcessInfo>, CallError> {
+        self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }).await
+    }
+
+    /// Gives the answer to a call that [`Serve::serve`] left open.
+    pub async fn served(&self, id: ServeId, result: ServeResult) {
+        let _ = self.requests.send(Request::Served { id, result }).await;
+    }
+
+    /// Tells what a process is doing. A report that finds no room is dropped: a later one replaces it.
+    pub fn load(&self, process: LocalId, load: Load) {
+        let _ = self.requests.try_send(Request::Load { process, load });
+    }
+
+    /// Takes no new calls from now on, and tells the controller to send none. Resolves when no call is in flight on
+    /// this node, served or made. Bound it with a timeout.
+    pub async fn drain(&self) {
+        let _ = self.ask(|reply| Request::Drain { reply }).await;
+    }
+
+    /// Says goodbye to the controller and closes the link. Resolves when the goodbye is written, or cannot be.
+    pub async fn leave(&self) {
+        let _ = self.ask(|reply| Request::Leave { reply }).await;
+    }
+
+    /// How the node stands to the controller, and every change of it.
+    pub fn link(&self) -> watch::Receiver<LinkState> {
+        self.shared.link.clone()
+    }
+
+    /// Asks the whole runtime to stop with this exit code; the first to ask wins.
+    pub fn stop(&self, code: u8) {
+        self.shared.stop.send_if_modified(|stop| {
+            let first = stop.is_none();
+            if first {
+                *stop = Some(code);
+            }
+            first
+        });
+    }
+
+    /// Resolves with the exit code when somebody asked the runtime to stop. Cancel safe.
+    pub async fn stopped(&self) -> u8 {
+        let mut stop = self.shared.stop.subscribe();
+        match stop.wait_for(Option::is_some).await {
+            Ok(code) => code.unwrap_or(0),
+            Err(_) => 0, // unreachable while `self` holds the sender
+        }
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CallError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| driver_ended())?;
+        answer.await.map_err(|_| driver_ended())
+    }
+
+    async fn ask_cancellable<T>(
+        &self,
+        request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
+    ) -> Result<T, CallError> {
+        let token = Token(self.shared.next_token.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
+        self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
+        let mut open = OpenRequest { token, place: Some(place) };
+        let result = answer.await.map_err(|_| driver_ended());
+        open.place = None;
+        result
+    }
+}
+
+/// Sends the cancellation when the asker's future is dropped, into the place that it held from the start.
+struct OpenRequest {
+    token: Token,
+    place: Option<mpsc::OwnedPermit<Request>>,
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.send(Request::Cancel(self.token));
+        }
+    }
+}
+
+fn driver_ended() -> CallError {
+    CallError::not_run(code::NOT_CONNECTED, "this runtime is shutting down", "")
+}
