@@ -64,10 +64,13 @@ pub enum Caller {
 pub struct CallRequest {
     /// Who calls.
     pub caller: Caller,
-    /// The callback's full name; versions match as semver.
-    pub callback: CallbackName,
+    /// The callback's full name, or several in order of preference (an import `math-checked` takes a callback of that
+    /// very name, else one of `math`); never empty. Versions match as semver.
+    pub callbacks: Arc<[CallbackName]>,
     /// The signatures that the caller can take.
     pub accepts: Arc<[Fingerprint]>,
+    /// The caller's own signature, for the message of a mismatch.
+    pub signature: Option<Arc<Signature>>,
     /// Only this process, where one is named.
     pub receiver: Option<ProcessName>,
     /// The arguments in postcard.
