@@ -1,0 +1,146 @@
+//! What is measured, and how it is shown: a table of ratios to the bare limit of the same run, and the same as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// One row: an operation at a size and a number of calls in flight.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What the guests do: `sum` or `echo`.
+    pub op: &'static str,
+    /// Bytes of arguments each way.
+    pub payload_bytes: usize,
+    /// Calls on the way at a time.
+    pub in_flight: usize,
+    /// Calls measured.
+    pub calls: u64,
+}
+
+impl Case {
+    /// Calls made before the clock starts.
+    pub fn warm_up_calls(&self) -> u64 {
+        (self.calls / 10).max(self.in_flight as u64)
+    }
+
+    /// `sum`, `1 KiB`, `1 MiB`.
+    pub fn label(&self) -> String {
+        match self.payload_bytes {
+            _ if self.op == "sum" => "sum".to_owned(),
+            bytes if bytes >= 1 << 20 => format!("{} MiB list<u8>", bytes >> 20),
+            bytes => format!("{} KiB list<u8>", bytes >> 10),
+        }
+    }
+}
+
+/// What one run gave.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Median time of one call.
+    pub p50: Duration,
+    /// The time that 99 of 100 calls stay below.
+    pub p99: Duration,
+    /// Calls a second over the whole run.
+    pub calls_per_second: f64,
+    /// CPU time of all processes for one call.
+    pub cpu_per_call: Duration,
+}
+
+impl Sample {
+    /// From each call's time in nanoseconds.
+    pub fn new(mut latencies_ns: Vec<u64>, total: Duration, cpu: Duration) -> Self {
+        latencies_ns.sort_unstable();
+        let at = |percent: usize| {
+            Duration::from_nanos(latencies_ns.get(latencies_ns.len() * percent / 100).copied().unwrap_or_default())
+        };
+        let calls = latencies_ns.len().max(1);
+        Self {
+            p50: at(50),
+            p99: at(99),
+            calls_per_second: calls as f64 / total.as_secs_f64(),
+            cpu_per_call: cpu / u32::try_from(calls).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The table so far.
+#[derive(Default)]
+pub struct Report {
+    rows: Vec<Value>,
+    text: String,
+}
+
+impl Report {
+    /// Adds a row: what the guests reached beside the bare limit. Ratios of the medians of `pairs`.
+    pub fn add(&mut self, case: &Case, mut pairs: Vec<(Sample, Sample)>) {
+        if self.text.is_empty() {
+            let _ = writeln!(
+                self.text,
+                "{:<16} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
+                "op", "in flight", "p50 bare", "p50", "ratio", "calls/s bare", "calls/s", "ratio", "cpu bare", "cpu"
+            );
+        }
+        pairs.sort_by(|(_, a), (_, b)| a.p50.cmp(&b.p50));
+        let Some((bare, daffi)) = pairs.get(pairs.len() / 2) else { return };
+        let latency = daffi.p50.as_secs_f64() / bare.p50.as_secs_f64();
+        let rate = daffi.calls_per_second / bare.calls_per_second;
+        let _ = writeln!(
+            self.text,
+            "{:<16} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
+            case.label(),
+            case.in_flight,
+            micros(bare.p50),
+            micros(daffi.p50),
+            latency,
+            bare.calls_per_second,
+            daffi.calls_per_second,
+            rate,
+            micros(bare.cpu_per_call),
+            micros(daffi.cpu_per_call),
+        );
+        self.rows.push(json!({
+            "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
+            "bare": sample_json(bare), "daffi": sample_json(daffi),
+            "p50_ratio": latency, "calls_per_second_ratio": rate,
+        }));
+    }
+
+    /// The table.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The rows as JSON.
+    pub fn json(&self) -> Value {
+        Value::Array(self.rows.clone())
+    }
+}
+
+fn sample_json(sample: &Sample) -> Value {
+    json!({
+        "p50_us": micros(sample.p50), "p99_us": micros(sample.p99),
+        "calls_per_second": sample.calls_per_second, "cpu_per_call_us": micros(sample.cpu_per_call),
+    })
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// CPU time that these processes have used, all threads; zero for what cannot be read (Linux only).
+pub fn cpu_of(pids: &[u32]) -> Duration {
+    let of_thread = |path: std::path::PathBuf| -> u64 {
+        std::fs::read_to_string(path.join("schedstat"))
+            .ok()
+            .and_then(|text| text.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0)
+    };
+    let nanoseconds = pids
+        .iter()
+        .filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok())
+        .flatten()
+        .filter_map(|entry| Some(of_thread(entry.ok()?.path())))
+        .sum();
+    Duration::from_nanos(nanoseconds)
+}
