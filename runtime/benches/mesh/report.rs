@@ -81,7 +81,7 @@ impl Report {
                 "op", "in flight", "p50 bare", "p50", "ratio", "calls/s bare", "calls/s", "ratio", "cpu bare", "cpu"
             );
         }
-        pairs.sort_by(|(_, a), (_, b)| a.p50.cmp(&b.p50));
+        pairs.sort_by_key(|(_, daffi)| daffi.p50);
         let Some((bare, daffi)) = pairs.get(pairs.len() / 2) else { return };
         let latency = daffi.p50.as_secs_f64() / bare.p50.as_secs_f64();
         let rate = daffi.calls_per_second / bare.calls_per_second;
