@@ -18,9 +18,11 @@
 //! | [`controller`] | the controller's state machine |
 
 pub mod call;
+pub mod controller;
 pub mod error;
+pub mod frame;
 pub mod id;
 pub mod name;
-#[cfg(any())]
 pub mod node;
+pub mod session;
 pub mod signature;

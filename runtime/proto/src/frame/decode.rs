@@ -1,0 +1,83 @@
+//! Frames out of a stream of bytes.
+//!
+//! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied; after an
+//! error the stream is of no use and the link is closed.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::{Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, PREFIX_BYTES};
+
+/// Room that is made at once for an announced frame; beyond it the buffer grows with what really arrives.
+const RESERVE_AT_ONCE_BYTES: usize = 1024 * 1024;
+
+/// Takes frames off the front of a buffer that the link's reader fills.
+#[derive(Debug)]
+pub struct Decoder {
+    max_payload_bytes: usize,
+    first: bool,
+}
+
+impl Decoder {
+    /// A decoder for a fresh link.
+    pub fn new(max_payload_bytes: usize) -> Self {
+        Self { max_payload_bytes: max_payload_bytes.min(MAX_PAYLOAD_BYTES), first: true }
+    }
+
+    /// The next frame, if the buffer holds all of it; else makes room in the buffer for more. Call it until `None`.
+    ///
+    /// # Errors
+    /// What arrived is no frame of ours: close the link.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
+        let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>().copied() else {
+            return Ok(None);
+        };
+        let bytes = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
+        let limit = match self.first {
+            true => MAX_FIRST_FRAME_BYTES,
+            false => MAX_HEADER_BYTES + self.max_payload_bytes,
+        };
+        if bytes > limit {
+            return Err(FrameError::TooLong { bytes, limit, hint: looks_like(prefix) });
+        }
+        let missing = (PREFIX_BYTES + bytes).saturating_sub(buffer.len());
+        if missing > 0 {
+            buffer.reserve(missing.min(RESERVE_AT_ONCE_BYTES));
+            return Ok(None);
+        }
+        buffer.advance(PREFIX_BYTES);
+        let body = buffer.split_to(bytes).freeze();
+        let frame = self.open(body)?;
+        self.first = false;
+        Ok(Some(frame))
+    }
+
+    fn open(&self, mut body: Bytes) -> Result<Frame, FrameError> {
+        let head = body.get(..MAX_HEADER_BYTES).unwrap_or(&body);
+        let header_bytes = match postcard::take_from_bytes::<Header>(head) {
+            Ok((header, rest)) => Ok((header, head.len() - rest.len())),
+            Err(postcard::Error::DeserializeUnexpectedEnd) if head.len() == MAX_HEADER_BYTES => {
+                Err(FrameError::HeaderTooLong { bytes: body.len().min(MAX_HEADER_BYTES + 1) })
+            }
+            Err(error) => Err(FrameError::BadHeader(error.to_string())),
+        };
+        let (header, header_bytes) = header_bytes?;
+        let payload = body.split_off(header_bytes);
+        if payload.len() > self.max_payload_bytes {
+            return Err(FrameError::PayloadTooLong { bytes: payload.len(), limit: self.max_payload_bytes });
+        }
+        // An empty slice would keep the whole read buffer alive for nothing.
+        Ok(Frame { header, payload: if payload.is_empty() { Bytes::new() } else { payload } })
+    }
+}
+
+/// What the first bytes of a link look like, when they are no frame.
+fn looks_like(prefix: [u8; PREFIX_BYTES]) -> &'static str {
+    match &prefix {
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"HTTP" | b"OPTI" | b"DELE" | b"PATC" | b"CONN" | b"TRAC" | b"PRI " => {
+            "; this looks like HTTP, which is not spoken here"
+        }
+        [0x16, 3, 0..=4, _] => "; this looks like TLS: one side uses tls:// and the other does not",
+        b"SSH-" => "; this looks like SSH, which is not spoken here",
+        _ => "; the peer does not speak this protocol",
+    }
+}

@@ -1,0 +1,228 @@
+//! Headers: every kind of frame.
+//!
+//! The enum is append-only: a variant's place is its number on the wire, and neither a variant nor its fields change
+//! once released. `Hello` and `Refused` are read by every version, past and future. Golden bytes are in
+//! `tests/golden_frames.rs`.
+//!
+//! ```text
+//!          node                                controller
+//!   Hello v, who ────────────────────────────▶            who are you, in which protocol
+//!                ◀──────────────────────────── Welcome    or Refused, and the link is closed
+//!   Register …   ────────────────────────────▶            one a process
+//!                ◀──────────────────────────── Entry …    one a process of others, then Synced;
+//!                ◀──────────────────────────── Registered from then on Entry and Gone as they come and go
+//!   Call 7 Any   ────────────────────────────▶
+//!                                              Call 9 Callback ─────────▶  the process chosen
+//!                                                              ◀───────── Reply 9 (or Fail 9)
+//!                ◀──────────────────────────── Reply 7
+//!   Cancel 7     ────────────────────────────▶ Cancel 9 ─────────────────▶ nobody waits any more
+//!                                                              ◀───────── Ended 9: it is over
+//!   Drain, Leave ────────────────────────────▶            no new calls; goodbye
+//!   Ping         ◀──────────────────────────▶ Pong        either side, after silence
+//! ```
+//!
+//! A call id belongs to the side that sent the `Call`, and is used once on a link, in rising order. Every `Call` that
+//! arrives is answered by exactly one of `Reply`, `Fail` and (only after a `Cancel`) `Ended`, when it is really over:
+//! the controller's count of calls in flight at a process is right even where a cancelled guest runs on.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{Hop, Load};
+use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId};
+
+/// The kinds of frames, with the payload that goes with each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Header {
+    /// 0, node to controller, the first frame of a link. Frozen. Payload: a [`Hello`](crate::session::Hello) in the
+    /// layout of that version.
+    Hello {
+        /// The protocol's version.
+        version: u32,
+    },
+    /// 1, controller to node: come in.
+    Welcome {
+        /// The features that both have.
+        features: u64,
+        /// Names this stay.
+        session: SessionId,
+        /// After how much silence a side pings.
+        heartbeat_ms: u32,
+        /// After how many heartbeats without a sign of life the peer is dead.
+        missed_heartbeats: u32,
+        /// How long the names of a lost node are kept for it.
+        grace_ms: u32,
+        /// The controller's limit of a payload.
+        max_payload_bytes: u64,
+    },
+    /// 2, controller to node: stay out. The link is closed after it. Frozen.
+    Refused {
+        /// The kind, for programs.
+        code: String,
+        /// For people.
+        message: String,
+        /// Whether to come again.
+        retryable: bool,
+    },
+    /// 3, either way: the link is closed after this, because the peer broke the protocol or the sender ends.
+    Close {
+        /// For people.
+        reason: String,
+    },
+    /// 4, either way: are you there?
+    Ping,
+    /// 5, the answer.
+    Pong,
+    /// 6, node to controller: a process of mine. Payload: a [`CallbackTable`](crate::registry::CallbackTable).
+    Register {
+        /// The process's number at this node, never used again on this link.
+        number: u32,
+        /// Its name.
+        process: ProcessRef,
+        /// How its instances are kept.
+        instances: String,
+    },
+    /// 7, controller to node: it is on the mesh.
+    Registered {
+        /// The process.
+        number: u32,
+        /// This stay of it.
+        entry: EntryId,
+    },
+    /// 8, controller to node: it is not, and its number is free.
+    NotRegistered {
+        /// The process.
+        number: u32,
+        /// The kind, for programs.
+        code: String,
+        /// For people: which name, and who holds it.
+        message: String,
+        /// Whether to try again.
+        retryable: bool,
+    },
+    /// 9, node to controller: it leaves. Its calls in flight go on.
+    Unregister {
+        /// The process.
+        number: u32,
+    },
+    /// 10, controller to node: a process of another node is on the mesh. Payload: the `Register`'s, untouched.
+    Entry {
+        /// This stay of it.
+        entry: EntryId,
+        /// Its name.
+        process: ProcessRef,
+        /// The name of its node.
+        node: String,
+        /// How its instances are kept.
+        instances: String,
+        /// The groups of its callbacks, in their order.
+        groups: Vec<GroupId>,
+    },
+    /// 11, controller to node: it left, or takes no new calls.
+    Gone {
+        /// This stay of it.
+        entry: EntryId,
+    },
+    /// 12, controller to node: these were all the processes that were there when you came.
+    Synced,
+    /// 13, either way: carry out this call. Payload: the arguments in postcard.
+    Call {
+        /// Names the call on this link; the sender's.
+        id: CallId,
+        /// Whom it goes to.
+        target: Target,
+        /// What is left of its time.
+        timeout_ms: u64,
+        /// Who made it, and the calls above it, the outermost first.
+        chain: Arc<[Hop]>,
+    },
+    /// 14, against a `Call`: it ran. Payload: the result in postcard.
+    Reply {
+        /// The call.
+        id: CallId,
+        /// The process that served it.
+        process: Option<ProcessName>,
+    },
+    /// 15, against a `Call`: it did not run, or failed. Payload: a [`CallError`](crate::error::CallError).
+    Fail {
+        /// The call.
+        id: CallId,
+    },
+    /// 16, with a `Call`: nobody waits for the answer.
+    Cancel {
+        /// The call.
+        id: CallId,
+    },
+    /// 17, against a `Call` that was cancelled: it is over, its result was dropped.
+    Ended {
+        /// The call.
+        id: CallId,
+    },
+    /// 18, node to controller: what a process is doing.
+    Load {
+        /// The process.
+        number: u32,
+        /// What it does.
+        load: Load,
+    },
+    /// 19, node to controller: what are all processes doing?
+    ListLoads {
+        /// Names the question on this link.
+        id: u64,
+    },
+    /// 20, the answer. Payload: [`Loads`].
+    Loads {
+        /// The question.
+        id: u64,
+    },
+    /// 21, node to controller: send me no new calls, and tell nobody of my processes.
+    Drain,
+    /// 22, node to controller: goodbye. My names are free.
+    Leave,
+}
+
+/// Whom a call goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// 0, node to controller: any process with this callback that is not of the caller's node.
+    Any(GroupId),
+    /// 1, node to controller: this process.
+    Process(EntryId, GroupId),
+    /// 2, controller to node: the process with this number, and the callback's place in its table.
+    Callback(u32, u32),
+}
+
+/// What processes are doing, as their nodes last told.
+pub type Loads = Vec<(EntryId, Load)>;
+
+impl Header {
+    /// The variant's name, for logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "Hello",
+            Self::Welcome { .. } => "Welcome",
+            Self::Refused { .. } => "Refused",
+            Self::Close { .. } => "Close",
+            Self::Ping => "Ping",
+            Self::Pong => "Pong",
+            Self::Register { .. } => "Register",
+            Self::Registered { .. } => "Registered",
+            Self::NotRegistered { .. } => "NotRegistered",
+            Self::Unregister { .. } => "Unregister",
+            Self::Entry { .. } => "Entry",
+            Self::Gone { .. } => "Gone",
+            Self::Synced => "Synced",
+            Self::Call { .. } => "Call",
+            Self::Reply { .. } => "Reply",
+            Self::Fail { .. } => "Fail",
+            Self::Cancel { .. } => "Cancel",
+            Self::Ended { .. } => "Ended",
+            Self::Load { .. } => "Load",
+            Self::ListLoads { .. } => "ListLoads",
+            Self::Loads { .. } => "Loads",
+            Self::Drain => "Drain",
+            Self::Leave => "Leave",
+        }
+    }
+}

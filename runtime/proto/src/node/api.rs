@@ -1,0 +1,190 @@
+//! What goes into a node and what comes out.
+
+use std::time::Duration;
+
+use crate::call::{
+    CallReply, CallRequest, Incoming, Load, ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
+};
+use crate::error::CallError;
+use crate::frame::Frame;
+use crate::id::{LocalId, NodeKey, ServeId, TenantName, Token};
+use crate::session::Role;
+
+/// What a node is made with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// 128 random bits, made anew each time a runtime starts.
+    pub key: NodeKey,
+    /// The runtime's name, for people; 1 to [`crate::id::MAX_NAME_BYTES`] bytes.
+    pub name: String,
+    /// A node, or a client that registers no processes.
+    pub role: Role,
+    /// Decides whose turn is first among equals; any number.
+    pub seed: u64,
+    /// Most bytes of arguments or of a result, on links and in this runtime alike.
+    pub max_payload_bytes: usize,
+}
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// A link to the controller is there; the node starts the handshake. The one before must be down.
+    LinkUp,
+    /// The link broke, with the reason for the log. Ignored when the node has closed it itself.
+    LinkDown(String),
+    /// A frame arrived.
+    Frame(Frame),
+    /// The link's queue was full: this frame was not sent. A `Call` is answered with `overloaded`; any other frame
+    /// cannot be missed, so its link is closed: let calls find a full queue well before the others do.
+    NotSent(Frame),
+    /// The user wants something.
+    Command(Command),
+    /// Nothing but the time.
+    Timer,
+}
+
+/// What the user of a node wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Put a process on the mesh; answered by [`Output::ProcessAdded`].
+    AddProcess {
+        /// Names the request.
+        token: Token,
+        /// The process.
+        spec: ProcessSpec,
+    },
+    /// Take it off; calls that it serves may still be answered, but it makes no new ones.
+    RemoveProcess(LocalId),
+    /// Answered by [`Output::CallDone`].
+    Call {
+        /// Names the request.
+        token: Token,
+        /// The call.
+        request: CallRequest,
+    },
+    /// Give up a call, a resolve, a wait or a list: no answer will come for the token.
+    Cancel(Token),
+    /// Answered by [`Output::Resolved`].
+    Resolve {
+        /// Names the request.
+        token: Token,
+        /// The question.
+        request: ResolveRequest,
+    },
+    /// Answered by [`Output::WaitDone`].
+    Wait {
+        /// Names the request.
+        token: Token,
+        /// Where to look.
+        tenant: TenantName,
+        /// What for.
+        what: WaitFor,
+        /// A process whose own callbacks do not count.
+        but: Option<LocalId>,
+        /// How long at most.
+        timeout: Duration,
+    },
+    /// Answered by [`Output::Processes`].
+    List {
+        /// Names the request.
+        token: Token,
+        /// Whose processes.
+        tenant: TenantName,
+    },
+    /// The answer to an [`Output::Serve`]; exactly one each, also after [`Output::CancelServe`].
+    Served {
+        /// The call.
+        id: ServeId,
+        /// What it came to.
+        result: ServeResult,
+    },
+    /// What a process is doing now.
+    Load {
+        /// The process.
+        process: LocalId,
+        /// What it does.
+        load: Load,
+    },
+    /// Take no new calls; the controller sends none from then on. Calls in flight go on, and may make calls below
+    /// them. [`Output::Drained`] tells when all have ended.
+    Drain,
+    /// Say goodbye to the controller.
+    Leave,
+}
+
+/// What a node wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to the controller.
+    Send(Frame),
+    /// Close the link when all that was to be sent before this is, with the reason for the log. `again` tells whether
+    /// to dial anew.
+    CloseLink {
+        /// For the log.
+        reason: String,
+        /// Whether to dial anew, after a pause ([`crate::session::Backoff`]).
+        again: bool,
+    },
+    /// The node is connected (handshake done, processes registered).
+    Connected,
+    /// It no longer is.
+    Disconnected {
+        /// For the log and for guests.
+        reason: String,
+    },
+    /// The controller refuses this node for good: a taken name, another protocol version.
+    Refused {
+        /// The kind: one of [`crate::session::refusal`]'s.
+        code: String,
+        /// For people.
+        message: String,
+    },
+    /// A process is not on the mesh, for now: its name is still held by somebody else. The node keeps trying.
+    NameHeld {
+        /// The process.
+        process: LocalId,
+        /// Who holds it.
+        message: String,
+    },
+    /// The process has a number; or its name is taken.
+    ProcessAdded {
+        /// The request.
+        token: Token,
+        /// What came of it.
+        result: Result<LocalId, CallError>,
+    },
+    /// A call for a process of this node.
+    Serve(Incoming),
+    /// Nobody waits for this call any more: its result will be dropped, but must be told.
+    CancelServe(ServeId),
+    /// A call ended.
+    CallDone {
+        /// The request.
+        token: Token,
+        /// What came of it.
+        result: Result<CallReply, CallError>,
+    },
+    /// A name was looked up.
+    Resolved {
+        /// The request.
+        token: Token,
+        /// What came of it.
+        result: Result<Resolved, CallError>,
+    },
+    /// A wait ended.
+    WaitDone {
+        /// The request.
+        token: Token,
+        /// What came of it.
+        result: Result<(), CallError>,
+    },
+    /// A list.
+    Processes {
+        /// The request.
+        token: Token,
+        /// By name.
+        processes: Vec<ProcessInfo>,
+    },
+    /// After [`Command::Drain`]: no call is in flight on this node, served or made. Told once.
+    Drained,
+}

@@ -1,0 +1,275 @@
+//! One link between a node and a controller: who meets, in which protocol, and whether the other side still lives.
+//!
+//! ```text
+//!   node:        Down ──LinkUp──▶ Greeting ──Welcome──▶ Syncing ──Synced, all registered──▶ Ready
+//!   controller:        Accepted ──▶ Stranger ──Hello──▶ Member ──Drain──▶ Draining
+//!   either:      any ──silence, protocol fault, Close──▶ closed
+//! ```
+//!
+//! These are the parts that both sides share; they hold no frames and send none.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{FrameError, Header};
+use crate::id::NodeKey;
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The optional features that this crate knows; none yet.
+pub const FEATURES: u64 = 0;
+
+/// How long a handshake may take, from the link's start to `Welcome`.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a lost node's names are kept for it.
+pub const GRACE: Duration = Duration::from_secs(5);
+
+/// After how much silence a side pings.
+pub const HEARTBEAT: Duration = Duration::from_secs(2);
+
+/// After how many heartbeats without a sign of life the peer is dead.
+pub const MISSED_HEARTBEATS: u32 = 3;
+
+/// Shortest and longest pause before a node dials again.
+pub const BACKOFF_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(3));
+
+/// How long a node waits before it registers a refused process again.
+pub const REGISTER_RETRY: Duration = Duration::from_millis(500);
+
+/// What a node is to the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Role {
+    /// It may register processes.
+    Node,
+    /// It only looks and calls, without a name.
+    Client,
+}
+
+/// Who a node says it is: the payload of a `Hello` in this version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The optional features that it knows.
+    pub features: u64,
+    /// Its key, by which it takes up its names again.
+    pub key: NodeKey,
+    /// The runtime's name, for people.
+    pub name: String,
+    /// What it wants to be.
+    pub role: Role,
+    /// Its limit of a payload.
+    pub max_payload_bytes: u64,
+}
+
+/// Who is at the other end of a link, as far as the transport knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PeerIdentity {
+    /// A process of this machine, by the socket's credentials.
+    Unix {
+        /// Its user.
+        uid: u32,
+        /// Its process, for logs.
+        pid: Option<u32>,
+    },
+    /// Somebody who can connect over TCP.
+    Tcp {
+        /// From where.
+        address: SocketAddr,
+    },
+    /// The node in the controller's own runtime.
+    InProcess,
+}
+
+impl PeerIdentity {
+    /// Whether a peer that comes now may take the names that this one has left within the grace time: the same user of
+    /// this machine may. Where the transport proves nothing, only the same [`NodeKey`] counts, which the caller checks.
+    pub fn may_succeed(&self, former: &Self) -> bool {
+        match (self, former) {
+            (Self::Unix { uid, .. }, Self::Unix { uid: before, .. }) => uid == before,
+            (Self::InProcess, Self::InProcess) => true,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for PeerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
+            Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
+            Self::Tcp { address } => write!(f, "{address}"),
+            Self::InProcess => f.write_str("this runtime"),
+        }
+    }
+}
+
+/// Why a link is closed by the side that keeps the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkFault {
+    /// The handshake did not come.
+    #[error("no handshake within {} s", HANDSHAKE_TIMEOUT.as_secs())]
+    HandshakeTimeout,
+    /// A frame that this side never takes, or not now.
+    #[error("unexpected {kind} frame {place}")]
+    Unexpected {
+        /// The frame.
+        kind: &'static str,
+        /// Where in the conversation.
+        place: &'static str,
+    },
+    /// Nothing was heard for too long.
+    #[error("no sign of life for {silence_ms} ms")]
+    Silent {
+        /// For how long.
+        silence_ms: u128,
+    },
+    /// A frame could not be read.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The peer broke a rule.
+    #[error("{0}")]
+    Broken(String),
+    /// The peer does not read what it is sent.
+    #[error("the peer does not read what it is sent: no room for a {0} frame")]
+    Clogged(&'static str),
+}
+
+impl LinkFault {
+    /// A frame that has no place here.
+    pub fn unexpected(header: &Header, place: &'static str) -> Self {
+        Self::Unexpected { kind: header.kind(), place }
+    }
+}
+
+/// Whether the peer lives: pings after silence, and gives up after several.
+///
+/// ```text
+///   heard ──every──▶ ping 1 ──every──▶ ping 2 … ping n ──every──▶ dead
+///     ▲                │                                 any frame in between
+///     └────────────────┴──────────────────────────────────────────┘
+/// ```
+#[derive(Clone, Debug)]
+pub struct Liveness {
+    every: Duration,
+    most_missed: u32,
+    heard: Duration,
+    pings: u32,
+}
+
+/// What [`Liveness::check`] asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Nothing yet.
+    Fine,
+    /// Send a ping.
+    Ping,
+    /// Close the link.
+    Dead,
+}
+
+impl Liveness {
+    /// Starts with a peer that was heard just now.
+    pub fn new(now: Duration, every: Duration, most_missed: u32) -> Self {
+        // A peer that asks for heartbeats without pause must not make this side spin.
+        Self { every: every.max(Duration::from_millis(10)), most_missed: most_missed.max(1), heard: now, pings: 0 }
+    }
+
+    /// A frame came.
+    pub fn heard(&mut self, now: Duration) {
+        self.heard = now;
+        self.pings = 0;
+    }
+
+    /// When to check next.
+    pub fn next_check(&self) -> Duration {
+        self.heard + self.every * (self.pings + 1)
+    }
+
+    /// What the time calls for.
+    pub fn check(&mut self, now: Duration) -> Pulse {
+        if now < self.next_check() {
+            Pulse::Fine
+        } else if self.pings >= self.most_missed {
+            Pulse::Dead
+        } else {
+            self.pings += 1;
+            Pulse::Ping
+        }
+    }
+
+    /// For how long nothing was heard.
+    pub fn silence(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.heard)
+    }
+}
+
+/// The pauses before a node dials again: doubling, with jitter, so that a thousand nodes do not come at once.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    random: Random,
+    failures: u32,
+}
+
+impl Backoff {
+    /// The first pause is the shortest.
+    pub fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), failures: 0 }
+    }
+
+    /// The next pause: between half and all of the shortest pause doubled once a failure, up to the longest.
+    pub fn pause(&mut self) -> Duration {
+        let (shortest, longest) = BACKOFF_BOUNDS;
+        let whole = shortest.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        let half = whole / 2;
+        half + half.mul_f64(self.random.fraction())
+    }
+
+    /// The link stood: the next pause is the shortest again.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Seeded numbers for jitter and first turns (splitmix64); no secret is made of them.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The same seed gives the same numbers.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Any 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 up to, not including, 1.
+    pub fn fraction(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// The kinds of refusals: codes of `Refused` and `NotRegistered`.
+pub mod refusal {
+    /// The controller speaks another version of the protocol.
+    pub const VERSION: &str = "version";
+    /// The handshake cannot be read, or says what cannot be.
+    pub const BAD_HELLO: &str = "bad-hello";
+    /// The controller has as many links as it takes.
+    pub const FULL: &str = "full";
+    /// Another process has the name.
+    pub const NAME_TAKEN: &str = "name-taken";
+    /// The process's callbacks cannot be read, or are more than a node may register.
+    pub const BAD_PROCESS: &str = "bad-process";
+}
