@@ -16,7 +16,9 @@ use crate::report::{Case, Sample, cpu_of};
 #[derive(Deserialize)]
 struct Line {
     total_ns: u64,
-    latencies_ns: Vec<u64>,
+    calls: u64,
+    p50_ns: u64,
+    p99_ns: u64,
 }
 
 /// Measures `case` between two runtimes of their own.
@@ -47,7 +49,12 @@ pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
     caller.child.wait()?;
     server.child.kill()?;
     server.child.wait()?;
-    Ok(Sample::new(line.latencies_ns, Duration::from_nanos(line.total_ns), cpu))
+    Ok(Sample {
+        p50: Duration::from_nanos(line.p50_ns),
+        p99: Duration::from_nanos(line.p99_ns),
+        calls_per_second: line.calls as f64 / Duration::from_nanos(line.total_ns).as_secs_f64(),
+        cpu_per_call: cpu / u32::try_from(line.calls).unwrap_or(u32::MAX),
+    })
 }
 
 /// A runtime that ends with its owner.

@@ -1,0 +1,35 @@
+//! One call at a time, each timed by the guest's own clock. See `bench/README.md` for the lines that it prints.
+
+#[path = "../../measure.rs"]
+mod measure;
+
+wit_bindgen::generate!({ path: "../wit", world: "caller", generate_all });
+
+use daffi::bench::ops;
+use measure::{Job, Op};
+
+struct Caller;
+
+impl exports::wasi::cli::run::Guest for Caller {
+    fn run() -> Result<(), ()> {
+        let job = Job::from_env();
+        let payload = vec![7u8; job.payload_bytes];
+        let one = |i: u64| match job.op {
+            Op::Sum => assert_eq!(ops::sum(i as i64 & 63, 1), (i as i64 & 63) + 1),
+            Op::Echo => assert_eq!(ops::echo(&payload).len(), payload.len()),
+        };
+        (0..job.warm_up).for_each(one);
+        measure::warm();
+        let mut latencies = Vec::with_capacity(job.calls as usize);
+        let started = measure::now();
+        for i in 0..job.calls {
+            let sent = measure::now();
+            one(i);
+            latencies.push(measure::nanos(sent));
+        }
+        measure::done(measure::nanos(started), latencies);
+        Ok(())
+    }
+}
+
+export!(Caller);

@@ -1,0 +1,58 @@
+//! What both callers share: the job from the environment, the clock, and the lines on stdout.
+
+use std::time::Instant;
+
+pub enum Op {
+    Sum,
+    Echo,
+}
+
+pub struct Job {
+    pub op: Op,
+    pub payload_bytes: usize,
+    #[allow(dead_code)] // one of the callers makes one call at a time
+    pub in_flight: usize,
+    pub calls: u64,
+    pub warm_up: u64,
+}
+
+impl Job {
+    pub fn from_env() -> Self {
+        let number = |name: &str| {
+            let text = std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: pass --env {name}=N"));
+            text.parse::<u64>().unwrap_or_else(|_| panic!("{name}={text} is no number"))
+        };
+        let op = match std::env::var("OP").as_deref() {
+            Ok("sum") => Op::Sum,
+            Ok("echo") => Op::Echo,
+            other => panic!("OP is {other:?}: pass --env OP=sum or --env OP=echo"),
+        };
+        Job {
+            op,
+            payload_bytes: number("PAYLOAD_BYTES") as usize,
+            in_flight: number("IN_FLIGHT") as usize,
+            calls: number("CALLS"),
+            warm_up: number("WARM_UP"),
+        }
+    }
+}
+
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+pub fn nanos(since: Instant) -> u64 {
+    since.elapsed().as_nanos() as u64
+}
+
+pub fn warm() {
+    println!("warm");
+}
+
+pub fn done(total_ns: u64, mut latencies_ns: Vec<u64>) {
+    println!("done");
+    latencies_ns.sort_unstable();
+    let calls = latencies_ns.len();
+    let (p50, p99) = (latencies_ns[calls * 50 / 100], latencies_ns[calls * 99 / 100]);
+    println!("{{\"total_ns\":{total_ns},\"calls\":{calls},\"p50_ns\":{p50},\"p99_ns\":{p99}}}");
+}
