@@ -1,0 +1,9 @@
+//! The generated bindings of the world `daffi:runtime/imports`. They stay inside this crate, but for the types.
+
+wit_bindgen::generate!({
+    world: "imports",
+    path: "../../wit",
+    // Ours reads well when it is printed; the fields are the same.
+    with: { "daffi:runtime/types@0.1.0/call-error": crate::CallError },
+    additional_derives: [PartialEq],
+});

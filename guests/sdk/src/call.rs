@@ -1,0 +1,222 @@
+//! Calls by name: what is called, with which arguments, and how.
+//!
+//! A [`Call`] is made of a name and arguments and does nothing until a modifier is applied with `&`. Arguments travel as
+//! postcard, JSON or WAVE; the host translates them by the callback's registered signature and refuses what does not
+//! fit before the callback runs.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::BitAnd;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::CallError;
+use crate::bindings::daffi::runtime::call as host;
+use crate::mesh::milliseconds;
+use crate::types::{Outcome, Value};
+
+/// A call that waits for its modifier: `call & FG`.
+#[must_use = "nothing is called until a modifier is applied: `call & FG`"]
+pub struct Call<T> {
+    callback: Cow<'static, str>,
+    arguments: Result<Value, String>,
+    result: fn(Value) -> Result<T, String>,
+}
+
+/// A call of the callback `name` with arguments and result of Rust types: a tuple of the parameters, in order.
+///
+/// The types are the ones that serde and the callback's WIT agree on; a declaration with
+/// [`fetchers!`](crate::fetchers!) says them once and for all.
+///
+/// ```no_run
+/// # use daffi::FG;
+/// let name = std::env::var("CALLBACK").unwrap();
+/// let result: i64 = (daffi::call(name, (5, 15)) & FG)?;
+/// # Ok::<(), daffi::CallError>(())
+/// ```
+pub fn call<T: DeserializeOwned>(name: impl Into<Cow<'static, str>>, arguments: impl Serialize) -> Call<T> {
+    Arguments::new().with(&arguments).call(name)
+}
+
+/// A call of the callback `name` with JSON: an array of the parameters, or an object by their names. The result is JSON.
+///
+/// ```no_run
+/// # use daffi::FG;
+/// let result = (daffi::call_json("sum-of-two-numbers", "[5, 15]") & FG)?;
+/// assert_eq!(result, "20");
+/// # Ok::<(), daffi::CallError>(())
+/// ```
+pub fn call_json(name: impl Into<Cow<'static, str>>, arguments: impl Into<String>) -> Call<String> {
+    Call { callback: name.into(), arguments: Ok(Value::Json(arguments.into())), result: text }
+}
+
+/// A call of the callback `name` with WAVE: `(5, 15)`. The result is WAVE.
+pub fn call_wave(name: impl Into<Cow<'static, str>>, arguments: impl Into<String>) -> Call<String> {
+    Call { callback: name.into(), arguments: Ok(Value::Wave(arguments.into())), result: text }
+}
+
+/// FG: calls one process that has the callback and waits for the result, 30 seconds at most.
+pub const FG: Fg = Fg { timeout: None, receiver: None, wait_ready: false };
+
+/// FG with options: `call & Fg::timeout(Duration::from_secs(1))`, `call & FG.receiver("worker-2").wait_ready()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a modifier does nothing until it is applied to a call: `call & modifier`"]
+pub struct Fg {
+    timeout: Option<Duration>,
+    receiver: Option<String>,
+    wait_ready: bool,
+}
+
+impl Fg {
+    /// FG that waits for so long at most. Where the call is made while serving another one, what is left of that one's
+    /// time is the most.
+    pub const fn timeout(timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), receiver: None, wait_ready: false }
+    }
+
+    /// Call the process of this name and no other.
+    pub fn receiver(self, process: impl Into<String>) -> Self {
+        Self { receiver: Some(process.into()), ..self }
+    }
+
+    /// Where the callback or the receiver is not there yet, wait for it within the timeout. Otherwise that fails at once.
+    pub fn wait_ready(self) -> Self {
+        Self { wait_ready: true, ..self }
+    }
+}
+
+impl<T> BitAnd<Fg> for Call<T> {
+    type Output = Result<T, CallError>;
+
+    /// Makes the call and waits for its result.
+    fn bitand(self, how: Fg) -> Self::Output {
+        let Self { callback, arguments, result } = self;
+        let arguments = arguments.map_err(|why| {
+            let message = format!("cannot encode the arguments of `{callback}`: {why}");
+            CallError::local(Outcome::NotRun, "bad-arguments", &callback, message)
+        })?;
+        let options = host::FgOptions {
+            timeout: how.timeout.map(milliseconds),
+            receiver: how.receiver,
+            wait_ready: how.wait_ready,
+        };
+        let answer = host::fg(&callback, &arguments, Some(&options))?;
+        result(answer).map_err(|why| {
+            let message = format!("the result of `{callback}` is not of the type that this guest declares: {why}");
+            CallError::local(Outcome::Failed, "signature-mismatch", &callback, message)
+        })
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("callback", &self.callback).field("arguments", &self.arguments).finish()
+    }
+}
+
+/// The arguments of a call, one after another. What [`fetchers!`](crate::fetchers!) builds; rarely needed by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Arguments {
+    encoded: Vec<u8>,
+    refused: Option<String>,
+}
+
+impl Arguments {
+    /// No arguments.
+    pub const fn new() -> Self {
+        Self { encoded: Vec::new(), refused: None }
+    }
+
+    /// One more argument.
+    pub fn with(mut self, argument: &(impl Serialize + ?Sized)) -> Self {
+        if self.refused.is_none() {
+            match postcard::to_extend(argument, self.encoded) {
+                Ok(encoded) => self.encoded = encoded,
+                Err(why) => return Self { encoded: Vec::new(), refused: Some(why.to_string()) },
+            }
+        }
+        self
+    }
+
+    /// The call of the callback `name` with these arguments.
+    pub fn call<T: DeserializeOwned>(self, name: impl Into<Cow<'static, str>>) -> Call<T> {
+        let arguments = match self.refused {
+            None => Ok(Value::Postcard(self.encoded)),
+            Some(why) => Err(why),
+        };
+        Call { callback: name.into(), arguments, result: decoded }
+    }
+}
+
+/// The postcard answer as a Rust value, all of its bytes used.
+fn decoded<T: DeserializeOwned>(answer: Value) -> Result<T, String> {
+    let Value::Postcard(bytes) = answer else {
+        return Err("it came in another encoding than it was asked for in".into());
+    };
+    match postcard::take_from_bytes(&bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} of its {} bytes are left over", rest.len(), bytes.len())),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+/// The JSON or WAVE answer as it is.
+fn text(answer: Value) -> Result<String, String> {
+    match answer {
+        Value::Json(text) | Value::Wave(text) => Ok(text),
+        Value::Postcard(_) => Err("it came in another encoding than it was asked for in".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fetchers;
+
+    fetchers! {
+        fn nothing() = "nothing";
+        fn mixed(flag: bool, text: &str, items: &[u16], pair: (i64, Option<char>)) -> Result<String, u8> = "a:b/c#mixed";
+    }
+
+    #[test]
+    fn arguments_are_the_parameters_one_after_another() {
+        assert_eq!(nothing().arguments, Ok(Value::Postcard(vec![])));
+        let call = mixed(true, "ab", &[1, 300], (-2, Some('x')));
+        assert_eq!(call.callback, "a:b/c#mixed");
+        let whole = postcard::to_stdvec(&(true, "ab", vec![1u16, 300], (-2i64, Some('x')))).unwrap();
+        assert_eq!(call.arguments, Ok(Value::Postcard(whole.clone())));
+        assert_eq!(
+            super::call::<()>("n", (true, "ab", vec![1u16, 300], (-2i64, Some('x')))).arguments.unwrap(),
+            Value::Postcard(whole)
+        );
+    }
+
+    #[test]
+    fn results_are_decoded_whole_or_refused() {
+        assert_eq!(decoded::<i64>(Value::Postcard(vec![40])), Ok(20));
+        assert_eq!(decoded::<()>(Value::Postcard(vec![])), Ok(()));
+        assert_eq!(decoded::<Result<String, u8>>(Value::Postcard(vec![1, 7])), Ok(Err(7)));
+        assert!(decoded::<i64>(Value::Postcard(vec![40, 0])).unwrap_err().contains("1 of its 2 bytes"));
+        assert!(decoded::<String>(Value::Postcard(vec![3, b'a'])).is_err());
+        assert!(decoded::<i64>(Value::Json("20".into())).is_err());
+        assert_eq!(text(Value::Json("20".into())), Ok("20".into()));
+    }
+
+    #[test]
+    fn options_of_fg_add_up() {
+        let how = Fg::timeout(Duration::from_secs(1)).receiver("worker").wait_ready();
+        assert_eq!(
+            how,
+            Fg { timeout: Some(Duration::from_secs(1)), receiver: Some("worker".into()), wait_ready: true }
+        );
+        assert_eq!(FG.receiver("worker").timeout_option(), None);
+    }
+
+    impl Fg {
+        fn timeout_option(&self) -> Option<Duration> {
+            self.timeout
+        }
+    }
+}

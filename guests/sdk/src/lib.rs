@@ -1,0 +1,59 @@
+//! Calls to other processes of a daffi mesh, from a Rust guest.
+//!
+//! ```no_run
+//! use daffi::{FG, fetchers};
+//!
+//! fetchers! {
+//!     /// Adds two numbers, in whichever process can.
+//!     pub fn sum_of_two_numbers(a: i64, b: i64) -> i64 = "demo:tutorial/math#sum-of-two-numbers";
+//! }
+//!
+//! fn main() -> Result<(), daffi::CallError> {
+//!     let result = (sum_of_two_numbers(5, 15) & FG)?;
+//!     println!("Result = {result}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | call by name, with Rust types | [`fetchers!`], or [`call`] where the name is known only at run time |
+//! | call by name, with JSON or WAVE | [`call_json`], [`call_wave`] |
+//! | say how a call is made | [`FG`] and [`Fg`] |
+//! | see who is on the mesh, and wait for them | [`mesh`] |
+//! | carry WIT `flags` in serde types | [`flags`] |
+//! | export callbacks, or import an interface as ordinary functions | wit-bindgen; see below |
+//!
+//! # Beside wit-bindgen
+//!
+//! A callback is an exported function, so a guest that has some generates bindings for a world of its own with
+//! wit-bindgen, and may use this crate at the same time: what each of the two imports is merged when the component is
+//! made. A world that names `daffi:runtime` itself, to get failures of typed calls as values, takes the types of this
+//! crate instead of a second copy of them:
+//!
+//! ```text
+//! wit_bindgen::generate!({
+//!     world: "consumer",
+//!     path: ["../../wit", "wit"],                              // the package daffi:runtime, and the guest's own
+//!     with: { "daffi:runtime/types@0.1.0": daffi::types },
+//! });
+//! ```
+//!
+//! Off wasm this crate compiles, so that a guest's own code can be tested on the host; a call panics there.
+
+mod bindings;
+mod call;
+mod error;
+mod fetchers;
+pub mod flags;
+pub mod mesh;
+
+pub use call::{Arguments, Call, FG, Fg, call, call_json, call_wave};
+pub use error::CallError;
+
+/// What the interface `daffi:runtime/types` becomes in Rust, for the `with` of a guest's own bindings.
+pub mod types {
+    pub use crate::bindings::daffi::runtime::types::{Milliseconds, Outcome, Value};
+    pub use crate::error::CallError;
+}
+pub use types::{Outcome, Value};

@@ -1,0 +1,60 @@
+//! Who is on the mesh, and waiting for them.
+
+use std::time::Duration;
+
+use crate::CallError;
+use crate::bindings::daffi::runtime::mesh as host;
+
+pub use host::{CallbackInfo, ProcessInfo, SelfInfo};
+
+/// Who am I?
+pub fn whoami() -> SelfInfo {
+    host::whoami()
+}
+
+/// Waits until a process of this name is on the mesh; it may have left again when this returns.
+///
+/// Errors: `deadline-exceeded` after the timeout, `bad-arguments` for a name that no process can have.
+pub fn wait_process(name: &str, timeout: Duration) -> Result<(), CallError> {
+    host::wait_process(name, milliseconds(timeout))
+}
+
+/// Waits until some process other than this one has the callback.
+///
+/// Errors: `deadline-exceeded` after the timeout, `ambiguous` for a name that matches several callbacks.
+pub fn wait_callback(callback: &str, timeout: Duration) -> Result<(), CallError> {
+    host::wait_callback(callback, milliseconds(timeout))
+}
+
+/// The processes that this node knows of now, this one included, by name.
+pub fn processes() -> Vec<ProcessInfo> {
+    host::processes()
+}
+
+/// The callbacks that this node knows of now, those of this process included, by name.
+pub fn callbacks() -> Vec<CallbackInfo> {
+    host::callbacks()
+}
+
+/// Stops the whole runtime that this process lives in, with this exit code. Returns at once.
+pub fn stop(code: u8) {
+    host::stop(code);
+}
+
+/// The host counts in milliseconds, from 1 up: a part of one counts as a whole one, so that no timeout is too short.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_millisecond_counts_as_a_whole_one() {
+        assert_eq!(milliseconds(Duration::ZERO), 1);
+        assert_eq!(milliseconds(Duration::from_nanos(1_000_001)), 2);
+        assert_eq!(milliseconds(Duration::from_secs(30)), 30_000);
+        assert_eq!(milliseconds(Duration::MAX), u64::MAX);
+    }
+}
