@@ -26,3 +26,4 @@ pub mod name;
 pub mod node;
 pub mod session;
 pub mod signature;
+pub mod value;

@@ -6,8 +6,41 @@
 //!
 //! Two signatures are the same when their [`Fingerprint`]s are: names and order of fields, cases and flags count;
 //! names of types and parameters, and being `async`, do not.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`build`] | making signatures: equal definitions become one |
+//! | `check` | what a signature from the wire must be |
+//! | `fingerprint` | the comparison, and the forms of an import |
+//! | `text` | one line of WIT for people |
+
+pub mod build;
+mod check;
+mod fingerprint;
+mod text;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::build::SignatureBuilder;
+pub use self::check::BadSignature;
+
+/// Most definitions in a signature.
+pub const MAX_DEFS: usize = 4096;
+
+/// Most parameters of a function; most fields, elements, cases or names in a definition.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// Most bytes in the name of a type, field, case, flag or parameter.
+pub const MAX_LABEL_BYTES: usize = 256;
+
+/// Most flags in a `flags`.
+pub const MAX_FLAGS: usize = 32;
+
+/// Deepest nesting of types: what bounds the recursion of every walk over a value.
+pub const MAX_DEPTH: usize = 100;
+
+/// Where `call-error` comes from, less the version: the interface and the name that mark it.
+const CALL_ERROR: (&str, &str) = ("daffi:runtime/types", "call-error");
 
 /// A reference to a type: a primitive, or a definition of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -43,7 +76,7 @@ pub enum Type {
 }
 
 /// A definition, with the name that it has in WIT where it has one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Def {
     /// Its name in WIT; no part of the comparison.
     pub name: Option<TypeName>,
@@ -52,7 +85,7 @@ pub struct Def {
 }
 
 /// The name of a type and the interface that it comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TypeName {
     /// The interface's full name, version included (`daffi:runtime/types@0.1.0`), where it has one.
     pub interface: Option<String>,
@@ -61,7 +94,7 @@ pub struct TypeName {
 }
 
 /// The kinds of definitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DefKind {
     /// `list<T>`
     List(Type),
@@ -87,7 +120,7 @@ pub enum DefKind {
 }
 
 /// A named field of a record, or a parameter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Field {
     /// Its name.
     pub name: String,
@@ -96,7 +129,7 @@ pub struct Field {
 }
 
 /// A case of a variant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Case {
     /// Its name.
     pub name: String,
@@ -105,6 +138,9 @@ pub struct Case {
 }
 
 /// The type of a function.
+///
+/// One that comes from elsewhere is to be checked ([`Signature::check`]) before it is used: what walks over it is
+/// bounded by what the check bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
     /// The table of definitions.
@@ -129,4 +165,69 @@ pub enum Form {
     Plain,
     /// `result<T, call-error>` where the callback gives `T`: FG; a failure is a value.
     Checked,
+}
+
+impl Signature {
+    /// The definition that a type refers to; none for a primitive.
+    pub fn def(&self, ty: Type) -> Option<&Def> {
+        match ty {
+            Type::Def(at) => usize::try_from(at).ok().and_then(|at| self.defs.get(at)),
+            _ => None,
+        }
+    }
+
+    /// Whether the type is `call-error` of `daffi:runtime/types`, in any version: by origin, and of the frozen shape.
+    pub fn is_call_error(&self, ty: Type) -> bool {
+        let Some(Def { name: Some(TypeName { interface: Some(interface), name }), kind }) = self.def(ty) else {
+            return false;
+        };
+        let interface = interface.split('@').next().unwrap_or(interface);
+        (interface, name.as_str()) == CALL_ERROR && self.has_call_error_fields(kind)
+    }
+
+    fn has_call_error_fields(&self, kind: &DefKind) -> bool {
+        let is_text = |ty: Type| matches!(self.def(ty).map(|def| &def.kind), Some(DefKind::Option(Type::String)));
+        let is_outcome = |ty: Type| matches!(self.def(ty).map(|def| &def.kind), Some(DefKind::Enum(cases)) if cases == &["not-run", "failed", "unknown"]);
+        let DefKind::Record(fields) = kind else { return false };
+        let [outcome, code, message, callback, process, retryable, trace] = fields.as_slice() else { return false };
+        let names = fields.iter().map(|field| field.name.as_str());
+        names.eq(["outcome", "code", "message", "callback", "process", "retryable", "trace"])
+            && is_outcome(outcome.ty)
+            && [code, message, callback].iter().all(|field| field.ty == Type::String)
+            && is_text(process.ty)
+            && retryable.ty == Type::Bool
+            && is_text(trace.ty)
+    }
+}
+
+impl DefKind {
+    /// Calls `each` with the types that this definition is made of, in order.
+    pub(crate) fn for_each_type(&self, mut each: impl FnMut(Type)) {
+        match self {
+            Self::List(ty) | Self::Option(ty) => each(*ty),
+            Self::Tuple(types) => types.iter().copied().for_each(each),
+            Self::Record(fields) => fields.iter().map(|field| field.ty).for_each(each),
+            Self::Variant(cases) => cases.iter().filter_map(|case| case.ty).for_each(each),
+            Self::Result { ok, err } => ok.iter().chain(err).copied().for_each(each),
+            Self::Enum(_) | Self::Flags(_) => {}
+        }
+    }
+
+    /// The same definition with every type that it is made of put through `map`.
+    pub(crate) fn map_types(&self, mut map: impl FnMut(Type) -> Type) -> Self {
+        match self {
+            Self::List(ty) => Self::List(map(*ty)),
+            Self::Option(ty) => Self::Option(map(*ty)),
+            Self::Tuple(types) => Self::Tuple(types.iter().map(|ty| map(*ty)).collect()),
+            Self::Record(fields) => {
+                Self::Record(fields.iter().map(|field| Field { name: field.name.clone(), ty: map(field.ty) }).collect())
+            }
+            Self::Variant(cases) => Self::Variant(
+                cases.iter().map(|case| Case { name: case.name.clone(), ty: case.ty.map(&mut map) }).collect(),
+            ),
+            Self::Result { ok, err } => Self::Result { ok: ok.map(&mut map), err: err.map(&mut map) },
+            Self::Enum(names) => Self::Enum(names.clone()),
+            Self::Flags(names) => Self::Flags(names.clone()),
+        }
+    }
 }

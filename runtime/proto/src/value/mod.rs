@@ -1,0 +1,69 @@
+//! WIT values: the postcard, JSON and WAVE codecs, and the check of untrusted bytes.
+//!
+//! On the mesh a value is postcard bytes, exactly what serde derives give for the matching Rust type:
+//!
+//! | WIT | bytes |
+//! |---|---|
+//! | `bool` | 0 or 1 |
+//! | `u8`, `s8` | one byte |
+//! | `u16` … `u64` | varint, low seven bits first |
+//! | `s16` … `s64` | zigzag, then varint |
+//! | `f32`, `f64` | 4 or 8 bytes, little-endian |
+//! | `char` | a string of one character |
+//! | `string`, `list<T>` | varint length (of strings: in bytes), then the bytes or items |
+//! | `option` | 0, or 1 and the value |
+//! | `variant`, `enum`, `result` | varint index (`ok` 0, `err` 1), then the payload where there is one |
+//! | `record`, `tuple`, arguments | the parts in order |
+//! | `flags` | `ceil(n/8)` bytes, the first flag lowest |
+//!
+//! There is one encoding of each value: longer varints, other bits and bytes left over are errors.
+//!
+//! Every walk is led by the type and bounded by [`Limits`]: any input gives a value of that type, or an error that names
+//! the place. The text codecs go straight from text to bytes and back; [`Value`] is for those who want a tree.
+//! Identities hold up to the bits of a NaN, which texts do not carry.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `error` | [`ValueError`]: what is wrong, and where |
+//! | `read`, `write` | primitives from and to postcard |
+//! | `check` | the check of untrusted bytes |
+//! | `tree` | [`Value`] from and to postcard |
+//! | `json`, `wave` | texts from and to postcard |
+//! | `checked` | results in the form `result<T, call-error>` |
+
+mod check;
+mod checked;
+mod error;
+mod read;
+mod tree;
+mod write;
+
+pub use self::check::{check_args, check_result};
+pub use self::checked::{checked_err, checked_ok};
+pub use self::error::ValueError;
+pub use self::tree::{Value, decode_args, decode_result, encode_args, encode_result};
+
+/// What a codec may take and make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes in postcard.
+    pub max_bytes: usize,
+    /// Most items in all lists together, those of `list<u8>` not counted.
+    pub max_elements: usize,
+    /// Most bytes of text, JSON or WAVE, taken or made.
+    pub max_text_bytes: usize,
+}
+
+impl Limits {
+    /// The limits that go with a payload of at most so many bytes: as many list items, and four times the text.
+    pub const fn for_payload(max_bytes: usize) -> Self {
+        Self { max_bytes, max_elements: max_bytes, max_text_bytes: max_bytes.saturating_mul(4) }
+    }
+}
+
+impl Default for Limits {
+    /// The limits of a payload of 16 MiB.
+    fn default() -> Self {
+        Self::for_payload(16 * 1024 * 1024)
+    }
+}
