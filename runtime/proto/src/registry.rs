@@ -1,0 +1,277 @@
+//! Who has which callback, and whom a call goes to.
+//!
+//! The controller has a registry of all processes, a node has a replica of it together with its own processes; `M` is
+//! what each of them calls a process by.
+//!
+//! ```text
+//!   tenant ─▶ function name ─▶ groups (full name, fingerprint) ─▶ members (process, the callback's place there)
+//!   tenant, process name ─▶ process
+//! ```
+//!
+//! Invariants: a group exists while it has a member; a process is a member of one group for each of its callbacks;
+//! looking up costs the same however many processes there are, except for near matches of a name that nobody has.
+//! Nothing here iterates over a hash map where the order could be seen, so that equal inputs give equal outputs.
+
+mod choice;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub use choice::{Choice, MAX_SCANNED_MEMBERS};
+pub use table::{Callback, CallbackTable, MAX_CALLBACKS_PER_PROCESS, MAX_TABLE_BYTES, TableError};
+
+use crate::id::{GroupId, ProcessName, ProcessRef, TenantName};
+use crate::name::{CallbackName, Lookup, Pattern};
+use crate::session::Random;
+use crate::signature::{Fingerprint, Signature};
+
+/// What a registry knows of a process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its tenant and name.
+    pub process: ProcessRef,
+    /// The name of its node.
+    pub node: Arc<str>,
+    /// How its instances are kept.
+    pub instances: Arc<str>,
+    /// Its callbacks.
+    pub callbacks: Arc<[Callback]>,
+}
+
+/// All callbacks with one full name and one signature.
+#[derive(Debug)]
+pub struct Group<M> {
+    /// The full name.
+    pub name: CallbackName,
+    /// The signature, as the first member registered it.
+    pub signature: Arc<Signature>,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    members: Vec<Member<M>>,
+    start: usize,
+}
+
+/// A process that has the callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<M> {
+    /// The process.
+    pub process: M,
+    /// The callback's place in its table.
+    pub callback: u32,
+}
+
+/// A process in its place.
+#[derive(Debug)]
+struct Seat {
+    process: Process,
+    groups: Vec<GroupId>,
+    turn: choice::Turn,
+}
+
+/// What a dynamic caller's text finds.
+#[derive(Debug)]
+pub enum Found {
+    /// One full name with one signature.
+    One(GroupId),
+    /// One full name with several signatures: the caller must name the process.
+    Kinds(Vec<GroupId>),
+    /// Nothing, or several names.
+    None(Lookup),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Registry<M> {
+    seats: BTreeMap<M, Seat>,
+    names: HashMap<ProcessRef, Vec<M>>,
+    groups: HashMap<GroupId, Group<M>>,
+    functions: HashMap<TenantName, HashMap<Box<str>, Vec<GroupId>>>,
+    turns: choice::Turns,
+    last_group: u64,
+}
+
+impl<M: Copy + Ord> Registry<M> {
+    /// An empty registry; the seed decides whose turn is first among equals.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seats: BTreeMap::new(),
+            names: HashMap::new(),
+            groups: HashMap::new(),
+            functions: HashMap::new(),
+            turns: choice::Turns::new(Random::new(seed)),
+            last_group: 0,
+        }
+    }
+
+    /// Puts a process in. A process of the same number is replaced.
+    pub fn insert(&mut self, id: M, process: Process) {
+        self.remove(id);
+        let tenant = process.process.tenant.clone();
+        let groups = process
+            .callbacks
+            .iter()
+            .zip(0u32..)
+            .map(|(callback, place)| self.join(&tenant, callback, Member { process: id, callback: place }))
+            .collect();
+        self.names.entry(process.process.clone()).or_default().push(id);
+        self.seats.insert(id, Seat { process, groups, turn: self.turns.first() });
+    }
+
+    /// Takes a process out.
+    pub fn remove(&mut self, id: M) -> Option<Process> {
+        let seat = self.seats.remove(&id)?;
+        for group in seat.groups {
+            self.part(&seat.process.process.tenant, group, id);
+        }
+        if let Some(holders) = self.names.get_mut(&seat.process.process) {
+            holders.retain(|holder| *holder != id);
+            if holders.is_empty() {
+                self.names.remove(&seat.process.process);
+            }
+        }
+        Some(seat.process)
+    }
+
+    /// A process by its number.
+    pub fn get(&self, id: M) -> Option<&Process> {
+        self.seats.get(&id).map(|seat| &seat.process)
+    }
+
+    /// The processes of this name: one, but for the short time in which a replica trails the mesh.
+    pub fn named(&self, process: &ProcessRef) -> &[M] {
+        self.names.get(process).map_or(&[], Vec::as_slice)
+    }
+
+    /// The groups of a process, in the order of its callbacks.
+    pub fn groups_of(&self, id: M) -> &[GroupId] {
+        self.seats.get(&id).map_or(&[], |seat| &seat.groups)
+    }
+
+    /// All processes, in the order of their numbers.
+    pub fn processes(&self) -> impl Iterator<Item = (M, &Process)> {
+        self.seats.iter().map(|(id, seat)| (*id, &seat.process))
+    }
+
+    /// How many processes there are.
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// A group by its number.
+    pub fn group(&self, id: GroupId) -> Option<&Group<M>> {
+        self.groups.get(&id)
+    }
+
+    /// The groups of a tenant whose functions have this name, whatever their interfaces.
+    pub fn with_function(&self, tenant: &TenantName, function: &str) -> impl Iterator<Item = (GroupId, &Group<M>)> {
+        let ids = self.functions.get(tenant).and_then(|functions| functions.get(function));
+        ids.into_iter().flatten().filter_map(|id| Some((*id, self.groups.get(id)?)))
+    }
+
+    /// The groups that serve a caller that asks for this full name, whatever their signatures.
+    pub fn matching<'a>(
+        &'a self,
+        tenant: &TenantName,
+        name: &'a CallbackName,
+    ) -> impl Iterator<Item = (GroupId, &'a Group<M>)> {
+        self.with_function(tenant, name.function()).filter(move |(_, group)| name.matches(&group.name))
+    }
+
+    /// What a dynamic caller's text finds among the groups that `counts` lets pass.
+    pub fn find(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Found {
+        let function = pattern_function(pattern);
+        let groups: Vec<_> = self.with_function(tenant, &function).filter(|(_, group)| counts(group)).collect();
+        let picked = pattern.pick(groups.iter().map(|(_, group)| &group.name)).cloned();
+        match picked {
+            Ok(name) => {
+                let kinds: Vec<_> =
+                    groups.iter().filter(|(_, group)| group.name == name).map(|(id, _)| *id).collect();
+                match kinds.as_slice() {
+                    [one] => Found::One(*one),
+                    _ => Found::Kinds(kinds),
+                }
+            }
+            Err(ambiguous @ Lookup::Ambiguous { .. }) => Found::None(ambiguous),
+            Err(Lookup::NotFound { .. }) => Found::None(self.not_found(tenant, pattern, counts)),
+        }
+    }
+
+    /// The near matches of a name that nobody has.
+    fn not_found(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Lookup {
+        let ids = self.functions.get(tenant).into_iter().flat_map(|functions| functions.values().flatten());
+        let groups = ids.filter_map(|id| self.groups.get(id)).filter(|group| counts(group));
+        let mut names: Vec<_> = groups.map(|group| &group.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        match pattern.pick(names.iter().copied()) {
+            Ok(_) => Lookup::NotFound { near: Vec::new() },
+            Err(lookup) => lookup,
+        }
+    }
+
+    fn join(&mut self, tenant: &TenantName, callback: &Callback, member: Member<M>) -> GroupId {
+        let functions = self.functions.entry(tenant.clone()).or_default();
+        let ids = functions.entry(callback.name.function().into()).or_default();
+        let groups = &mut self.groups;
+        let known = ids.iter().copied().find(|id| {
+            groups.get(id).is_some_and(|group| group.fingerprint == callback.fingerprint && group.name == callback.name)
+        });
+        let id = known.unwrap_or_else(|| {
+            self.last_group += 1;
+            ids.push(GroupId(self.last_group));
+            GroupId(self.last_group)
+        });
+        let group = groups.entry(id).or_insert_with(|| Group {
+            name: callback.name.clone(),
+            signature: callback.signature.clone(),
+            fingerprint: callback.fingerprint,
+            members: Vec::new(),
+            start: 0,
+        });
+        group.members.push(member);
+        id
+    }
+
+    fn part(&mut self, tenant: &TenantName, id: GroupId, process: M) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.members.retain(|member| member.process != process);
+        if !group.members.is_empty() {
+            return;
+        }
+        let Some(group) = self.groups.remove(&id) else { return };
+        let Some(functions) = self.functions.get_mut(tenant) else { return };
+        if let Some(ids) = functions.get_mut(group.name.function()) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                functions.remove(group.name.function());
+            }
+        }
+        if functions.is_empty() {
+            self.functions.remove(tenant);
+        }
+    }
+}
+
+impl<M> Group<M> {
+    /// Who has it.
+    pub fn members(&self) -> &[Member<M>] {
+        &self.members
+    }
+}
+
+/// The name of a process in its tenant.
+pub fn process_ref(tenant: &TenantName, name: &ProcessName) -> ProcessRef {
+    ProcessRef { tenant: tenant.clone(), name: name.clone() }
+}
+
+/// The function's name in a dynamic caller's text.
+pub fn pattern_function(pattern: &Pattern) -> String {
+    let text = pattern.to_string();
+    text.rsplit_once('#').map_or(text.as_str(), |(_, function)| function).to_owned()
+}

@@ -1,0 +1,110 @@
+//! Whom a call goes to: the process with the fewest calls in flight, among equals the one whose turn is longest ago.
+//!
+//! The turn is the process's, not the callback's, so that it also decides between versions of one callback. In groups of
+//! more than [`MAX_SCANNED_MEMBERS`] each choice looks at a window that moves on by one choice after the other: the
+//! work is bounded, and everybody gets his share.
+
+use super::{Group, Registry};
+use crate::id::GroupId;
+use crate::session::Random;
+
+/// Most members that one choice compares.
+pub const MAX_SCANNED_MEMBERS: usize = 64;
+
+/// Turns start above all first turns, which are random below it.
+const FIRST_TURN: u64 = 1 << 32;
+
+/// How a process stands in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    in_flight: u32,
+    last: u64,
+}
+
+/// Hands out turns.
+#[derive(Debug)]
+pub(super) struct Turns {
+    random: Random,
+    next: u64,
+}
+
+impl Turns {
+    pub(super) fn new(random: Random) -> Self {
+        Self { random, next: FIRST_TURN }
+    }
+
+    /// Where a new process stands among equals: anywhere, but before all that had a turn.
+    pub(super) fn first(&mut self) -> Turn {
+        Turn { in_flight: 0, last: self.random.bits() % FIRST_TURN }
+    }
+
+    fn next(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+/// A member to be chosen. The least is the best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Choice<M> {
+    turn: Turn,
+    /// The process.
+    pub process: M,
+    /// The callback's place in its table.
+    pub callback: u32,
+    /// The group that it was found in.
+    pub group: GroupId,
+}
+
+impl<M: Copy + Ord> Registry<M> {
+    /// The best member of a group among those that may serve.
+    pub fn best(&mut self, id: GroupId, may_serve: impl Fn(M) -> bool) -> Option<Choice<M>> {
+        let group = self.groups.get_mut(&id)?;
+        let seats = &self.seats;
+        let count = group.members.len();
+        let best = rotated(group)
+            .filter(|member| may_serve(member.process))
+            .take(MAX_SCANNED_MEMBERS)
+            .filter_map(|member| {
+                let turn = seats.get(&member.process)?.turn;
+                Some(Choice { turn, process: member.process, callback: member.callback, group: id })
+            })
+            .min();
+        if count > MAX_SCANNED_MEMBERS {
+            group.start = (group.start + MAX_SCANNED_MEMBERS) % count;
+        }
+        best
+    }
+
+    /// The member of a group that is this process.
+    pub fn pinned(&self, id: GroupId, process: M) -> Option<Choice<M>> {
+        let place = self.groups_of(process).iter().position(|group| *group == id)?;
+        let turn = self.seats.get(&process)?.turn;
+        Some(Choice { turn, process, callback: u32::try_from(place).ok()?, group: id })
+    }
+
+    /// A call goes to this process.
+    pub fn began(&mut self, process: M) {
+        let last = self.turns.next();
+        if let Some(seat) = self.seats.get_mut(&process) {
+            seat.turn = Turn { in_flight: seat.turn.in_flight.saturating_add(1), last };
+        }
+    }
+
+    /// A call to this process is over.
+    pub fn ended(&mut self, process: M) {
+        if let Some(seat) = self.seats.get_mut(&process) {
+            seat.turn.in_flight = seat.turn.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// How many calls are in flight to this process, as far as this registry's owner sees.
+    pub fn in_flight(&self, process: M) -> u32 {
+        self.seats.get(&process).map_or(0, |seat| seat.turn.in_flight)
+    }
+}
+
+fn rotated<M>(group: &Group<M>) -> impl Iterator<Item = &super::Member<M>> {
+    let (before, from) = group.members.split_at_checked(group.start).unwrap_or((&[], &group.members));
+    from.iter().chain(before)
+}
