@@ -24,6 +24,7 @@ pub mod frame;
 pub mod id;
 pub mod name;
 pub mod node;
+pub mod registry;
 pub mod session;
 pub mod signature;
 pub mod value;

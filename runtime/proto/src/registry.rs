@@ -190,8 +190,7 @@ impl<M: Copy + Ord> Registry<M> {
         let picked = pattern.pick(groups.iter().map(|(_, group)| &group.name)).cloned();
         match picked {
             Ok(name) => {
-                let kinds: Vec<_> =
-                    groups.iter().filter(|(_, group)| group.name == name).map(|(id, _)| *id).collect();
+                let kinds: Vec<_> = groups.iter().filter(|(_, group)| group.name == name).map(|(id, _)| *id).collect();
                 match kinds.as_slice() {
                     [one] => Found::One(*one),
                     _ => Found::Kinds(kinds),

@@ -1,8 +1,171 @@
-//! The controller's state machine.
+//! The controller's state machine: it accepts nodes, keeps the registry and relays calls; it runs no callback.
 //!
-//! The user feeds [`Input`]s with the time and takes [`Output`]s until there are none; `next_timeout` says when to come
-//! back with [`Input::Timer`] at the latest.
+//! The user feeds [`Input`]s with the time and takes [`Output`]s until there are none; [`Controller::next_timeout`]
+//! says when to come back with [`Input::Timer`] at the latest.
+//!
+//! | part | holds |
+//! |---|---|
+//! | `api` | what goes in and out |
+//! | `links` | handshakes, heartbeats, the end of a link |
+//! | `names` | processes come and go; names kept for lost nodes; the replicas |
+//! | `relay` | calls between nodes |
+//!
+//! Invariants: every frame of a link is handled in the order in which it came, and what follows from it is sent in
+//! that order; a relayed call is answered to its caller exactly once, unless the caller has given up; a peer that
+//! breaks the protocol loses its own link and nothing else.
 
 mod api;
+mod links;
+mod names;
+mod relay;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 pub use api::{ControllerConfig, Event, Input, Output};
+
+use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
+use crate::id::{CallId, EntryId, LinkId, NodeKey, ProcessRef};
+use crate::registry::Registry;
+use crate::session::{GRACE, HEARTBEAT, LinkFault, MISSED_HEARTBEATS};
+
+/// Most links at once.
+pub const MAX_LINKS: usize = 16_384;
+
+/// Most processes of one node.
+pub const MAX_PROCESSES_PER_NODE: usize = 1024;
+
+/// Most calls in flight from one link, and most in flight to one link.
+pub const MAX_CALLS_PER_LINK: usize = 16_384;
+
+/// Longest description of how a process's instances are kept, in bytes.
+pub const MAX_INSTANCES_BYTES: usize = 64;
+
+impl ControllerConfig {
+    /// The defaults, with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            heartbeat: HEARTBEAT,
+            missed_heartbeats: MISSED_HEARTBEATS,
+            grace: GRACE,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Controller {
+    config: ControllerConfig,
+    outputs: VecDeque<Output>,
+    links: BTreeMap<LinkId, links::Link>,
+    /// When to look at which link: one entry a link.
+    checks: BTreeSet<(Duration, LinkId)>,
+    /// The joined links by their nodes' keys.
+    keys: HashMap<NodeKey, LinkId>,
+    /// The processes that can be called.
+    registry: Registry<EntryId>,
+    /// The processes that have names: those of the registry, and those of draining nodes.
+    entries: BTreeMap<EntryId, names::Entry>,
+    holders: HashMap<ProcessRef, EntryId>,
+    reserved: HashMap<ProcessRef, names::Reservation>,
+    reserved_until: BTreeSet<(Duration, ProcessRef)>,
+    relays: BTreeMap<CallId, relay::Relay>,
+    last_session: u64,
+    last_entry: u64,
+    last_relay: u64,
+}
+
+/// How much a controller holds, for tests and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ControllerCounts {
+    /// Links, joined or not.
+    pub links: usize,
+    /// Processes that can be called.
+    pub processes: usize,
+    /// Names that are kept for lost nodes.
+    pub reserved: usize,
+    /// Calls that are relayed, cancelled ones that still run included.
+    pub relays: usize,
+}
+
+impl Controller {
+    /// A controller without links.
+    pub fn new(config: ControllerConfig) -> Self {
+        let registry = Registry::new(config.seed);
+        Self {
+            config,
+            outputs: VecDeque::new(),
+            links: BTreeMap::new(),
+            checks: BTreeSet::new(),
+            keys: HashMap::new(),
+            registry,
+            entries: BTreeMap::new(),
+            holders: HashMap::new(),
+            reserved: HashMap::new(),
+            reserved_until: BTreeSet::new(),
+            relays: BTreeMap::new(),
+            last_session: 0,
+            last_entry: 0,
+            last_relay: 0,
+        }
+    }
+
+    /// Takes what happened. `now` counts from the controller's start and never goes back.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        match input {
+            Input::Accepted { link, identity } => self.accept(now, link, identity),
+            Input::Frame { link, frame } => {
+                if let Err(fault) = self.take_frame(now, link, frame) {
+                    self.shut(now, link, &fault);
+                }
+            }
+            Input::Closed { link, reason } => self.drop_link(now, link, &reason, links::Farewell::None),
+            Input::NotSent { link, frame } => self.not_sent(now, link, frame),
+            Input::Timer => {}
+        }
+        self.check_links(now);
+        self.release_names(now);
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timer`] at the latest.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let check = self.checks.first().map(|(at, _)| *at);
+        let release = self.reserved_until.first().map(|(at, _)| *at);
+        check.into_iter().chain(release).min()
+    }
+
+    /// How much it holds.
+    pub fn counts(&self) -> ControllerCounts {
+        ControllerCounts {
+            links: self.links.len(),
+            processes: self.registry.len(),
+            reserved: self.reserved.len(),
+            relays: self.relays.len(),
+        }
+    }
+
+    fn send(&mut self, link: LinkId, frame: Frame) {
+        self.outputs.push_back(Output::Send { link, frame });
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn not_sent(&mut self, now: Duration, link: LinkId, frame: Frame) {
+        if !self.links.contains_key(&link) {
+            return;
+        }
+        match frame.header {
+            crate::frame::Header::Call { id, .. } => self.relay_not_sent(link, id),
+            header => self.shut(now, link, &LinkFault::Clogged(header.kind())),
+        }
+    }
+}

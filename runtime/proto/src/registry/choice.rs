@@ -38,7 +38,7 @@ impl Turns {
         Turn { in_flight: 0, last: self.random.bits() % FIRST_TURN }
     }
 
-    fn next(&mut self) -> u64 {
+    fn take(&mut self) -> u64 {
         self.next += 1;
         self.next
     }
@@ -85,7 +85,7 @@ impl<M: Copy + Ord> Registry<M> {
 
     /// A call goes to this process.
     pub fn began(&mut self, process: M) {
-        let last = self.turns.next();
+        let last = self.turns.take();
         if let Some(seat) = self.seats.get_mut(&process) {
             seat.turn = Turn { in_flight: seat.turn.in_flight.saturating_add(1), last };
         }

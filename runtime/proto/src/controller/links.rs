@@ -1,0 +1,243 @@
+//! Links of the controller: from a stranger to a member to the end.
+//!
+//! ```text
+//!   Accepted ──▶ Stranger ──Hello──▶ Member ──Leave, Closed, fault, silence──▶ gone
+//!                   └──anything else, another version, 5 s──▶ gone
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Controller, Event, MAX_LINKS, Output};
+use crate::frame::{Frame, Header};
+use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, SessionId};
+use crate::session::{
+    FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
+};
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub identity: PeerIdentity,
+    /// What `checks` has for it.
+    check_at: Duration,
+    pub member: Option<Member>,
+}
+
+/// What a link is once its node has said who it is.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub name: String,
+    pub key: NodeKey,
+    pub role: Role,
+    pub draining: bool,
+    pub max_payload_bytes: u64,
+    liveness: Liveness,
+    /// Its processes by the numbers that it gave them.
+    pub processes: BTreeMap<u32, EntryId>,
+    /// Its open calls by its own ids.
+    pub calls: BTreeMap<CallId, CallId>,
+    pub last_call: Option<CallId>,
+    /// The relayed calls that it serves.
+    pub serving: BTreeSet<CallId>,
+}
+
+/// How a link is left by the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    /// It is closed already.
+    None,
+    /// Close it.
+    Close,
+    /// Tell the reason, and close it.
+    Tell,
+    /// The node said goodbye: close it, and keep no names.
+    Orderly,
+}
+
+impl Controller {
+    pub(super) fn accept(&mut self, now: Duration, link: LinkId, identity: PeerIdentity) {
+        let full = self.links.len() >= MAX_LINKS;
+        let check_at = now + HANDSHAKE_TIMEOUT;
+        self.links.insert(link, Link { identity, check_at, member: None });
+        self.checks.insert((check_at, link));
+        if full {
+            self.refuse(now, link, refusal::FULL, "the controller has as many links as it takes".to_owned(), true);
+        }
+    }
+
+    /// Handles a frame; an error closes its link.
+    pub(super) fn take_frame(&mut self, now: Duration, link: LinkId, frame: Frame) -> Result<(), LinkFault> {
+        let Some(state) = self.links.get_mut(&link) else {
+            return Ok(()); // what was on its way when the link was closed
+        };
+        let Some(member) = &mut state.member else {
+            return self.greet(now, link, frame);
+        };
+        member.liveness.heard(now);
+        match frame.header {
+            Header::Ping => self.send(link, Frame::new(Header::Pong)),
+            Header::Pong => {}
+            Header::Register { number, process, instances } => {
+                return self.register(now, link, number, process, instances, frame.payload);
+            }
+            Header::Unregister { number } => return self.unregister(link, number),
+            Header::Call { id, target, timeout_ms, chain } => {
+                return self.relay_call(link, id, target, timeout_ms, chain, frame.payload);
+            }
+            Header::Reply { id, .. } => return self.relay_reply(link, id, frame.payload),
+            Header::Fail { id } => return self.relay_fail(link, id, frame.payload),
+            Header::Ended { id } => return self.relay_ended(link, id),
+            Header::Cancel { id } => return self.relay_cancel(link, id),
+            Header::Load { number, load } => return self.take_load(link, number, load),
+            Header::ListLoads { id } => self.tell_loads(link, id),
+            Header::Drain => self.drain(link),
+            Header::Leave => self.drop_link(now, link, "it left", Farewell::Orderly),
+            Header::Close { reason } => {
+                self.drop_link(now, link, &format!("the node closed the link: {reason}"), Farewell::Close);
+            }
+            header @ (Header::Hello { .. }
+            | Header::Welcome { .. }
+            | Header::Refused { .. }
+            | Header::Registered { .. }
+            | Header::NotRegistered { .. }
+            | Header::Entry { .. }
+            | Header::Gone { .. }
+            | Header::Synced
+            | Header::Loads { .. }) => return Err(LinkFault::unexpected(&header, "from a node")),
+        }
+        Ok(())
+    }
+
+    /// The first frame of a link.
+    fn greet(&mut self, now: Duration, link: LinkId, frame: Frame) -> Result<(), LinkFault> {
+        let Header::Hello { version } = frame.header else {
+            return Err(LinkFault::unexpected(&frame.header, "before the handshake"));
+        };
+        if version != PROTOCOL_VERSION {
+            let message = format!(
+                "the controller speaks protocol version {PROTOCOL_VERSION}, the node speaks {version}: run the same \
+                 release of daffi-runtime on both sides"
+            );
+            self.refuse(now, link, refusal::VERSION, message, false);
+            return Ok(());
+        }
+        let hello: Hello = match frame.decode_payload() {
+            Ok(hello) => hello,
+            Err(error) => {
+                self.refuse(now, link, refusal::BAD_HELLO, error.to_string(), false);
+                return Ok(());
+            }
+        };
+        if hello.name.is_empty() || hello.name.len() > MAX_NAME_BYTES {
+            let message = format!("a node's name has 1 to {MAX_NAME_BYTES} bytes");
+            self.refuse(now, link, refusal::BAD_HELLO, message, false);
+            return Ok(());
+        }
+        // The same runtime on a new link: the old one is dead, even where nobody has noticed.
+        if let Some(former) = self.keys.get(&hello.key).copied() {
+            self.drop_link(now, former, "its node came back on another link", Farewell::Tell);
+        }
+        self.join(now, link, hello);
+        Ok(())
+    }
+
+    fn join(&mut self, now: Duration, link: LinkId, hello: Hello) {
+        let liveness = Liveness::new(now, self.config.heartbeat, self.config.missed_heartbeats);
+        let check_at = liveness.next_check();
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let identity = state.identity.clone();
+        let before = std::mem::replace(&mut state.check_at, check_at);
+        state.member = Some(Member {
+            name: hello.name.clone(),
+            key: hello.key,
+            role: hello.role,
+            draining: false,
+            max_payload_bytes: hello.max_payload_bytes,
+            liveness,
+            processes: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            last_call: None,
+            serving: BTreeSet::new(),
+        });
+        self.checks.remove(&(before, link));
+        self.checks.insert((check_at, link));
+        self.keys.insert(hello.key, link);
+        self.last_session += 1;
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let welcome = Header::Welcome {
+            features: hello.features & FEATURES,
+            session: SessionId(self.last_session),
+            heartbeat_ms: millis(self.config.heartbeat),
+            missed_heartbeats: self.config.missed_heartbeats,
+            grace_ms: millis(self.config.grace),
+            max_payload_bytes: self.config.max_payload_bytes as u64,
+        };
+        self.send(link, Frame::new(welcome));
+        self.tell_directory(link);
+        self.event(Event::Joined { link, node: hello.name, identity, client: hello.role == Role::Client });
+    }
+
+    fn refuse(&mut self, now: Duration, link: LinkId, code: &str, message: String, retryable: bool) {
+        self.send(link, Frame::new(Header::Refused { code: code.to_owned(), message: message.clone(), retryable }));
+        self.drop_link(now, link, &message, Farewell::Close);
+    }
+
+    /// Closes a link whose peer, or whose silence, asks for it.
+    pub(super) fn shut(&mut self, now: Duration, link: LinkId, fault: &LinkFault) {
+        let farewell = match fault {
+            LinkFault::Clogged(_) => Farewell::Close,
+            _ => Farewell::Tell,
+        };
+        self.drop_link(now, link, &fault.to_string(), farewell);
+    }
+
+    /// The end of a link: its names are kept for it or freed, its calls in both directions end.
+    pub(super) fn drop_link(&mut self, now: Duration, link: LinkId, reason: &str, farewell: Farewell) {
+        let Some(state) = self.links.remove(&link) else { return };
+        self.checks.remove(&(state.check_at, link));
+        if farewell == Farewell::Tell {
+            self.send(link, Frame::close(reason));
+        }
+        if farewell != Farewell::None {
+            self.outputs.push_back(Output::Close { link, reason: reason.to_owned() });
+        }
+        let Some(member) = state.member else {
+            self.event(Event::TurnedAway { link, identity: state.identity, reason: reason.to_owned() });
+            return;
+        };
+        if self.keys.get(&member.key) == Some(&link) {
+            self.keys.remove(&member.key);
+        }
+        let orderly = farewell == Farewell::Orderly;
+        let keep_until = (!orderly).then_some(now + self.config.grace);
+        self.free_processes(&member, &state.identity, keep_until);
+        self.end_relays(&member);
+        let (node, reason) = (member.name, reason.to_owned());
+        self.event(Event::Left { link, node, reason, orderly });
+    }
+
+    /// Pings the silent, closes the dead and those who never said who they are.
+    pub(super) fn check_links(&mut self, now: Duration) {
+        while let Some((at, link)) = self.checks.first().copied() {
+            if at > now {
+                return;
+            }
+            self.checks.remove(&(at, link));
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            let Some(member) = &mut state.member else {
+                self.shut(now, link, &LinkFault::HandshakeTimeout);
+                continue;
+            };
+            let pulse = member.liveness.check(now);
+            let silence_ms = member.liveness.silence(now).as_millis();
+            state.check_at = member.liveness.next_check().max(now + Duration::from_millis(1));
+            self.checks.insert((state.check_at, link));
+            match pulse {
+                Pulse::Fine => {}
+                Pulse::Ping => self.send(link, Frame::new(Header::Ping)),
+                Pulse::Dead => self.shut(now, link, &LinkFault::Silent { silence_ms }),
+            }
+        }
+    }
+}

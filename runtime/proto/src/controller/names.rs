@@ -1,0 +1,265 @@
+//! Processes come and go: names, and the replicas of the registry at the nodes.
+//!
+//! ```text
+//!   free ──Register──▶ held ──Unregister, Leave──▶ free
+//!                       ▲ └──link lost──▶ kept, 5 s for the same identity ──▶ free
+//!                       └──────Register by it──────┘
+//! ```
+//!
+//! Each stay of a process is an entry of its own: one that comes back is a new incarnation, and calls to the former end
+//! with its link.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::links::Member;
+use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_PROCESSES_PER_NODE};
+use crate::call::Load;
+use crate::frame::{Frame, Header, Loads};
+use crate::id::{EntryId, LinkId, NodeKey, ProcessRef};
+use crate::registry::{CallbackTable, Process};
+use crate::session::{LinkFault, PeerIdentity, Role, refusal};
+
+/// One stay of a process.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub link: LinkId,
+    pub number: u32,
+    pub process: ProcessRef,
+    /// Its callbacks as its node sent them, for the replicas.
+    table: Bytes,
+    load: Load,
+}
+
+/// A name that is kept for a lost node.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    until: Duration,
+    key: NodeKey,
+    identity: PeerIdentity,
+    node: String,
+}
+
+/// Why a process is not registered.
+struct Refusal {
+    code: &'static str,
+    message: String,
+    retryable: bool,
+}
+
+impl Refusal {
+    fn bad(message: String) -> Self {
+        Self { code: refusal::BAD_PROCESS, message, retryable: false }
+    }
+}
+
+impl Controller {
+    pub(super) fn register(
+        &mut self,
+        now: Duration,
+        link: LinkId,
+        number: u32,
+        process: ProcessRef,
+        instances: String,
+        table: Bytes,
+    ) -> Result<(), LinkFault> {
+        self.release_names(now);
+        let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return Ok(()) };
+        if member.role == Role::Client {
+            return Err(LinkFault::Broken("a client registers no processes".to_owned()));
+        }
+        if member.processes.contains_key(&number) {
+            return Err(LinkFault::Broken(format!("the process number {number} is used twice")));
+        }
+        let node = member.name.clone();
+        match self.admit(link, &process, instances, &table) {
+            Err(Refusal { code, message, retryable }) => {
+                let code = code.to_owned();
+                let reason = message.clone();
+                self.send(link, Frame::new(Header::NotRegistered { number, code, message, retryable }));
+                self.event(Event::NotRegistered { process, node, reason });
+            }
+            Ok(record) => {
+                let callbacks = record.callbacks.len();
+                let entry = self.seat(link, number, record, table);
+                self.send(link, Frame::new(Header::Registered { number, entry }));
+                self.event(Event::Registered { process, node, callbacks });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a process may come onto the mesh.
+    fn admit(&self, link: LinkId, process: &ProcessRef, instances: String, table: &Bytes) -> Result<Process, Refusal> {
+        let state = self.links.get(&link);
+        let Some((identity, member)) = state.and_then(|link| Some((&link.identity, link.member.as_ref()?))) else {
+            return Err(Refusal::bad("the node has gone".to_owned()));
+        };
+        let name = &process.name;
+        if member.processes.len() >= MAX_PROCESSES_PER_NODE {
+            return Err(Refusal::bad(format!("process {name:?}: a node may have {MAX_PROCESSES_PER_NODE} processes")));
+        }
+        if instances.len() > MAX_INSTANCES_BYTES {
+            return Err(Refusal::bad(format!("process {name:?}: the text for its instances is too long")));
+        }
+        if let Some(holder) = self.holders.get(process).and_then(|entry| self.entries.get(entry)) {
+            let node = self.links.get(&holder.link).and_then(|link| Some((&link.identity, link.member.as_ref()?)));
+            let holder = node.map(|(identity, node)| format!(" {:?} ({identity})", node.name)).unwrap_or_default();
+            return Err(Refusal {
+                code: refusal::NAME_TAKEN,
+                message: format!("the process name {name:?} is held by the node{holder}: choose another with --name"),
+                retryable: false,
+            });
+        }
+        if let Some(kept) = self.reserved.get(process)
+            && kept.key != member.key
+            && !identity.may_succeed(&kept.identity)
+        {
+            return Err(Refusal {
+                code: refusal::NAME_TAKEN,
+                message: format!(
+                    "the process name {name:?} is kept for the node {:?} ({}), whose link was lost: trying again",
+                    kept.node, kept.identity
+                ),
+                retryable: true,
+            });
+        }
+        let callbacks =
+            CallbackTable::open(table).map_err(|error| Refusal::bad(format!("process {name:?}: {error}")))?;
+        Ok(Process {
+            process: process.clone(),
+            node: member.name.as_str().into(),
+            instances: instances.into(),
+            callbacks,
+        })
+    }
+
+    /// Puts an admitted process onto the mesh and tells the replicas.
+    fn seat(&mut self, link: LinkId, number: u32, record: Process, table: Bytes) -> EntryId {
+        self.last_entry += 1;
+        let id = EntryId(self.last_entry);
+        let process = record.process.clone();
+        if let Some(kept) = self.reserved.remove(&process) {
+            self.reserved_until.remove(&(kept.until, process.clone()));
+        }
+        let mut draining = false;
+        if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
+            member.processes.insert(number, id);
+            draining = member.draining;
+        }
+        self.holders.insert(process.clone(), id);
+        self.entries.insert(id, Entry { link, number, process, table, load: Load::default() });
+        if !draining {
+            self.registry.insert(id, record);
+            if let Some(frame) = self.entry_frame(id) {
+                self.tell_others(link, &frame);
+            }
+        }
+        id
+    }
+
+    pub(super) fn unregister(&mut self, link: LinkId, number: u32) -> Result<(), LinkFault> {
+        let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) else { return Ok(()) };
+        let Some(id) = member.processes.remove(&number) else {
+            return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
+        };
+        let node = member.name.clone();
+        self.hide(link, id);
+        if let Some(entry) = self.entries.remove(&id) {
+            self.holders.remove(&entry.process);
+            self.event(Event::Unregistered { process: entry.process, node });
+        }
+        Ok(())
+    }
+
+    /// The node takes no new calls: nobody sees its processes any more, and their names stay theirs.
+    pub(super) fn drain(&mut self, link: LinkId) {
+        let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) else { return };
+        member.draining = true;
+        let entries: Vec<EntryId> = member.processes.values().copied().collect();
+        for id in entries {
+            self.hide(link, id);
+        }
+    }
+
+    /// The processes of a node that has gone; the names are kept for it until then, or freed.
+    pub(super) fn free_processes(&mut self, member: &Member, identity: &PeerIdentity, keep_until: Option<Duration>) {
+        for id in member.processes.values().copied() {
+            let Some(entry) = self.entries.remove(&id) else { continue };
+            self.hide(entry.link, id);
+            self.holders.remove(&entry.process);
+            if let Some(until) = keep_until {
+                let (key, identity, node) = (member.key, identity.clone(), member.name.clone());
+                self.reserved.insert(entry.process.clone(), Reservation { until, key, identity, node });
+                self.reserved_until.insert((until, entry.process.clone()));
+            }
+            self.event(Event::Unregistered { process: entry.process, node: member.name.clone() });
+        }
+    }
+
+    /// Ends the reservations whose time is over.
+    pub(super) fn release_names(&mut self, now: Duration) {
+        while let Some((until, _)) = self.reserved_until.first()
+            && *until <= now
+        {
+            if let Some((_, process)) = self.reserved_until.pop_first() {
+                self.reserved.remove(&process);
+            }
+        }
+    }
+
+    /// Takes a process out of the registry and the replicas.
+    fn hide(&mut self, link: LinkId, id: EntryId) {
+        if self.registry.remove(id).is_some() {
+            self.tell_others(link, &Frame::new(Header::Gone { entry: id }));
+        }
+    }
+
+    /// All that there is, for a node that just joined.
+    pub(super) fn tell_directory(&mut self, link: LinkId) {
+        let ids: Vec<EntryId> = self.registry.processes().map(|(id, _)| id).collect();
+        for id in ids {
+            if let Some(frame) = self.entry_frame(id) {
+                self.send(link, frame);
+            }
+        }
+        self.send(link, Frame::new(Header::Synced));
+    }
+
+    fn entry_frame(&self, id: EntryId) -> Option<Frame> {
+        let record = self.registry.get(id)?;
+        let header = Header::Entry {
+            entry: id,
+            process: record.process.clone(),
+            node: record.node.as_ref().to_owned(),
+            instances: record.instances.as_ref().to_owned(),
+            groups: self.registry.groups_of(id).to_vec(),
+        };
+        Some(Frame::with_payload(header, self.entries.get(&id)?.table.clone()))
+    }
+
+    fn tell_others(&mut self, but: LinkId, frame: &Frame) {
+        let joined = self.links.iter().filter(|(link, state)| **link != but && state.member.is_some());
+        let links: Vec<LinkId> = joined.map(|(link, _)| *link).collect();
+        for link in links {
+            self.send(link, frame.clone());
+        }
+    }
+
+    pub(super) fn take_load(&mut self, link: LinkId, number: u32, load: Load) -> Result<(), LinkFault> {
+        let member = self.links.get(&link).and_then(|link| link.member.as_ref());
+        let Some(id) = member.and_then(|member| member.processes.get(&number)) else {
+            return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
+        };
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.load = load;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_loads(&mut self, link: LinkId, id: u64) {
+        let loads: Loads = self.entries.iter().map(|(id, entry)| (*id, entry.load)).collect();
+        self.send(link, Frame::with_payload(Header::Loads { id }, Frame::encode_payload(&loads)));
+    }
+}

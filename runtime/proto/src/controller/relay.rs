@@ -1,0 +1,249 @@
+//! Calls between nodes.
+//!
+//! ```text
+//!   caller's link: Call 7 ──▶ relay 9 ──▶ Call 9 :callee's link
+//!                  Reply 7 ◀── relay 9 ◀── Reply 9                both forget it
+//!                  Cancel 7 ─▶ relay 9, without a caller ─▶ Cancel 9
+//!                              relay 9 ◀── Reply, Fail or Ended 9
+//! ```
+//!
+//! A relay lives until the callee says that the call is over or the callee's link ends. The caller's node keeps the
+//! deadline (it cancels), so that there are no timers here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::links::Member;
+use super::{Controller, MAX_CALLS_PER_LINK};
+use crate::call::{Hop, MAX_CHAIN};
+use crate::error::{CallError, code};
+use crate::frame::{Frame, Header, Target};
+use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName};
+use crate::registry::Choice;
+use crate::session::LinkFault;
+
+/// A call on its way.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// Who waits for the answer, and his id of it; nobody once he has given up or gone.
+    caller: Option<(LinkId, CallId)>,
+    callee: LinkId,
+    entry: EntryId,
+    process: ProcessName,
+    group: GroupId,
+}
+
+impl Controller {
+    pub(super) fn relay_call(
+        &mut self,
+        link: LinkId,
+        id: CallId,
+        target: Target,
+        timeout_ms: u64,
+        chain: Arc<[Hop]>,
+        payload: Bytes,
+    ) -> Result<(), LinkFault> {
+        self.check_call(link, id, &chain)?;
+        let choice = match self.choose(link, target, payload.len())? {
+            Ok(choice) => choice,
+            Err(error) => {
+                self.fail(link, id, &error);
+                return Ok(());
+            }
+        };
+        let Some(entry) = self.entries.get(&choice.process) else { return Ok(()) };
+        let (callee, number, process) = (entry.link, entry.number, entry.process.name.clone());
+        self.last_relay += 1;
+        let relay = CallId(self.last_relay);
+        let caller = Some((link, id));
+        self.relays.insert(relay, Relay { caller, callee, entry: choice.process, process, group: choice.group });
+        self.registry.began(choice.process);
+        if let Some(member) = self.member_mut(link) {
+            member.calls.insert(id, relay);
+        }
+        if let Some(member) = self.member_mut(callee) {
+            member.serving.insert(relay);
+        }
+        let target = Target::Callback(number, choice.callback);
+        self.send(callee, Frame::with_payload(Header::Call { id: relay, target, timeout_ms, chain }, payload));
+        Ok(())
+    }
+
+    /// What every honest node keeps to.
+    fn check_call(&mut self, link: LinkId, id: CallId, chain: &[Hop]) -> Result<(), LinkFault> {
+        let broken = |what: String| Err(LinkFault::Broken(what));
+        let Some(hop) = chain.last().filter(|_| chain.len() <= MAX_CHAIN) else {
+            return broken(format!("a chain of {} calls, 1 to {MAX_CHAIN} are taken", chain.len()));
+        };
+        if let Some(process) = &hop.process {
+            let entry = self.holders.get(process).and_then(|entry| self.entries.get(entry));
+            if entry.is_none_or(|entry| entry.link != link) {
+                return broken(format!("a call in the name of the process {}, which is not its own", process.name));
+            }
+        }
+        let Some(member) = self.member_mut(link) else { return Ok(()) };
+        if member.last_call.is_some_and(|last| id <= last) {
+            return broken(format!("the call id {} is used twice", id.0));
+        }
+        member.last_call = Some(id);
+        Ok(())
+    }
+
+    /// The process for a call: the outer error is the link's, the inner one the call's.
+    fn choose(
+        &mut self,
+        link: LinkId,
+        target: Target,
+        bytes: usize,
+    ) -> Result<Result<Choice<EntryId>, CallError>, LinkFault> {
+        let (group, pin) = match target {
+            Target::Any(group) => (group, None),
+            Target::Process(entry, group) => (group, Some(entry)),
+            Target::Callback(..) => return Err(LinkFault::Broken("a call to a process by its number".to_owned())),
+        };
+        // The caller's node knows the name, and fills it in.
+        let not_run = |code, message: &str| Ok(Err(CallError::not_run(code, message, "")));
+        let entries = &self.entries;
+        let elsewhere = |id: EntryId| entries.get(&id).is_some_and(|entry| entry.link != link);
+        let choice = match pin {
+            None => self.registry.best(group, elsewhere),
+            Some(entry) => self.registry.pinned(group, entry).filter(|choice| elsewhere(choice.process)),
+        };
+        let Some(choice) = choice else {
+            return match pin {
+                None => not_run(code::NO_SUCH_CALLBACK, "the last process that had the callback has just left"),
+                Some(_) => not_run(code::NO_SUCH_PROCESS, "the receiver has just left the mesh"),
+            };
+        };
+        let callee = self.entries.get(&choice.process).and_then(|entry| self.links.get(&entry.link));
+        let callee = callee.and_then(|link| link.member.as_ref());
+        if callee.is_none_or(|member| bytes as u64 > member.max_payload_bytes) {
+            return not_run(code::PAYLOAD_TOO_LARGE, "the arguments are larger than the receiver's node takes");
+        }
+        let full = |member: &Member| member.serving.len() >= MAX_CALLS_PER_LINK;
+        let caller = self.links.get(&link).and_then(|link| link.member.as_ref());
+        if callee.is_some_and(full) || caller.is_some_and(|member| member.calls.len() >= MAX_CALLS_PER_LINK) {
+            return not_run(code::OVERLOADED, "too many calls are in flight between these nodes: try again later");
+        }
+        Ok(Ok(choice))
+    }
+
+    pub(super) fn relay_reply(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
+        let Relay { caller, process, group, .. } = self.take_relay(link, id)?;
+        let Some((caller, id)) = caller else { return Ok(()) };
+        if self.member_mut(caller).is_some_and(|member| payload.len() as u64 > member.max_payload_bytes) {
+            let message = "the result is larger than the caller's node takes";
+            let error = CallError::failed(code::PAYLOAD_TOO_LARGE, message, self.callback(group));
+            self.fail(caller, id, &error.at(process.as_str()));
+            return Ok(());
+        }
+        self.send(caller, Frame::with_payload(Header::Reply { id, process: Some(process) }, payload));
+        Ok(())
+    }
+
+    pub(super) fn relay_fail(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
+        let relay = self.take_relay(link, id)?;
+        if let Some((caller, id)) = relay.caller {
+            self.send(caller, Frame::with_payload(Header::Fail { id }, payload));
+        }
+        Ok(())
+    }
+
+    pub(super) fn relay_ended(&mut self, link: LinkId, id: CallId) -> Result<(), LinkFault> {
+        let relay = self.take_relay(link, id)?;
+        if relay.caller.is_some() {
+            // The caller must not wait for an answer that will not come.
+            self.fail_relay(relay, code::INTERNAL, "the receiver's node dropped the call");
+            return Err(LinkFault::Broken(format!("the call {} ended without a cancellation", id.0)));
+        }
+        Ok(())
+    }
+
+    /// Nobody waits any more: the callee is told, and the relay stays until it says that the call is over.
+    pub(super) fn relay_cancel(&mut self, link: LinkId, id: CallId) -> Result<(), LinkFault> {
+        let Some(member) = self.member_mut(link) else { return Ok(()) };
+        let Some(relay) = member.calls.remove(&id) else {
+            return match member.last_call {
+                Some(last) if id <= last => Ok(()), // the answer is on its way to the caller
+                _ => Err(LinkFault::Broken(format!("the call {} is cancelled, and was never made", id.0))),
+            };
+        };
+        self.abandon(relay);
+        Ok(())
+    }
+
+    /// The callee's queue was full: the call was not sent.
+    pub(super) fn relay_not_sent(&mut self, link: LinkId, id: CallId) {
+        let Ok(relay) = self.take_relay(link, id) else { return };
+        let Some((caller, caller_id)) = relay.caller else { return };
+        let message = format!("the link to the process {:?} is full: try again later", relay.process.as_str());
+        let error = CallError::not_run(code::OVERLOADED, message, self.callback(relay.group));
+        self.fail(caller, caller_id, &error.at(relay.process.as_str()));
+    }
+
+    /// A link ended: who waits for an answer from it gets his error, what it asked for is cancelled.
+    pub(super) fn end_relays(&mut self, member: &Member) {
+        for id in &member.serving {
+            let Some(relay) = self.relays.remove(id) else { continue };
+            self.registry.ended(relay.entry);
+            if let Some(caller) = relay.caller
+                && let Some(member) = self.member_mut(caller.0)
+            {
+                member.calls.remove(&caller.1);
+            }
+            self.fail_relay(relay, code::LINK_LOST, "the link to its node broke while it had the call");
+        }
+        for relay in member.calls.values() {
+            self.abandon(*relay);
+        }
+    }
+
+    fn abandon(&mut self, id: CallId) {
+        let Some(relay) = self.relays.get_mut(&id) else { return };
+        relay.caller = None;
+        let callee = relay.callee;
+        self.send(callee, Frame::new(Header::Cancel { id }));
+    }
+
+    /// Takes out a relay that its callee has answered.
+    fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
+        if self.relays.get(&id).is_none_or(|relay| relay.callee != link) {
+            return Err(LinkFault::Broken(format!("the call {} is answered, and was not given to it", id.0)));
+        }
+        let Some(relay) = self.relays.remove(&id) else {
+            return Err(LinkFault::Broken(format!("the call {} is answered twice", id.0)));
+        };
+        self.registry.ended(relay.entry);
+        if let Some(member) = self.member_mut(link) {
+            member.serving.remove(&id);
+        }
+        if let Some((caller, caller_id)) = relay.caller
+            && let Some(member) = self.member_mut(caller)
+        {
+            member.calls.remove(&caller_id);
+        }
+        Ok(relay)
+    }
+
+    /// Tells the caller that nobody knows what became of his call.
+    fn fail_relay(&mut self, relay: Relay, code: &str, what: &str) {
+        let Some((caller, id)) = relay.caller else { return };
+        let message = format!("process {:?}: {what}; it may or may not have run", relay.process.as_str());
+        let error = CallError::unknown(code, message, self.callback(relay.group)).at(relay.process.as_str());
+        self.fail(caller, id, &error);
+    }
+
+    fn fail(&mut self, link: LinkId, id: CallId, error: &CallError) {
+        self.send(link, Frame::with_payload(Header::Fail { id }, Frame::encode_payload(error)));
+    }
+
+    /// The name for an error; empty, for the caller's node to fill in, where the group has gone.
+    fn callback(&self, group: GroupId) -> String {
+        self.registry.group(group).map(|group| group.name.to_string()).unwrap_or_default()
+    }
+
+    fn member_mut(&mut self, link: LinkId) -> Option<&mut Member> {
+        self.links.get_mut(&link)?.member.as_mut()
+    }
+}
