@@ -34,7 +34,7 @@ async fn drive(job: &Job, payload: &[u8], calls: u64) -> Vec<u64> {
     latencies
 }
 
-impl exports::wasi::cli::run::Guest for Caller {
+impl exports::wasi::cli0_3_0::run::Guest for Caller {
     async fn run() -> Result<(), ()> {
         let job = Job::from_env();
         let payload = vec![7u8; job.payload_bytes];

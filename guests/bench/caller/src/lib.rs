@@ -10,7 +10,7 @@ use measure::{Job, Op};
 
 struct Caller;
 
-impl exports::wasi::cli::run::Guest for Caller {
+impl exports::wasi::cli0_2_0::run::Guest for Caller {
     fn run() -> Result<(), ()> {
         let job = Job::from_env();
         let payload = vec![7u8; job.payload_bytes];
