@@ -1,0 +1,194 @@
+//! The harness: runtimes in a folder of their own.
+//!
+//! | module | holds |
+//! |---|---|
+//! | (here) | [`Cluster`]: the folder, its socket, and how to start things in it |
+//! | [`running`] | [`Running`]: a started runtime: its lines, its end |
+//! | [`output`] | [`Output`]: what a command that ended has said |
+//! | [`components`] | the guests, by name |
+//! | [`raw`] | a client that speaks nonsense |
+//!
+//! Invariants: clusters share nothing (socket, configuration and environment are their own), so tests run in
+//! parallel; nothing outlives its cluster; a failed test prints what every runtime of it has said.
+
+pub mod components;
+pub mod output;
+pub mod raw;
+pub mod running;
+
+use std::ffi::OsStr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub use components::component;
+pub use output::Output;
+pub use running::Running;
+use running::Shared;
+
+/// How long a test waits for what must come. Generous: the machine may be busy, and only a failing test takes it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The line that a runtime logs when its node is connected and its processes are registered.
+pub const CONNECTED: &str = "connected to ";
+
+/// A folder with a socket, and the runtimes that were started in it.
+pub struct Cluster {
+    dir: tempfile::TempDir,
+    shared: Shared,
+}
+
+impl Cluster {
+    /// An empty one.
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("daffi-e2e-").tempdir().unwrap();
+        std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("run")).unwrap();
+        Self { dir, shared: Shared::default() }
+    }
+
+    /// A path in the cluster's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The default socket of everything that is started here.
+    pub fn socket(&self) -> PathBuf {
+        self.path("run").join("controller.sock")
+    }
+
+    /// Writes a file into the cluster's folder and gives its path.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    }
+
+    /// A runtime that is to be started: `--name`, and whatever else is added.
+    pub fn runtime(&self, name: &str) -> Start<'_> {
+        let mut start = Start { cluster: self, name: name.to_owned(), command: self.command() };
+        start.command.args(["--name", name]);
+        start
+    }
+
+    /// A runtime that is to be started, with no flag at all.
+    pub fn bare(&self, label: &str) -> Start<'_> {
+        Start { cluster: self, name: label.to_owned(), command: self.command() }
+    }
+
+    /// A controller with one node that serves the fixtures under this name, connected.
+    pub fn serving(&self, name: &str) -> Running {
+        self.runtime(name).controller().module(name, "fixtures").ready()
+    }
+
+    /// Runs a command of the binary to its end.
+    pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        self.bare("command").args(args).finish()
+    }
+
+    /// `daffi-runtime call 'EXPRESSION'`, with WAVE arguments.
+    pub fn call(&self, expression: &str) -> Output {
+        self.run(["call", expression])
+    }
+
+    /// `daffi-runtime call NAME --json ARGUMENTS`.
+    pub fn call_json(&self, name: &str, arguments: &str) -> Output {
+        self.run(["call", name, "--json", arguments])
+    }
+
+    /// Starts a call whose end is waited for later.
+    pub fn calling(&self, args: &[&str]) -> Running {
+        self.bare("call").args(["call"]).args(args).start()
+    }
+
+    /// `daffi-runtime ps --json`, parsed.
+    pub fn ps(&self) -> serde_json::Value {
+        let output = self.run(["ps", "--json"]);
+        serde_json::from_str(output.success()).unwrap()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
+        let kept = ["PATH", "HOME", "LLVM_PROFILE_FILE"].map(|key| (key, std::env::var_os(key)));
+        command.env_clear().envs(kept.into_iter().filter_map(|(key, value)| Some((key, value?))));
+        command.env("DAFFI_SOCKET", self.socket()).env("TMPDIR", self.dir.path()).current_dir(self.dir.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.end_all();
+        if std::thread::panicking() {
+            eprintln!("{}", self.shared.transcript());
+        }
+    }
+}
+
+/// A runtime that is to be started.
+pub struct Start<'a> {
+    cluster: &'a Cluster,
+    name: String,
+    command: Command,
+}
+
+impl Start<'_> {
+    /// `--controller`.
+    pub fn controller(self) -> Self {
+        self.args(["--controller"])
+    }
+
+    /// `--module NAME=` the component of this name.
+    pub fn module(self, name: &str, component_name: &str) -> Self {
+        self.module_at(name, &component(component_name))
+    }
+
+    /// `--module NAME=PATH`.
+    pub fn module_at(self, name: &str, path: &Path) -> Self {
+        let module = format!("{name}={}", path.display());
+        self.args(["--module", &module])
+    }
+
+    /// The module `script` with these steps; see the fixture for what a step is.
+    pub fn script(self, steps: &[&str]) -> Self {
+        let name = self.name.clone();
+        let script = format!("SCRIPT={}", steps.join("\n"));
+        self.module(&name, "script").args(["--env", &script])
+    }
+
+    /// `--config` with a file of this content.
+    pub fn config(self, toml: &str) -> Self {
+        let path = self.cluster.file(&format!("{}.toml", self.name), toml);
+        self.args(["--config", &path])
+    }
+
+    /// More flags.
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// A variable of the runtime's own environment (not of a guest's).
+    pub fn host_env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(key, value);
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Running {
+        self.cluster.shared.start(&self.name, self.command)
+    }
+
+    /// Starts it and waits until it is connected.
+    pub fn ready(self) -> Running {
+        let running = self.start();
+        running.wait_for_line(CONNECTED);
+        running
+    }
+
+    /// Starts it and waits until it ends.
+    pub fn finish(self) -> Output {
+        self.start().output()
+    }
+}
