@@ -49,7 +49,6 @@ pub struct Group<M> {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     members: Vec<Member<M>>,
-    start: usize,
 }
 
 /// A process that has the callback.
@@ -231,7 +230,6 @@ impl<M: Copy + Ord> Registry<M> {
             signature: callback.signature.clone(),
             fingerprint: callback.fingerprint,
             members: Vec::new(),
-            start: 0,
         });
         group.members.push(member);
         id

@@ -88,7 +88,7 @@ impl Controller {
             Header::Reply { id, .. } => return self.relay_reply(link, id, frame.payload),
             Header::Fail { id } => return self.relay_fail(link, id, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
-            Header::Cancel { id } => return self.relay_cancel(link, id),
+            Header::Cancel { id } => self.relay_cancel(link, id),
             Header::Load { number, load } => return self.take_load(link, number, load),
             Header::ListLoads { id } => self.tell_loads(link, id),
             Header::Drain => self.drain(link),

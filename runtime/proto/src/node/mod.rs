@@ -1,8 +1,279 @@
-//! A node's state machine.
+//! A node's state machine: its processes on the mesh, the calls that it makes and those that it serves.
 //!
-//! The user feeds [`Input`]s with the time and takes [`Output`]s until there are none; `next_timeout` says when to come
-//! back with [`Input::Timer`] at the latest.
+//! The user feeds [`Input`]s with the time and takes [`Output`]s until there are none; [`Node::next_timeout`] says when
+//! to come back with [`Input::Timer`] at the latest.
+//!
+//! | part | holds |
+//! |---|---|
+//! | `api` | what goes in and out |
+//! | `link` | the link to the controller: handshake, liveness, loss |
+//! | `directory` | its processes and their registration; the replica of everybody else's |
+//! | `calls` | calls that are made here: whom they go to, how they end |
+//! | `serve` | calls that are served here, and the end of the tree of calls below one |
+//! | `asks` | questions: resolve, wait, list |
+//! | `waiting` | who waits for which callback or process |
+//! | `outcome` | the errors of all of these |
+//!
+//! Invariants: every request is answered exactly once, by its deadline, unless it is cancelled; every `Serve` is
+//! answered once by the user, and its caller hears of it unless he has given up; a call is `not-run` only if no
+//! `Serve` was given out for it; calls between processes of this node never touch the link.
 
 mod api;
+mod asks;
+mod calls;
+mod directory;
+mod link;
+mod outcome;
+mod serve;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output};
+
+use crate::frame::Frame;
+use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
+use crate::registry::Registry;
+
+/// Most requests that are open at once: calls, resolves, waits and lists.
+pub const MAX_OPEN_REQUESTS: usize = 65_536;
+
+/// Most calls that are served at once.
+pub const MAX_SERVED_CALLS: usize = 65_536;
+
+/// Most processes of a node.
+pub const MAX_PROCESSES: usize = crate::controller::MAX_PROCESSES_PER_NODE;
+
+/// Longest wait of a request. Longer timeouts are cut to it: a week.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// How often loads are told to the controller at most, and so how old they are at most when listed.
+pub const LOAD_EVERY: Duration = Duration::from_millis(200);
+
+/// A process as this node's registry knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Peer {
+    Local(LocalId),
+    Remote(EntryId),
+}
+
+/// A question to the mesh, by this node's own count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct AskId(u64);
+
+/// Something with a deadline that may have to wait for the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Request {
+    Call(CallId),
+    Ask(AskId),
+    List(u64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    now: Duration,
+    outputs: VecDeque<Output>,
+    link: link::Link,
+    /// Why the node will never be connected again: it left, or was refused.
+    shut: Option<String>,
+    draining: bool,
+    drained_told: bool,
+    /// All processes that can be called, those of this node included.
+    mesh: Registry<Peer>,
+    /// The numbers that the controller gave to the callbacks of the others.
+    remote_groups: BTreeMap<EntryId, Arc<[GroupId]>>,
+    /// The others that were there when the link was lost and may come back.
+    stale: Registry<u64>,
+    stale_until: Option<Duration>,
+    locals: BTreeMap<LocalId, directory::Local>,
+    retry_names_at: Option<Duration>,
+    loads_changed: BTreeSet<LocalId>,
+    loads_told_at: Option<Duration>,
+    requests: HashMap<Token, Request>,
+    calls: BTreeMap<CallId, calls::Call>,
+    asks: BTreeMap<AskId, asks::Ask>,
+    lists: BTreeMap<u64, asks::List>,
+    deadlines: BTreeSet<(Duration, Request)>,
+    waiting: waiting::Waiting,
+    serves: BTreeMap<ServeId, serve::Served>,
+    /// The calls that came over the link, by the controller's ids.
+    incoming: BTreeMap<CallId, ServeId>,
+    /// Served calls that were not cancelled.
+    wanted_serves: usize,
+    last_local: u32,
+    last_call: u64,
+    last_ask: u64,
+    last_serve: u64,
+    last_stale: u64,
+    late_answers: u64,
+}
+
+/// How much a node holds, for tests and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Open calls that were made here.
+    pub calls: usize,
+    /// Open resolves, waits and lists.
+    pub asks: usize,
+    /// Requests that wait for a callback, a process or the link.
+    pub waiting: usize,
+    /// Timers of requests.
+    pub deadlines: usize,
+    /// Calls that are served, cancelled ones that still run included.
+    pub serves: usize,
+    /// Those of them that came over the link.
+    pub incoming: usize,
+    /// Processes of this node.
+    pub locals: usize,
+    /// Processes of others.
+    pub remotes: usize,
+    /// Answers that came for calls that had ended.
+    pub late_answers: u64,
+}
+
+impl Node {
+    /// A node without a link or processes.
+    pub fn new(config: NodeConfig) -> Self {
+        let seed = config.seed;
+        Self {
+            config,
+            now: Duration::ZERO,
+            outputs: VecDeque::new(),
+            link: link::Link::Down,
+            shut: None,
+            draining: false,
+            drained_told: false,
+            mesh: Registry::new(seed),
+            remote_groups: BTreeMap::new(),
+            stale: Registry::new(seed),
+            stale_until: None,
+            locals: BTreeMap::new(),
+            retry_names_at: None,
+            loads_changed: BTreeSet::new(),
+            loads_told_at: None,
+            requests: HashMap::new(),
+            calls: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            waiting: waiting::Waiting::default(),
+            serves: BTreeMap::new(),
+            incoming: BTreeMap::new(),
+            wanted_serves: 0,
+            last_local: 0,
+            last_call: 0,
+            last_ask: 0,
+            last_serve: 0,
+            last_stale: 0,
+            late_answers: 0,
+        }
+    }
+
+    /// Takes what happened. `now` counts from the node's start and never goes back.
+    pub fn handle(&mut self, now: Duration, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::LinkUp => self.link_up(),
+            Input::LinkDown(reason) => self.link_down(&reason),
+            Input::Frame(frame) => self.take_frame(frame),
+            Input::NotSent(frame) => self.not_sent(frame),
+            Input::Command(command) => self.command(command),
+            Input::Timer => {}
+        }
+        self.check_time();
+        self.check_drained();
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to come back with [`Input::Timer`] at the latest.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let rest = [deadline, self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
+        rest.into_iter().flatten().min()
+    }
+
+    /// How much it holds.
+    pub fn counts(&self) -> NodeCounts {
+        NodeCounts {
+            calls: self.calls.len(),
+            asks: self.asks.len() + self.lists.len(),
+            waiting: self.waiting.len(),
+            deadlines: self.deadlines.len(),
+            serves: self.serves.len(),
+            incoming: self.incoming.len(),
+            locals: self.locals.len(),
+            remotes: self.remote_groups.len(),
+            late_answers: self.late_answers,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::AddProcess { token, spec } => self.add_process(token, spec),
+            Command::RemoveProcess(process) => self.remove_process(process),
+            Command::Call { token, request } => self.call(token, request),
+            Command::Cancel(token) => self.cancel(token),
+            Command::Resolve { token, request } => self.resolve(token, request),
+            Command::Wait { token, tenant, what, but, timeout } => self.wait(token, tenant, what, but, timeout),
+            Command::List { token, tenant } => self.list(token, tenant),
+            Command::Served { id, result } => self.served(id, result),
+            Command::Load { process, load } => self.take_load(process, load),
+            Command::Drain => self.drain(),
+            Command::Leave => self.leave(),
+        }
+    }
+
+    /// The user gives a request up.
+    fn cancel(&mut self, token: Token) {
+        match self.requests.get(&token).copied() {
+            Some(Request::Call(id)) => self.give_up_call(id),
+            Some(Request::Ask(id)) => drop(self.end_ask(id)),
+            Some(Request::List(id)) => {
+                self.lists.remove(&id);
+                self.requests.remove(&token);
+            }
+            None => {} // its answer is on the way to the user
+        }
+    }
+
+    /// Everything that the time calls for.
+    fn check_time(&mut self) {
+        while let Some((at, request)) = self.deadlines.first().copied() {
+            if at > self.now {
+                break;
+            }
+            self.deadlines.remove(&(at, request));
+            match request {
+                Request::Call(id) => self.call_overdue(id),
+                Request::Ask(id) => self.ask_overdue(id),
+                Request::List(_) => {}
+            }
+        }
+        self.check_link();
+        self.check_stale();
+        self.retry_names();
+        self.tell_loads();
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.outputs.push_back(Output::Send(frame));
+    }
+
+    /// From now until then, as a timeout: neither endless nor in the past.
+    fn deadline(&self, timeout: Duration) -> Duration {
+        self.now + timeout.min(MAX_TIMEOUT)
+    }
+
+    /// Whether the replica is all that there is: a name that is not in it is nowhere.
+    fn settled(&self) -> bool {
+        self.link.is_synced()
+    }
+}

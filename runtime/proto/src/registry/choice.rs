@@ -4,7 +4,7 @@
 //! more than [`MAX_SCANNED_MEMBERS`] each choice looks at a window that moves on by one choice after the other: the
 //! work is bounded, and everybody gets his share.
 
-use super::{Group, Registry};
+use super::Registry;
 use crate::id::GroupId;
 use crate::session::Random;
 
@@ -38,6 +38,14 @@ impl Turns {
         Turn { in_flight: 0, last: self.random.bits() % FIRST_TURN }
     }
 
+    /// Where the window of a choice among this many starts; it moves on with every call that begins.
+    fn start(&self, members: usize) -> usize {
+        match members {
+            0..=MAX_SCANNED_MEMBERS => 0,
+            _ => usize::try_from(self.next).unwrap_or(0).wrapping_mul(MAX_SCANNED_MEMBERS) % members,
+        }
+    }
+
     fn take(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -58,22 +66,15 @@ pub struct Choice<M> {
 
 impl<M: Copy + Ord> Registry<M> {
     /// The best member of a group among those that may serve.
-    pub fn best(&mut self, id: GroupId, may_serve: impl Fn(M) -> bool) -> Option<Choice<M>> {
-        let group = self.groups.get_mut(&id)?;
-        let seats = &self.seats;
-        let count = group.members.len();
-        let best = rotated(group)
-            .filter(|member| may_serve(member.process))
-            .take(MAX_SCANNED_MEMBERS)
-            .filter_map(|member| {
-                let turn = seats.get(&member.process)?.turn;
-                Some(Choice { turn, process: member.process, callback: member.callback, group: id })
-            })
-            .min();
-        if count > MAX_SCANNED_MEMBERS {
-            group.start = (group.start + MAX_SCANNED_MEMBERS) % count;
-        }
-        best
+    pub fn best(&self, id: GroupId, may_serve: impl Fn(M) -> bool) -> Option<Choice<M>> {
+        let members = self.groups.get(&id)?.members();
+        let (before, from) = members.split_at_checked(self.turns.start(members.len()))?;
+        let candidates = from.iter().chain(before).filter(|member| may_serve(member.process));
+        let choices = candidates.take(MAX_SCANNED_MEMBERS).filter_map(|member| {
+            let turn = self.seats.get(&member.process)?.turn;
+            Some(Choice { turn, process: member.process, callback: member.callback, group: id })
+        });
+        choices.min()
     }
 
     /// The member of a group that is this process.
@@ -102,9 +103,4 @@ impl<M: Copy + Ord> Registry<M> {
     pub fn in_flight(&self, process: M) -> u32 {
         self.seats.get(&process).map_or(0, |seat| seat.turn.in_flight)
     }
-}
-
-fn rotated<M>(group: &Group<M>) -> impl Iterator<Item = &super::Member<M>> {
-    let (before, from) = group.members.split_at_checked(group.start).unwrap_or((&[], &group.members));
-    from.iter().chain(before)
 }

@@ -1,0 +1,342 @@
+//! Questions to the mesh: what does this name mean, is this process there yet, who is there?
+//!
+//! Resolves and waits are answered from the replica; a list asks the controller for the loads, which are at most
+//! [`super::LOAD_EVERY`] and the way old. Without a link a list is what this node knew last.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::calls::Origin;
+use super::waiting::Key;
+use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use crate::call::{CallbackInfo, Load, ProcessInfo, ResolveRequest, Resolved, WaitFor};
+use crate::error::{CallError, Outcome};
+use crate::frame::{Frame, Header, Loads};
+use crate::id::{LocalId, ProcessName, TenantName, Token};
+use crate::name::{Lookup, Pattern};
+use crate::registry::{Found, Group, Process, pattern_function, process_ref};
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Ask {
+    token: Token,
+    origin: Origin,
+    question: Question,
+    timeout: Duration,
+    deadline: Duration,
+}
+
+#[derive(Debug)]
+enum Question {
+    /// What does it mean?
+    Resolve { pattern: Pattern, receiver: Option<ProcessName>, wait_ready: bool },
+    /// Is the process there?
+    Process(ProcessName),
+    /// Is the callback there?
+    Callback(Pattern),
+}
+
+/// What a name means, for a resolve; nothing more than that it is there, for a wait.
+type Answer = Option<Resolved>;
+
+/// A list that waits for the loads.
+#[derive(Debug)]
+pub(super) struct List {
+    token: Token,
+    tenant: TenantName,
+}
+
+/// What there is to say of a question now.
+enum State {
+    Answered(Result<Answer, CallError>),
+    /// Not there, with what to say when it never comes.
+    Missing(CallError),
+}
+
+impl Node {
+    pub(super) fn resolve(&mut self, token: Token, request: ResolveRequest) {
+        let ResolveRequest { caller, pattern, receiver, timeout, wait_ready } = request;
+        let asked = self.origin(&caller, &pattern).and_then(|(origin, _, above)| {
+            let pattern = Pattern::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
+            let own = |receiver: &&ProcessName| origin.name.as_ref() == Some(*receiver);
+            if let Some(receiver) = receiver.as_ref().filter(own) {
+                return Err(outcome::own_receiver(receiver, pattern.to_string()));
+            }
+            let deadline = above.map_or(Duration::MAX, |(deadline, _)| deadline);
+            Ok((origin, Question::Resolve { pattern, receiver, wait_ready }, deadline))
+        });
+        match asked {
+            Ok((origin, question, most)) => self.ask(token, origin, question, timeout, most),
+            Err(error) => self.outputs.push_back(Output::Resolved { token, result: Err(error) }),
+        }
+    }
+
+    pub(super) fn wait(
+        &mut self,
+        token: Token,
+        tenant: TenantName,
+        what: WaitFor,
+        but: Option<LocalId>,
+        timeout: Duration,
+    ) {
+        let question = match what {
+            WaitFor::Process(name) => Ok(Question::Process(name)),
+            WaitFor::Callback(text) => {
+                Pattern::parse(&text).map(Question::Callback).map_err(|error| outcome::bad_name(&error, &text))
+            }
+        };
+        match question {
+            Ok(question) => {
+                let origin = Origin { tenant, process: but, name: None, parent: None };
+                self.ask(token, origin, question, timeout, Duration::MAX);
+            }
+            Err(error) => self.outputs.push_back(Output::WaitDone { token, result: Err(error) }),
+        }
+    }
+
+    fn ask(&mut self, token: Token, origin: Origin, question: Question, timeout: Duration, most: Duration) {
+        self.last_ask += 1;
+        let id = AskId(self.last_ask);
+        let deadline = self.deadline(timeout).min(most);
+        let ask = Ask { token, origin, question, timeout: deadline.saturating_sub(self.now), deadline };
+        if self.requests.len() >= MAX_OPEN_REQUESTS {
+            let error = outcome::too_many_requests(ask.question.text());
+            self.outputs.push_back(ask.output(Err(error)));
+            return;
+        }
+        if let Some(parent) = ask.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.insert(Request::Ask(id));
+        }
+        self.deadlines.insert((deadline, Request::Ask(id)));
+        self.requests.insert(token, Request::Ask(id));
+        self.asks.insert(id, ask);
+        self.try_ask(id);
+    }
+
+    /// Answers a question if it can be, or lets it wait.
+    pub(super) fn try_ask(&mut self, id: AskId) {
+        let Some(ask) = self.asks.get(&id) else { return };
+        match self.look(ask) {
+            State::Answered(result) => self.answer(id, result),
+            State::Missing(error) => {
+                if self.may_be_answered(ask) {
+                    let key = ask.key();
+                    self.waiting.add(Request::Ask(id), || vec![key]);
+                } else {
+                    self.answer(id, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Whether what is missing may yet come.
+    fn may_be_answered(&self, ask: &Ask) -> bool {
+        if self.shut.is_some() {
+            return false;
+        }
+        let Question::Resolve { pattern, wait_ready, .. } = &ask.question else { return true };
+        let found = || self.stale.find(&ask.origin.tenant, pattern, |_| true);
+        *wait_ready || !self.settled() || !matches!(found(), Found::None(Lookup::NotFound { .. }))
+    }
+
+    /// The answer to a question as far as the replica knows.
+    fn look(&self, ask: &Ask) -> State {
+        let tenant = &ask.origin.tenant;
+        match &ask.question {
+            Question::Process(name) => match self.mesh.named(&process_ref(tenant, name)) {
+                [] => State::Missing(outcome::process_did_not_come(name, ask.timeout)),
+                _ => State::Answered(Ok(None)),
+            },
+            Question::Callback(pattern) => match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
+                Found::One(_) | Found::Kinds(_) => State::Answered(Ok(None)),
+                Found::None(lookup @ Lookup::Ambiguous { .. }) => {
+                    State::Answered(Err(outcome::look_up(&lookup, pattern)))
+                }
+                Found::None(Lookup::NotFound { .. }) => {
+                    State::Missing(outcome::callback_did_not_come(pattern, ask.timeout))
+                }
+            },
+            Question::Resolve { pattern, receiver, .. } => self.look_up(ask, pattern, receiver.as_ref()),
+        }
+    }
+
+    fn look_up(&self, ask: &Ask, pattern: &Pattern, receiver: Option<&ProcessName>) -> State {
+        let tenant = &ask.origin.tenant;
+        if let Some(receiver) = receiver
+            && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
+        {
+            return State::Missing(self.no_such_process(tenant, receiver, pattern.to_string()));
+        }
+        match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
+            Found::One(id) => match self.mesh.group(id) {
+                Some(group) => State::Answered(Ok(Some(Resolved {
+                    callback: group.name.clone(),
+                    signature: group.signature.clone(),
+                    fingerprint: group.fingerprint,
+                }))),
+                None => State::Missing(outcome::internal("a group that is not there was found", &pattern.to_string())),
+            },
+            Found::Kinds(ids) => {
+                let groups: Vec<_> = ids.iter().filter_map(|id| self.mesh.group(*id)).collect();
+                let named = groups.iter().map(|group| (group.signature.as_ref(), self.one_member(group)));
+                State::Answered(Err(outcome::several_kinds(pattern, named)))
+            }
+            Found::None(lookup @ Lookup::Ambiguous { .. }) => State::Answered(Err(outcome::look_up(&lookup, pattern))),
+            Found::None(lookup) => {
+                let error = outcome::look_up(&lookup, pattern);
+                State::Missing(match receiver {
+                    Some(receiver) => error.at(receiver.as_str()),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    /// Whether a group has a member that may answer this question.
+    fn qualifies(&self, ask: &Ask, group: &Group<Peer>) -> bool {
+        let receiver = match &ask.question {
+            Question::Resolve { receiver: Some(receiver), .. } => Some(receiver),
+            Question::Resolve { .. } | Question::Process(_) | Question::Callback(_) => None,
+        };
+        let own = ask.origin.process.map(Peer::Local);
+        let pinned = |peer: Peer| match receiver {
+            Some(receiver) => self.mesh.get(peer).is_some_and(|process| process.process.name == *receiver),
+            None => true,
+        };
+        group.members().iter().any(|member| Some(member.process) != own && pinned(member.process))
+    }
+
+    fn one_member(&self, group: &Group<Peer>) -> String {
+        let first = group.members().first().and_then(|member| self.mesh.get(member.process));
+        first.map(|process| process.process.name.to_string()).unwrap_or_default()
+    }
+
+    fn answer(&mut self, id: AskId, result: Result<Answer, CallError>) {
+        if let Some(ask) = self.end_ask(id) {
+            self.outputs.push_back(ask.output(result));
+        }
+    }
+
+    /// Takes a question out of every table.
+    pub(super) fn end_ask(&mut self, id: AskId) -> Option<Ask> {
+        let ask = self.asks.remove(&id)?;
+        let request = Request::Ask(id);
+        self.deadlines.remove(&(ask.deadline, request));
+        self.requests.remove(&ask.token);
+        self.waiting.remove(request);
+        if let Some(parent) = ask.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.remove(&request);
+        }
+        Some(ask)
+    }
+
+    pub(super) fn ask_overdue(&mut self, id: AskId) {
+        let Some(ask) = self.asks.get(&id) else { return };
+        let error = match self.look(ask) {
+            State::Missing(error) if self.settled() || !matches!(ask.question, Question::Resolve { .. }) => error,
+            State::Answered(Err(error)) => error,
+            State::Missing(_) | State::Answered(Ok(_)) => {
+                outcome::not_connected(self.shut.as_deref(), ask.question.text())
+            }
+        };
+        self.answer(id, Err(error));
+    }
+
+    pub(super) fn cancel_ask_below(&mut self, id: AskId) {
+        let Some(text) = self.asks.get(&id).map(|ask| ask.question.text()) else { return };
+        self.answer(id, Err(outcome::caller_cancelled(Outcome::NotRun, &text)));
+    }
+
+    pub(super) fn list(&mut self, token: Token, tenant: TenantName) {
+        if !self.link.is_synced() || self.requests.len() >= MAX_OPEN_REQUESTS {
+            let processes = self.processes(&tenant, &BTreeMap::new());
+            self.outputs.push_back(Output::Processes { token, processes });
+            return;
+        }
+        self.last_ask += 1;
+        let id = self.last_ask;
+        self.requests.insert(token, Request::List(id));
+        self.lists.insert(id, List { token, tenant });
+        self.send(Frame::new(Header::ListLoads { id }));
+    }
+
+    pub(super) fn take_loads(&mut self, id: u64, loads: Loads) {
+        let Some(list) = self.lists.remove(&id) else { return };
+        let loads = loads.into_iter().map(|(entry, load)| (Peer::Remote(entry), load)).collect();
+        self.answer_list(list, &loads);
+    }
+
+    /// The link is lost: what is known is all there will be.
+    pub(super) fn answer_lists(&mut self) {
+        for list in std::mem::take(&mut self.lists).into_values() {
+            self.answer_list(list, &BTreeMap::new());
+        }
+    }
+
+    fn answer_list(&mut self, list: List, loads: &BTreeMap<Peer, Load>) {
+        self.requests.remove(&list.token);
+        let processes = self.processes(&list.tenant, loads);
+        self.outputs.push_back(Output::Processes { token: list.token, processes });
+    }
+
+    /// The processes of a tenant by name; one that is here and there for a moment is shown once.
+    fn processes(&self, tenant: &TenantName, loads: &BTreeMap<Peer, Load>) -> Vec<ProcessInfo> {
+        let mut by_name: BTreeMap<ProcessName, ProcessInfo> = BTreeMap::new();
+        for (peer, process) in self.mesh.processes().filter(|(_, process)| process.process.tenant == *tenant) {
+            let load = match peer {
+                Peer::Local(id) => self.locals.get(&id).map(|local| local.load),
+                Peer::Remote(_) => loads.get(&peer).copied(),
+            };
+            let name = process.process.name.clone();
+            by_name.entry(name).or_insert_with(|| process_info(process, load.unwrap_or_default()));
+        }
+        by_name.into_values().collect()
+    }
+}
+
+fn process_info(process: &Process, load: Load) -> ProcessInfo {
+    let info = |callback: &crate::registry::Callback| CallbackInfo {
+        name: callback.name.clone(),
+        signature: callback.signature.clone(),
+    };
+    ProcessInfo {
+        process: process.process.clone(),
+        node: process.node.as_ref().to_owned(),
+        instances: process.instances.as_ref().to_owned(),
+        load,
+        callbacks: process.callbacks.iter().map(info).collect(),
+    }
+}
+
+impl Question {
+    /// What was asked for, for errors.
+    fn text(&self) -> String {
+        match self {
+            Self::Resolve { pattern, .. } | Self::Callback(pattern) => pattern.to_string(),
+            Self::Process(name) => name.to_string(),
+        }
+    }
+}
+
+impl Ask {
+    fn key(&self) -> Key {
+        let tenant = &self.origin.tenant;
+        match &self.question {
+            Question::Resolve { pattern, .. } | Question::Callback(pattern) => {
+                Key::Function(tenant.clone(), pattern_function(pattern).into())
+            }
+            Question::Process(name) => Key::Process(process_ref(tenant, name)),
+        }
+    }
+
+    fn output(&self, result: Result<Answer, CallError>) -> Output {
+        let token = self.token;
+        match &self.question {
+            Question::Resolve { pattern, .. } => {
+                let nothing = || outcome::internal("a resolve without an answer", &pattern.to_string());
+                Output::Resolved { token, result: result.and_then(|answer| answer.ok_or_else(nothing)) }
+            }
+            Question::Process(_) | Question::Callback(_) => Output::WaitDone { token, result: result.map(drop) },
+        }
+    }
+}

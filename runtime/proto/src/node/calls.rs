@@ -1,0 +1,460 @@
+//! Calls that processes and clients of this node make.
+//!
+//! ```text
+//!   Call ──▶ Waiting ──candidate──▶ Here (served by this node) ──Served──▶ done
+//!               │                └▶ Away (sent over the link) ──Reply, Fail──▶ done
+//!               │                        │
+//!               ├── none, and none will come: not-run      ├── deadline, link lost: unknown, and Cancel
+//!               └── deadline: not-run                      └── given up, parent cancelled: Cancel
+//! ```
+//!
+//! A call goes to the candidate with the fewest calls in flight that this node knows of. A remote one that is not
+//! pinned is sent to the controller without saying whom, since the controller sees the calls of all nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::directory::Registration;
+use super::waiting::Key;
+use super::{MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use crate::call::{CallReply, CallRequest, Caller, Hop, MAX_CHAIN};
+use crate::error::{CallError, Outcome, code};
+use crate::frame::{Frame, Header, Target};
+use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
+use crate::name::CallbackName;
+use crate::registry::{Choice, process_ref};
+use crate::signature::Fingerprint;
+
+/// The part of what is left of a call's time that one hop keeps for the way back: a twentieth.
+const MARGIN_DIVISOR: u32 = 20;
+
+/// And the most of it.
+const MAX_MARGIN: Duration = Duration::from_millis(50);
+
+/// How often a call is placed again after a receiver that was just leaving.
+const MAX_PLACEMENTS: u32 = 8;
+
+/// A call that was made here.
+#[derive(Debug)]
+pub(super) struct Call {
+    token: Token,
+    pub origin: Origin,
+    pub callbacks: Arc<[CallbackName]>,
+    pub accepts: Arc<[Fingerprint]>,
+    pub signature: Option<Arc<crate::signature::Signature>>,
+    pub receiver: Option<ProcessName>,
+    args: Bytes,
+    pub timeout: Duration,
+    deadline: Duration,
+    wait_ready: bool,
+    chain: Arc<[Hop]>,
+    place: Place,
+    placements: u32,
+}
+
+/// Who asks, as far as the node knows him.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub tenant: TenantName,
+    pub process: Option<LocalId>,
+    pub name: Option<ProcessName>,
+    pub parent: Option<ServeId>,
+}
+
+/// Where a call is.
+#[derive(Debug)]
+enum Place {
+    Waiting,
+    Here { serve: ServeId, chosen: Chosen },
+    Away { chosen: Chosen },
+}
+
+/// Whom a call went to.
+#[derive(Clone, Debug)]
+struct Chosen {
+    peer: Peer,
+    process: ProcessName,
+    callback: CallbackName,
+    fingerprint: Fingerprint,
+}
+
+impl Call {
+    /// The name for errors.
+    pub fn callback(&self) -> String {
+        match (&self.place, self.callbacks.first()) {
+            (Place::Here { chosen, .. } | Place::Away { chosen }, _) => chosen.callback.to_string(),
+            (Place::Waiting, Some(first)) => first.to_string(),
+            (Place::Waiting, None) => String::new(),
+        }
+    }
+}
+
+/// What one hop gives to the next of the time that is left.
+fn time_for_next_hop(left: Duration) -> Duration {
+    left.saturating_sub((left / MARGIN_DIVISOR).min(MAX_MARGIN))
+}
+
+impl Node {
+    pub(super) fn call(&mut self, token: Token, request: CallRequest) {
+        match self.admit_call(token, request) {
+            Ok(id) => self.place_call(id),
+            Err(error) => self.outputs.push_back(Output::CallDone { token, result: Err(error) }),
+        }
+    }
+
+    fn admit_call(&mut self, token: Token, request: CallRequest) -> Result<CallId, CallError> {
+        let callback = request.callbacks.first().map(ToString::to_string).unwrap_or_default();
+        if self.requests.len() >= MAX_OPEN_REQUESTS {
+            return Err(outcome::too_many_requests(callback));
+        }
+        let (origin, hop, above) = self.origin(&request.caller, &callback)?;
+        let mut deadline = self.deadline(request.timeout);
+        let mut chain: Vec<Hop> = Vec::new();
+        if let Some((parent, hops)) = above {
+            deadline = deadline.min(parent);
+            chain.extend_from_slice(&hops);
+        }
+        chain.push(hop);
+        if chain.len() > MAX_CHAIN {
+            return Err(outcome::too_deep(callback));
+        }
+        if request.args.len() > self.config.max_payload_bytes {
+            return Err(outcome::arguments_too_large(request.args.len(), self.config.max_payload_bytes, callback));
+        }
+        if deadline <= self.now {
+            return Err(outcome::no_time_left(callback));
+        }
+        if self.draining && origin.parent.is_none() {
+            return Err(outcome::shutting_down(callback));
+        }
+        let own = |receiver: &&ProcessName| origin.name.as_ref() == Some(*receiver);
+        if let Some(receiver) = request.receiver.as_ref().filter(own) {
+            return Err(outcome::own_receiver(receiver, callback));
+        }
+        self.last_call += 1;
+        let id = CallId(self.last_call);
+        if let Some(parent) = origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.insert(Request::Call(id));
+        }
+        let call = Call {
+            token,
+            origin,
+            callbacks: request.callbacks,
+            accepts: request.accepts,
+            signature: request.signature,
+            receiver: request.receiver,
+            args: request.args,
+            timeout: deadline.saturating_sub(self.now),
+            deadline,
+            wait_ready: request.wait_ready,
+            chain: chain.into(),
+            place: Place::Waiting,
+            placements: 0,
+        };
+        self.deadlines.insert((deadline, Request::Call(id)));
+        self.requests.insert(token, Request::Call(id));
+        self.calls.insert(id, call);
+        Ok(id)
+    }
+
+    /// Who a caller is, the hop that he is in a chain, and of the call that he serves: deadline and chain.
+    #[expect(clippy::type_complexity, reason = "one caller, who takes it apart at once")]
+    pub(super) fn origin(
+        &self,
+        caller: &Caller,
+        callback: &str,
+    ) -> Result<(Origin, Hop, Option<(Duration, Arc<[Hop]>)>), CallError> {
+        match caller {
+            Caller::Client { tenant } => {
+                let origin = Origin { tenant: tenant.clone(), process: None, name: None, parent: None };
+                Ok((origin, Hop { process: None, instance: 0 }, None))
+            }
+            Caller::Process { id, instance, parent } => {
+                let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
+                    return Err(outcome::process_left(callback));
+                };
+                // A call that was answered already has nobody above who could give up, and its time is over.
+                let parent = parent.filter(|parent| self.serves.contains_key(parent));
+                let above = parent.and_then(|parent| self.serves.get(&parent));
+                if above.is_some_and(|above| above.cancelled) {
+                    return Err(outcome::caller_cancelled(Outcome::NotRun, callback));
+                }
+                let origin = Origin {
+                    tenant: local.process.tenant.clone(),
+                    process: Some(*id),
+                    name: Some(local.process.name.clone()),
+                    parent,
+                };
+                let hop = Hop { process: Some(local.process.clone()), instance: *instance };
+                Ok((origin, hop, above.map(|above| (above.deadline, above.chain.clone()))))
+            }
+        }
+    }
+
+    /// Sends a waiting call to somebody, or lets it wait, or ends it.
+    pub(super) fn place_call(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        if !matches!(call.place, Place::Waiting) {
+            return;
+        }
+        if let Some(choice) = self.choose(call) {
+            self.waiting.remove(Request::Call(id));
+            self.dispatch(id, choice);
+            return;
+        }
+        if self.may_come(call) {
+            let (tenant, callbacks) = (&call.origin.tenant, &call.callbacks);
+            self.waiting.add(Request::Call(id), || {
+                callbacks.iter().map(|name| Key::Function(tenant.clone(), name.function().into())).collect()
+            });
+            return;
+        }
+        let error = self.why_unplaced(call);
+        self.finish_call(id, Err(error));
+    }
+
+    /// The best candidate for the first of the call's names that has one.
+    fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
+        let tenant = &call.origin.tenant;
+        let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));
+        let away = self.may_go_away(&call.origin);
+        let may_serve = |peer: Peer| match peer {
+            Peer::Local(id) => Some(id) != call.origin.process,
+            Peer::Remote(_) => away,
+        };
+        call.callbacks.iter().find_map(|name| {
+            let groups = self.mesh.matching(tenant, name);
+            let accepted = groups.filter(|(_, group)| call.accepts.contains(&group.fingerprint));
+            let choices = accepted.filter_map(|(group, _)| match &receiver {
+                None => self.mesh.best(group, may_serve),
+                Some(receiver) => {
+                    let holders = self.mesh.named(receiver).iter().filter(|peer| may_serve(**peer));
+                    holders.filter_map(|peer| self.mesh.pinned(group, *peer)).min()
+                }
+            });
+            choices.min()
+        })
+    }
+
+    /// Whether calls of this caller can go over the link now.
+    fn may_go_away(&self, origin: &Origin) -> bool {
+        let known = |id: &LocalId| {
+            let local = self.locals.get(id);
+            local.is_some_and(|local| matches!(local.registration, Registration::Registered(_)))
+        };
+        self.link.is_synced() && origin.process.as_ref().is_none_or(known)
+    }
+
+    /// Whether a candidate for this call may yet come.
+    fn may_come(&self, call: &Call) -> bool {
+        if self.shut.is_some() {
+            return false;
+        }
+        let tenant = &call.origin.tenant;
+        call.wait_ready
+            || !self.settled()
+            || !self.may_go_away(&call.origin)
+            || call.callbacks.iter().any(|name| self.stale.matching(tenant, name).next().is_some())
+    }
+
+    fn dispatch(&mut self, id: CallId, choice: Choice<Peer>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (Some(group), Some(process)) = (self.mesh.group(choice.group), self.mesh.get(choice.process)) else {
+            return;
+        };
+        let chosen = Chosen {
+            peer: choice.process,
+            process: process.process.name.clone(),
+            callback: group.name.clone(),
+            fingerprint: group.fingerprint,
+        };
+        call.placements += 1;
+        // A call that cannot be placed again does not hold on to its arguments.
+        let again = call.wait_ready && call.placements < MAX_PLACEMENTS;
+        let args = if again { call.args.clone() } else { std::mem::take(&mut call.args) };
+        let left = time_for_next_hop(call.deadline.saturating_sub(self.now));
+        let chain = call.chain.clone();
+        match choice.process {
+            Peer::Local(process) => {
+                let origin = call.origin.process.and_then(|id| self.locals.get(&id));
+                let caller = origin.map(|local| local.process.clone());
+                let serve = self.serve_here(id, process, choice.callback, args, caller, chain, self.now + left);
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.place = Place::Here { serve, chosen };
+                }
+            }
+            Peer::Remote(entry) => {
+                let limit = self.link.up().map_or(0, |up| up.max_payload_bytes);
+                if args.len() as u64 > limit {
+                    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+                    let error = outcome::arguments_too_large(args.len(), limit, call.callback());
+                    self.finish_call(id, Err(error));
+                    return;
+                }
+                let groups = self.remote_groups.get(&entry);
+                let Some(group) = groups.and_then(|groups| groups.get(choice.callback as usize)) else { return };
+                let target = match call.receiver {
+                    Some(_) => Target::Process(entry, *group),
+                    None => Target::Any(*group),
+                };
+                call.place = Place::Away { chosen };
+                self.mesh.began(choice.process);
+                let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+                self.send(Frame::with_payload(Header::Call { id, target, timeout_ms, chain }, args));
+            }
+        }
+    }
+
+    /// A process of this node answered a call of this node.
+    pub(super) fn call_served(&mut self, id: CallId, result: Result<Bytes, CallError>) {
+        let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
+        let reply = |result| CallReply { result, fingerprint: chosen.fingerprint, process: chosen.process.clone() };
+        let result = result.map(reply);
+        self.finish_call(id, result);
+    }
+
+    pub(super) fn take_reply(&mut self, id: CallId, process: Option<ProcessName>, result: Bytes) {
+        let Some(Call { place: Place::Away { chosen }, .. }) = self.calls.get(&id) else {
+            self.late_answers += 1;
+            return;
+        };
+        let process = process.unwrap_or_else(|| chosen.process.clone());
+        let fingerprint = chosen.fingerprint;
+        self.finish_call(id, Ok(CallReply { result, fingerprint, process }));
+    }
+
+    pub(super) fn take_fail(&mut self, id: CallId, mut error: CallError) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            self.late_answers += 1;
+            return;
+        };
+        let Place::Away { chosen } = &call.place else {
+            self.late_answers += 1;
+            return;
+        };
+        let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
+        let again = call.wait_ready && call.placements < MAX_PLACEMENTS;
+        if again && leaving && error.outcome == Outcome::NotRun {
+            // It met a receiver on its way out; the replica knows that by now.
+            self.mesh.ended(chosen.peer);
+            call.place = Place::Waiting;
+            self.place_call(id);
+            return;
+        }
+        if error.callback.is_empty() {
+            error.callback = chosen.callback.to_string();
+        }
+        self.finish_call(id, Err(error));
+    }
+
+    pub(super) fn call_not_sent(&mut self, id: CallId) {
+        if let Some(call) = self.calls.get(&id) {
+            let error = outcome::link_full(call.callback());
+            self.finish_call(id, Err(error));
+        }
+    }
+
+    /// The deadline came first.
+    pub(super) fn call_overdue(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let error = match &call.place {
+            Place::Waiting => self.why_unplaced(call),
+            Place::Here { chosen, .. } | Place::Away { chosen } => {
+                outcome::no_answer(&chosen.process, call.timeout, call.callback())
+            }
+        };
+        self.stop_below(id);
+        self.finish_call(id, Err(error));
+    }
+
+    /// The user gives a call up: nobody is told but those who serve it.
+    pub(super) fn give_up_call(&mut self, id: CallId) {
+        self.stop_below(id);
+        self.take_call_out(id);
+    }
+
+    /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
+    pub(super) fn cancel_call_below(&mut self, id: CallId) -> Option<ServeId> {
+        let call = self.calls.get(&id)?;
+        let sent = match call.place {
+            Place::Waiting => Outcome::NotRun,
+            Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
+        };
+        let error = outcome::caller_cancelled(sent, &call.callback());
+        let serve = match call.place {
+            Place::Here { serve, .. } => Some(serve),
+            Place::Away { .. } => {
+                self.send(Frame::new(Header::Cancel { id }));
+                None
+            }
+            Place::Waiting => None,
+        };
+        self.finish_call(id, Err(error));
+        serve
+    }
+
+    /// Tells whoever serves a call that nobody waits.
+    fn stop_below(&mut self, id: CallId) {
+        match self.calls.get(&id).map(|call| &call.place) {
+            Some(Place::Here { serve, .. }) => {
+                let serve = *serve;
+                self.cancel_serve(serve);
+            }
+            Some(Place::Away { .. }) => self.send(Frame::new(Header::Cancel { id })),
+            Some(Place::Waiting) | None => {}
+        }
+    }
+
+    /// All calls that went over the link end with it.
+    pub(super) fn fail_remote_calls(&mut self, code: &str, reason: &str) {
+        let away = |call: &Call| matches!(call.place, Place::Away { .. });
+        let ids: Vec<CallId> = self.calls.iter().filter(|(_, call)| away(call)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(call) = self.calls.get(&id) else { continue };
+            let error = outcome::link_lost(code, reason, call.callback());
+            self.finish_call(id, Err(error));
+        }
+    }
+
+    pub(super) fn fail_waiting_calls_of(&mut self, process: LocalId) {
+        self.fail_waiting(|call| call.origin.process == Some(process), |call| outcome::process_left(&call.callback()));
+    }
+
+    pub(super) fn fail_waiting_calls_without_parent(&mut self) {
+        self.fail_waiting(|call| call.origin.parent.is_none(), |call| outcome::shutting_down(call.callback()));
+    }
+
+    fn fail_waiting(&mut self, which: impl Fn(&Call) -> bool, error: impl Fn(&Call) -> CallError) {
+        for request in self.waiting.all() {
+            let Request::Call(id) = request else { continue };
+            if let Some(call) = self.calls.get(&id).filter(|call| which(call)) {
+                let error = error(call);
+                self.finish_call(id, Err(error));
+            }
+        }
+    }
+
+    fn finish_call(&mut self, id: CallId, result: Result<CallReply, CallError>) {
+        if let Some(call) = self.take_call_out(id) {
+            self.outputs.push_back(Output::CallDone { token: call.token, result });
+        }
+    }
+
+    /// Takes a call out of every table.
+    fn take_call_out(&mut self, id: CallId) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        let request = Request::Call(id);
+        self.deadlines.remove(&(call.deadline, request));
+        self.requests.remove(&call.token);
+        self.waiting.remove(request);
+        if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.remove(&request);
+        }
+        if let Place::Away { chosen } = &call.place {
+            self.mesh.ended(chosen.peer);
+        }
+        Some(call)
+    }
+}

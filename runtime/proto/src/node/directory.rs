@@ -1,0 +1,349 @@
+//! The node's own processes and their registration; the replica of everybody else's.
+//!
+//! ```text
+//!   own:     Idle ──link up──▶ Asked ──Registered──▶ Registered        others:  Entry ──▶ in the mesh
+//!             ▲                  └──NotRegistered, to be retried──▶ Idle         Gone ──▶ out
+//!             └──link lost──────────────────────────────────────────┘           link lost ──▶ stale
+//! ```
+//!
+//! What was on the mesh when the link was lost is kept as stale: it cannot be called, but who asks for it waits for it
+//! to come back, until the grace time after the reconnection is over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::waiting::Key;
+use super::{LOAD_EVERY, MAX_PROCESSES, Node, Output, Peer, Request, outcome};
+use crate::call::{Load, ProcessSpec};
+use crate::frame::{Frame, Header};
+use crate::id::{EntryId, GroupId, LocalId, ProcessRef, Token};
+use crate::registry::{Callback, CallbackTable, Process};
+use crate::session::{LinkFault, REGISTER_RETRY, Role};
+
+/// A process of this node.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub process: ProcessRef,
+    pub instances: Arc<str>,
+    table: Bytes,
+    pub registration: Registration,
+    /// Whether it was on the mesh before: then a held name is waited for.
+    known: bool,
+    /// Taken off the mesh: it stays here while it serves, or while the controller's answer is on its way.
+    pub removed: bool,
+    pub serving: usize,
+    pub load: Load,
+}
+
+/// How a process stands to the controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Registration {
+    Idle,
+    Asked,
+    Registered(EntryId),
+}
+
+impl Node {
+    pub(super) fn add_process(&mut self, token: Token, spec: ProcessSpec) {
+        let result = self.admit(spec);
+        let added = result.as_ref().ok().copied();
+        self.outputs.push_back(Output::ProcessAdded { token, result });
+        if let Some(id) = added {
+            self.register(id);
+            self.wake_for(Peer::Local(id));
+        }
+    }
+
+    fn admit(&mut self, spec: ProcessSpec) -> Result<LocalId, crate::error::CallError> {
+        let taken = self.mesh.named(&spec.process).iter().any(|peer| matches!(peer, Peer::Local(_)));
+        if taken {
+            return Err(outcome::name_taken(&spec.process.name, &self.config.name));
+        }
+        if self.config.role == Role::Client {
+            return Err(outcome::bad_process(&spec.process.name, "a client has no processes"));
+        }
+        if self.locals.len() >= MAX_PROCESSES {
+            let why = format!("a node may have {MAX_PROCESSES} processes");
+            return Err(outcome::bad_process(&spec.process.name, &why));
+        }
+        let callbacks: Arc<[Callback]> = spec.callbacks.iter().map(Callback::new).collect();
+        let table = CallbackTable::encode(&callbacks)
+            .map_err(|error| outcome::bad_process(&spec.process.name, &error.to_string()))?;
+        self.last_local += 1;
+        let id = LocalId(self.last_local);
+        let instances: Arc<str> = spec.instances.into();
+        let node = self.config.name.as_str().into();
+        let record = Process { process: spec.process.clone(), node, instances: instances.clone(), callbacks };
+        self.mesh.insert(Peer::Local(id), record);
+        let local = Local {
+            process: spec.process,
+            instances,
+            table,
+            registration: Registration::Idle,
+            known: false,
+            removed: false,
+            serving: 0,
+            load: Load::default(),
+        };
+        self.locals.insert(id, local);
+        Ok(id)
+    }
+
+    pub(super) fn remove_process(&mut self, id: LocalId) {
+        let Some(local) = self.locals.get_mut(&id).filter(|local| !local.removed) else { return };
+        local.removed = true;
+        if let Registration::Registered(_) = local.registration {
+            local.registration = Registration::Idle;
+            self.send(Frame::new(Header::Unregister { number: id.0 }));
+        }
+        self.mesh.remove(Peer::Local(id));
+        self.loads_changed.remove(&id);
+        self.forget_if_over(id);
+        self.fail_waiting_calls_of(id);
+        self.check_connected();
+    }
+
+    /// Forgets a removed process when nothing of it is left.
+    pub(super) fn forget_if_over(&mut self, id: LocalId) {
+        let over = |local: &Local| local.removed && local.serving == 0 && local.registration == Registration::Idle;
+        if self.locals.get(&id).is_some_and(over) {
+            self.locals.remove(&id);
+        }
+    }
+
+    /// Asks the controller to put a process on the mesh.
+    fn register(&mut self, id: LocalId) {
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if self.link.up().is_none() || local.removed || local.registration != Registration::Idle {
+            return;
+        }
+        local.registration = Registration::Asked;
+        let header = Header::Register {
+            number: id.0,
+            process: local.process.clone(),
+            instances: local.instances.as_ref().to_owned(),
+        };
+        let frame = Frame::with_payload(header, local.table.clone());
+        self.send(frame);
+    }
+
+    pub(super) fn register_all(&mut self) {
+        let ids: Vec<LocalId> = self.locals.keys().copied().collect();
+        for id in ids {
+            self.register(id);
+        }
+    }
+
+    pub(super) fn retry_names(&mut self) {
+        if self.retry_names_at.is_some_and(|at| at <= self.now) {
+            self.retry_names_at = None;
+            self.register_all();
+        }
+    }
+
+    pub(super) fn registered(&mut self, number: u32, entry: EntryId) {
+        let id = LocalId(number);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if local.removed {
+            local.registration = Registration::Idle;
+            self.send(Frame::new(Header::Unregister { number }));
+            self.forget_if_over(id);
+            return;
+        }
+        local.registration = Registration::Registered(entry);
+        local.known = true;
+        if local.load != Load::default() {
+            self.loads_changed.insert(id);
+        }
+        self.check_connected();
+        // Calls of this process could not go out before.
+        self.wake_all();
+    }
+
+    pub(super) fn not_registered(&mut self, number: u32, code: String, message: String, retryable: bool) {
+        let id = LocalId(number);
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        local.registration = Registration::Idle;
+        if local.removed {
+            self.forget_if_over(id);
+        } else if retryable || local.known {
+            self.retry_names_at = Some(self.now + REGISTER_RETRY);
+            self.outputs.push_back(Output::NameHeld { process: id, message });
+        } else {
+            self.shut = Some(message.clone());
+            self.send(Frame::new(Header::Leave));
+            self.close(&message, false);
+            self.outputs.push_back(Output::Refused { code, message });
+            self.wake_all();
+        }
+    }
+
+    /// Tells the user once that all is registered and the replica is complete.
+    pub(super) fn check_connected(&mut self) {
+        let on_mesh = |local: &Local| local.removed || matches!(local.registration, Registration::Registered(_));
+        let all = self.locals.values().all(on_mesh);
+        if let Some(up) = self.link.up_mut()
+            && up.synced
+            && !up.connected
+            && all
+        {
+            up.connected = true;
+            self.outputs.push_back(Output::Connected);
+        }
+    }
+
+    pub(super) fn forget_registrations(&mut self) {
+        self.retry_names_at = None;
+        for local in self.locals.values_mut() {
+            local.registration = Registration::Idle;
+        }
+        self.locals.retain(|_, local| !local.removed || local.serving > 0);
+    }
+
+    /// A process of another node came.
+    pub(super) fn take_entry(
+        &mut self,
+        entry: EntryId,
+        process: ProcessRef,
+        node: &str,
+        instances: &str,
+        groups: Vec<GroupId>,
+        table: &[u8],
+    ) -> Result<(), LinkFault> {
+        let callbacks = CallbackTable::open(table)
+            .map_err(|error| LinkFault::Broken(format!("the controller sent a process with {error}")))?;
+        if groups.len() != callbacks.len() {
+            return Err(LinkFault::Broken("the controller sent a process whose callbacks are not numbered".to_owned()));
+        }
+        let back: Vec<u64> = self.stale.named(&process).to_vec();
+        for former in back {
+            self.stale.remove(former);
+        }
+        self.mesh.insert(
+            Peer::Remote(entry),
+            Process { process, node: node.into(), instances: instances.into(), callbacks },
+        );
+        self.remote_groups.insert(entry, groups.into());
+        self.wake_for(Peer::Remote(entry));
+        Ok(())
+    }
+
+    pub(super) fn take_gone(&mut self, entry: EntryId) {
+        self.mesh.remove(Peer::Remote(entry));
+        self.remote_groups.remove(&entry);
+    }
+
+    pub(super) fn take_synced(&mut self) {
+        let Some(up) = self.link.up_mut() else { return };
+        up.synced = true;
+        let grace = up.grace;
+        self.stale_until = (!self.stale.is_empty()).then_some(self.now + grace);
+        self.check_connected();
+        self.wake_all();
+    }
+
+    /// The link is lost: what the others had is stale.
+    pub(super) fn keep_stale(&mut self) {
+        self.stale_until = None;
+        for entry in std::mem::take(&mut self.remote_groups).into_keys() {
+            let Some(process) = self.mesh.remove(Peer::Remote(entry)) else { continue };
+            let former: Vec<u64> = self.stale.named(&process.process).to_vec();
+            for former in former {
+                self.stale.remove(former);
+            }
+            self.last_stale += 1;
+            self.stale.insert(self.last_stale, process);
+        }
+    }
+
+    /// What has not come back within the grace time will not be waited for any more.
+    pub(super) fn check_stale(&mut self) {
+        if self.stale_until.is_some_and(|until| until <= self.now) {
+            self.stale_until = None;
+            let gone: Vec<u64> = self.stale.processes().map(|(id, _)| id).collect();
+            for id in gone {
+                self.stale.remove(id);
+            }
+            self.wake_all();
+        }
+    }
+
+    /// Looks again at those who wait for this process or a callback of it.
+    fn wake_for(&mut self, peer: Peer) {
+        let Some(process) = self.mesh.get(peer) else { return };
+        let tenant = &process.process.tenant;
+        let functions = process.callbacks.iter().map(|callback| callback.name.function());
+        let mut keys: Vec<Key> = functions.map(|function| Key::Function(tenant.clone(), function.into())).collect();
+        keys.push(Key::Process(process.process.clone()));
+        let woken: BTreeSet<Request> = self.waiting.for_any(keys.into_iter());
+        for request in woken {
+            self.look_again(request);
+        }
+    }
+
+    /// Looks again at all who wait.
+    pub(super) fn wake_all(&mut self) {
+        for request in self.waiting.all() {
+            self.look_again(request);
+        }
+    }
+
+    fn look_again(&mut self, request: Request) {
+        match request {
+            Request::Call(id) => self.place_call(id),
+            Request::Ask(id) => self.try_ask(id),
+            Request::List(_) => {}
+        }
+    }
+
+    pub(super) fn take_load(&mut self, id: LocalId, load: Load) {
+        let Some(local) = self.locals.get_mut(&id) else { return };
+        if local.load != load && !local.removed {
+            local.load = load;
+            self.loads_changed.insert(id);
+        }
+    }
+
+    /// When changed loads may be told.
+    pub(super) fn next_loads(&self) -> Option<Duration> {
+        let told = self.loads_told_at.map_or(Duration::ZERO, |at| at + LOAD_EVERY);
+        (!self.loads_changed.is_empty() && self.link.up().is_some()).then_some(told)
+    }
+
+    pub(super) fn tell_loads(&mut self) {
+        if self.next_loads().is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.loads_told_at = Some(self.now);
+        for id in std::mem::take(&mut self.loads_changed) {
+            // One that is not registered yet tells its load when it is.
+            if let Some(local) = self.locals.get(&id)
+                && let Registration::Registered(_) = local.registration
+            {
+                let load = local.load;
+                self.send(Frame::new(Header::Load { number: id.0, load }));
+            }
+        }
+    }
+
+    /// Takes no new calls from now on.
+    pub(super) fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        if self.link.up().is_some() {
+            self.send(Frame::new(Header::Drain));
+        }
+        self.fail_waiting_calls_without_parent();
+    }
+
+    pub(super) fn check_drained(&mut self) {
+        if self.draining && !self.drained_told && self.calls.is_empty() && self.wanted_serves == 0 {
+            self.drained_told = true;
+            self.outputs.push_back(Output::Drained);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The node's link to the controller.
+//!
+//! ```text
+//!   Down ──LinkUp / Hello──▶ Greeting ──Welcome / Register …──▶ Up, syncing ──Synced──▶ Up, synced
+//!     ▲                          │                                  │                      │ all registered:
+//!     └──── LinkDown, fault, silence, Refused ──────────────────────┴──────────────────────┘ Connected
+//! ```
+//!
+//! Whatever was in flight over a link ends with it: calls with `unknown`, served calls by cancellation.
+
+use std::time::Duration;
+
+use super::{Node, Output};
+use crate::error::code;
+use crate::frame::{Frame, Header};
+use crate::id::CallId;
+use crate::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
+
+/// How it stands with the link.
+#[derive(Debug)]
+pub(super) enum Link {
+    Down,
+    /// The `Hello` is on its way.
+    Greeting {
+        until: Duration,
+    },
+    Up(Up),
+}
+
+/// A link after the handshake.
+#[derive(Debug)]
+pub(super) struct Up {
+    liveness: Liveness,
+    pub synced: bool,
+    pub connected: bool,
+    pub max_payload_bytes: u64,
+    pub grace: Duration,
+    pub last_incoming: Option<CallId>,
+}
+
+impl Link {
+    pub fn up(&self) -> Option<&Up> {
+        match self {
+            Self::Up(up) => Some(up),
+            Self::Down | Self::Greeting { .. } => None,
+        }
+    }
+
+    pub fn up_mut(&mut self) -> Option<&mut Up> {
+        match self {
+            Self::Up(up) => Some(up),
+            Self::Down | Self::Greeting { .. } => None,
+        }
+    }
+
+    pub fn is_synced(&self) -> bool {
+        self.up().is_some_and(|up| up.synced)
+    }
+
+    pub fn next_check(&self) -> Option<Duration> {
+        match self {
+            Self::Down => None,
+            Self::Greeting { until } => Some(*until),
+            Self::Up(up) => Some(up.liveness.next_check()),
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn link_up(&mut self) {
+        if !matches!(self.link, Link::Down) {
+            self.lose_link("another link took its place");
+        }
+        if let Some(reason) = self.shut.clone() {
+            self.outputs.push_back(Output::CloseLink { reason, again: false });
+            return;
+        }
+        self.link = Link::Greeting { until: self.now + HANDSHAKE_TIMEOUT };
+        let hello = Hello {
+            features: FEATURES,
+            key: self.config.key,
+            name: self.config.name.clone(),
+            role: self.config.role,
+            max_payload_bytes: self.config.max_payload_bytes as u64,
+        };
+        let header = Header::Hello { version: PROTOCOL_VERSION };
+        self.send(Frame::with_payload(header, Frame::encode_payload(&hello)));
+    }
+
+    pub(super) fn link_down(&mut self, reason: &str) {
+        if !matches!(self.link, Link::Down) {
+            self.lose_link(reason);
+        }
+    }
+
+    pub(super) fn take_frame(&mut self, frame: Frame) {
+        let taken = match &mut self.link {
+            Link::Down => Ok(()), // what was on its way when the link was closed
+            Link::Greeting { .. } => self.take_greeting(frame),
+            Link::Up(up) => {
+                up.liveness.heard(self.now);
+                self.take_news(frame)
+            }
+        };
+        if let Err(fault) = taken {
+            self.close_faulty(&fault);
+        }
+    }
+
+    pub(super) fn not_sent(&mut self, frame: Frame) {
+        match frame.header {
+            _ if matches!(self.link, Link::Down) => {}
+            Header::Call { id, .. } => self.call_not_sent(id),
+            header => self.close_faulty(&LinkFault::Clogged(header.kind())),
+        }
+    }
+
+    /// The frames that answer a `Hello`.
+    fn take_greeting(&mut self, frame: Frame) -> Result<(), LinkFault> {
+        match frame.header {
+            Header::Welcome { heartbeat_ms, missed_heartbeats, grace_ms, max_payload_bytes, .. } => {
+                let every = Duration::from_millis(heartbeat_ms.into());
+                let liveness = Liveness::new(self.now, every, missed_heartbeats);
+                let grace = Duration::from_millis(grace_ms.into());
+                let (synced, connected, last_incoming) = (false, false, None);
+                self.link = Link::Up(Up { liveness, synced, connected, max_payload_bytes, grace, last_incoming });
+                if self.draining {
+                    self.send(Frame::new(Header::Drain));
+                }
+                self.register_all();
+                Ok(())
+            }
+            Header::Refused { code, message, retryable } => {
+                self.close(&message, retryable);
+                if !retryable {
+                    self.shut = Some(message.clone());
+                    self.outputs.push_back(Output::Refused { code, message });
+                    self.wake_all();
+                }
+                Ok(())
+            }
+            Header::Close { reason } => {
+                self.close(&format!("the controller closed the link: {reason}"), true);
+                Ok(())
+            }
+            header => Err(LinkFault::unexpected(&header, "before the handshake was answered")),
+        }
+    }
+
+    /// The frames of a link that is up.
+    fn take_news(&mut self, frame: Frame) -> Result<(), LinkFault> {
+        match frame.header {
+            Header::Ping => self.send(Frame::new(Header::Pong)),
+            Header::Pong => {}
+            Header::Registered { number, entry } => self.registered(number, entry),
+            Header::NotRegistered { number, code, message, retryable } => {
+                self.not_registered(number, code, message, retryable);
+            }
+            Header::Entry { entry, process, node, instances, groups } => {
+                return self.take_entry(entry, process, &node, &instances, groups, &frame.payload);
+            }
+            Header::Gone { entry } => self.take_gone(entry),
+            Header::Synced => self.take_synced(),
+            Header::Call { id, target, timeout_ms, chain } => {
+                return self.take_call(id, target, timeout_ms, chain, frame.payload);
+            }
+            Header::Cancel { id } => self.take_cancel(id),
+            Header::Reply { id, process } => self.take_reply(id, process, frame.payload),
+            Header::Fail { id } => {
+                let error = frame.decode_payload()?;
+                self.take_fail(id, error);
+            }
+            Header::Loads { id } => {
+                let loads = frame.decode_payload()?;
+                self.take_loads(id, loads);
+            }
+            Header::Close { reason } => self.close(&format!("the controller closed the link: {reason}"), true),
+            header @ (Header::Hello { .. }
+            | Header::Welcome { .. }
+            | Header::Refused { .. }
+            | Header::Register { .. }
+            | Header::Unregister { .. }
+            | Header::Ended { .. }
+            | Header::Load { .. }
+            | Header::ListLoads { .. }
+            | Header::Drain
+            | Header::Leave) => return Err(LinkFault::unexpected(&header, "from the controller")),
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_link(&mut self) {
+        let now = self.now;
+        match &mut self.link {
+            Link::Greeting { until } if *until <= now => self.close_faulty(&LinkFault::HandshakeTimeout),
+            Link::Up(up) => match up.liveness.check(now) {
+                Pulse::Fine => {}
+                Pulse::Ping => self.send(Frame::new(Header::Ping)),
+                Pulse::Dead => {
+                    let silence_ms = up.liveness.silence(now).as_millis();
+                    self.close_faulty(&LinkFault::Silent { silence_ms });
+                }
+            },
+            Link::Down | Link::Greeting { .. } => {}
+        }
+    }
+
+    fn close_faulty(&mut self, fault: &LinkFault) {
+        let reason = fault.to_string();
+        if !matches!(fault, LinkFault::Clogged(_)) {
+            self.send(Frame::close(&reason));
+        }
+        self.close(&reason, true);
+    }
+
+    pub(super) fn close(&mut self, reason: &str, again: bool) {
+        self.outputs.push_back(Output::CloseLink { reason: reason.to_owned(), again });
+        self.lose_link(reason);
+    }
+
+    /// Says goodbye.
+    pub(super) fn leave(&mut self) {
+        if self.shut.is_some() {
+            return;
+        }
+        let reason = "this runtime left the mesh";
+        self.shut = Some(reason.to_owned());
+        if self.link.up().is_some() {
+            self.send(Frame::new(Header::Leave));
+        }
+        if !matches!(self.link, Link::Down) {
+            self.close(reason, false);
+        }
+        self.wake_all();
+    }
+
+    /// The link is gone: everything that went over it ends.
+    fn lose_link(&mut self, reason: &str) {
+        let former = std::mem::replace(&mut self.link, Link::Down);
+        self.answer_lists();
+        self.forget_registrations();
+        self.keep_stale();
+        self.cancel_incoming();
+        self.fail_remote_calls(code::LINK_LOST, reason);
+        if former.up().is_some_and(|up| up.connected) {
+            self.outputs.push_back(Output::Disconnected { reason: reason.to_owned() });
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The errors of a node's requests: one line each, with what, where and what to do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::calls::Call;
+use super::{Node, Peer};
+use crate::call::MAX_CHAIN;
+use crate::error::{CallError, Outcome, code};
+use crate::id::{ProcessName, TenantName};
+use crate::name::{BadCallbackName, Lookup, MAX_NEAR_MATCHES, Pattern};
+use crate::registry::process_ref;
+use crate::session::refusal;
+use crate::signature::Signature;
+
+/// Names this like each other are near matches.
+const NEAR: f64 = 0.6;
+
+/// Most process names that are compared for a near match.
+const MAX_COMPARED_NAMES: usize = 4096;
+
+impl Node {
+    /// Why no process takes a call, and none is waited for any more.
+    pub(super) fn why_unplaced(&self, call: &Call) -> CallError {
+        let callback = call.callback();
+        if self.shut.is_some() || !self.settled() {
+            return not_connected(self.shut.as_deref(), callback);
+        }
+        let tenant = &call.origin.tenant;
+        if let Some(receiver) = &call.receiver
+            && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
+        {
+            return self.no_such_process(tenant, receiver, callback);
+        }
+        if let Some(error) = self.why_mismatched(call, &callback) {
+            return error;
+        }
+        if self.only_caller_has(call) {
+            let message =
+                format!("only the calling process itself has {callback}, and no process serves its own calls");
+            return CallError::not_run(code::NO_SUCH_CALLBACK, message, callback);
+        }
+        let near = call.callbacks.first().cloned().map(Pattern::from).map(|pattern| self.near(tenant, &pattern));
+        let wanted = near.unwrap_or_default();
+        match &call.receiver {
+            Some(receiver) => {
+                let message = format!("the process {:?} has no callback {callback}{wanted}", receiver.as_str());
+                CallError::not_run(code::NO_SUCH_CALLBACK, message, callback).at(receiver.as_str())
+            }
+            None => {
+                let message = format!("no process has the callback {callback}{wanted}");
+                CallError::not_run(code::NO_SUCH_CALLBACK, message, callback)
+            }
+        }
+    }
+
+    /// Others have the callback with another signature only.
+    fn why_mismatched(&self, call: &Call, callback: &str) -> Option<CallError> {
+        let tenant = &call.origin.tenant;
+        let groups = call.callbacks.iter().flat_map(|name| self.mesh.matching(tenant, name));
+        let mut others = groups.filter(|(_, group)| !call.accepts.contains(&group.fingerprint));
+        let (group, process) = others.find_map(|(_, group)| {
+            let own = call.origin.process.map(Peer::Local);
+            let named = |peer: Peer| self.mesh.get(peer).map(|process| process.process.name.clone());
+            let pinned = |name: &ProcessName| call.receiver.as_ref().is_none_or(|receiver| receiver == name);
+            let members = group.members().iter().filter(|member| Some(member.process) != own);
+            let process = members.filter_map(|member| named(member.process)).find(pinned)?;
+            Some((group, process))
+        })?;
+        let message = match &call.signature {
+            Some(signature) => {
+                let (ours, theirs) = both_in_wit(signature, &group.signature);
+                format!(
+                    "{callback} of the process {:?} has another signature: the caller has `{ours}`, the callback \
+                     `{theirs}`",
+                    process.as_str()
+                )
+            }
+            None => format!(
+                "{callback} of the process {:?} has another signature than the caller: `{}`",
+                process.as_str(),
+                group.signature.to_wit_with_types()
+            ),
+        };
+        Some(CallError::not_run(code::SIGNATURE_MISMATCH, message, group.name.to_string()).at(process.as_str()))
+    }
+
+    fn only_caller_has(&self, call: &Call) -> bool {
+        let tenant = &call.origin.tenant;
+        call.receiver.is_none()
+            && call.callbacks.iter().any(|name| {
+                let mut groups = self.mesh.matching(tenant, name);
+                groups.any(|(_, group)| call.accepts.contains(&group.fingerprint))
+            })
+    }
+
+    fn near(&self, tenant: &TenantName, pattern: &Pattern) -> String {
+        match self.mesh.find(tenant, pattern, |_| true) {
+            crate::registry::Found::None(Lookup::NotFound { near }) => did_you_mean(&near),
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn no_such_process(&self, tenant: &TenantName, receiver: &ProcessName, callback: String) -> CallError {
+        let all = self.mesh.processes().filter(|(_, process)| process.process.tenant == *tenant);
+        let names = all.take(MAX_COMPARED_NAMES).map(|(_, process)| process.process.name.as_str());
+        let mut near: Vec<(f64, &str)> = names
+            .map(|name| (strsim::normalized_damerau_levenshtein(name, receiver.as_str()), name))
+            .filter(|(likeness, _)| *likeness >= NEAR)
+            .collect();
+        near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
+        near.dedup();
+        let near: Vec<String> = near.into_iter().take(MAX_NEAR_MATCHES).map(|(_, name)| name.to_owned()).collect();
+        let message = format!("no process {:?} is on the mesh{}", receiver.as_str(), did_you_mean(&near));
+        CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str())
+    }
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    match near {
+        [] => String::new(),
+        near => format!("; did you mean `{}`?", near.join("` or `")),
+    }
+}
+
+/// Both signatures; with their types where they would read the same without.
+fn both_in_wit(ours: &Signature, theirs: &Signature) -> (String, String) {
+    let short = (ours.to_wit(), theirs.to_wit());
+    if short.0 == short.1 { (ours.to_wit_with_types(), theirs.to_wit_with_types()) } else { short }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_millis() as f64 / 1000.0)
+}
+
+/// The same error, which sending the call again would not mend.
+fn lasting(mut error: CallError) -> CallError {
+    error.retryable = false;
+    error
+}
+
+pub(super) fn name_taken(name: &ProcessName, node: &str) -> CallError {
+    let message = format!("the runtime {node:?} has a process {:?} already: choose another name", name.as_str());
+    CallError::not_run(refusal::NAME_TAKEN, message, "").at(name.as_str())
+}
+
+pub(super) fn bad_process(name: &ProcessName, why: &str) -> CallError {
+    let message = format!("the process {:?} cannot be put on the mesh: {why}", name.as_str());
+    CallError::not_run(refusal::BAD_PROCESS, message, "").at(name.as_str())
+}
+
+pub(super) fn too_many_requests(callback: String) -> CallError {
+    let most = super::MAX_OPEN_REQUESTS;
+    CallError::not_run(code::OVERLOADED, format!("this runtime has {most} requests open: try again later"), callback)
+}
+
+pub(super) fn too_deep(callback: String) -> CallError {
+    let message =
+        format!("{callback} would be the call number {} below one another, {MAX_CHAIN} are allowed", MAX_CHAIN + 1);
+    CallError::not_run(code::TOO_DEEP, message, callback)
+}
+
+pub(super) fn arguments_too_large(bytes: usize, limit: usize, callback: String) -> CallError {
+    let message = format!("the arguments of {callback} have {bytes} bytes, {limit} are allowed");
+    CallError::not_run(code::PAYLOAD_TOO_LARGE, message, callback)
+}
+
+/// A result, if it is not too large.
+pub(super) fn within_limit(result: Bytes, limit: usize, process: Option<&ProcessName>) -> Result<Bytes, CallError> {
+    if result.len() <= limit {
+        return Ok(result);
+    }
+    let message = format!("the result has {} bytes, {limit} are allowed", result.len());
+    let error = CallError::failed(code::PAYLOAD_TOO_LARGE, message, "");
+    Err(match process {
+        Some(process) => error.at(process.as_str()),
+        None => error,
+    })
+}
+
+pub(super) fn shutting_down(callback: String) -> CallError {
+    lasting(CallError::not_run(code::DRAINING, "this runtime is shutting down and makes no new calls", callback))
+}
+
+pub(super) fn process_left(callback: &str) -> CallError {
+    lasting(CallError::not_run(code::DRAINING, "the calling process has left the mesh", callback))
+}
+
+pub(super) fn own_receiver(receiver: &ProcessName, callback: String) -> CallError {
+    let message = format!("no process serves its own calls: name another receiver than {:?}", receiver.as_str());
+    lasting(CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str()))
+}
+
+pub(super) fn caller_cancelled(outcome: Outcome, callback: &str) -> CallError {
+    let message = "the call that this one was made for was cancelled";
+    match outcome {
+        Outcome::NotRun => CallError::not_run(code::CANCELLED, message, callback),
+        Outcome::Failed | Outcome::Unknown => CallError::unknown(code::CANCELLED, message, callback),
+    }
+}
+
+pub(super) fn link_full(callback: String) -> CallError {
+    CallError::not_run(code::OVERLOADED, "the link to the controller is full: try again later", callback)
+}
+
+pub(super) fn no_answer(process: &ProcessName, timeout: Duration, callback: String) -> CallError {
+    let message = format!("no answer within {}; it may or may not have run", seconds(timeout));
+    CallError::unknown(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
+}
+
+pub(super) fn link_lost(code: &str, reason: &str, callback: String) -> CallError {
+    let message = format!("the link to the controller broke ({reason}); the call may or may not have run");
+    CallError::unknown(code, message, callback)
+}
+
+pub(super) fn not_connected(shut: Option<&str>, callback: String) -> CallError {
+    let why = shut.unwrap_or("no controller was reached in time");
+    let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
+    if shut.is_some() { lasting(error) } else { error }
+}
+
+pub(super) fn receiver_left(callback: &str) -> CallError {
+    CallError::not_run(code::NO_SUCH_PROCESS, "the receiver has just left the mesh", callback)
+}
+
+pub(super) fn receiver_drains(process: &ProcessName, callback: String) -> CallError {
+    let message = format!("the runtime of the process {:?} is shutting down and takes no new calls", process.as_str());
+    CallError::not_run(code::DRAINING, message, callback).at(process.as_str())
+}
+
+pub(super) fn node_full(process: &ProcessName, callback: String) -> CallError {
+    let most = super::MAX_SERVED_CALLS;
+    let message = format!("the runtime of the process {:?} serves {most} calls: try again later", process.as_str());
+    CallError::not_run(code::OVERLOADED, message, callback).at(process.as_str())
+}
+
+pub(super) fn late(process: &ProcessName, callback: String) -> CallError {
+    let message = "the deadline passed before the call reached its receiver";
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
+}
+
+pub(super) fn no_time_left(callback: String) -> CallError {
+    CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline had passed when the call was made", callback)
+}
+
+pub(super) fn internal(message: &str, callback: &str) -> CallError {
+    CallError::not_run(code::INTERNAL, format!("{message}; this is a defect of daffi-runtime"), callback)
+}
+
+pub(super) fn bad_name(error: &BadCallbackName, text: &str) -> CallError {
+    lasting(CallError::not_run(code::NO_SUCH_CALLBACK, error.to_string(), text))
+}
+
+pub(super) fn look_up(lookup: &Lookup, pattern: &Pattern) -> CallError {
+    let code = match lookup {
+        Lookup::NotFound { .. } => code::NO_SUCH_CALLBACK,
+        Lookup::Ambiguous { .. } => code::AMBIGUOUS,
+    };
+    CallError::not_run(code, format!("`{pattern}`: {lookup}"), pattern.to_string())
+}
+
+pub(super) fn several_kinds<'a>(pattern: &Pattern, kinds: impl Iterator<Item = (&'a Signature, String)>) -> CallError {
+    let kinds: Vec<String> = kinds
+        .map(|(signature, process)| format!("`{}` of the process {process:?}", signature.to_wit_with_types()))
+        .collect();
+    let message = format!("`{pattern}` has several signatures: {}; name the receiver", kinds.join(", "));
+    CallError::not_run(code::AMBIGUOUS, message, pattern.to_string())
+}
+
+pub(super) fn process_did_not_come(name: &ProcessName, timeout: Duration) -> CallError {
+    let message = format!("no process {:?} came within {}", name.as_str(), seconds(timeout));
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, "").at(name.as_str())
+}
+
+pub(super) fn callback_did_not_come(pattern: &Pattern, timeout: Duration) -> CallError {
+    let message = format!("no other process with the callback `{pattern}` came within {}", seconds(timeout));
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, pattern.to_string())
+}

@@ -1,0 +1,216 @@
+//! Calls that processes of this node serve.
+//!
+//! ```text
+//!   from a call of this node, or a Call over the link
+//!     └──▶ Serve ──Served──▶ the caller's answer
+//!            └──CancelServe──▶ nobody waits, all calls below end ──Served──▶ dropped (Ended over the link)
+//! ```
+//!
+//! A served call stays until the user tells its result, cancelled or not: the counts of calls in flight are those of
+//! calls that really run or are queued.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
+use crate::call::{Hop, Incoming, ServeResult};
+use crate::error::CallError;
+use crate::frame::{Frame, Header, Target};
+use crate::id::{CallId, LocalId, ProcessRef, ServeId};
+use crate::session::LinkFault;
+
+/// A call that is served.
+#[derive(Debug)]
+pub(super) struct Served {
+    caller: AnswerTo,
+    process: LocalId,
+    pub deadline: Duration,
+    pub chain: Arc<[Hop]>,
+    pub cancelled: bool,
+    /// The requests that were made for it and are open.
+    pub below: BTreeSet<Request>,
+}
+
+/// Who waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AnswerTo {
+    /// A call of this node.
+    Call(CallId),
+    /// The controller, by its id.
+    Link(CallId),
+    /// Nobody any more.
+    Nobody,
+}
+
+impl Node {
+    /// Gives a call of this node to a process of this node.
+    #[expect(clippy::too_many_arguments, reason = "all that an incoming call is")]
+    pub(super) fn serve_here(
+        &mut self,
+        call: CallId,
+        process: LocalId,
+        callback: u32,
+        args: Bytes,
+        caller: Option<ProcessRef>,
+        chain: Arc<[Hop]>,
+        deadline: Duration,
+    ) -> ServeId {
+        let id = self.next_serve();
+        let incoming = Incoming { id, process, callback, args, caller, chain, deadline };
+        self.begin_serve(AnswerTo::Call(call), incoming);
+        id
+    }
+
+    /// A call came over the link; an error of it closes the link, an error of the call is answered.
+    pub(super) fn take_call(
+        &mut self,
+        id: CallId,
+        target: Target,
+        timeout_ms: u64,
+        chain: Arc<[Hop]>,
+        args: Bytes,
+    ) -> Result<(), LinkFault> {
+        if let Some(up) = self.link.up_mut() {
+            if up.last_incoming.is_some_and(|last| id <= last) {
+                return Err(LinkFault::Broken(format!("the call id {} is used twice", id.0)));
+            }
+            up.last_incoming = Some(id);
+        }
+        let Target::Callback(number, callback) = target else {
+            return Err(LinkFault::Broken("a call that names no process of this node".to_owned()));
+        };
+        let process = LocalId(number);
+        if let Err(error) = self.may_serve(process, callback, timeout_ms) {
+            self.fail_incoming(id, &error);
+            return Ok(());
+        }
+        let serve = self.next_serve();
+        let caller = chain.last().and_then(|hop| hop.process.clone());
+        let deadline = self.deadline(Duration::from_millis(timeout_ms));
+        self.incoming.insert(id, serve);
+        let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline };
+        self.begin_serve(AnswerTo::Link(id), incoming);
+        Ok(())
+    }
+
+    fn may_serve(&self, process: LocalId, callback: u32, timeout_ms: u64) -> Result<(), CallError> {
+        let record = self.mesh.get(Peer::Local(process));
+        let Some(record) = record else { return Err(outcome::receiver_left("")) };
+        let name = &record.process.name;
+        let Some(callback) = record.callbacks.get(callback as usize).map(|callback| callback.name.to_string()) else {
+            return Err(outcome::internal("the controller named a callback that the process does not have", ""));
+        };
+        if self.draining {
+            Err(outcome::receiver_drains(name, callback))
+        } else if self.serves.len() >= MAX_SERVED_CALLS {
+            Err(outcome::node_full(name, callback))
+        } else if timeout_ms == 0 {
+            Err(outcome::late(name, callback))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn next_serve(&mut self) -> ServeId {
+        self.last_serve += 1;
+        ServeId(self.last_serve)
+    }
+
+    fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming) {
+        let served = Served {
+            caller,
+            process: incoming.process,
+            deadline: incoming.deadline,
+            chain: incoming.chain.clone(),
+            cancelled: false,
+            below: BTreeSet::new(),
+        };
+        self.serves.insert(incoming.id, served);
+        self.wanted_serves += 1;
+        self.mesh.began(Peer::Local(incoming.process));
+        if let Some(local) = self.locals.get_mut(&incoming.process) {
+            local.serving += 1;
+        }
+        self.outputs.push_back(Output::Serve(incoming));
+    }
+
+    /// The user tells what a call came to.
+    pub(super) fn served(&mut self, id: ServeId, result: ServeResult) {
+        let Some(served) = self.serves.remove(&id) else { return };
+        let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
+        self.mesh.ended(Peer::Local(served.process));
+        if !served.cancelled {
+            self.wanted_serves -= 1;
+        }
+        let limit = self.config.max_payload_bytes;
+        match served.caller {
+            AnswerTo::Nobody => {}
+            AnswerTo::Call(call) => {
+                let result = result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref()));
+                self.call_served(call, result);
+            }
+            AnswerTo::Link(call) => {
+                self.incoming.remove(&call);
+                let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
+                let limit = limit.min(usize::try_from(theirs).unwrap_or(usize::MAX));
+                match result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref())) {
+                    _ if served.cancelled => self.send(Frame::new(Header::Ended { id: call })),
+                    Ok(bytes) => {
+                        self.send(Frame::with_payload(Header::Reply { id: call, process: name }, bytes));
+                    }
+                    Err(error) => self.fail_incoming(call, &error),
+                }
+            }
+        }
+        if let Some(local) = self.locals.get_mut(&served.process) {
+            local.serving = local.serving.saturating_sub(1);
+        }
+        self.forget_if_over(served.process);
+    }
+
+    fn fail_incoming(&mut self, id: CallId, error: &CallError) {
+        self.send(Frame::with_payload(Header::Fail { id }, Frame::encode_payload(error)));
+    }
+
+    pub(super) fn take_cancel(&mut self, id: CallId) {
+        // A call that is answered already: the answer and the cancellation crossed.
+        if let Some(serve) = self.incoming.get(&id).copied() {
+            self.cancel_serve(serve);
+        }
+    }
+
+    /// The link is lost: nobody waits for what came over it.
+    pub(super) fn cancel_incoming(&mut self) {
+        for serve in std::mem::take(&mut self.incoming).into_values() {
+            self.cancel_serve(serve);
+            if let Some(served) = self.serves.get_mut(&serve) {
+                served.caller = AnswerTo::Nobody;
+            }
+        }
+    }
+
+    /// Nobody waits for this call: the tree of calls below it ends.
+    pub(super) fn cancel_serve(&mut self, id: ServeId) {
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            let Some(served) = self.serves.get_mut(&id).filter(|served| !served.cancelled) else { continue };
+            served.cancelled = true;
+            if let AnswerTo::Call(_) = served.caller {
+                served.caller = AnswerTo::Nobody;
+            }
+            let below = std::mem::take(&mut served.below);
+            self.wanted_serves -= 1;
+            self.outputs.push_back(Output::CancelServe(id));
+            for request in below {
+                match request {
+                    Request::Call(call) => open.extend(self.cancel_call_below(call)),
+                    Request::Ask(ask) => self.cancel_ask_below(ask),
+                    Request::List(_) => {}
+                }
+            }
+        }
+    }
+}
