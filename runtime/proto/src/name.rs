@@ -19,6 +19,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use self::glob::NameGlob;
+pub(crate) use self::pattern::nearest;
 pub use self::pattern::{Lookup, MAX_NEAR_MATCHES, Pattern};
 
 /// Longest callback name, in bytes.

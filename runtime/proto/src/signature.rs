@@ -13,11 +13,13 @@
 //! | `check` | what a signature from the wire must be |
 //! | `fingerprint` | the comparison, and the forms of an import |
 //! | `text` | one line of WIT for people |
+//! | [`wit`] | a document of WIT that a guest can import |
 
 pub mod build;
 mod check;
 mod fingerprint;
 mod text;
+pub mod wit;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,9 @@ pub const MAX_DEFS: usize = 4096;
 
 /// Most parameters of a function; most fields, elements, cases or names in a definition.
 pub const MAX_MEMBERS: usize = 1024;
+
+/// Most members of all definitions together.
+pub const MAX_ALL_MEMBERS: usize = 16 * 1024;
 
 /// Most bytes in the name of a type, field, case, flag or parameter.
 pub const MAX_LABEL_BYTES: usize = 256;
@@ -198,6 +203,25 @@ impl Signature {
             && retryable.ty == Type::Bool
             && is_text(trace.ty)
     }
+}
+
+/// Which definitions some types are made of. Since a definition refers to earlier ones only, one pass from the end
+/// finds them all.
+fn needed(defs: &[Def], of: impl Iterator<Item = Type>) -> Vec<bool> {
+    let mut needed = vec![false; defs.len()];
+    let mark = |ty: Type, needed: &mut [bool]| {
+        let Type::Def(at) = ty else { return };
+        if let Some(needed) = usize::try_from(at).ok().and_then(|at| needed.get_mut(at)) {
+            *needed = true;
+        }
+    };
+    of.for_each(|ty| mark(ty, &mut needed));
+    for (at, def) in defs.iter().enumerate().rev() {
+        if needed.get(at) == Some(&true) {
+            def.kind.for_each_type(|ty| mark(ty, &mut needed));
+        }
+    }
+    needed
 }
 
 impl DefKind {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{BadSignature, CALL_ERROR, Case, Def, DefKind, Field, Signature, Type, TypeName};
+use super::{BadSignature, CALL_ERROR, Case, Def, DefKind, Field, Signature, Type, TypeName, needed};
 
 /// Collects definitions and makes signatures of them.
 #[derive(Clone, Debug, Default)]
@@ -108,19 +108,7 @@ impl SignatureBuilder {
         result: Option<Type>,
     ) -> Result<Signature, BadSignature> {
         let mut signature = Signature { defs: vec![], params: named_types(params), result, is_async: false };
-        let mut needed = vec![false; self.defs.len()];
-        let need = |ty: Type, needed: &mut Vec<bool>| {
-            if let Some(needed) = place(ty).and_then(|at| needed.get_mut(at)) {
-                *needed = true;
-            }
-        };
-        signature.params.iter().map(|param| param.ty).chain(result).for_each(|ty| need(ty, &mut needed));
-        // A definition refers to earlier ones only, so one pass from the end finds all that are needed.
-        for (at, def) in self.defs.iter().enumerate().rev() {
-            if needed.get(at) == Some(&true) {
-                def.kind.for_each_type(|ty| need(ty, &mut needed));
-            }
-        }
+        let needed = needed(&self.defs, signature.params.iter().map(|param| param.ty).chain(result));
         let mut places: Vec<u32> = Vec::with_capacity(self.defs.len());
         for (def, needed) in self.defs.iter().zip(needed) {
             places.push(u32::try_from(signature.defs.len()).unwrap_or(u32::MAX));

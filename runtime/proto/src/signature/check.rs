@@ -6,7 +6,10 @@
 
 use std::collections::HashSet;
 
-use super::{Def, DefKind, MAX_DEFS, MAX_DEPTH, MAX_FLAGS, MAX_LABEL_BYTES, MAX_MEMBERS, Signature, Type, TypeName};
+use super::{
+    Def, DefKind, MAX_ALL_MEMBERS, MAX_DEFS, MAX_DEPTH, MAX_FLAGS, MAX_LABEL_BYTES, MAX_MEMBERS, Signature, Type,
+    TypeName,
+};
 use crate::name::{MAX_CALLBACK_NAME_BYTES, is_label};
 
 /// A signature is none that WIT can have, or is larger than we take.
@@ -18,6 +21,9 @@ pub enum BadSignature {
         /// How many.
         count: usize,
     },
+    /// More members in all definitions together than [`MAX_ALL_MEMBERS`].
+    #[error("the types of the signature have more than {MAX_ALL_MEMBERS} fields and cases in all")]
+    TooLarge,
     /// More of something than [`MAX_MEMBERS`], or none where there must be one.
     #[error("{what} has {count} {of}; 1 to {most} are taken")]
     Count {
@@ -72,9 +78,14 @@ impl Signature {
             return Err(BadSignature::TooManyTypes { count: self.defs.len() });
         }
         let mut depths: Vec<usize> = Vec::with_capacity(self.defs.len());
+        let mut members = 0;
         for def in &self.defs {
-            let depth = check_def(def, &depths)?;
+            let (depth, count) = check_def(def, &depths)?;
             depths.push(depth);
+            members += count;
+            if members > MAX_ALL_MEMBERS {
+                return Err(BadSignature::TooLarge);
+            }
         }
         let what = || "the function".to_owned();
         if self.params.len() > MAX_MEMBERS {
@@ -93,8 +104,8 @@ impl Signature {
     }
 }
 
-/// Checks a definition given the depths of those before it, and returns its own.
-fn check_def(def: &Def, depths: &[usize]) -> Result<usize, BadSignature> {
+/// Checks a definition given the depths of those before it, and returns its own and the number of its members.
+fn check_def(def: &Def, depths: &[usize]) -> Result<(usize, usize), BadSignature> {
     let what = || match &def.name {
         Some(name) => format!("type {} (`{}`)", depths.len(), shorten(&name.name)),
         None => format!("type {}", depths.len()),
@@ -126,7 +137,7 @@ fn check_def(def: &Def, depths: &[usize]) -> Result<usize, BadSignature> {
         }
     });
     let depth = deepest? + 1;
-    if depth > MAX_DEPTH { Err(BadSignature::TooDeep { what: what() }) } else { Ok(depth) }
+    if depth > MAX_DEPTH { Err(BadSignature::TooDeep { what: what() }) } else { Ok((depth, count)) }
 }
 
 fn depth_of(what: &dyn Fn() -> String, ty: Type, depths: &[usize]) -> Result<usize, BadSignature> {
@@ -233,5 +244,7 @@ mod tests {
         assert_eq!(nested(100).check(), Ok(()));
         assert_eq!(nested(101).check().unwrap_err().to_string(), "type 100 is nested more than 100 deep");
         assert!(matches!(nested(5000).check(), Err(BadSignature::TooManyTypes { count: 5000 })));
+        let wide = |count: usize| of((0..count).map(|_| def(DefKind::Tuple(vec![Type::U8; 1024]))).collect());
+        assert_eq!((wide(16).check(), wide(17).check()), (Ok(()), Err(BadSignature::TooLarge)));
     }
 }

@@ -50,7 +50,8 @@ impl Signature {
         Fingerprint(short)
     }
 
-    fn hashes(&self) -> Vec<Hash> {
+    /// The structure of each definition.
+    pub(super) fn hashes(&self) -> Vec<Hash> {
         let mut hashes = Vec::with_capacity(self.defs.len());
         for def in &self.defs {
             hashes.push(hash_def(def, &hashes));

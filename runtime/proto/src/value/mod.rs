@@ -29,19 +29,26 @@
 //! | `check` | the check of untrusted bytes |
 //! | `tree` | [`Value`] from and to postcard |
 //! | `json`, `wave` | texts from and to postcard |
+//! | `text`, `parts` | what the two share |
 //! | `checked` | results in the form `result<T, call-error>` |
 
 mod check;
 mod checked;
 mod error;
+mod json;
+mod parts;
 mod read;
+mod text;
 mod tree;
+mod wave;
 mod write;
 
 pub use self::check::{check_args, check_result};
 pub use self::checked::{checked_err, checked_ok};
 pub use self::error::ValueError;
+pub use self::json::{args_from_json, args_to_json, result_from_json, result_to_json};
 pub use self::tree::{Value, decode_args, decode_result, encode_args, encode_result};
+pub use self::wave::{BadCall, args_from_wave, args_to_wave, parse_call, result_from_wave, result_to_wave};
 
 /// What a codec may take and make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

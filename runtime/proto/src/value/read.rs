@@ -176,6 +176,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Takes the tag of an option if it is that of `none`.
+    pub(crate) fn takes_none(&mut self) -> bool {
+        match self.rest.split_first() {
+            Some((0, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The bits of `count` flags.
     pub(crate) fn flags(&mut self, count: usize) -> Result<u32, ValueError> {
         let mut bits: u64 = 0;
