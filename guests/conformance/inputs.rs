@@ -3,7 +3,27 @@
 use crate::samples;
 use crate::test::conformance::types::{Color, Item, Mixed, Nested, NineFlags, Params, SeventeenFlags, Shape};
 
-pub const S64: [i64; 9] = [0, 1, -1, 63, -64, 64, i64::MIN, i64::MAX, 1 << 53];
+/// The largest 64-bit integers to send, in magnitude: EXACT_BITS=53 for callees whose language has only f64.
+fn limit() -> u64 {
+    let bits = std::env::var("EXACT_BITS").ok().and_then(|bits| bits.parse().ok()).unwrap_or(64u32);
+    u64::MAX >> 64u32.saturating_sub(bits)
+}
+
+/// An s64 within what the callee can hold.
+pub fn s64(v: i64) -> i64 {
+    let limit = i64::try_from(limit()).unwrap_or(i64::MAX);
+    if limit == i64::MAX { v } else { v.clamp(-limit, limit) }
+}
+
+/// A u64 within what the callee can hold.
+pub fn u64(v: u64) -> u64 {
+    v.min(limit())
+}
+
+pub fn longs() -> Vec<i64> {
+    [0, 1, -1, 63, -64, 64, i64::MIN, i64::MAX, 1 << 53].map(s64).to_vec()
+}
+
 pub const F64: [f64; 9] =
     [0.0, -0.0, 1.5, f64::MIN_POSITIVE, f64::MAX, f64::EPSILON, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
 
@@ -31,7 +51,7 @@ pub fn mixeds() -> Vec<Mixed> {
             tiny: i8::MIN,
             small: u16::MAX,
             count: u32::MAX,
-            big: i64::MIN,
+            big: s64(i64::MIN),
             ratio: -0.25,
             letter: '🦀',
             text: "text".into(),
@@ -98,7 +118,7 @@ pub fn nesteds() -> Vec<Nested> {
 pub fn params() -> Params {
     Params {
         a: 200,
-        b: u64::MAX,
+        b: u64(u64::MAX),
         c: 0.5,
         d: "d".into(),
         e: true,
@@ -114,7 +134,7 @@ pub fn params() -> Params {
         o: 9,
         p: Shape::Named(item(10)),
         q: "q".into(),
-        r: i64::MIN,
+        r: s64(i64::MIN),
         s: 11,
         t: SeventeenFlags::F0 | SeventeenFlags::F16,
     }

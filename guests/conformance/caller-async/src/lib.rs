@@ -39,10 +39,10 @@ impl exports::wasi::cli::run::Guest for Caller {
         let mut checks = Checks::default();
         checks.echoed("nothing", [((), values::nothing().await)]);
         checks.echoed("no-result", [((), values::no_result("text".into()).await)]);
-        checks.echoed("no-params", [(u64::MAX, values::no_params().await)]);
+        checks.echoed("no-params", [(inputs::u64(u64::MAX), values::no_params().await)]);
         echoes! { checks:
             echo_bool([false, true]);
-            echo_s64(inputs::S64);
+            echo_s64(inputs::longs());
             echo_f64(inputs::F64);
             echo_string(inputs::strings());
             echo_bytes(inputs::bytes());

@@ -57,7 +57,7 @@ fn main() {
 fn without_values(checks: &mut Checks) {
     checks.echoed("nothing", [((), values::nothing())]);
     checks.echoed("no-result", [((), values::no_result("text"))]);
-    checks.echoed("no-params", [(u64::MAX, values::no_params())]);
+    checks.echoed("no-params", [(inputs::u64(u64::MAX), values::no_params())]);
 }
 
 fn primitives(checks: &mut Checks) {
@@ -69,8 +69,8 @@ fn primitives(checks: &mut Checks) {
         echo_u16([0, 127, 128, u16::MAX]) by |v: &_| values::echo_u16(*v);
         echo_s32([0, -1, i32::MIN, i32::MAX]) by |v: &_| values::echo_s32(*v);
         echo_u32([0, 1 << 31, u32::MAX]) by |v: &_| values::echo_u32(*v);
-        echo_s64(inputs::S64) by |v: &_| values::echo_s64(*v);
-        echo_u64([0, 1 << 53, (1 << 53) + 1, 1 << 63, u64::MAX]) by |v: &_| values::echo_u64(*v);
+        echo_s64(inputs::longs()) by |v: &_| values::echo_s64(*v);
+        echo_u64([0, 1 << 53, (1 << 53) + 1, 1 << 63, u64::MAX].map(inputs::u64)) by |v: &_| values::echo_u64(*v);
         echo_f32([0.0, -0.0, 0.1, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY, f32::NAN]) by |v: &_| values::echo_f32(*v);
         echo_f64(inputs::F64) by |v: &_| values::echo_f64(*v);
         echo_char(['\0', 'a', 'ß', '\u{d7ff}', '\u{e000}', '🦀', char::MAX]) by |v: &_| values::echo_char(*v);
@@ -83,7 +83,7 @@ fn lists(checks: &mut Checks) {
         echo_bytes(inputs::bytes()) by |v: &Vec<_>| values::echo_bytes(v);
         echo_strings([vec![], inputs::strings()]) by |v: &Vec<_>| values::echo_strings(v);
         echo_doubles([vec![], inputs::F64.to_vec(), vec![0.1; 1000]]) by |v: &Vec<_>| values::echo_doubles(v);
-        echo_longs([vec![], inputs::S64.to_vec()]) by |v: &Vec<_>| values::echo_longs(v);
+        echo_longs([vec![], inputs::longs()]) by |v: &Vec<_>| values::echo_longs(v);
         echo_bools([vec![], vec![true, false, true]]) by |v: &Vec<_>| values::echo_bools(v);
         echo_options([vec![], vec![None, Some(0), Some(255), None]]) by |v: &Vec<_>| values::echo_options(v);
         echo_results([vec![], vec![Ok(1), Err("bad".into()), Ok(255)]]) by |v: &Vec<_>| values::echo_results(v);
@@ -140,7 +140,7 @@ fn what_the_callee_sees(checks: &mut Checks) {
 /// The same functions where the import says `result<T, call-error>`.
 fn checked(checks: &mut Checks) {
     checks.echoed("checked nothing", [(Ok(()), values_checked::nothing())]);
-    checks.echoed("checked echo-s64", inputs::S64.map(|v| (Ok(v), values_checked::echo_s64(v))));
+    checks.echoed("checked echo-s64", inputs::longs().into_iter().map(|v| (Ok(v), values_checked::echo_s64(v))));
     checks.echoed(
         "checked echo-string",
         inputs::strings().into_iter().map(|v| {
