@@ -1,3 +1,4 @@
 //! The daffi-runtime host: a map of its modules is in ARCHITECTURE.md.
 
+pub mod guest;
 pub mod mesh;

@@ -1,0 +1,7 @@
+//! Guests: components and their instances.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`transcode`] | values between postcard bytes and guests |
+
+pub mod transcode;
