@@ -170,7 +170,7 @@ fn end() -> Fault {
 mod tests {
     use super::*;
 
-    fn read<T>(bytes: &[u8], read: impl Fn(&mut Reader<'_>) -> Walk<T>) -> Option<T> {
+    fn read<'a, T>(bytes: &'a [u8], read: impl Fn(&mut Reader<'a>) -> Walk<T>) -> Option<T> {
         let mut reader = Reader::new(bytes);
         let value = read(&mut reader).ok()?;
         reader.finish().ok()?;
