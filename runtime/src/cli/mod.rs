@@ -1,0 +1,7 @@
+//! What the binary's subcommands do.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`inspect`] | what a component has, needs and lacks |
+
+pub mod inspect;

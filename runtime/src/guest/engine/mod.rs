@@ -1,0 +1,271 @@
+//! The wasmtime engines, and what the machine lets them be.
+//!
+//! | engine | concurrency support | runs |
+//! |---|---|---|
+//! | [`EngineKind::Sync`] | off | components without async functions: a call costs a third to a quarter |
+//! | [`EngineKind::Concurrent`] | on | components with async functions or WASI 0.3 |
+//!
+//! Invariants: every engine interrupts its guests by epochs, and all epochs advance together, every [`TICK`]; the
+//! concurrent engine is built when a component first needs it; how instances are allocated is chosen once, by
+//! [`machine::Machine`], and the choice and its reason can be read in the [`EngineReport`].
+//! It does not load components and holds no store.
+
+mod machine;
+mod ticker;
+
+use std::sync::{Arc, OnceLock};
+
+use serde::Serialize;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+pub use self::machine::Machine;
+use self::machine::Plan;
+pub use self::ticker::TICK;
+use self::ticker::Ticker;
+
+/// Room on a guest's stack for the host functions that it calls, beyond what wasm may use.
+const HOST_STACK_BYTES: usize = 1 << 20;
+
+/// Most linear memories of one component, its inner components included.
+const MAX_MEMORIES_PER_COMPONENT: u32 = 8;
+
+/// Most tables of one component, its inner components included.
+const MAX_TABLES_PER_COMPONENT: u32 = 64;
+
+/// Most core instances of one component, its inner components included.
+const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 128;
+
+/// Most memory for the bookkeeping of one instance.
+const MAX_INSTANCE_META_BYTES: usize = 4 << 20;
+
+/// What the engines have to carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// How instances are allocated.
+    pub allocator: AllocatorChoice,
+    /// The largest linear memory that any module may have, in bytes.
+    pub max_memory_bytes: u64,
+    /// The most elements that any table may have.
+    pub max_table_elements: u32,
+    /// The most instances that may live at once in an engine.
+    pub max_instances: u32,
+    /// The stack that wasm may use in a call, in bytes.
+    pub stack_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            allocator: AllocatorChoice::Auto,
+            max_memory_bytes: 1 << 32,
+            max_table_elements: 100_000,
+            max_instances: 1000,
+            stack_bytes: 1 << 20,
+        }
+    }
+}
+
+/// What the operator wants of the allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AllocatorChoice {
+    /// Pooling where the machine can carry it.
+    #[default]
+    Auto,
+    /// Never pooling.
+    OnDemand,
+}
+
+/// The two ways to run a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineKind {
+    /// Without the component model's concurrency.
+    Sync,
+    /// With it.
+    Concurrent,
+}
+
+/// The type features that no component needs unless it names such types; wasmtime calls them incomplete, so they are
+/// off in the engines that everybody shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeFeatures {
+    /// What wasmtime supports in full.
+    Standard,
+    /// Also `map`, fixed-length lists and `error-context`: for components that have functions with such types, which
+    /// are left out, and others, which are served.
+    Experimental,
+}
+
+/// What was chosen and why, for `doctor`.
+#[derive(Clone, Debug, Serialize)]
+pub struct EngineReport {
+    /// Whether instances come from a pool that was reserved beforehand.
+    pub pooling: bool,
+    /// Why, one sentence.
+    pub reason: String,
+    /// The most instances that may live at once in an engine; none where only the machine limits it.
+    pub max_instances: Option<u32>,
+    /// Address space reserved for each linear memory, in bytes.
+    pub memory_reservation_bytes: u64,
+    /// How much of a memory's pages is kept for the next instance, in bytes.
+    pub keep_resident_bytes: u64,
+    /// The stack that wasm may use in a call, in bytes.
+    pub stack_bytes: u64,
+    /// What the machine allows.
+    pub machine: Machine,
+    /// How to get more, a sentence each.
+    pub advice: Vec<String>,
+}
+
+/// An engine cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// wasmtime refuses the configuration or the machine refuses the memory.
+    #[error("cannot set up the wasm engine: {0:#}; run `daffi-runtime doctor` to see what this machine allows")]
+    Build(wasmtime::Error),
+    /// The thread that ends busy loops cannot be started.
+    #[error("cannot start the thread of the epoch clock: {0}; this user may have no threads left (`ulimit -u`)")]
+    Ticker(std::io::Error),
+}
+
+/// The engines of this runtime. Clones are the same engines.
+#[derive(Clone)]
+pub struct Engines {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: EngineConfig,
+    plan: Plan,
+    sync: Engine,
+    concurrent: OnceLock<Engine>,
+    experimental_sync: OnceLock<Engine>,
+    experimental_concurrent: OnceLock<Engine>,
+    ticker: Ticker,
+}
+
+impl Engines {
+    /// Looks at the machine, chooses how to allocate, and builds the engine for synchronous components.
+    ///
+    /// # Errors
+    /// [`EngineError`] when not even on-demand allocation can be set up.
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let mut plan = Machine::probe().plan(&config);
+        let sync = match build(&config, &plan, EngineKind::Sync, TypeFeatures::Standard) {
+            Ok(engine) => engine,
+            // The probe cannot know everything that a container or a sandbox forbids: trying is the last word.
+            Err(error) if plan.pooling => {
+                plan = plan.without_pooling(format!("the machine refuses the pool: {error:#}"));
+                build(&config, &plan, EngineKind::Sync, TypeFeatures::Standard).map_err(EngineError::Build)?
+            }
+            Err(error) => return Err(EngineError::Build(error)),
+        };
+        let ticker = Ticker::start().map_err(EngineError::Ticker)?;
+        ticker.add(sync.clone());
+        tracing::debug!(pooling = plan.pooling, reason = %plan.reason, "engine");
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                plan,
+                sync,
+                concurrent: OnceLock::new(),
+                experimental_sync: OnceLock::new(),
+                experimental_concurrent: OnceLock::new(),
+                ticker,
+            }),
+        })
+    }
+
+    /// The engine of this kind; the concurrent one is built on first use.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`] when it cannot be built.
+    pub fn get(&self, kind: EngineKind) -> Result<Engine, EngineError> {
+        self.with_types(kind, TypeFeatures::Standard)
+    }
+
+    /// The engine of this kind that knows these types; all but the first are built on first use.
+    ///
+    /// # Errors
+    /// [`EngineError::Build`] when it cannot be built.
+    pub fn with_types(&self, kind: EngineKind, types: TypeFeatures) -> Result<Engine, EngineError> {
+        let shared = &*self.shared;
+        let slot = match (kind, types) {
+            (EngineKind::Sync, TypeFeatures::Standard) => return Ok(shared.sync.clone()),
+            (EngineKind::Concurrent, TypeFeatures::Standard) => &shared.concurrent,
+            (EngineKind::Sync, TypeFeatures::Experimental) => &shared.experimental_sync,
+            (EngineKind::Concurrent, TypeFeatures::Experimental) => &shared.experimental_concurrent,
+        };
+        if let Some(engine) = slot.get() {
+            return Ok(engine.clone());
+        }
+        let built = build(&shared.config, &shared.plan, kind, types).map_err(EngineError::Build)?;
+        // Two threads may come here at once: the first one's engine is everybody's, the other is dropped.
+        let engine = slot.get_or_init(|| {
+            shared.ticker.add(built.clone());
+            built
+        });
+        Ok(engine.clone())
+    }
+
+    /// What was chosen and why.
+    pub fn report(&self) -> EngineReport {
+        self.shared.plan.report(&self.shared.config)
+    }
+
+    /// What the engines were asked to carry.
+    pub fn config(&self) -> &EngineConfig {
+        &self.shared.config
+    }
+}
+
+fn build(config: &EngineConfig, plan: &Plan, kind: EngineKind, types: TypeFeatures) -> wasmtime::Result<Engine> {
+    let concurrent = kind == EngineKind::Concurrent;
+    let mut wasm = Config::new();
+    wasm.epoch_interruption(true)
+        .concurrency_support(concurrent)
+        .max_wasm_stack(config.stack_bytes)
+        .async_stack_size(config.stack_bytes.saturating_add(HOST_STACK_BYTES))
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .parallel_compilation(true)
+        .memory_init_cow(true)
+        .memory_reservation(plan.memory_reservation_bytes);
+    if types == TypeFeatures::Experimental {
+        wasm.wasm_component_model_map(true).wasm_component_model_fixed_length_lists(true);
+        if concurrent {
+            wasm.wasm_component_model_error_context(true);
+        }
+    }
+    if plan.pooling {
+        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, plan)));
+    } else if plan.memory_reservation_bytes < 1 << 32 {
+        wasm.memory_reservation_for_growth(plan.memory_reservation_bytes);
+    }
+    Engine::new(&wasm)
+}
+
+fn pool(config: &EngineConfig, plan: &Plan) -> PoolingAllocationConfig {
+    let instances = plan.max_instances;
+    // What an ordinary component has: one memory, and a table each for its code and for the shim of its imports.
+    let (memories, tables) = (instances.saturating_mul(plan.memories_per_instance), instances.saturating_mul(4));
+    let memory_bytes = config.max_memory_bytes.min(plan.memory_reservation_bytes);
+    let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(16))
+        .total_memories(memories)
+        .total_tables(tables)
+        .total_stacks(plan.stacks())
+        .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
+        .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
+        .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
+        .max_memories_per_module(MAX_MEMORIES_PER_COMPONENT)
+        .max_tables_per_module(MAX_TABLES_PER_COMPONENT)
+        .max_component_instance_size(MAX_INSTANCE_META_BYTES)
+        .max_core_instance_size(MAX_INSTANCE_META_BYTES)
+        .max_memory_size(to_usize(memory_bytes))
+        .table_elements(usize::try_from(config.max_table_elements).unwrap_or(usize::MAX))
+        .linear_memory_keep_resident(to_usize(plan.keep_resident_bytes))
+        .table_keep_resident(to_usize(plan.keep_resident_bytes));
+    pool
+}
