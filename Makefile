@@ -40,7 +40,7 @@ lint: tools
 	cargo fmt --all --check
 	cargo fmt --manifest-path guests/Cargo.toml --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy $(GUESTS_ON_HOST) --locked --package daffi --all-targets -- -D warnings
+	cargo clippy $(GUESTS_ON_HOST) --locked --workspace --all-targets -- -D warnings
 
 fmt: tools
 	cargo fmt --all

@@ -41,6 +41,8 @@
 //!
 //! Off wasm this crate compiles, so that a guest's own code can be tested on the host; a call panics there.
 
+#![warn(missing_docs)]
+
 mod bindings;
 mod call;
 mod error;
