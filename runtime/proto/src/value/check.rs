@@ -5,7 +5,7 @@
 
 use super::Limits;
 use super::error::{Place, ValueError};
-use super::read::Reader;
+use super::read::{Reader, least_bytes};
 use crate::signature::{DefKind, MAX_DEPTH, Signature, Type};
 
 /// Checks that `bytes` are arguments for this function.
@@ -90,15 +90,9 @@ impl<'a> Check<'a> {
         if matches!(item, Type::U8) {
             return reader.byte_list().map(drop);
         }
-        let count = reader.length()?;
-        let least_bytes_each = match item {
-            Type::F32 => 4,
-            Type::F64 => 8,
-            _ => 1,
-        };
-        reader.charge(count, least_bytes_each)?;
+        let count = reader.list_length(item)?;
         match item {
-            Type::S8 | Type::F32 | Type::F64 => reader.bytes(count * least_bytes_each).map(drop),
+            Type::S8 | Type::F32 | Type::F64 => reader.bytes(count * least_bytes(item)).map(drop),
             _ => (0..count).try_for_each(|at| self.value(item, depth).in_item(at)),
         }
     }

@@ -4,6 +4,7 @@
 
 use super::Limits;
 use super::error::ValueError;
+use crate::signature::Type;
 
 /// Reads primitives from the front of some bytes, within a budget.
 pub(crate) struct Reader<'a> {
@@ -31,16 +32,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes so many items of a list from the budget. An item is at least one byte, so that a length which the bytes
-    /// cannot hold is found before anything is made for it.
-    pub(crate) fn charge(&mut self, count: usize, least_bytes_each: usize) -> Result<(), ValueError> {
-        if count.checked_mul(least_bytes_each).is_none_or(|least| least > self.rest.len()) {
-            return Err(list_too_long(count, self.rest.len()));
+    /// The length of a list whose items are of this type, taken from the budget. Items have bytes (those of floats are
+    /// known), so that a length which what is left cannot hold is found before anything is made for it.
+    pub(crate) fn list_length(&mut self, item: Type) -> Result<usize, ValueError> {
+        let count = self.length()?;
+        if count.checked_mul(least_bytes(item)).is_none_or(|least| least > self.rest.len()) {
+            return Err(too_many_items(count, self.rest.len()));
         }
         match self.elements_left.checked_sub(count) {
             Some(left) => {
                 self.elements_left = left;
-                Ok(())
+                Ok(count)
             }
             None => Err(over_elements(self.max_elements)),
         }
@@ -121,7 +123,7 @@ impl<'a> Reader<'a> {
 
     /// The length of a string or list.
     #[inline]
-    pub(crate) fn length(&mut self) -> Result<usize, ValueError> {
+    fn length(&mut self) -> Result<usize, ValueError> {
         let length = self.varint::<64>()?;
         usize::try_from(length).map_err(|_| list_too_long(usize::MAX, self.rest.len()))
     }
@@ -200,6 +202,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The fewest bytes that a value of this type has; for those of fixed size, how many they are.
+pub(crate) fn least_bytes(ty: Type) -> usize {
+    match ty {
+        Type::F32 => 4,
+        Type::F64 => 8,
+        _ => 1,
+    }
+}
+
 #[cold]
 pub(crate) fn over_bytes(bytes: usize, most: usize) -> ValueError {
     ValueError::too_large(format!("{bytes} bytes are more than the {most} that are allowed"))
@@ -213,6 +224,11 @@ pub(crate) fn over_elements(most: usize) -> ValueError {
 #[cold]
 fn end(of: &str) -> ValueError {
     ValueError::new(format!("the bytes end before {of} does"))
+}
+
+#[cold]
+fn too_many_items(count: usize, left: usize) -> ValueError {
+    ValueError::new(format!("{count} items cannot be in the {left} bytes that are left"))
 }
 
 #[cold]

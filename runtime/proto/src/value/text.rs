@@ -74,19 +74,26 @@ pub(super) fn type_name(signature: &Signature, ty: Type) -> String {
     }
 }
 
-/// ``unknown field `pirce`; did you mean `price`?``
+/// ``unknown field `pirce`; did you mean `price`?``, or, where nothing is near, what there is if that is short.
 #[cold]
 pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> ValueError {
     const NEAR_ENOUGH: f64 = 0.5;
     const MAX_COMPARED_BYTES: usize = 64;
+    const MAX_LISTED: usize = 4;
+    let known: Vec<&str> = known.collect();
     let mut near: Vec<(f64, &str)> = known
+        .iter()
         .filter(|known| known.len().max(name.len()) <= MAX_COMPARED_BYTES)
-        .map(|known| (strsim::normalized_damerau_levenshtein(known, name), known))
+        .map(|known| (strsim::normalized_damerau_levenshtein(known, name), *known))
         .filter(|(likeness, _)| *likeness >= NEAR_ENOUGH)
         .collect();
     near.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let near: Vec<String> = near.into_iter().take(2).map(|(_, name)| name.to_owned()).collect();
-    ValueError::new(format!("unknown {what} `{}`{}", quote(name), nearest(&near)))
+    let hint = match near.is_empty() && known.len() <= MAX_LISTED {
+        true => format!("; expected `{}`", known.join("` or `")),
+        false => nearest(&near),
+    };
+    ValueError::new(format!("unknown {what} `{}`{hint}", quote(name)))
 }
 
 #[cold]

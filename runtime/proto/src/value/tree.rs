@@ -146,8 +146,7 @@ impl Decode<'_> {
         Ok(match kind {
             DefKind::List(Type::U8) => Value::Bytes(self.reader.byte_list()?.to_vec()),
             DefKind::List(item) => {
-                let count = self.reader.length()?;
-                self.reader.charge(count, 1)?;
+                let count = self.reader.list_length(*item)?;
                 let items = (0..count).map(|at| self.value(*item, depth).in_item(at));
                 Value::List(items.collect::<Result<_, _>>()?)
             }

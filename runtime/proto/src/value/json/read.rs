@@ -401,17 +401,15 @@ impl<'de> Visitor<'de> for Seed<'_, '_> {
                 writer.length(at)?;
                 Ok(cases.get(at).and_then(|case| case.ty).map_or(Want::Nothing, Want::Value))
             }),
-            (_, Some(DefKind::Option(inner))) => self.tagged(&["some"], "key, `some`,", map, |writer, _| {
+            (_, Some(DefKind::Option(inner))) => self.tagged(&["some"], "key", map, |writer, _| {
                 writer.byte(1)?;
                 Ok(Want::Value(*inner))
             }),
-            (_, Some(DefKind::Result { ok, err })) => {
-                self.tagged(&["ok", "err"], "key, `ok` or `err`,", map, |writer, at| {
-                    writer.length(at)?;
-                    let payload = if at == 0 { ok } else { err };
-                    Ok(payload.map_or(Want::Nothing, Want::Value))
-                })
-            }
+            (_, Some(DefKind::Result { ok, err })) => self.tagged(&["ok", "err"], "key", map, |writer, at| {
+                writer.length(at)?;
+                let payload = if at == 0 { ok } else { err };
+                Ok(payload.map_or(Want::Nothing, Want::Value))
+            }),
             _ => Err(self.refuse("an object")),
         }
     }

@@ -72,7 +72,7 @@ impl<'a> Write<'a> {
                 let value = f32::from_le_bytes(reader.array()?);
                 let short = format!("{value:?}");
                 // Readers take a number for an f64 first. Where its nearest f32 is another, all digits are needed.
-                let survives = short.parse::<f64>().is_ok_and(|read| read as f32 == value);
+                let survives = value.is_finite() && short.parse::<f64>().is_ok_and(|read| read as f32 == value);
                 if survives { text.push(&short) } else { float(text, f64::from(value)) }
             }
             Type::F64 => float(text, f64::from_le_bytes(reader.array()?)),
@@ -96,8 +96,7 @@ impl<'a> Write<'a> {
                 self.text.push("\"")
             }
             DefKind::List(item) => {
-                let count = self.reader.length()?;
-                self.reader.charge(count, 1)?;
+                let count = self.reader.list_length(*item)?;
                 self.array((0..count).map(|_| *item), depth)
             }
             DefKind::Tuple(types) => self.array(types.iter().copied(), depth),
@@ -118,7 +117,11 @@ impl<'a> Write<'a> {
             }
             DefKind::Option(ty) => match self.reader.is_some()? {
                 false => self.text.push("null"),
-                true if option_of(self.signature, *ty).is_some() => self.tagged("some", Some(*ty), depth),
+                true if option_of(self.signature, *ty).is_some() => {
+                    self.text.push("{\"some\":")?;
+                    self.value(*ty, depth)?;
+                    self.text.push("}")
+                }
                 true => self.value(*ty, depth),
             },
             DefKind::Result { ok, err } => match self.reader.case(2)? {

@@ -82,13 +82,17 @@ impl<'a> Write<'a> {
         let kind = kind_of(self.signature, ty, depth)?;
         let depth = depth + 1;
         match kind {
-            DefKind::List(item) => {
-                let count = self.reader.length()?;
-                match item {
-                    // As in the check, bytes are counted as bytes alone; there are as many as the length says or less.
-                    Type::U8 => {}
-                    _ => self.reader.charge(count, 1)?,
+            DefKind::List(Type::U8) => {
+                let bytes = self.reader.byte_list()?;
+                self.text.push("[")?;
+                for (at, byte) in bytes.iter().enumerate() {
+                    self.text.separate(at, ", ")?;
+                    self.text.display(byte)?;
                 }
+                self.text.push("]")
+            }
+            DefKind::List(item) => {
+                let count = self.reader.list_length(*item)?;
                 self.items("[", (0..count).map(|_| *item), "]", depth)
             }
             DefKind::Tuple(types) => self.items("(", types.iter().copied(), ")", depth),

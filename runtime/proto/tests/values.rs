@@ -1,0 +1,13 @@
+//! Values in all their encodings: identities over random types, agreement with serde and with the `wasm-wave` crate,
+//! rules of the texts one by one, and what malformed input is answered with.
+
+#[path = "values/malformed.rs"]
+mod malformed;
+#[path = "values/random.rs"]
+mod random;
+#[path = "values/round_trips.rs"]
+mod round_trips;
+#[path = "values/serde_twins.rs"]
+mod serde_twins;
+#[path = "values/texts.rs"]
+mod texts;
