@@ -48,3 +48,6 @@ const MIN_LIFT_BYTES: usize = 4 << 20;
 pub fn bound_lifts<T>(store: &mut Store<T>, payload_bytes: usize) {
     store.set_hostcall_fuel(payload_bytes.max(MIN_LIFT_BYTES));
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //!
 //! Types are wasmtime's own table (`ComponentTypes`), so that nothing is built per function. "Slots" are the core
 //! values (`ValRaw`) that the canonical ABI flattens a type to.
+//!
+//! The walks recurse by the type, which wasm's validation allows to nest 100 deep at most.
 
 use std::collections::HashSet;
 
@@ -15,9 +17,6 @@ use super::error::{Fault, TranscodeError, Walk};
 
 /// Most parameters' or results' slots that the canonical ABI passes as core values; more go through memory.
 pub(super) const MAX_SLOTS: usize = 16;
-
-/// How deep types may nest. wasmtime itself has no bound but the size of the component, and the walks recurse.
-pub(super) const MAX_DEPTH: usize = 100;
 
 /// The tuple of a function's parameters or results.
 pub(super) fn tuple(types: &ComponentTypes, ty: InterfaceType) -> Walk<&TypeTuple> {
@@ -116,7 +115,7 @@ impl FlagBits {
 ///
 /// Every definition is looked at once, since a small component can name a type whose tree has 2^40 nodes.
 pub(super) fn check(types: &ComponentTypes, ty: InterfaceType) -> Result<(), TranscodeError> {
-    Check { types, seen: HashSet::new() }.visit(ty, 0)
+    Check { types, seen: HashSet::new() }.visit(ty)
 }
 
 struct Check<'a> {
@@ -125,12 +124,9 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn visit(&mut self, ty: InterfaceType, depth: usize) -> Result<(), TranscodeError> {
+    fn visit(&mut self, ty: InterfaceType) -> Result<(), TranscodeError> {
         use InterfaceType as I;
         let unsupported = |what| Err(TranscodeError::Unsupported { what });
-        if depth > MAX_DEPTH {
-            return unsupported("a type nested more than 100 deep");
-        }
         match ty {
             I::Bool | I::S8 | I::U8 | I::S16 | I::U16 | I::S32 | I::U32 | I::S64 | I::U64 => return Ok(()),
             I::Float32 | I::Float64 | I::Char | I::String => return Ok(()),
@@ -144,7 +140,7 @@ impl Check<'_> {
             _ => {}
         }
         let types = self.types;
-        let mut inner = |ty| self.visit(ty, depth + 1);
+        let mut inner = |ty| self.visit(ty);
         match ty {
             I::List(index) => inner(types[index].element),
             I::Record(index) => types[index].fields.iter().try_for_each(|field| inner(field.ty)),
@@ -160,19 +156,19 @@ impl Check<'_> {
 
 /// The slots of a function's parameters, or `MAX_SLOTS + 1` where they go through memory.
 pub(super) fn parameter_slots(ty: &ComponentFunc) -> Result<usize, TranscodeError> {
-    count_all(ty.params().map(|(_, ty)| ty), 0)
+    count_all(ty.params().map(|(_, ty)| ty))
 }
 
 /// The slots of a function's results, or `MAX_SLOTS + 1` where there are more.
 pub(super) fn result_slots(ty: &ComponentFunc) -> Result<usize, TranscodeError> {
-    count_all(ty.results(), 0)
+    count_all(ty.results())
 }
 
 /// The sum, cut off above [`MAX_SLOTS`], which also bounds the work for types with huge trees.
-fn count_all(types: impl Iterator<Item = Type>, depth: usize) -> Result<usize, TranscodeError> {
+fn count_all(types: impl Iterator<Item = Type>) -> Result<usize, TranscodeError> {
     let mut sum = 0;
     for ty in types {
-        sum += count(&ty, depth)?;
+        sum += count(&ty)?;
         if sum > MAX_SLOTS {
             return Ok(MAX_SLOTS + 1);
         }
@@ -181,10 +177,10 @@ fn count_all(types: impl Iterator<Item = Type>, depth: usize) -> Result<usize, T
 }
 
 /// The discriminant's slot and the most that a payload takes.
-fn count_cases(types: impl Iterator<Item = Option<Type>>, depth: usize) -> Result<usize, TranscodeError> {
+fn count_cases(types: impl Iterator<Item = Option<Type>>) -> Result<usize, TranscodeError> {
     let mut most = 0;
     for ty in types.flatten() {
-        most = most.max(count(&ty, depth)?);
+        most = most.max(count(&ty)?);
         if most >= MAX_SLOTS {
             return Ok(MAX_SLOTS + 1);
         }
@@ -192,22 +188,18 @@ fn count_cases(types: impl Iterator<Item = Option<Type>>, depth: usize) -> Resul
     Ok(1 + most)
 }
 
-fn count(ty: &Type, depth: usize) -> Result<usize, TranscodeError> {
+fn count(ty: &Type) -> Result<usize, TranscodeError> {
     let unsupported = |what| Err(TranscodeError::Unsupported { what });
-    if depth > MAX_DEPTH {
-        return unsupported("a type nested more than 100 deep");
-    }
-    let inner = depth + 1;
     match ty {
         Type::Bool | Type::S8 | Type::U8 | Type::S16 | Type::U16 | Type::S32 | Type::U32 => Ok(1),
         Type::S64 | Type::U64 | Type::Float32 | Type::Float64 | Type::Char => Ok(1),
         Type::Enum(_) | Type::Flags(_) => Ok(1),
         Type::String | Type::List(_) => Ok(2),
-        Type::Record(record) => count_all(record.fields().map(|field| field.ty), inner),
-        Type::Tuple(tuple) => count_all(tuple.types(), inner),
-        Type::Variant(variant) => count_cases(variant.cases().map(|case| case.ty), inner),
-        Type::Option(option) => count_cases(std::iter::once(Some(option.ty())), inner),
-        Type::Result(result) => count_cases([result.ok(), result.err()].into_iter(), inner),
+        Type::Record(record) => count_all(record.fields().map(|field| field.ty)),
+        Type::Tuple(tuple) => count_all(tuple.types()),
+        Type::Variant(variant) => count_cases(variant.cases().map(|case| case.ty)),
+        Type::Option(option) => count_cases(std::iter::once(Some(option.ty()))),
+        Type::Result(result) => count_cases([result.ok(), result.err()].into_iter()),
         Type::Own(_) | Type::Borrow(_) => unsupported("a resource"),
         Type::Stream(_) => unsupported("a stream"),
         Type::Future(_) => unsupported("a future"),
