@@ -49,7 +49,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
     pub(super) fn tuple_from_slots(mut self, ty: InterfaceType, slots: &[ValRaw]) -> Walk<Bytes> {
         let mut slots = slots.iter();
         for (place, ty) in shape::tuple(self.types, ty)?.types.iter().enumerate() {
-            self.from_slots(*ty, &mut slots).map_err(|fault| fault.at(Step::Place(place)))?;
+            self.lift_slots(*ty, &mut slots).map_err(|fault| fault.at(Step::Place(place)))?;
         }
         self.pay()?;
         Ok(self.output.finish())
@@ -59,12 +59,12 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
     pub(super) fn tuple_from_memory(mut self, ty: InterfaceType, address: usize) -> Walk<Bytes> {
         let abi = &shape::tuple(self.types, ty)?.abi;
         let value = self.range(address, 1, abi.size32 as usize, abi.align32 as usize)?;
-        self.from_memory(ty, value)?;
+        self.lift_memory(ty, value)?;
         self.pay()?;
         Ok(self.output.finish())
     }
 
-    fn from_slots(&mut self, ty: InterfaceType, slots: &mut Iter<'_, ValRaw>) -> Walk<()> {
+    fn lift_slots(&mut self, ty: InterfaceType, slots: &mut Iter<'_, ValRaw>) -> Walk<()> {
         use InterfaceType as I;
         let types = self.types;
         match ty {
@@ -93,12 +93,12 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
             }
             I::Record(index) => {
                 for field in &types[index].fields {
-                    self.from_slots(field.ty, slots).map_err(|fault| fault.at(Step::Field(field.name.clone())))?;
+                    self.lift_slots(field.ty, slots).map_err(|fault| fault.at(Step::Field(field.name.clone())))?;
                 }
             }
             I::Tuple(index) => {
                 for (place, ty) in types[index].types.iter().enumerate() {
-                    self.from_slots(*ty, slots).map_err(|fault| fault.at(Step::Place(place)))?;
+                    self.lift_slots(*ty, slots).map_err(|fault| fault.at(Step::Place(place)))?;
                 }
             }
             I::Variant(index) => self.case_from_slots(Cases::Variant(&types[index]), ty, slots)?,
@@ -117,7 +117,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
         let mut used = 1;
         self.output.unsigned(u64::from(discriminant));
         if let Some(payload) = payload {
-            self.from_slots(payload, slots).map_err(|fault| fault.at(Step::Field(cases.name(discriminant))))?;
+            self.lift_slots(payload, slots).map_err(|fault| fault.at(Step::Field(cases.name(discriminant))))?;
             used += shape::slots(self.types, payload);
         }
         for _ in used..shape::slots(self.types, ty) {
@@ -127,7 +127,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
     }
 
     /// Lifts the value at the front of `bytes`, which are at least as many as its type takes.
-    fn from_memory(&mut self, ty: InterfaceType, bytes: &[u8]) -> Walk<()> {
+    fn lift_memory(&mut self, ty: InterfaceType, bytes: &[u8]) -> Walk<()> {
         use InterfaceType as I;
         let types = self.types;
         match ty {
@@ -163,7 +163,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
                 let mut end = 0;
                 for field in &types[index].fields {
                     let offset = types.canonical_abi(&field.ty).next_field32_size(&mut end);
-                    self.from_memory(field.ty, bytes.get(offset..).ok_or_else(outside)?)
+                    self.lift_memory(field.ty, bytes.get(offset..).ok_or_else(outside)?)
                         .map_err(|fault| fault.at(Step::Field(field.name.clone())))?;
                 }
                 self.pay()?;
@@ -172,7 +172,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
                 let mut end = 0;
                 for (place, ty) in types[index].types.iter().enumerate() {
                     let offset = types.canonical_abi(ty).next_field32_size(&mut end);
-                    self.from_memory(*ty, bytes.get(offset..).ok_or_else(outside)?)
+                    self.lift_memory(*ty, bytes.get(offset..).ok_or_else(outside)?)
                         .map_err(|fault| fault.at(Step::Place(place)))?;
                 }
                 self.pay()?;
@@ -197,7 +197,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
         self.output.unsigned(u64::from(discriminant));
         match payload {
             Some(payload) => self
-                .from_memory(payload, bytes.get(offset..).ok_or_else(outside)?)
+                .lift_memory(payload, bytes.get(offset..).ok_or_else(outside)?)
                 .map_err(|fault| fault.at(Step::Field(cases.name(discriminant)))),
             None => Ok(()),
         }
@@ -284,7 +284,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
                 // No type has the size 0 (records, tuples, flags and enums of nothing are no valid types), so the
                 // chunks are as many as the items.
                 for (index, item) in bytes.chunks_exact(size.max(1)).enumerate() {
-                    self.from_memory(element, item).map_err(|fault| fault.at(Step::Item(index)))?;
+                    self.lift_memory(element, item).map_err(|fault| fault.at(Step::Item(index)))?;
                     self.pay()?;
                 }
                 Ok(())

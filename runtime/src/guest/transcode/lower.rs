@@ -38,11 +38,11 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
         if tuple.abi.flat_count(MAX_SLOTS).is_some() {
             let mut slots = slots.iter_mut();
             for (place, ty) in tuple.types.iter().enumerate() {
-                self.to_slots(*ty, &mut slots).map_err(|fault| fault.at(Step::Place(place)))?;
+                self.lower_slots(*ty, &mut slots).map_err(|fault| fault.at(Step::Place(place)))?;
             }
         } else {
             let address = self.allocate(1, tuple.abi.size32 as usize, tuple.abi.align32)?;
-            self.to_memory(ty, address)?;
+            self.lower_memory(ty, address)?;
             put(&mut slots.iter_mut(), ValRaw::u32(address as u32))?;
         }
         self.input.finish()
@@ -50,11 +50,11 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
 
     /// Lowers a tuple of results to the place in memory that the guest named.
     pub(super) fn tuple_to_memory(mut self, ty: InterfaceType, address: usize) -> Walk<()> {
-        self.to_memory(ty, address)?;
+        self.lower_memory(ty, address)?;
         self.input.finish()
     }
 
-    fn to_slots(&mut self, ty: InterfaceType, slots: &mut IterMut<'_, ValRaw>) -> Walk<()> {
+    fn lower_slots(&mut self, ty: InterfaceType, slots: &mut IterMut<'_, ValRaw>) -> Walk<()> {
         use InterfaceType as I;
         let types = self.types;
         let value = match ty {
@@ -75,12 +75,12 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
             I::List(index) => return self.list(types[index].element).and_then(|pair| put_pair(slots, pair)),
             I::Record(index) => {
                 return types[index].fields.iter().try_for_each(|field| {
-                    self.to_slots(field.ty, slots).map_err(|fault| fault.at(Step::Field(field.name.clone())))
+                    self.lower_slots(field.ty, slots).map_err(|fault| fault.at(Step::Field(field.name.clone())))
                 });
             }
             I::Tuple(index) => {
                 return types[index].types.iter().enumerate().try_for_each(|(place, ty)| {
-                    self.to_slots(*ty, slots).map_err(|fault| fault.at(Step::Place(place)))
+                    self.lower_slots(*ty, slots).map_err(|fault| fault.at(Step::Place(place)))
                 });
             }
             I::Variant(index) => return self.case_to_slots(Cases::Variant(&types[index]), ty, slots),
@@ -99,7 +99,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
         let payload = cases.payload(discriminant)?;
         put(slots, ValRaw::u32(discriminant))?;
         if let Some(payload) = payload {
-            self.to_slots(payload, slots).map_err(|fault| fault.at(Step::Field(cases.name(discriminant))))?;
+            self.lower_slots(payload, slots).map_err(|fault| fault.at(Step::Field(cases.name(discriminant))))?;
             used += shape::slots(self.types, payload);
         }
         for _ in used..shape::slots(self.types, ty) {
@@ -108,7 +108,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
         Ok(())
     }
 
-    fn to_memory(&mut self, ty: InterfaceType, address: usize) -> Walk<()> {
+    fn lower_memory(&mut self, ty: InterfaceType, address: usize) -> Walk<()> {
         use InterfaceType as I;
         let types = self.types;
         match ty {
@@ -173,7 +173,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
                 let mut end = 0;
                 types[index].fields.iter().try_for_each(|field| {
                     let offset = types.canonical_abi(&field.ty).next_field32_size(&mut end);
-                    self.to_memory(field.ty, address + offset)
+                    self.lower_memory(field.ty, address + offset)
                         .map_err(|fault| fault.at(Step::Field(field.name.clone())))
                 })
             }
@@ -181,7 +181,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
                 let mut end = 0;
                 types[index].types.iter().enumerate().try_for_each(|(place, ty)| {
                     let offset = types.canonical_abi(ty).next_field32_size(&mut end);
-                    self.to_memory(*ty, address + offset).map_err(|fault| fault.at(Step::Place(place)))
+                    self.lower_memory(*ty, address + offset).map_err(|fault| fault.at(Step::Place(place)))
                 })
             }
             I::Variant(index) => self.case_to_memory(Cases::Variant(&types[index]), address),
@@ -203,7 +203,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
         }
         match payload {
             Some(payload) => self
-                .to_memory(payload, address + offset)
+                .lower_memory(payload, address + offset)
                 .map_err(|fault| fault.at(Step::Field(cases.name(discriminant)))),
             None => Ok(()),
         }
@@ -262,7 +262,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
                 let size = abi.size32 as usize;
                 let address = self.allocate(count, size, abi.align32)?;
                 for index in 0..count {
-                    self.to_memory(element, address + index * size).map_err(|fault| fault.at(Step::Item(index)))?;
+                    self.lower_memory(element, address + index * size).map_err(|fault| fault.at(Step::Item(index)))?;
                 }
                 address
             }

@@ -27,7 +27,7 @@ pub(super) fn to_compact(text: &str) -> Compact {
         Some(bytes) => Compact { tagged_length: bytes.len(), bytes },
         None => {
             let bytes = to_utf16(text);
-            Compact { tagged_length: bytes.len() / 2 | UTF16_TAG, bytes }
+            Compact { tagged_length: (bytes.len() / 2) | UTF16_TAG, bytes }
         }
     }
 }

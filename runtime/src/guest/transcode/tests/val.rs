@@ -44,7 +44,15 @@ pub fn decode(ty: &Type, bytes: &mut &[u8]) -> Result<Val> {
         Type::U64 => Val::U64(scalar(bytes)?),
         Type::Float32 => Val::Float32(scalar(bytes)?),
         Type::Float64 => Val::Float64(scalar(bytes)?),
-        Type::Char => Val::Char(scalar(bytes)?),
+        Type::Char => {
+            // postcard itself takes the first of several.
+            let text: &str = scalar(bytes)?;
+            let mut chars = text.chars();
+            match (chars.next(), chars.next()) {
+                (Some(only), None) => Val::Char(only),
+                _ => bail!("a char is one char"),
+            }
+        }
         Type::String => Val::String(scalar(bytes)?),
         Type::List(list) => {
             let count: usize = scalar(bytes)?;
