@@ -145,7 +145,7 @@ E
     printf '#!/bin/sh\nexec "%s" --library-path "%s" "%s" -flavor wasm "$@"\n' "$loader" "$libs" "$lld" >"$dir/bin/wasm-ld"
     chmod +x "$dir/bin/wasm-ld"
     say "building the linker driver wasm-component-ld"
-    env -u CARGO_BUILD_TARGET cargo install -q --locked --root "$dir/cargo" wasm-component-ld >&2 || return 1
+    env -u CARGO_BUILD_TARGET cargo install --locked --root "$dir/cargo" wasm-component-ld >&2 || return 1
     ln -s "$dir/cargo/bin/wasm-component-ld" "$dir/bin/wasm-component-ld"
   fi
 }
