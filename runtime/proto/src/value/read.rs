@@ -93,9 +93,22 @@ impl<'a> Reader<'a> {
     /// A varint of at most `BITS` bits in its shortest form.
     #[inline]
     pub(crate) fn varint<const BITS: u32>(&mut self) -> Result<u64, ValueError> {
+        match self.rest.split_first() {
+            // Most integers, lengths and cases are small.
+            Some((byte, rest)) if byte & 0x80 == 0 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => self.long_varint::<BITS>(),
+        }
+    }
+
+    fn long_varint<const BITS: u32>(&mut self) -> Result<u64, ValueError> {
         let mut value: u64 = 0;
         let mut shift = 0;
-        for (at, byte) in self.rest.iter().enumerate() {
+        let mut rest = self.rest;
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
             let part = u64::from(byte & 0x7f);
             // The bits of the last byte that are beyond the type, and bytes beyond the last.
             if shift >= BITS || (shift + 7 > BITS && part >> (BITS - shift) != 0) {
@@ -103,10 +116,10 @@ impl<'a> Reader<'a> {
             }
             value |= part << shift;
             if byte & 0x80 == 0 {
-                if part == 0 && at > 0 {
+                if part == 0 && shift > 0 {
                     return Err(bad_varint(BITS, "is longer than it must be"));
                 }
-                self.rest = self.rest.get(at + 1..).unwrap_or_default();
+                self.rest = rest;
                 return Ok(value);
             }
             shift += 7;

@@ -41,6 +41,29 @@ impl Text {
         if self.out.len() > self.max_text_bytes { Err(too_long(self.max_text_bytes)) } else { Ok(()) }
     }
 
+    pub(super) fn signed(&mut self, value: i64) -> Result<(), ValueError> {
+        if value < 0 {
+            self.push("-")?;
+        }
+        self.unsigned(value.unsigned_abs())
+    }
+
+    /// An integer, without the detour over `fmt`: lists of them are what large texts are made of.
+    pub(super) fn unsigned(&mut self, mut value: u64) -> Result<(), ValueError> {
+        let mut digits = [b'0'; 20];
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit += (value % 10) as u8;
+            value /= 10;
+            count += 1;
+            if value == 0 {
+                break;
+            }
+        }
+        let digits = digits.get(digits.len() - count..).unwrap_or_default();
+        self.push(std::str::from_utf8(digits).unwrap_or_default())
+    }
+
     /// Pushes `, ` or what separates items, before every item but the first.
     pub(super) fn separate(&mut self, at: usize, separator: &str) -> Result<(), ValueError> {
         if at == 0 { Ok(()) } else { self.push(separator) }

@@ -54,19 +54,19 @@ impl<'a> Write<'a> {
         let (reader, text) = (&mut self.reader, &mut self.text);
         match ty {
             Type::Bool => text.push(if reader.bool()? { "true" } else { "false" }),
-            Type::S8 => text.display(reader.byte()?.cast_signed()),
-            Type::U8 => text.display(reader.byte()?),
-            Type::S16 => text.display(reader.zigzag::<16>()?),
-            Type::U16 => text.display(reader.varint::<16>()?),
-            Type::S32 => text.display(reader.zigzag::<32>()?),
-            Type::U32 => text.display(reader.varint::<32>()?),
+            Type::S8 => text.signed(reader.byte()?.cast_signed().into()),
+            Type::U8 => text.unsigned(reader.byte()?.into()),
+            Type::S16 => text.signed(reader.zigzag::<16>()?),
+            Type::U16 => text.unsigned(reader.varint::<16>()?),
+            Type::S32 => text.signed(reader.zigzag::<32>()?),
+            Type::U32 => text.unsigned(reader.varint::<32>()?),
             Type::S64 => {
                 let value = reader.zigzag::<64>()?;
-                integer(text, value.unsigned_abs(), value)
+                quoted_if(text, value.unsigned_abs() > MAX_SAFE_INTEGER, |text| text.signed(value))
             }
             Type::U64 => {
                 let value = reader.varint::<64>()?;
-                integer(text, value, value)
+                quoted_if(text, value > MAX_SAFE_INTEGER, |text| text.unsigned(value))
             }
             Type::F32 => {
                 let value = f32::from_le_bytes(reader.array()?);
@@ -174,13 +174,14 @@ impl<'a> Write<'a> {
     }
 }
 
-fn integer(text: &mut Text, size: u64, value: impl std::fmt::Display) -> Result<(), ValueError> {
-    if size <= MAX_SAFE_INTEGER {
-        return text.display(value);
-    }
-    text.push("\"")?;
-    text.display(value)?;
-    text.push("\"")
+fn quoted_if(
+    text: &mut Text,
+    quoted: bool,
+    write: impl FnOnce(&mut Text) -> Result<(), ValueError>,
+) -> Result<(), ValueError> {
+    text.push(if quoted { "\"" } else { "" })?;
+    write(text)?;
+    text.push(if quoted { "\"" } else { "" })
 }
 
 fn float(text: &mut Text, value: f64) -> Result<(), ValueError> {

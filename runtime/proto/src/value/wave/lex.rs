@@ -32,20 +32,40 @@ pub(super) enum Token<'t> {
 pub(super) struct Lexer<'t> {
     text: &'t str,
     rest: &'t str,
+    /// The next token and what comes after it, once it has been looked at.
+    peeked: Option<(Token<'t>, &'t str)>,
 }
 
 impl<'t> Lexer<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, rest: text }
+        Self { text, rest: text, peeked: None }
     }
 
     /// The next token, which stays.
-    pub(super) fn peek(&self) -> Result<Token<'t>, ValueError> {
-        Lexer { text: self.text, rest: self.rest }.next()
+    #[inline]
+    pub(super) fn peek(&mut self) -> Result<Token<'t>, ValueError> {
+        if let Some((token, _)) = self.peeked {
+            return Ok(token);
+        }
+        let here = self.rest;
+        let token = self.lex()?;
+        self.peeked = Some((token, std::mem::replace(&mut self.rest, here)));
+        Ok(token)
     }
 
     /// The next token.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Token<'t>, ValueError> {
+        match self.peeked.take() {
+            Some((token, rest)) => {
+                self.rest = rest;
+                Ok(token)
+            }
+            None => self.lex(),
+        }
+    }
+
+    fn lex(&mut self) -> Result<Token<'t>, ValueError> {
         self.skip_blank();
         let Some(first) = self.rest.chars().next() else { return Ok(Token::End) };
         match first {
@@ -60,12 +80,10 @@ impl<'t> Lexer<'t> {
                 Ok(Token::Lines(inner))
             }
             '"' | '\'' => {
-                let inner = self.quoted(first)?;
-                Ok(if first == '"' { Token::Str(inner) } else { Token::Char(inner) })
+                Ok(if first == '"' { Token::Str(self.quoted(b'"')?) } else { Token::Char(self.quoted(b'\'')?) })
             }
             '-' | '0'..='9' => {
-                let end = self.rest.find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));
-                let number = self.rest.get(..end.unwrap_or(self.rest.len())).unwrap_or_default();
+                let number = run(self.rest, |b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
                 if number != "-inf" && !is_number(number) {
                     return Err(self.error(&format!("`{}` is no number", quote(number))));
                 }
@@ -74,8 +92,7 @@ impl<'t> Lexer<'t> {
             '%' | 'a'..='z' | 'A'..='Z' => {
                 let escaped = first == '%';
                 let rest = self.rest.strip_prefix('%').unwrap_or(self.rest);
-                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-                let word = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+                let word = run(rest, |b| b.is_ascii_alphanumeric() || b == b'-');
                 if !crate::name::is_label(word) {
                     return Err(self.error(&format!("`{}` is no name", quote(word))));
                 }
@@ -94,29 +111,30 @@ impl<'t> Lexer<'t> {
 
     fn skip_blank(&mut self) {
         loop {
-            self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+            let blank = run(self.rest, |b| matches!(b, b' ' | b'\t' | b'\n' | b'\r')).len();
+            self.rest = self.rest.get(blank..).unwrap_or_default();
             let Some(comment) = self.rest.strip_prefix("//") else { return };
             self.rest = comment.find('\n').and_then(|end| comment.get(end..)).unwrap_or_default();
         }
     }
 
     /// Takes what is between two quotes; a backslash hides the character after it.
-    fn quoted(&mut self, quote: char) -> Result<&'t str, ValueError> {
+    fn quoted(&mut self, quote: u8) -> Result<&'t str, ValueError> {
         let mut hidden = false;
         let inner = self.rest.get(1..).unwrap_or_default();
-        for (at, c) in inner.char_indices() {
-            match c {
+        for (at, byte) in inner.bytes().enumerate() {
+            match byte {
                 _ if hidden => hidden = false,
-                '\\' => hidden = true,
-                '\n' => break,
-                c if c == quote => {
+                b'\\' => hidden = true,
+                b'\n' => break,
+                byte if byte == quote => {
                     self.take(at + 2)?;
                     return Ok(inner.get(..at).unwrap_or_default());
                 }
                 _ => {}
             }
         }
-        Err(self.error(if quote == '"' { "a string without end" } else { "a char without end" }))
+        Err(self.error(if quote == b'"' { "a string without end" } else { "a char without end" }))
     }
 
     fn take(&mut self, bytes: usize) -> Result<&'t str, ValueError> {
@@ -130,10 +148,19 @@ impl<'t> Lexer<'t> {
     }
 }
 
+/// The start of a text that is made of such bytes.
+fn run(text: &str, such: impl Fn(u8) -> bool) -> &str {
+    let end = text.bytes().position(|b| !such(b)).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
+}
+
 /// `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?`
 fn is_number(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
+    if digits(text) {
+        return text == "0" || !text.starts_with('0');
+    }
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
         None => (text, None),

@@ -48,14 +48,14 @@ impl<'a> Write<'a> {
         let (reader, text) = (&mut self.reader, &mut self.text);
         match ty {
             Type::Bool => text.push(if reader.bool()? { "true" } else { "false" }),
-            Type::S8 => text.display(reader.byte()?.cast_signed()),
-            Type::U8 => text.display(reader.byte()?),
-            Type::S16 => text.display(reader.zigzag::<16>()?),
-            Type::U16 => text.display(reader.varint::<16>()?),
-            Type::S32 => text.display(reader.zigzag::<32>()?),
-            Type::U32 => text.display(reader.varint::<32>()?),
-            Type::S64 => text.display(reader.zigzag::<64>()?),
-            Type::U64 => text.display(reader.varint::<64>()?),
+            Type::S8 => text.signed(reader.byte()?.cast_signed().into()),
+            Type::U8 => text.unsigned(reader.byte()?.into()),
+            Type::S16 => text.signed(reader.zigzag::<16>()?),
+            Type::U16 => text.unsigned(reader.varint::<16>()?),
+            Type::S32 => text.signed(reader.zigzag::<32>()?),
+            Type::U32 => text.unsigned(reader.varint::<32>()?),
+            Type::S64 => text.signed(reader.zigzag::<64>()?),
+            Type::U64 => text.unsigned(reader.varint::<64>()?),
             Type::F32 => {
                 let value = f32::from_le_bytes(reader.array()?);
                 float(text, value.into(), format_args!("{value}"), format_args!("{value:e}"))
@@ -87,7 +87,7 @@ impl<'a> Write<'a> {
                 self.text.push("[")?;
                 for (at, byte) in bytes.iter().enumerate() {
                     self.text.separate(at, ", ")?;
-                    self.text.display(byte)?;
+                    self.text.unsigned((*byte).into())?;
                 }
                 self.text.push("]")
             }
