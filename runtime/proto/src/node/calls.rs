@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::directory::Registration;
 use super::waiting::Key;
-use super::{MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use super::{CallKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallReply, CallRequest, Caller, Hop, MAX_CHAIN};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header, Target};
@@ -67,8 +67,15 @@ pub(super) struct Origin {
 #[derive(Debug)]
 enum Place {
     Waiting,
-    Here { serve: ServeId, chosen: Chosen },
-    Away { chosen: Chosen },
+    Here {
+        serve: ServeId,
+        chosen: Chosen,
+    },
+    /// With the call's id on the link: a fresh one each time that a call is sent, since ids rise.
+    Away {
+        wire: CallId,
+        chosen: Chosen,
+    },
 }
 
 /// Whom a call went to.
@@ -84,7 +91,7 @@ impl Call {
     /// The name for errors.
     pub fn callback(&self) -> String {
         match (&self.place, self.callbacks.first()) {
-            (Place::Here { chosen, .. } | Place::Away { chosen }, _) => chosen.callback.to_string(),
+            (Place::Here { chosen, .. } | Place::Away { chosen, .. }, _) => chosen.callback.to_string(),
             (Place::Waiting, Some(first)) => first.to_string(),
             (Place::Waiting, None) => String::new(),
         }
@@ -104,7 +111,7 @@ impl Node {
         }
     }
 
-    fn admit_call(&mut self, token: Token, request: CallRequest) -> Result<CallId, CallError> {
+    fn admit_call(&mut self, token: Token, request: CallRequest) -> Result<CallKey, CallError> {
         let callback = request.callbacks.first().map(ToString::to_string).unwrap_or_default();
         if self.requests.len() >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(callback));
@@ -134,7 +141,7 @@ impl Node {
             return Err(outcome::own_receiver(receiver, callback));
         }
         self.last_call += 1;
-        let id = CallId(self.last_call);
+        let id = CallKey(self.last_call);
         if let Some(parent) = origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.insert(Request::Call(id));
         }
@@ -194,7 +201,7 @@ impl Node {
     }
 
     /// Sends a waiting call to somebody, or lets it wait, or ends it.
-    pub(super) fn place_call(&mut self, id: CallId) {
+    pub(super) fn place_call(&mut self, id: CallKey) {
         let Some(call) = self.calls.get(&id) else { return };
         if !matches!(call.place, Place::Waiting) {
             return;
@@ -259,7 +266,7 @@ impl Node {
             || call.callbacks.iter().any(|name| self.stale.matching(tenant, name).next().is_some())
     }
 
-    fn dispatch(&mut self, id: CallId, choice: Choice<Peer>) {
+    fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (Some(group), Some(process)) = (self.mesh.group(choice.group), self.mesh.get(choice.process)) else {
             return;
@@ -299,47 +306,37 @@ impl Node {
                     Some(_) => Target::Process(entry, *group),
                     None => Target::Any(*group),
                 };
-                call.place = Place::Away { chosen };
+                self.last_wire += 1;
+                let wire = CallId(self.last_wire);
+                call.place = Place::Away { wire, chosen };
+                self.away.insert(wire, id);
                 self.mesh.began(choice.process);
                 let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                self.send(Frame::with_payload(Header::Call { id, target, timeout_ms, chain }, args));
+                self.send(Frame::with_payload(Header::Call { id: wire, target, timeout_ms, chain }, args));
             }
         }
     }
 
     /// A process of this node answered a call of this node.
-    pub(super) fn call_served(&mut self, id: CallId, result: Result<Bytes, CallError>) {
+    pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
         let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
         let reply = |result| CallReply { result, fingerprint: chosen.fingerprint, process: chosen.process.clone() };
         let result = result.map(reply);
         self.finish_call(id, result);
     }
 
-    pub(super) fn take_reply(&mut self, id: CallId, process: Option<ProcessName>, result: Bytes) {
-        let Some(Call { place: Place::Away { chosen }, .. }) = self.calls.get(&id) else {
-            self.late_answers += 1;
-            return;
-        };
-        let process = process.unwrap_or_else(|| chosen.process.clone());
-        let fingerprint = chosen.fingerprint;
-        self.finish_call(id, Ok(CallReply { result, fingerprint, process }));
+    pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
+        let Some((id, chosen)) = self.come_back(wire) else { return };
+        let process = process.unwrap_or(chosen.process);
+        self.finish_call(id, Ok(CallReply { result, fingerprint: chosen.fingerprint, process }));
     }
 
-    pub(super) fn take_fail(&mut self, id: CallId, mut error: CallError) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            self.late_answers += 1;
-            return;
-        };
-        let Place::Away { chosen } = &call.place else {
-            self.late_answers += 1;
-            return;
-        };
+    pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
+        let Some((id, chosen)) = self.come_back(wire) else { return };
         let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
-        let again = call.wait_ready && call.placements < MAX_PLACEMENTS;
+        let again = self.calls.get(&id).is_some_and(|call| call.wait_ready && call.placements < MAX_PLACEMENTS);
         if again && leaving && error.outcome == Outcome::NotRun {
             // It met a receiver on its way out; the replica knows that by now.
-            self.mesh.ended(chosen.peer);
-            call.place = Place::Waiting;
             self.place_call(id);
             return;
         }
@@ -349,19 +346,33 @@ impl Node {
         self.finish_call(id, Err(error));
     }
 
-    pub(super) fn call_not_sent(&mut self, id: CallId) {
-        if let Some(call) = self.calls.get(&id) {
-            let error = outcome::link_full(call.callback());
-            self.finish_call(id, Err(error));
+    pub(super) fn call_not_sent(&mut self, wire: CallId) {
+        if let Some((id, chosen)) = self.come_back(wire) {
+            self.finish_call(id, Err(outcome::link_full(chosen.callback.to_string())));
+        }
+    }
+
+    /// Something came of a call that was sent: it is nowhere now.
+    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Chosen)> {
+        let Some(id) = self.away.remove(&wire) else {
+            self.late_answers += 1;
+            return None;
+        };
+        match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
+            Place::Away { chosen, .. } => {
+                self.mesh.ended(chosen.peer);
+                Some((id, chosen))
+            }
+            Place::Waiting | Place::Here { .. } => None,
         }
     }
 
     /// The deadline came first.
-    pub(super) fn call_overdue(&mut self, id: CallId) {
+    pub(super) fn call_overdue(&mut self, id: CallKey) {
         let Some(call) = self.calls.get(&id) else { return };
         let error = match &call.place {
             Place::Waiting => self.why_unplaced(call),
-            Place::Here { chosen, .. } | Place::Away { chosen } => {
+            Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
                 outcome::no_answer(&chosen.process, call.timeout, call.callback())
             }
         };
@@ -370,13 +381,13 @@ impl Node {
     }
 
     /// The user gives a call up: nobody is told but those who serve it.
-    pub(super) fn give_up_call(&mut self, id: CallId) {
+    pub(super) fn give_up_call(&mut self, id: CallKey) {
         self.stop_below(id);
         self.take_call_out(id);
     }
 
     /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
-    pub(super) fn cancel_call_below(&mut self, id: CallId) -> Option<ServeId> {
+    pub(super) fn cancel_call_below(&mut self, id: CallKey) -> Option<ServeId> {
         let call = self.calls.get(&id)?;
         let sent = match call.place {
             Place::Waiting => Outcome::NotRun,
@@ -385,8 +396,8 @@ impl Node {
         let error = outcome::caller_cancelled(sent, &call.callback());
         let serve = match call.place {
             Place::Here { serve, .. } => Some(serve),
-            Place::Away { .. } => {
-                self.send(Frame::new(Header::Cancel { id }));
+            Place::Away { wire, .. } => {
+                self.send(Frame::new(Header::Cancel { id: wire }));
                 None
             }
             Place::Waiting => None,
@@ -396,21 +407,23 @@ impl Node {
     }
 
     /// Tells whoever serves a call that nobody waits.
-    fn stop_below(&mut self, id: CallId) {
+    fn stop_below(&mut self, id: CallKey) {
         match self.calls.get(&id).map(|call| &call.place) {
             Some(Place::Here { serve, .. }) => {
                 let serve = *serve;
                 self.cancel_serve(serve);
             }
-            Some(Place::Away { .. }) => self.send(Frame::new(Header::Cancel { id })),
+            Some(Place::Away { wire, .. }) => {
+                let id = *wire;
+                self.send(Frame::new(Header::Cancel { id }));
+            }
             Some(Place::Waiting) | None => {}
         }
     }
 
     /// All calls that went over the link end with it.
     pub(super) fn fail_remote_calls(&mut self, code: &str, reason: &str) {
-        let away = |call: &Call| matches!(call.place, Place::Away { .. });
-        let ids: Vec<CallId> = self.calls.iter().filter(|(_, call)| away(call)).map(|(id, _)| *id).collect();
+        let ids: Vec<CallKey> = self.away.values().copied().collect();
         for id in ids {
             let Some(call) = self.calls.get(&id) else { continue };
             let error = outcome::link_lost(code, reason, call.callback());
@@ -436,14 +449,14 @@ impl Node {
         }
     }
 
-    fn finish_call(&mut self, id: CallId, result: Result<CallReply, CallError>) {
+    fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
         if let Some(call) = self.take_call_out(id) {
             self.outputs.push_back(Output::CallDone { token: call.token, result });
         }
     }
 
     /// Takes a call out of every table.
-    fn take_call_out(&mut self, id: CallId) -> Option<Call> {
+    fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
         self.deadlines.remove(&(call.deadline, request));
@@ -452,7 +465,8 @@ impl Node {
         if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.remove(&request);
         }
-        if let Place::Away { chosen } = &call.place {
+        if let Place::Away { wire, chosen } = &call.place {
+            self.away.remove(wire);
             self.mesh.ended(chosen.peer);
         }
         Some(call)

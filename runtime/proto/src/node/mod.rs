@@ -59,6 +59,10 @@ enum Peer {
     Remote(EntryId),
 }
 
+/// A call that was made here, by this node's own count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct CallKey(u64);
+
 /// A question to the mesh, by this node's own count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct AskId(u64);
@@ -66,7 +70,7 @@ struct AskId(u64);
 /// Something with a deadline that may have to wait for the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Request {
-    Call(CallId),
+    Call(CallKey),
     Ask(AskId),
     List(u64),
 }
@@ -94,7 +98,9 @@ pub struct Node {
     loads_changed: BTreeSet<LocalId>,
     loads_told_at: Option<Duration>,
     requests: HashMap<Token, Request>,
-    calls: BTreeMap<CallId, calls::Call>,
+    calls: BTreeMap<CallKey, calls::Call>,
+    /// Those that were sent over the link, by their ids there.
+    away: BTreeMap<CallId, CallKey>,
     asks: BTreeMap<AskId, asks::Ask>,
     lists: BTreeMap<u64, asks::List>,
     deadlines: BTreeSet<(Duration, Request)>,
@@ -106,6 +112,7 @@ pub struct Node {
     wanted_serves: usize,
     last_local: u32,
     last_call: u64,
+    last_wire: u64,
     last_ask: u64,
     last_serve: u64,
     last_stale: u64,
@@ -119,6 +126,8 @@ pub struct NodeCounts {
     pub calls: usize,
     /// Open resolves, waits and lists.
     pub asks: usize,
+    /// Calls that were sent over the link and have no answer yet.
+    pub away: usize,
     /// Requests that wait for a callback, a process or the link.
     pub waiting: usize,
     /// Timers of requests.
@@ -157,6 +166,7 @@ impl Node {
             loads_told_at: None,
             requests: HashMap::new(),
             calls: BTreeMap::new(),
+            away: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -166,6 +176,7 @@ impl Node {
             wanted_serves: 0,
             last_local: 0,
             last_call: 0,
+            last_wire: 0,
             last_ask: 0,
             last_serve: 0,
             last_stale: 0,
@@ -205,6 +216,7 @@ impl Node {
         NodeCounts {
             calls: self.calls.len(),
             asks: self.asks.len() + self.lists.len(),
+            away: self.away.len(),
             waiting: self.waiting.len(),
             deadlines: self.deadlines.len(),
             serves: self.serves.len(),

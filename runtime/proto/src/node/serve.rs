@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
+use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
 use crate::call::{Hop, Incoming, ServeResult};
 use crate::error::CallError;
 use crate::frame::{Frame, Header, Target};
@@ -38,7 +38,7 @@ pub(super) struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AnswerTo {
     /// A call of this node.
-    Call(CallId),
+    Call(CallKey),
     /// The controller, by its id.
     Link(CallId),
     /// Nobody any more.
@@ -50,7 +50,7 @@ impl Node {
     #[expect(clippy::too_many_arguments, reason = "all that an incoming call is")]
     pub(super) fn serve_here(
         &mut self,
-        call: CallId,
+        call: CallKey,
         process: LocalId,
         callback: u32,
         args: Bytes,

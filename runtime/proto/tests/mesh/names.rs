@@ -1,1 +1,178 @@
-//! x
+//! Process names: taken, kept, freed.
+
+use std::net::SocketAddr;
+
+use daffi_proto::node::Command;
+use daffi_proto::session::{GRACE, PeerIdentity, REGISTER_RETRY, Role, refusal};
+
+use crate::net::{Net, SUM, call, ms, secs};
+
+fn user(uid: u32) -> PeerIdentity {
+    PeerIdentity::Unix { uid, pid: Some(100 + uid) }
+}
+
+fn tcp(port: u16) -> PeerIdentity {
+    PeerIdentity::Tcp { address: SocketAddr::from(([127, 0, 0, 1], port)) }
+}
+
+/// A node that dials with one process of this name.
+fn newcomer(net: &mut Net, node: &str, process: &str, identity: PeerIdentity) -> usize {
+    let node = net.runtime(node, Role::Node, identity);
+    net.add(node, process, &[SUM]);
+    net.dial(node);
+    net.settle();
+    node
+}
+
+#[test]
+fn a_taken_name_is_refused_for_good_and_the_message_says_who_holds_it() {
+    let mut net = Net::new(1);
+    let holder = newcomer(&mut net, "first", "publisher", user(1));
+    let late = newcomer(&mut net, "second", "publisher", user(1));
+    let refused = net.nodes[late].log.last().unwrap();
+    assert!(refused.starts_with(&format!("refused: {}", refusal::NAME_TAKEN)), "{refused}");
+    assert!(refused.contains("\"publisher\" is held by the node \"first\" (uid 1, pid 101)"), "{refused}");
+    net.run(secs(60));
+    assert_eq!(net.nodes[holder].log, ["connected"]);
+    assert_eq!(net.controller.as_ref().unwrap().counts().links, 1);
+}
+
+#[test]
+fn a_runtime_may_not_have_two_processes_of_one_name() {
+    let mut net = Net::new(2);
+    let node = net.runtime("node", Role::Node, user(1));
+    net.add(node, "p", &[]);
+    let error = net.try_add(node, "p", &[]).unwrap_err();
+    assert_eq!(error.code, refusal::NAME_TAKEN);
+}
+
+#[test]
+fn one_callback_name_twice_in_a_process_is_refused() {
+    let mut net = Net::new(3);
+    let node = net.runtime("node", Role::Node, user(1));
+    let twice = [("f", crate::net::sum_type()), ("f", crate::net::text_type())];
+    let error = net.try_add(node, "p", &twice).unwrap_err();
+    assert!(error.message.contains("the callback f twice"), "{error}");
+}
+
+#[test]
+fn after_a_loss_the_same_user_takes_the_name_at_once_and_others_wait_for_the_grace_time() {
+    let mut net = Net::new(4);
+    let first = newcomer(&mut net, "first", "publisher", user(1));
+    net.kill_node(first);
+    net.settle();
+    let stranger = newcomer(&mut net, "stranger", "publisher", user(2));
+    assert!(net.nodes[stranger].log[0].contains("is kept for the node \"first\""), "{:?}", net.nodes[stranger].log);
+    net.run(GRACE - secs(1));
+    assert!(!net.nodes[stranger].log.contains(&"connected".to_owned()));
+    let heir = newcomer(&mut net, "heir", "publisher", user(1));
+    assert_eq!(net.nodes[heir].log, ["connected"]);
+    // The stranger now meets a live holder, on what is still his first registration.
+    net.run(secs(1));
+    assert!(net.nodes[stranger].log.last().unwrap().starts_with("refused: name-taken"));
+}
+
+#[test]
+fn others_get_the_name_when_the_grace_time_is_over() {
+    let mut net = Net::new(5);
+    let first = newcomer(&mut net, "first", "publisher", user(1));
+    net.kill_node(first);
+    net.settle();
+    let stranger = newcomer(&mut net, "stranger", "publisher", user(2));
+    net.run(GRACE + REGISTER_RETRY);
+    assert_eq!(net.nodes[stranger].log.last().unwrap(), "connected");
+    assert_eq!(net.controller.as_ref().unwrap().counts().reserved, 0);
+}
+
+#[test]
+fn over_tcp_only_the_same_runtime_takes_its_names_again() {
+    let mut net = Net::new(6);
+    let first = newcomer(&mut net, "first", "publisher", tcp(1));
+    net.nodes[first].redial = false;
+    net.cut(first);
+    net.settle();
+    let stranger = newcomer(&mut net, "stranger", "publisher", tcp(1));
+    assert!(net.nodes[stranger].log[0].starts_with("held: "), "{:?}", net.nodes[stranger].log);
+    net.dial(first);
+    net.settle();
+    assert_eq!(net.nodes[first].log, ["connected", "disconnected", "connected"]);
+}
+
+#[test]
+fn a_runtime_that_comes_back_before_its_old_link_is_known_dead_takes_its_names_over() {
+    let mut net = Net::new(7);
+    let node = newcomer(&mut net, "node", "publisher", tcp(1));
+    let (other, _) = net.member("other", &[]);
+    net.silence(node);
+    net.lose(node);
+    net.run(secs(1));
+    assert_eq!(net.nodes[node].log, ["connected", "disconnected", "connected"]);
+    assert_eq!(net.closed, ["its node came back on another link"]);
+    let token = net.call(other, call(None, SUM));
+    net.settle();
+    assert!(net.result(other, token).is_ok());
+}
+
+#[test]
+fn leaving_frees_the_names_at_once() {
+    let mut net = Net::new(8);
+    let first = newcomer(&mut net, "first", "publisher", user(1));
+    net.command(first, Command::Leave);
+    net.settle();
+    let second = newcomer(&mut net, "second", "publisher", user(2));
+    assert_eq!(net.nodes[second].log, ["connected"]);
+    assert_eq!(net.controller.as_ref().unwrap().counts().links, 1);
+}
+
+#[test]
+fn a_process_that_is_taken_off_frees_its_name_at_once() {
+    let mut net = Net::new(9);
+    let (node, process) = net.member("publisher", &[SUM]);
+    net.command(node, Command::RemoveProcess(process));
+    net.settle();
+    let second = newcomer(&mut net, "second", "publisher", user(2));
+    assert_eq!(net.nodes[second].log, ["connected"]);
+    assert_eq!(net.count(node).locals, 0);
+}
+
+#[test]
+fn a_process_that_is_taken_off_while_it_is_registered_does_not_stay_on_the_mesh() {
+    let mut net = Net::new(10);
+    let (node, _) = net.member("node", &[]);
+    let id = net.add(node, "publisher", &[SUM]);
+    net.command(node, Command::RemoveProcess(id));
+    net.settle();
+    assert_eq!(net.controller.as_ref().unwrap().counts().processes, 1);
+    assert_eq!(net.count(node).locals, 1);
+    assert_eq!(net.closed.len(), 0);
+}
+
+#[test]
+fn a_runtime_whose_name_was_taken_while_it_was_away_keeps_trying() {
+    let mut net = Net::new(11);
+    let first = newcomer(&mut net, "first", "publisher", user(1));
+    net.nodes[first].redial = false;
+    net.cut(first);
+    net.run(GRACE + ms(100));
+    let second = newcomer(&mut net, "second", "publisher", user(2));
+    net.nodes[first].redial = true;
+    net.dial(first);
+    net.run(secs(5));
+    let log = &net.nodes[first].log;
+    assert!(log.len() > 5 && log.last().unwrap().contains("held by the node \"second\""), "{log:?}");
+    net.command(second, Command::Leave);
+    net.run(secs(1));
+    assert_eq!(net.nodes[first].log.last().unwrap(), "connected");
+}
+
+#[test]
+fn a_process_added_later_is_on_the_mesh_at_once() {
+    let mut net = Net::new(12);
+    let (node, _) = net.member("node", &[]);
+    let client = net.client();
+    net.add(node, "late", &[SUM]);
+    net.settle();
+    let token = net.call(client, call(None, SUM));
+    net.settle();
+    assert_eq!(net.result(client, token).as_ref().unwrap().process.as_str(), "late");
+}

@@ -3,68 +3,22 @@
 //! Every frame goes through its encoding. A link delivers in order, after a delay of its own; what is under way when a
 //! link is cut is lost, as are the frames that a silent link swallows. Timers fire when the time is moved on.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+mod acts;
+mod kit;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, Caller, Incoming, ProcessInfo, ProcessSpec, ResolveRequest, Resolved,
-    ServeResult, WaitFor,
-};
+use daffi_proto::call::{CallReply, Incoming, ProcessInfo, Resolved, ServeResult};
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
-use daffi_proto::id::{LinkId, LocalId, NodeKey, ProcessName, ProcessRef, ServeId, TenantName, Token};
-use daffi_proto::name::CallbackName;
+use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Command, Node, NodeConfig};
-use daffi_proto::session::{Backoff, PeerIdentity, Random, Role};
-use daffi_proto::signature::{Signature, SignatureBuilder, Type};
+use daffi_proto::session::{Backoff, PeerIdentity, Random};
 
-pub const SUM: &str = "demo:tutorial/math#sum";
-
-pub fn ms(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-pub fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-/// `func(a: s64, b: s64) -> s64`
-pub fn sum_type() -> Arc<Signature> {
-    let builder = SignatureBuilder::new();
-    Arc::new(builder.function([("a", Type::S64), ("b", Type::S64)], Some(Type::S64)).unwrap())
-}
-
-/// `func(text: string) -> string`
-pub fn text_type() -> Arc<Signature> {
-    let builder = SignatureBuilder::new();
-    Arc::new(builder.function([("text", Type::String)], Some(Type::String)).unwrap())
-}
-
-pub fn name(text: &str) -> ProcessName {
-    ProcessName::new(text).unwrap()
-}
-
-pub fn process(text: &str) -> ProcessRef {
-    ProcessRef { tenant: TenantName::default(), name: name(text) }
-}
-
-pub fn callback(text: &str) -> CallbackName {
-    CallbackName::parse(text).unwrap()
-}
-
-/// What a process does with a call that it gets.
-#[derive(Clone, Debug)]
-pub enum Behaviour {
-    /// Answers with the arguments after this time.
-    Echo(Duration),
-    /// Leaves it to the test.
-    Hold,
-    /// Fails at once.
-    Fail(CallError),
-}
+pub use kit::*;
 
 /// A node and what has come of it.
 pub struct Runtime {
@@ -75,10 +29,15 @@ pub struct Runtime {
     backoff: Backoff,
     /// Whether the driver dials anew.
     pub redial: bool,
+    /// Its process was killed.
+    pub dead: bool,
     pub behaviours: HashMap<LocalId, Behaviour>,
     pub served: Vec<Incoming>,
+    pub answered: HashSet<ServeId>,
     pub cancelled: Vec<ServeId>,
     pub calls: HashMap<Token, Result<CallReply, CallError>>,
+    /// When they ended.
+    pub ended: HashMap<Token, Duration>,
     pub resolved: HashMap<Token, Result<Resolved, CallError>>,
     pub waits: HashMap<Token, Result<(), CallError>>,
     pub lists: HashMap<Token, Vec<ProcessInfo>>,
@@ -102,7 +61,6 @@ struct Wire {
 enum Delivery {
     Bytes { link: LinkId, to_controller: bool, bytes: Bytes },
     Closed { link: LinkId, to_controller: bool, reason: String },
-    Dial { node: usize },
     Answer { node: usize, id: ServeId, result: ServeResult },
 }
 
@@ -114,8 +72,12 @@ pub struct Net {
     pub events: Vec<Event>,
     /// The reasons for which the controller closed links.
     pub closed: Vec<String>,
+    /// What the controller sent to strangers.
+    pub told: Vec<Frame>,
     wires: BTreeMap<LinkId, Wire>,
     deliveries: BTreeMap<(Duration, u64), Delivery>,
+    /// When who dials again.
+    dials: BTreeSet<(Duration, usize)>,
     last_delivery: u64,
     last_link: u64,
     last_token: u64,
@@ -132,117 +94,15 @@ impl Net {
             nodes: Vec::new(),
             events: Vec::new(),
             closed: Vec::new(),
+            told: Vec::new(),
             wires: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            dials: BTreeSet::new(),
             last_delivery: 0,
             last_link: 0,
             last_token: 0,
             delay: 3,
         }
-    }
-
-    pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&self.random.bits().to_le_bytes());
-        let config = NodeConfig {
-            key: NodeKey(key),
-            name: name.to_owned(),
-            role,
-            seed: self.random.bits(),
-            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-        };
-        self.runtime_with(config, identity)
-    }
-
-    pub fn runtime_with(&mut self, config: NodeConfig, identity: PeerIdentity) -> usize {
-        self.nodes.push(Runtime {
-            node: Node::new(config.clone()),
-            backoff: Backoff::new(config.seed),
-            config,
-            identity,
-            link: None,
-            redial: true,
-            behaviours: HashMap::new(),
-            served: Vec::new(),
-            cancelled: Vec::new(),
-            calls: HashMap::new(),
-            resolved: HashMap::new(),
-            waits: HashMap::new(),
-            lists: HashMap::new(),
-            added: HashMap::new(),
-            log: Vec::new(),
-        });
-        self.nodes.len() - 1
-    }
-
-    /// A connected node with one process of this name that has these callbacks, of the type `sum`.
-    pub fn member(&mut self, name: &str, callbacks: &[&str]) -> (usize, LocalId) {
-        let node = self.runtime(name, Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
-        let id = self.add(node, name, callbacks);
-        self.dial(node);
-        self.settle();
-        (node, id)
-    }
-
-    pub fn client(&mut self) -> usize {
-        let node = self.runtime("client", Role::Client, PeerIdentity::Unix { uid: 1, pid: None });
-        self.dial(node);
-        self.settle();
-        node
-    }
-
-    pub fn add(&mut self, node: usize, name: &str, callbacks: &[&str]) -> LocalId {
-        let callbacks: Vec<_> = callbacks.iter().map(|name| (*name, sum_type())).collect();
-        self.try_add(node, name, &callbacks).unwrap()
-    }
-
-    pub fn try_add(
-        &mut self,
-        node: usize,
-        name: &str,
-        callbacks: &[(&str, Arc<Signature>)],
-    ) -> Result<LocalId, CallError> {
-        let callbacks =
-            callbacks.iter().map(|(name, signature)| CallbackSpec { name: callback(name), signature: signature.clone() });
-        let spec =
-            ProcessSpec { process: process(name), callbacks: callbacks.collect(), instances: "singleton".to_owned() };
-        let token = self.token();
-        self.command(node, Command::AddProcess { token, spec });
-        self.nodes[node].added[&token].clone()
-    }
-
-    pub fn token(&mut self) -> Token {
-        self.last_token += 1;
-        Token(self.last_token)
-    }
-
-    pub fn call(&mut self, node: usize, request: CallRequest) -> Token {
-        let token = self.token();
-        self.command(node, Command::Call { token, request });
-        token
-    }
-
-    pub fn resolve(&mut self, node: usize, request: ResolveRequest) -> Token {
-        let token = self.token();
-        self.command(node, Command::Resolve { token, request });
-        token
-    }
-
-    pub fn wait(&mut self, node: usize, what: WaitFor, but: Option<LocalId>, timeout: Duration) -> Token {
-        let token = self.token();
-        self.command(node, Command::Wait { token, tenant: TenantName::default(), what, but, timeout });
-        token
-    }
-
-    pub fn list(&mut self, node: usize) -> Vec<ProcessInfo> {
-        let token = self.token();
-        self.command(node, Command::List { token, tenant: TenantName::default() });
-        self.settle();
-        self.nodes[node].lists[&token].clone()
-    }
-
-    pub fn command(&mut self, node: usize, command: Command) {
-        self.node_input(node, node::Input::Command(command));
     }
 
     /// Connects a node that is not.
@@ -279,6 +139,10 @@ impl Net {
         self.nodes[node].link.unwrap()
     }
 
+    pub fn linked(&self, node: usize) -> bool {
+        self.nodes[node].link.is_some()
+    }
+
     /// Feeds the controller a frame in the name of the peer of this link.
     pub fn forge(&mut self, link: LinkId, frame: Frame) {
         self.controller_input(controller::Input::Frame { link, frame });
@@ -302,6 +166,12 @@ impl Net {
     pub fn silence(&mut self, node: usize) {
         let link = self.link_of(node);
         self.wires.get_mut(&link).unwrap().silent = true;
+    }
+
+    /// The node alone notices that its link is dead.
+    pub fn lose(&mut self, node: usize) {
+        let link = self.link_of(node);
+        self.node_lost(link, "lost by the test".to_owned());
     }
 
     /// The link's queues, both ways, have no room for calls.
@@ -328,6 +198,7 @@ impl Net {
         let runtime = &mut self.nodes[node];
         runtime.link = None;
         runtime.redial = false;
+        runtime.dead = true;
         runtime.node = Node::new(runtime.config.clone());
     }
 
@@ -351,7 +222,8 @@ impl Net {
         let delivery = self.deliveries.first_key_value().map(|((at, _), _)| *at);
         let nodes = self.nodes.iter().filter_map(|runtime| runtime.node.next_timeout());
         let controller = self.controller.as_ref().and_then(Controller::next_timeout);
-        nodes.chain(delivery).chain(controller).min().map(|at| at.max(self.now))
+        let dial = self.dials.first().map(|(at, _)| *at);
+        nodes.chain(delivery).chain(controller).chain(dial).min().map(|at| at.max(self.now))
     }
 
     /// Everything that is due at this time.
@@ -366,6 +238,12 @@ impl Net {
         if timer.is_some_and(|timer| timer <= self.now) {
             self.controller_input(controller::Input::Timer);
         }
+        while let Some((at, node)) = self.dials.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.dials.remove(&(at, node));
+            if !self.nodes[node].dead {
+                self.dial(node);
+            }
+        }
         while let Some(entry) = self.deliveries.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let delivery = entry.remove();
             self.arrive(delivery);
@@ -374,7 +252,7 @@ impl Net {
 
     fn arrive(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Dial { node } => self.dial(node),
+            Delivery::Answer { node, .. } if self.nodes[node].dead => {}
             Delivery::Answer { node, id, result } => self.command(node, Command::Served { id, result }),
             Delivery::Closed { link, to_controller: true, reason } => {
                 self.controller_input(controller::Input::Closed { link, reason });
@@ -406,7 +284,7 @@ impl Net {
     fn later(&mut self, node: usize) {
         if self.nodes[node].redial {
             let pause = self.nodes[node].backoff.pause();
-            self.put(self.now + pause, Delivery::Dial { node });
+            self.dials.insert((self.now + pause, node));
         }
     }
 
@@ -426,6 +304,9 @@ impl Net {
 
     /// Whether the frame was taken.
     fn transmit(&mut self, link: LinkId, to_controller: bool, frame: &Frame) -> bool {
+        if !self.wires.contains_key(&link) {
+            self.told.push(frame.clone());
+        }
         let Some(wire) = self.wires.get(&link).filter(|wire| wire.up) else { return true };
         if wire.full && matches!(frame.header, Header::Call { .. }) {
             return false;
@@ -438,7 +319,7 @@ impl Net {
     }
 
     fn hang_up(&mut self, link: LinkId, by_controller: bool, reason: &str) {
-        if !self.wires.get(&link).is_some_and(|wire| wire.up) {
+        if !self.wires.get(&link).is_some_and(|wire| wire.up && !wire.silent) {
             return;
         }
         let reason = reason.to_owned();
@@ -502,6 +383,7 @@ impl Net {
             node::Output::ProcessAdded { token, result } => drop(runtime.added.insert(token, result)),
             node::Output::CancelServe(id) => runtime.cancelled.push(id),
             node::Output::CallDone { token, result } => {
+                runtime.ended.insert(token, self.now);
                 assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
             }
             node::Output::Resolved { token, result } => drop(runtime.resolved.insert(token, result)),
@@ -515,6 +397,9 @@ impl Net {
         let runtime = &mut self.nodes[node];
         let behaviour = runtime.behaviours.get(&incoming.process).cloned().unwrap_or(Behaviour::Echo(Duration::ZERO));
         let (id, args) = (incoming.id, incoming.args.clone());
+        if !matches!(behaviour, Behaviour::Hold) {
+            runtime.answered.insert(id);
+        }
         runtime.served.push(incoming);
         match behaviour {
             Behaviour::Echo(after) => self.put(self.now + after, Delivery::Answer { node, id, result: Ok(args) }),
@@ -522,54 +407,4 @@ impl Net {
             Behaviour::Hold => {}
         }
     }
-
-    /// Answers the calls that a node holds.
-    pub fn answer(&mut self, node: usize, id: ServeId, result: ServeResult) {
-        self.command(node, Command::Served { id, result });
-    }
-
-    /// The result of a call that has ended.
-    pub fn result(&self, node: usize, token: Token) -> &Result<CallReply, CallError> {
-        &self.nodes[node].calls[&token]
-    }
-
-    /// The error of a call that has failed.
-    pub fn error(&self, node: usize, token: Token) -> &CallError {
-        self.result(node, token).as_ref().unwrap_err()
-    }
-
-    pub fn count(&self, node: usize) -> node::NodeCounts {
-        self.nodes[node].node.counts()
-    }
-}
-
-/// A call of the type `sum` with a deadline of 10 s.
-pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
-    let caller = match caller {
-        Some(id) => Caller::Process { id, instance: 0, parent: None },
-        None => Caller::Client { tenant: TenantName::default() },
-    };
-    let signature = sum_type();
-    CallRequest {
-        caller,
-        callbacks: [callback(name)].into(),
-        accepts: [signature.fingerprint()].into(),
-        signature: Some(signature),
-        receiver: None,
-        args: Bytes::from_static(b"args"),
-        timeout: secs(10),
-        wait_ready: false,
-    }
-}
-
-/// A call that is made while another is served.
-pub fn below(parent: &Incoming, name: &str) -> CallRequest {
-    let caller = Caller::Process { id: parent.process, instance: 7, parent: Some(parent.id) };
-    CallRequest { caller, ..call(None, name) }
-}
-
-/// A question with a timeout of 10 s.
-pub fn question(caller: Option<LocalId>, pattern: &str) -> ResolveRequest {
-    let caller = call(caller, SUM).caller;
-    ResolveRequest { caller, pattern: pattern.to_owned(), receiver: None, timeout: secs(10), wait_ready: false }
 }

@@ -1,1 +1,279 @@
-//! x
+//! Random runs of everything: processes come and go, calls are made and given up, links break and heal, the controller
+//! dies and comes back. Afterwards the mesh is let come to rest, and all promises are checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daffi_proto::call::{CallRequest, Caller, Incoming};
+use daffi_proto::error::{CallError, Outcome};
+use daffi_proto::id::{LocalId, Token};
+use daffi_proto::node::Command;
+use daffi_proto::session::{PeerIdentity, Role};
+
+use crate::net::{Behaviour, Net, call, ms, name, secs};
+
+const SEEDS: u64 = 200;
+const STEPS: u32 = 150;
+const NODES: usize = 4;
+const CALLBACKS: [&str; 3] = ["a#f", "b#f", "c#f"];
+
+/// A call that the run has made.
+struct Made {
+    node: usize,
+    deadline: Duration,
+    given_up: bool,
+}
+
+struct Run {
+    net: Net,
+    locals: Vec<(usize, LocalId)>,
+    made: BTreeMap<Token, Made>,
+    next_name: u32,
+}
+
+impl Run {
+    fn new(seed: u64) -> Self {
+        let mut net = Net::new(seed);
+        net.delay = net.random.bits() % 40;
+        for node in 0..NODES {
+            net.runtime(&format!("node-{node}"), Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+        }
+        net.runtime("client", Role::Client, PeerIdentity::Unix { uid: 2, pid: None });
+        for node in 0..=NODES {
+            net.dial(node);
+        }
+        Self { net, locals: Vec::new(), made: BTreeMap::new(), next_name: 0 }
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.net.random.bits() % bound
+    }
+
+    fn step(&mut self) {
+        match self.below(100) {
+            0..=7 => self.add(),
+            8..=10 => self.remove(),
+            11..=50 => self.call(),
+            51..=55 => self.give_up(),
+            56..=70 => self.answer(),
+            71..=74 => {
+                let node = self.below(NODES as u64 + 1) as usize;
+                self.net.cut(node);
+            }
+            75 => {
+                let node = self.below(NODES as u64 + 1) as usize;
+                if self.net.linked(node) {
+                    self.net.silence(node);
+                }
+            }
+            76 => self.net.kill_controller(),
+            77..=79 if self.net.controller.is_none() => self.net.start_controller(),
+            80..=82 => {
+                let (node, full) = (self.below(NODES as u64) as usize, self.below(2) == 0);
+                if self.net.linked(node) {
+                    self.net.fill(node, full);
+                }
+            }
+            _ => {
+                let time = ms([0, 1, 5, 20, 100, 500, 3000][self.below(7) as usize]);
+                self.net.run(time);
+            }
+        }
+    }
+
+    fn add(&mut self) {
+        let node = self.below(NODES as u64) as usize;
+        self.next_name += 1;
+        let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(|_| self.below(2) == 0).collect();
+        let id = self.net.add(node, &format!("p{}", self.next_name), &callbacks);
+        let behaviour = match self.below(4) {
+            0 => Behaviour::Hold,
+            1 => Behaviour::Fail(CallError::failed("trap", "it trapped", "")),
+            _ => Behaviour::Echo(ms(self.below(300))),
+        };
+        self.net.nodes[node].behaviours.insert(id, behaviour);
+        self.locals.push((node, id));
+    }
+
+    fn remove(&mut self) {
+        if self.locals.is_empty() {
+            return;
+        }
+        let at = self.below(self.locals.len() as u64) as usize;
+        let (node, id) = self.locals.swap_remove(at);
+        self.net.command(node, Command::RemoveProcess(id));
+    }
+
+    /// A call that is being served and has not been answered.
+    fn open_serve(&mut self) -> Option<(usize, Incoming)> {
+        let node = self.below(NODES as u64) as usize;
+        let serves: Vec<Incoming> = self.net.nodes[node]
+            .served
+            .iter()
+            .filter(|incoming| {
+                let behaviour = self.net.nodes[node].behaviours.get(&incoming.process);
+                matches!(behaviour, Some(Behaviour::Hold)) && !self.net.nodes[node].answered.contains(&incoming.id)
+            })
+            .cloned()
+            .collect();
+        let at = self.below(serves.len().max(1) as u64) as usize;
+        serves.get(at).map(|incoming| (node, incoming.clone()))
+    }
+
+    fn caller(&mut self) -> (usize, Caller, Duration) {
+        match self.below(3) {
+            0 if !self.locals.is_empty() => {
+                let at = self.below(self.locals.len() as u64) as usize;
+                let (node, id) = self.locals[at];
+                (node, Caller::Process { id, instance: 0, parent: None }, Duration::MAX)
+            }
+            1 => match self.open_serve() {
+                Some((node, incoming)) => {
+                    let parent = Some(incoming.id);
+                    (node, Caller::Process { id: incoming.process, instance: 1, parent }, incoming.deadline)
+                }
+                None => (NODES, call(None, "a#f").caller, Duration::MAX),
+            },
+            _ => (self.below(NODES as u64 + 1) as usize, call(None, "a#f").caller, Duration::MAX),
+        }
+    }
+
+    fn call(&mut self) {
+        let (node, caller, inherited) = self.caller();
+        let timeout = ms([0, 1, 30, 300, 2000, 20_000][self.below(6) as usize]);
+        let token = self.net.token();
+        let receiver = (self.below(6) == 0 && self.next_name > 0)
+            .then(|| name(&format!("p{}", 1 + self.below(u64::from(self.next_name)))));
+        let request = CallRequest {
+            caller,
+            callbacks: [crate::net::callback(CALLBACKS[self.below(3) as usize])].into(),
+            receiver,
+            args: Bytes::copy_from_slice(&token.0.to_le_bytes()),
+            timeout,
+            wait_ready: self.below(2) == 0,
+            ..call(None, "a#f")
+        };
+        let now = self.net.now;
+        let deadline = (now + timeout).min(inherited.max(now));
+        self.made.insert(token, Made { node, deadline, given_up: false });
+        self.net.command(node, Command::Call { token, request });
+    }
+
+    fn give_up(&mut self) {
+        let open: Vec<Token> = self.open_calls().collect();
+        if open.is_empty() {
+            return;
+        }
+        let token = open[self.below(open.len() as u64) as usize];
+        let made = self.made.get_mut(&token).unwrap();
+        made.given_up = true;
+        let node = made.node;
+        self.net.command(node, Command::Cancel(token));
+    }
+
+    fn open_calls(&self) -> impl Iterator<Item = Token> {
+        let ended = |token: &Token, made: &Made| self.net.nodes[made.node].calls.contains_key(token);
+        self.made.iter().filter(move |(token, made)| !made.given_up && !ended(token, made)).map(|(token, _)| *token)
+    }
+
+    fn answer(&mut self) {
+        if let Some((node, incoming)) = self.open_serve() {
+            self.net.answer(node, incoming.id, Ok(incoming.args));
+        }
+    }
+
+    /// Heals everything and lets all that is open end.
+    fn rest(&mut self) {
+        if self.net.controller.is_none() {
+            self.net.start_controller();
+        }
+        self.net.run(secs(30));
+        for node in 0..NODES {
+            for incoming in self.net.nodes[node].served.clone() {
+                let held = matches!(self.net.nodes[node].behaviours[&incoming.process], Behaviour::Hold);
+                if held && !self.net.nodes[node].answered.contains(&incoming.id) {
+                    self.net.answer(node, incoming.id, Ok(incoming.args));
+                }
+            }
+        }
+        self.net.run(secs(30));
+    }
+
+    fn check(&self, seed: u64) {
+        let mut serves: BTreeMap<Token, u32> = BTreeMap::new();
+        for incoming in self.net.nodes.iter().flat_map(|runtime| &runtime.served) {
+            let token = Token(u64::from_le_bytes(incoming.args[..8].try_into().unwrap()));
+            *serves.entry(token).or_default() += 1;
+        }
+        for (token, made) in &self.made {
+            let served = serves.get(token).copied().unwrap_or(0);
+            assert!(served <= 1, "seed {seed}: {token:?} ran {served} times");
+            let runtime = &self.net.nodes[made.node];
+            if made.given_up {
+                assert!(!runtime.calls.contains_key(token), "seed {seed}: {token:?} was given up and answered");
+                continue;
+            }
+            let result = runtime.calls.get(token).unwrap_or_else(|| panic!("seed {seed}: {token:?} never ended"));
+            assert!(runtime.ended[token] <= made.deadline, "seed {seed}: {token:?} ended after its deadline");
+            match result {
+                Ok(reply) => {
+                    assert_eq!(served, 1, "seed {seed}: {token:?} has a result and never ran");
+                    assert_eq!(reply.result[..8], token.0.to_le_bytes(), "seed {seed}: the result of another call");
+                }
+                Err(error) if error.outcome == Outcome::NotRun => {
+                    assert_eq!(served, 0, "seed {seed}: {token:?} ran, and is said not to have: {error:?}");
+                }
+                Err(error) if error.outcome == Outcome::Failed => {
+                    assert_eq!((served, error.code.as_str()), (1, "trap"), "seed {seed}: {error:?}");
+                }
+                Err(_) => {}
+            }
+        }
+        self.nothing_is_left(seed);
+    }
+
+    fn nothing_is_left(&self, seed: u64) {
+        let controller = self.net.controller.as_ref().unwrap().counts();
+        assert_eq!((controller.relays, controller.reserved), (0, 0), "seed {seed}");
+        assert_eq!(controller.links, NODES + 1, "seed {seed}: {:?}", self.net.nodes[0].log);
+        let all: usize = (0..=NODES).map(|node| self.net.count(node).locals).sum();
+        assert_eq!((all, controller.processes), (self.locals.len(), all), "seed {seed}");
+        for node in 0..=NODES {
+            let counts = self.net.count(node);
+            let open = [counts.calls, counts.asks, counts.waiting, counts.deadlines, counts.serves, counts.incoming];
+            assert_eq!(open, [0; 6], "seed {seed}, node {node}");
+            assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}: {:?}", self.net.nodes[node].log);
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_every_call_ends_once_in_time_with_the_truth_and_nothing_is_left() {
+    for seed in 0..SEEDS {
+        let mut run = Run::new(seed);
+        for _ in 0..STEPS {
+            run.step();
+        }
+        run.rest();
+        run.check(seed);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let outcome = |seed| {
+        let mut run = Run::new(seed);
+        for _ in 0..STEPS {
+            run.step();
+        }
+        run.rest();
+        let served: Vec<_> = run.net.nodes.iter().map(|runtime| runtime.served.len()).collect();
+        let ended: Vec<_> =
+            run.made.iter().map(|(token, made)| run.net.nodes[made.node].ended.get(token).copied()).collect();
+        (served, ended, run.net.closed.clone())
+    };
+    for seed in 1000..1020 {
+        assert_eq!(outcome(seed), outcome(seed));
+    }
+}

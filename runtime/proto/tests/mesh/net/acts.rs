@@ -1,0 +1,147 @@
+//! What a test does with the mesh, and what it reads from it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use daffi_proto::call::{
+    CallReply, CallRequest, CallbackSpec, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+};
+use daffi_proto::error::CallError;
+use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
+use daffi_proto::id::{LocalId, NodeKey, ServeId, TenantName, Token};
+use daffi_proto::node::{self, Command, Node, NodeConfig};
+use daffi_proto::session::{Backoff, PeerIdentity, Role};
+use daffi_proto::signature::Signature;
+
+use super::{Net, Runtime, callback, process, sum_type};
+
+impl Net {
+    pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&self.random.bits().to_le_bytes());
+        let config = NodeConfig {
+            key: NodeKey(key),
+            name: name.to_owned(),
+            role,
+            seed: self.random.bits(),
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+        };
+        self.runtime_with(config, identity)
+    }
+
+    pub fn runtime_with(&mut self, config: NodeConfig, identity: PeerIdentity) -> usize {
+        self.nodes.push(Runtime {
+            node: Node::new(config.clone()),
+            backoff: Backoff::new(config.seed),
+            config,
+            identity,
+            link: None,
+            redial: true,
+            dead: false,
+            behaviours: HashMap::new(),
+            served: Vec::new(),
+            answered: HashSet::new(),
+            cancelled: Vec::new(),
+            calls: HashMap::new(),
+            ended: HashMap::new(),
+            resolved: HashMap::new(),
+            waits: HashMap::new(),
+            lists: HashMap::new(),
+            added: HashMap::new(),
+            log: Vec::new(),
+        });
+        self.nodes.len() - 1
+    }
+
+    /// A connected node with one process of this name that has these callbacks, of the type `sum`.
+    pub fn member(&mut self, name: &str, callbacks: &[&str]) -> (usize, LocalId) {
+        let node = self.runtime(name, Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+        let id = self.add(node, name, callbacks);
+        self.dial(node);
+        self.settle();
+        (node, id)
+    }
+
+    pub fn client(&mut self) -> usize {
+        let node = self.runtime("client", Role::Client, PeerIdentity::Unix { uid: 1, pid: None });
+        self.dial(node);
+        self.settle();
+        node
+    }
+
+    pub fn add(&mut self, node: usize, name: &str, callbacks: &[&str]) -> LocalId {
+        let callbacks: Vec<_> = callbacks.iter().map(|name| (*name, sum_type())).collect();
+        self.try_add(node, name, &callbacks).unwrap()
+    }
+
+    pub fn try_add(
+        &mut self,
+        node: usize,
+        name: &str,
+        callbacks: &[(&str, Arc<Signature>)],
+    ) -> Result<LocalId, CallError> {
+        let callbacks = callbacks
+            .iter()
+            .map(|(name, signature)| CallbackSpec { name: callback(name), signature: signature.clone() });
+        let spec =
+            ProcessSpec { process: process(name), callbacks: callbacks.collect(), instances: "singleton".to_owned() };
+        let token = self.token();
+        self.command(node, Command::AddProcess { token, spec });
+        self.nodes[node].added[&token].clone()
+    }
+
+    pub fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    pub fn call(&mut self, node: usize, request: CallRequest) -> Token {
+        let token = self.token();
+        self.command(node, Command::Call { token, request });
+        token
+    }
+
+    pub fn resolve(&mut self, node: usize, request: ResolveRequest) -> Token {
+        let token = self.token();
+        self.command(node, Command::Resolve { token, request });
+        token
+    }
+
+    pub fn wait(&mut self, node: usize, what: WaitFor, but: Option<LocalId>, timeout: Duration) -> Token {
+        let token = self.token();
+        self.command(node, Command::Wait { token, tenant: TenantName::default(), what, but, timeout });
+        token
+    }
+
+    pub fn list(&mut self, node: usize) -> Vec<ProcessInfo> {
+        let token = self.token();
+        self.command(node, Command::List { token, tenant: TenantName::default() });
+        self.settle();
+        self.nodes[node].lists[&token].clone()
+    }
+
+    pub fn command(&mut self, node: usize, command: Command) {
+        self.node_input(node, node::Input::Command(command));
+    }
+
+    /// Answers the calls that a node holds.
+    pub fn answer(&mut self, node: usize, id: ServeId, result: ServeResult) {
+        self.nodes[node].answered.insert(id);
+        self.command(node, Command::Served { id, result });
+    }
+
+    /// The result of a call that has ended.
+    pub fn result(&self, node: usize, token: Token) -> &Result<CallReply, CallError> {
+        &self.nodes[node].calls[&token]
+    }
+
+    /// The error of a call that has failed.
+    pub fn error(&self, node: usize, token: Token) -> &CallError {
+        self.result(node, token).as_ref().unwrap_err()
+    }
+
+    pub fn count(&self, node: usize) -> node::NodeCounts {
+        self.nodes[node].node.counts()
+    }
+}

@@ -1,0 +1,87 @@
+//! Names, types and requests for the tests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest};
+use daffi_proto::error::CallError;
+use daffi_proto::id::{LocalId, ProcessName, ProcessRef, TenantName};
+use daffi_proto::name::CallbackName;
+use daffi_proto::signature::{Signature, SignatureBuilder, Type};
+
+pub const SUM: &str = "demo:tutorial/math#sum";
+
+pub fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// `func(a: s64, b: s64) -> s64`
+pub fn sum_type() -> Arc<Signature> {
+    let builder = SignatureBuilder::new();
+    Arc::new(builder.function([("a", Type::S64), ("b", Type::S64)], Some(Type::S64)).unwrap())
+}
+
+/// `func(text: string) -> string`
+pub fn text_type() -> Arc<Signature> {
+    let builder = SignatureBuilder::new();
+    Arc::new(builder.function([("text", Type::String)], Some(Type::String)).unwrap())
+}
+
+pub fn name(text: &str) -> ProcessName {
+    ProcessName::new(text).unwrap()
+}
+
+pub fn process(text: &str) -> ProcessRef {
+    ProcessRef { tenant: TenantName::default(), name: name(text) }
+}
+
+pub fn callback(text: &str) -> CallbackName {
+    CallbackName::parse(text).unwrap()
+}
+
+/// What a process does with a call that it gets.
+#[derive(Clone, Debug)]
+pub enum Behaviour {
+    /// Answers with the arguments after this time.
+    Echo(Duration),
+    /// Leaves it to the test.
+    Hold,
+    /// Fails at once.
+    Fail(CallError),
+}
+
+/// A call of the type `sum` with a deadline of 10 s.
+pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
+    let caller = match caller {
+        Some(id) => Caller::Process { id, instance: 0, parent: None },
+        None => Caller::Client { tenant: TenantName::default() },
+    };
+    let signature = sum_type();
+    CallRequest {
+        caller,
+        callbacks: [callback(name)].into(),
+        accepts: [signature.fingerprint()].into(),
+        signature: Some(signature),
+        receiver: None,
+        args: Bytes::from_static(b"args"),
+        timeout: secs(10),
+        wait_ready: false,
+    }
+}
+
+/// A call that is made while another is served.
+pub fn below(parent: &Incoming, name: &str) -> CallRequest {
+    let caller = Caller::Process { id: parent.process, instance: 7, parent: Some(parent.id) };
+    CallRequest { caller, ..call(None, name) }
+}
+
+/// A question with a timeout of 10 s.
+pub fn question(caller: Option<LocalId>, pattern: &str) -> ResolveRequest {
+    let caller = call(caller, SUM).caller;
+    ResolveRequest { caller, pattern: pattern.to_owned(), receiver: None, timeout: secs(10), wait_ready: false }
+}
