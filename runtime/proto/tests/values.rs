@@ -1,6 +1,8 @@
 //! Values in all their encodings: identities over random types, agreement with serde and with the `wasm-wave` crate,
 //! rules of the texts one by one, and what malformed input is answered with.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may fail as tests do")]
+
 #[path = "values/malformed.rs"]
 mod malformed;
 #[path = "values/random.rs"]

@@ -2,6 +2,7 @@
 //! counts what each thread holds.
 
 #![expect(unsafe_code, reason = "a global allocator is unsafe to implement; this one hands on to the system's")]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests may fail as tests do")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -15,7 +15,9 @@
 //! | `result` | `{"ok": value}` or `{"err": value}`, with `null` where there is no payload |
 //! | no result | `null` |
 
+mod names;
 mod read;
+mod visit;
 mod write;
 
 pub use self::read::{args_from_json, result_from_json};
