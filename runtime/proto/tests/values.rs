@@ -1,5 +1,5 @@
 //! Values in all their encodings: identities over random types, agreement with serde and with the `wasm-wave` crate,
-//! rules of the texts one by one, and what malformed input is answered with.
+//! rules of the texts one by one, what malformed input is answered with, and WIT printed and read back.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may fail as tests do")]
 
@@ -13,3 +13,5 @@ mod round_trips;
 mod serde_twins;
 #[path = "values/texts.rs"]
 mod texts;
+#[path = "values/wit_twins.rs"]
+mod wit_twins;
