@@ -72,10 +72,8 @@ fn function(resolve: &Resolve, function: &wit_parser::Function) -> Signature {
 /// All functions that the world `imports` imports, as callbacks.
 fn read_back(document: &str) -> Vec<(CallbackName, Signature)> {
     let mut resolve = Resolve::default();
-    let package = match resolve.push_str("callbacks.wit", document) {
-        Ok(package) => package,
-        Err(error) => panic!("{error:#}\n{document}"),
-    };
+    let package = resolve.push_str("callbacks.wit", document);
+    let package = package.map_err(|error| format!("{error:#}\n{document}")).unwrap();
     let world = resolve.packages[package].worlds["imports"];
     let mut found = Vec::new();
     for (key, item) in &resolve.worlds[world].imports {
