@@ -5,7 +5,36 @@
 //! | [`engine`] | the wasmtime engines, and what the machine lets them be |
 //! | [`component`] | from bytes to a compiled component with its callbacks, fetchers and needs |
 //! | [`transcode`] | values between postcard bytes and guests |
+//! | [`module`] | a component on the mesh: one process, its instances, its `run` |
+//! | [`limits`] | what a module may use, and how its instances are kept |
+//! | [`output`] | what guests print |
+//! | [`run`] | `wasi:cli/run` |
+//! | `template` | the linked component that instances are made from |
+//! | `state` | what a guest's store holds |
+//! | `instance` | one instance and calls into it |
+//! | `roster` | who may run and who waits, as a plain state machine |
+//! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
+//! | `house` | what a module does beside its calls |
+//! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
+//! | `fault` | how a guest's end becomes the error of its call |
 
+mod call;
 pub mod component;
 pub mod engine;
+mod fault;
+mod fetch;
+mod house;
+mod instance;
+pub mod limits;
+pub mod module;
+pub mod output;
+mod pool;
+mod roster;
+pub mod run;
+mod state;
+mod template;
 pub mod transcode;
+mod worker;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! How a guest's end becomes the error of its call.
+//!
+//! Three things are kept apart: what the caller is told (a [`CallError`]), what ends the instance (every [`Fault`]),
+//! and what a guest can cope with (values that [`super::call`] gives it, which never come here).
+//! A message is one line; the backtrace and the guest's last words go into the trace, which is bounded.
+
+use std::fmt::Write as _;
+
+use daffi_proto::error::{CallError, code};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::limits::one_line;
+use super::state::GuestState;
+
+/// Longest trace of an error, in bytes.
+pub(super) const MAX_TRACE_BYTES: usize = 16 << 10;
+
+/// Longest message that is taken from a guest, in bytes.
+const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
+/// The guest was still running when its time was up.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest was still running when its time was up")]
+pub(super) struct TimeUp;
+
+/// A typed import that has no place for an error in its type failed: the guest that called it traps.
+#[derive(Debug, thiserror::Error)]
+#[error("its call of {name} failed: {error}")]
+pub(super) struct FetchFailed {
+    /// The callback.
+    pub name: String,
+    /// Why.
+    pub error: CallError,
+}
+
+/// Why an instance ended.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It was stopped because its time was up; with a trace of what it was doing.
+    TimeUp(Option<String>),
+    /// It passed a limit.
+    Limit { message: String, trace: Option<String> },
+    /// It ended by itself.
+    Trap { message: String, trace: Option<String> },
+}
+
+impl Fault {
+    /// Reads a failed entry into a guest. Takes the limiter's memory of what it refused.
+    pub fn of(error: &wasmtime::Error, state: &mut GuestState) -> Self {
+        let refusal = state.limiter.take_refusal();
+        let last_words = state.last_words();
+        let trace = trace(error, &last_words);
+        if error.is::<TimeUp>() {
+            return Self::TimeUp(trace);
+        }
+        if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
+            return Self::Trap { message: format!("it called exit({status})"), trace };
+        }
+        if let Some(failed) = error.downcast_ref::<FetchFailed>() {
+            let trace = join_traces(trace, failed.error.trace.as_deref(), &failed.name);
+            return Self::Trap { message: failed.to_string(), trace };
+        }
+        if let Some(refusal) = refusal {
+            return Self::Limit { message: refusal.to_string(), trace };
+        }
+        if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
+            return Self::Limit { message: "its stack overflowed: raise the runtime's stack limit".to_owned(), trace };
+        }
+        let mut message = one_line(&error.root_cause().to_string());
+        if let Some(said) = panic_text(&last_words) {
+            message = format!("{said} ({message})");
+        }
+        Self::Trap { message: cut(message, MAX_MESSAGE_BYTES), trace }
+    }
+
+    /// The error of the call that ended so.
+    pub fn into_error(self, callback: &str, time_up: TimeUpBy) -> CallError {
+        let (error, trace) = match self {
+            Self::TimeUp(trace) => (time_up.into_error(callback), trace),
+            Self::Limit { message, trace } => {
+                (CallError::failed(code::LIMIT_EXCEEDED, format!("{callback} was stopped: {message}"), callback), trace)
+            }
+            Self::Trap { message, trace } => {
+                (CallError::failed(code::TRAP, format!("{callback} trapped: {message}"), callback), trace)
+            }
+        };
+        CallError { trace, ..error }
+    }
+
+    /// The same in words, without a callback: for the log, and for instances that could not be made.
+    pub fn message(&self) -> String {
+        match self {
+            Self::TimeUp(_) => TimeUp.to_string(),
+            Self::Limit { message, .. } | Self::Trap { message, .. } => message.clone(),
+        }
+    }
+
+    /// The trace, if there is one.
+    pub fn into_trace(self) -> Option<String> {
+        match self {
+            Self::TimeUp(trace) | Self::Limit { trace, .. } | Self::Trap { trace, .. } => trace,
+        }
+    }
+}
+
+/// Whose time was up when a running call was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TimeUpBy {
+    /// The caller's.
+    Deadline,
+    /// The module's own.
+    MaxCallTime,
+}
+
+impl TimeUpBy {
+    pub fn into_error(self, callback: &str) -> CallError {
+        match self {
+            Self::Deadline => CallError::failed(
+                code::DEADLINE_EXCEEDED,
+                format!("{callback} was stopped: the call's deadline passed while it ran"),
+                callback,
+            ),
+            Self::MaxCallTime => CallError::failed(
+                code::LIMIT_EXCEEDED,
+                format!("{callback} was stopped: it ran longer than the module's max-call-time"),
+                callback,
+            ),
+        }
+    }
+}
+
+/// Why no instance could be made for a call.
+pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestState, callback: &str) -> CallError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        let message = format!("{callback} was not called: this runtime has no room for another instance");
+        return CallError::not_run(code::OVERLOADED, message, callback);
+    }
+    let fault = Fault::of(error, state);
+    let message = format!("{callback} was not called: no instance could be made: {}", fault.message());
+    CallError { trace: fault.into_trace(), ..CallError::not_run(code::INSTANTIATION_FAILED, message, callback) }
+}
+
+fn trace(error: &wasmtime::Error, last_words: &str) -> Option<String> {
+    let mut trace = String::new();
+    if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
+        let _ = write!(trace, "{backtrace}");
+    }
+    if !last_words.is_empty() {
+        if !trace.is_empty() {
+            trace.push('\n');
+        }
+        let _ = write!(trace, "last on stderr:\n{last_words}");
+    }
+    (!trace.is_empty()).then(|| cut(trace, MAX_TRACE_BYTES))
+}
+
+fn join_traces(own: Option<String>, nested: Option<&str>, name: &str) -> Option<String> {
+    match (own, nested) {
+        (own, None) => own,
+        (own, Some(nested)) => {
+            let own = own.map(|own| own + "\n").unwrap_or_default();
+            Some(cut(format!("{own}in {name}:\n{nested}"), MAX_TRACE_BYTES))
+        }
+    }
+}
+
+/// What a guest that panicked said: the place and the message as Rust prints them, else the last line of its stderr
+/// (where Python and others put their exceptions).
+fn panic_text(last_words: &str) -> Option<String> {
+    let mut lines = last_words.lines().rev();
+    let last = lines.next()?.trim();
+    let all: Vec<&str> = last_words.lines().collect();
+    let said = match all.iter().rposition(|line| line.contains("panicked at ")) {
+        Some(at) => {
+            let place = all.get(at).and_then(|line| line.split_once("panicked at ")).map_or("", |(_, place)| place);
+            let message = all.get(at + 1).map_or("", |line| line.trim());
+            format!("panicked at {place} {message}")
+        }
+        None => last.to_owned(),
+    };
+    let said = one_line(&said);
+    (!said.is_empty()).then(|| cut(said, MAX_MESSAGE_BYTES))
+}
+
+fn cut(mut text: String, bytes: usize) -> String {
+    if text.len() > bytes {
+        let end = (0..=bytes).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_of_a_rust_panic_is_found_on_stderr() {
+        let said = "working\nthread 'main' panicked at src/lib.rs:7:5:\nindex out of bounds\nnote: run with `RUST_…`";
+        assert_eq!(panic_text(said).unwrap(), "panicked at src/lib.rs:7:5: index out of bounds");
+        assert_eq!(panic_text("Traceback\n  File x\nValueError: no\n").unwrap(), "ValueError: no");
+        assert_eq!(panic_text(""), None);
+    }
+
+    #[test]
+    fn a_trace_is_cut_between_characters() {
+        assert_eq!(cut("äöü".to_owned(), 3), "ä…");
+    }
+}

@@ -1,0 +1,91 @@
+//! What a module does beside its calls: it looks at the clock for those who wait, hears of the link, and tells its load.
+//!
+//! Invariant: the load is told after each change, and not more often than each [`LOAD_INTERVAL`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::Load;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use super::state::ModuleContext;
+use crate::mesh::handle::LinkState;
+
+/// How often the load is told at most.
+const LOAD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The bell of a module's housekeeper.
+pub(super) struct House {
+    context: Arc<ModuleContext>,
+    shutdown: CancellationToken,
+    load_changed: AtomicBool,
+    bell: Notify,
+}
+
+/// What the housekeeper is to do.
+pub(super) enum Chore {
+    /// Look at the clock, and tell the load where it is due.
+    Look,
+    /// The link is something else now.
+    Link(LinkState),
+    /// The module is shut down.
+    Close,
+}
+
+impl House {
+    pub fn new(context: Arc<ModuleContext>, shutdown: CancellationToken) -> Self {
+        Self { context, shutdown, load_changed: AtomicBool::new(false), bell: Notify::new() }
+    }
+
+    /// Makes the housekeeper look at once: something is due earlier than it knows.
+    pub fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// The load is to be told.
+    pub fn load_changed(&self) {
+        if !self.load_changed.swap(true, Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// Waits for the next chore; `due` is when somebody's deadline passes, `report` when the load may be told again.
+    /// Cancel safe.
+    pub async fn next_chore(
+        &self,
+        due: Option<Instant>,
+        report: Instant,
+        link: &mut watch::Receiver<LinkState>,
+    ) -> Chore {
+        let report = self.load_changed.load(Ordering::Relaxed).then_some(report);
+        let alarm = async {
+            match due.into_iter().chain(report).min() {
+                Some(time) => sleep_until(time.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.cancelled() => Chore::Close,
+            Ok(()) = link.changed() => Chore::Link(link.borrow_and_update().clone()),
+            () = self.bell.notified() => Chore::Look,
+            () = alarm => Chore::Look,
+        }
+    }
+
+    /// Tells the load if it changed and may be told; when it may be told next.
+    pub fn report(&self, report: Instant, load: impl FnOnce() -> (usize, usize)) -> Instant {
+        let now = Instant::now();
+        if now < report || !self.load_changed.swap(false, Ordering::Relaxed) {
+            return report;
+        }
+        if let Some(process) = self.context.local() {
+            let (instances, in_flight) = load();
+            let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            self.context.mesh.load(process, Load { instances: count(instances), in_flight: count(in_flight) });
+        }
+        now + LOAD_INTERVAL
+    }
+}

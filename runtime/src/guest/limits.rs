@@ -1,0 +1,282 @@
+//! What a module may use, and how its instances are kept.
+//!
+//! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), by the pool (time, queue,
+//! instances) or by the instance (payloads), and has a test that runs into it. A guest that ends after it was refused
+//! something is told apart from one that ends by itself: [`Limiter`] remembers what it refused.
+//! It does not know calls; the stack is bounded per engine, not here.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Most instances of a `pool:N`.
+pub const MAX_POOL: u32 = 4096;
+
+/// What one module may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleLimits {
+    /// Linear memory of one instance, all its memories together.
+    pub memory_bytes: usize,
+    /// Elements of all tables of one instance together.
+    pub table_elements: usize,
+    /// Core instances, and tables and memories each, that one component instance may have.
+    pub core_instances: usize,
+    /// How long a call may run, whatever its deadline: what ends a guest that nobody waits for any more.
+    pub max_call_time: Duration,
+    /// Calls that may wait for an instance; beyond it they are refused (`overloaded`).
+    pub queue: usize,
+    /// Instances of a `per-call` module at one time.
+    pub concurrency: u32,
+    /// Calls in flight in one instance of a component with async functions.
+    pub async_calls: usize,
+    /// Bytes of arguments, and of a result, in postcard.
+    pub payload_bytes: usize,
+    /// Handles to things of the host (streams, pollables) that one instance may hold.
+    pub host_handles: usize,
+}
+
+impl Default for ModuleLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            table_elements: 100_000,
+            core_instances: 100,
+            max_call_time: Duration::from_secs(30),
+            queue: 1024,
+            concurrency: 64,
+            async_calls: 1024,
+            payload_bytes: 16 << 20,
+            host_handles: 10_000,
+        }
+    }
+}
+
+/// How a module's instances are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstancePolicy {
+    /// One long-lived instance: its state survives calls.
+    #[default]
+    Singleton,
+    /// This many long-lived instances, each with its own state.
+    Pool(u32),
+    /// A fresh instance for each call.
+    PerCall,
+}
+
+impl InstancePolicy {
+    /// Whether an instance outlives its call.
+    pub fn is_long_lived(self) -> bool {
+        !matches!(self, Self::PerCall)
+    }
+}
+
+impl fmt::Display for InstancePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Singleton => f.write_str("singleton"),
+            Self::Pool(size) => write!(f, "pool:{size}"),
+            Self::PerCall => f.write_str("per-call"),
+        }
+    }
+}
+
+/// A text was no [`InstancePolicy`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no way to keep instances: use `singleton`, `pool:N` (N from 1 to {MAX_POOL}) or `per-call`")]
+pub struct BadPolicy(String);
+
+impl FromStr for InstancePolicy {
+    type Err = BadPolicy;
+
+    fn from_str(text: &str) -> Result<Self, BadPolicy> {
+        let bad = || BadPolicy(text.chars().take(64).collect());
+        match text {
+            "singleton" => Ok(Self::Singleton),
+            "per-call" => Ok(Self::PerCall),
+            _ => {
+                let size: u32 = text.strip_prefix("pool:").and_then(|n| n.parse().ok()).ok_or_else(bad)?;
+                if size == 0 || size > MAX_POOL {
+                    return Err(bad());
+                }
+                Ok(Self::Pool(size))
+            }
+        }
+    }
+}
+
+/// What becomes of a running call that nobody waits for any more: its caller gave up, or its deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnCancel {
+    /// It runs on, with its result dropped, until it returns or meets [`ModuleLimits::max_call_time`].
+    Finish,
+    /// Its instance is dropped, and the call with it.
+    Kill,
+}
+
+impl OnCancel {
+    /// What a policy does unless the user says otherwise: a singleton holds state that other callers rely on.
+    pub fn default_of(policy: InstancePolicy) -> Self {
+        match policy {
+            InstancePolicy::Singleton => Self::Finish,
+            InstancePolicy::Pool(_) | InstancePolicy::PerCall => Self::Kill,
+        }
+    }
+}
+
+/// A text was no [`OnCancel`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is nothing to do with a call that was given up: use `finish` or `kill`")]
+pub struct BadOnCancel(String);
+
+impl FromStr for OnCancel {
+    type Err = BadOnCancel;
+
+    fn from_str(text: &str) -> Result<Self, BadOnCancel> {
+        match text {
+            "finish" => Ok(Self::Finish),
+            "kill" => Ok(Self::Kill),
+            _ => Err(BadOnCancel(text.chars().take(64).collect())),
+        }
+    }
+}
+
+/// What an instance was refused, in words for the error of the call that then failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It asked for more memory.
+    #[error("the instance asked for {wanted} bytes of memory and may have {allowed}: raise the module's memory limit")]
+    Memory {
+        /// All its memories together, as it would have been.
+        wanted: usize,
+        /// The limit.
+        allowed: usize,
+    },
+    /// It asked for more table elements.
+    #[error("the instance asked for {wanted} table elements and may have {allowed}: raise the module's table limit")]
+    Table {
+        /// All its tables together, as it would have been.
+        wanted: usize,
+        /// The limit.
+        allowed: usize,
+    },
+    /// The limits allowed it, the machine or the memory's own maximum did not.
+    #[error("the instance's memory could not grow: {reason}")]
+    Machine {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Keeps one store within its limits.
+#[derive(Debug)]
+pub struct Limiter {
+    memory_bytes: usize,
+    table_elements: usize,
+    core_instances: usize,
+    memory_used: usize,
+    /// What the last granted growth added, to be taken back should it fail.
+    memory_added: usize,
+    table_used: usize,
+    refusal: Option<Refusal>,
+}
+
+impl Limiter {
+    /// A limiter of one store.
+    pub fn new(limits: &ModuleLimits) -> Self {
+        Self {
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            core_instances: limits.core_instances,
+            memory_used: 0,
+            memory_added: 0,
+            table_used: 0,
+            refusal: None,
+        }
+    }
+
+    /// What was refused last since this was asked last. A guest may have coped with it: only the end of a call that
+    /// followed makes it an error.
+    pub fn take_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.memory_used.saturating_sub(current).saturating_add(desired);
+        let allowed = self.memory_bytes;
+        if wanted > allowed {
+            self.refusal = Some(Refusal::Memory { wanted, allowed });
+            return Ok(false);
+        }
+        self.memory_added = wanted.saturating_sub(self.memory_used);
+        self.memory_used = wanted;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_used = self.memory_used.saturating_sub(std::mem::take(&mut self.memory_added));
+        self.refusal = Some(Refusal::Machine { reason: one_line(&error.to_string()) });
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.table_used.saturating_sub(current).saturating_add(desired);
+        let allowed = self.table_elements;
+        if wanted > allowed {
+            self.refusal = Some(Refusal::Table { wanted, allowed });
+            return Ok(false);
+        }
+        self.table_used = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.core_instances
+    }
+
+    fn tables(&self) -> usize {
+        self.core_instances
+    }
+
+    fn memories(&self) -> usize {
+        self.core_instances
+    }
+}
+
+/// A message with its line breaks taken out: errors are one line.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_reads_what_it_shows() {
+        for policy in [InstancePolicy::Singleton, InstancePolicy::Pool(4), InstancePolicy::PerCall] {
+            assert_eq!(policy.to_string().parse(), Ok(policy));
+        }
+    }
+
+    #[test]
+    fn a_policy_that_is_none_says_what_there_is() {
+        for text in ["", "pool", "pool:", "pool:0", "pool:4097", "pool:-1", "Singleton"] {
+            let error = text.parse::<InstancePolicy>().unwrap_err().to_string();
+            assert!(error.contains("`singleton`, `pool:N`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn memories_of_one_store_share_the_limit_and_a_refusal_is_remembered_once() {
+        let mut limiter = Limiter::new(&ModuleLimits { memory_bytes: 100, ..ModuleLimits::default() });
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert!(!limiter.memory_growing(40, 41, None).unwrap());
+        assert_eq!(limiter.take_refusal(), Some(Refusal::Memory { wanted: 101, allowed: 100 }));
+        assert_eq!(limiter.take_refusal(), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! A module on the mesh: one process, its instances and its `run`.
+//!
+//! ```text
+//!   start ──► linked, registered, first instance made where it has lifecycle functions ──► calls
+//!   run ────► an instance of its own, which shares nothing with those that serve
+//!   shutdown ► off the mesh, queue refused, guests dropped, tasks gone
+//! ```
+//!
+//! Invariants: no task outlives [`GuestModule::shutdown`]; dropping the module ends its guests too. When to run, and
+//! when to leave, is the app's to decide.
+
+use std::sync::Arc;
+
+use daffi_proto::call::{CallbackSpec, ProcessSpec};
+use daffi_proto::error::CallError;
+use daffi_proto::id::{LocalId, ProcessRef};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::component::Loaded;
+use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
+use super::output::Output;
+use super::pool::{Pool, PoolService};
+use super::run::{RunOutcome, run};
+use super::state::ModuleContext;
+use super::template::{LinkError, Template};
+use crate::mesh::handle::MeshHandle;
+
+/// How a component becomes a process.
+#[derive(Clone, Debug)]
+pub struct ModuleSpec {
+    /// Its tenant and name.
+    pub process: ProcessRef,
+    /// The name of this runtime.
+    pub node: String,
+    /// How its instances are kept.
+    pub policy: InstancePolicy,
+    /// What it may use.
+    pub limits: ModuleLimits,
+    /// What becomes of calls that nobody waits for; the policy's own way where none is named.
+    pub on_cancel: Option<OnCancel>,
+    /// The environment variables that its guests see, and no others.
+    pub env: Vec<(String, String)>,
+}
+
+/// A module cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The component does not fit the host.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The node refuses the process; choose another name.
+    #[error("process {process} cannot be registered: {error}")]
+    Register {
+        /// Its name.
+        process: String,
+        /// Why.
+        error: CallError,
+    },
+}
+
+/// A module on the mesh.
+pub struct GuestModule {
+    template: Arc<Template>,
+    local: LocalId,
+    guests: Handle,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl GuestModule {
+    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run in the driver's task.
+    ///
+    /// # Errors
+    /// [`StartError`]. An instance that cannot be made is no error here: it fails the calls that need it.
+    pub async fn start(
+        loaded: &Loaded,
+        spec: ModuleSpec,
+        mesh: MeshHandle,
+        guests: Handle,
+        output: Output,
+    ) -> Result<Arc<Self>, StartError> {
+        let ModuleSpec { process, node, policy, limits, on_cancel, env } = spec;
+        let registration = ProcessSpec {
+            process: process.clone(),
+            callbacks: loaded
+                .description
+                .callbacks
+                .iter()
+                .map(|callback| CallbackSpec { name: callback.name.clone(), signature: callback.signature.clone() })
+                .collect(),
+            instances: policy.to_string(),
+        };
+        let context = Arc::new(ModuleContext::new(process, node, mesh.clone(), limits, env, output));
+        let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
+        let pool = Pool::new(template.clone(), policy, on_cancel, guests.clone(), tasks.clone(), shutdown.clone());
+        let local = mesh
+            .add_process(registration, Arc::new(PoolService(pool.clone())))
+            .await
+            .map_err(|error| StartError::Register { process: context.process.name.to_string(), error })?;
+        context.set_local(local);
+        tasks.spawn_on(pool.clone().keep_house(mesh.link()), &guests);
+        if template.lifecycle.is_some() {
+            pool.make_first();
+        }
+        Ok(Arc::new(Self { template, local, guests, tasks, shutdown }))
+    }
+
+    /// Its tenant and name.
+    pub fn process(&self) -> &ProcessRef {
+        &self.template.context.process
+    }
+
+    /// Its number in this node.
+    pub fn local(&self) -> LocalId {
+        self.local
+    }
+
+    /// Whether other processes can call it.
+    pub fn has_callbacks(&self) -> bool {
+        !self.template.callbacks.is_empty()
+    }
+
+    /// Whether it has a `wasi:cli/run`.
+    pub fn has_run(&self) -> bool {
+        self.template.run.is_some()
+    }
+
+    /// Runs `wasi:cli/run` in an instance of its own, without a limit of time, until it returns or the module is shut
+    /// down. None when the component has no such export.
+    ///
+    /// Cancel safety: dropping the future leaves the guest running until the module is shut down.
+    pub async fn run(&self) -> Option<RunOutcome> {
+        let export = self.template.run?;
+        let (template, shutdown) = (self.template.clone(), self.shutdown.clone());
+        let task = self.tasks.spawn_on(
+            async move {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => RunOutcome::Stopped,
+                    outcome = run(template, export) => outcome,
+                }
+            },
+            &self.guests,
+        );
+        Some(task.await.unwrap_or(RunOutcome::Stopped))
+    }
+
+    /// Leaves the mesh, refuses what is queued, ends what still runs, and waits until all of it is gone. To let calls
+    /// finish, drain the node first.
+    pub async fn shutdown(&self) {
+        self.template.context.mesh.remove_process(self.local).await;
+        self.shutdown.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for GuestModule {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}

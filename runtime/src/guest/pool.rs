@@ -1,0 +1,388 @@
+//! The calls of one module with synchronous callbacks, and its instances.
+//!
+//! ```text
+//!   driver's task: serve ──► seat ──► polled once ──► done: answered on the spot
+//!                    │                     └──► pending or a tick passed ──► worker thread ([`super::worker`])
+//!                    └──► queued ──► the next worker that is free
+//! ```
+//!
+//! Invariants: the lock is held for moments and never over an await or an entry into a guest; each call that
+//! [`Serve::serve`] leaves open is answered exactly once, by whoever takes it out of the roster; every task is tracked
+//! and ends when the pool is shut down.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{Hop, Incoming, ServeResult};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::{ProcessRef, ServeId};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::engine::TICK;
+use super::house::{Chore, House};
+use super::instance::{Instance, LinkHistory};
+use super::limits::{InstancePolicy, OnCancel};
+use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
+use super::template::Template;
+use super::worker::{self, Progress, Run, late};
+use crate::mesh::handle::{LinkState, Serve};
+
+/// Arguments up to this length are checked and lowered in the driver's task; what is longer would hold up its links.
+const INLINE_ARGS_BYTES: usize = 256 << 10;
+
+/// How many calls go straight to the workers after one that was too long for the driver's task.
+const HEAT_CALLS: u32 = 64;
+
+/// How many of those who hold a module's instances an error names.
+const MAX_HOLDERS_NAMED: usize = 3;
+
+/// The instances and the queue of one module of synchronous callbacks.
+pub(super) struct Pool {
+    pub template: Arc<Template>,
+    pub policy: InstancePolicy,
+    pub on_cancel: OnCancel,
+    pub guests: Handle,
+    pub tasks: TaskTracker,
+    pub shutdown: CancellationToken,
+    state: Mutex<State>,
+    heat: AtomicU32,
+    house: House,
+}
+
+/// What a busy seat is used for.
+pub(super) struct Busy {
+    pub callback: Arc<str>,
+    pub caller: Option<ProcessRef>,
+}
+
+/// What became of a call that came in.
+enum Admitted {
+    /// It has a seat; whether the instance there can be called at once.
+    Run(Seat<Box<Instance>>, Job, bool),
+    Queued,
+    Refused(CallError),
+}
+
+struct State {
+    roster: Roster<Box<Instance>, Busy>,
+    link: LinkHistory,
+}
+
+impl Pool {
+    pub fn new(
+        template: Arc<Template>,
+        policy: InstancePolicy,
+        on_cancel: OnCancel,
+        guests: Handle,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let limits = &template.context.limits;
+        let capacity = match policy {
+            InstancePolicy::Singleton => 1,
+            InstancePolicy::Pool(size) => size,
+            InstancePolicy::PerCall => limits.concurrency.max(1),
+        };
+        let house = House::new(template.context.clone(), shutdown.clone());
+        let roster = Roster::new(capacity, limits.queue, policy.is_long_lived());
+        Arc::new(Self {
+            policy,
+            on_cancel,
+            guests,
+            tasks,
+            shutdown,
+            state: Mutex::new(State { roster, link: LinkHistory::default() }),
+            heat: AtomicU32::new(0),
+            house,
+            template,
+        })
+    }
+
+    /// Makes the first instance, so that its lifecycle functions run before anybody calls.
+    pub fn make_first(self: &Arc<Self>) {
+        let seat = self.lock().roster.seat_for_new();
+        if let Some(seat) = seat {
+            self.move_to_worker(Run::prepare(self, seat, None));
+        }
+    }
+
+    /// Gives a new call a seat, and runs it here and now if it promises to be short.
+    fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
+        let context = &self.template.context;
+        context.set_local(incoming.process);
+        if let Err(error) = self.fits(&incoming) {
+            return Some(Err(error));
+        }
+        let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.load(Ordering::Relaxed) == 0;
+        let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming };
+        let (seat, job, ready) = match self.admit(job) {
+            Admitted::Run(seat, job, ready) => (seat, job, ready),
+            Admitted::Queued => return None,
+            Admitted::Refused(error) => return Some(Err(error)),
+        };
+        // A long-lived instance that is made or told something first may take its time; a per-call one is made in
+        // tens of microseconds.
+        let mut run = if ready { Run::call(self, seat, job) } else { Run::prepare(self, seat, Some(job)) };
+        if short && (ready || !self.policy.is_long_lived()) {
+            // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
+            let _guests = self.guests.enter();
+            loop {
+                match run.poll_once() {
+                    Progress::Pending => break,
+                    Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job),
+                    Progress::Prepared(seat, None) => return self.finish(seat, None),
+                    Progress::Ended(seat, answer) => return self.finish(seat, answer),
+                }
+            }
+        }
+        self.move_to_worker(run);
+        None
+    }
+
+    fn admit(&self, job: Job) -> Admitted {
+        let deadline = job.deadline;
+        let mut state = self.lock();
+        match state.roster.admit(job, &self.template.context.process) {
+            Admission::Run(seat, job) => {
+                let ready = seat.instance.as_ref().is_some_and(|instance| !instance.is_behind(&state.link));
+                Admitted::Run(seat, job, ready)
+            }
+            Admission::Queued => {
+                let is_first_to_expire = state.roster.next_expiry().is_some_and(|first| first >= deadline);
+                drop(state);
+                if is_first_to_expire {
+                    self.house.ring();
+                }
+                self.house.load_changed();
+                Admitted::Queued
+            }
+            Admission::Refused(why, job) => {
+                drop(state);
+                Admitted::Refused(self.refusal(&why, &job.incoming))
+            }
+        }
+    }
+
+    /// A call ended in the driver's task.
+    fn finish(
+        self: &Arc<Self>,
+        seat: Seat<Box<Instance>>,
+        answer: Option<(ServeId, ServeResult)>,
+    ) -> Option<ServeResult> {
+        if let Some(next) = self.release(seat) {
+            self.move_to_worker(next);
+        }
+        answer.map(|(_, result)| self.signed(result))
+    }
+
+    fn move_to_worker(self: &Arc<Self>, run: Run) {
+        let cancel = self.enter_worker(&run);
+        self.tasks.spawn_on(worker::work(self.clone(), run, cancel), &self.guests);
+    }
+
+    /// Notes that this runs on a worker thread, and makes its cancellation go there.
+    pub fn enter_worker(&self, run: &Run) -> Option<oneshot::Receiver<()>> {
+        let (number, busy) = run.busy();
+        let cancel = {
+            let mut state = self.lock();
+            state.roster.moved(number, busy);
+            run.call_id().map(|id| {
+                let (sender, cancel) = oneshot::channel();
+                state.roster.runs(id, sender);
+                cancel
+            })
+        };
+        self.house.load_changed();
+        cancel
+    }
+
+    /// Takes back a seat; what is to be done next with it, if anything.
+    pub fn release(self: &Arc<Self>, seat: Seat<Box<Instance>>) -> Option<Run> {
+        let ended = seat.instance.is_none();
+        let mut state = self.lock();
+        let behind = seat.instance.as_ref().is_some_and(|instance| instance.is_behind(&state.link));
+        if behind && !self.shutdown.is_cancelled() {
+            // It hears of the link before it is called again, or idles.
+            drop(state);
+            return Some(Run::prepare(self, seat, None));
+        }
+        let (released, _dropped_here) = state.roster.release(seat);
+        drop(state);
+        if ended {
+            self.house.load_changed();
+        }
+        match released {
+            Released::Next(seat, job) => Some(Run::call(self, seat, job)),
+            Released::Idle => None,
+        }
+    }
+
+    /// Answers a call that was left open.
+    pub async fn answer(&self, id: ServeId, result: ServeResult) {
+        self.lock().roster.answered(id);
+        self.house.load_changed();
+        self.template.context.mesh.served(id, self.signed(result)).await;
+    }
+
+    /// What the link did so far.
+    pub fn link(&self) -> LinkHistory {
+        self.lock().link.clone()
+    }
+
+    /// A call ended on a worker after running for so long: whether the next ones may run in the driver's task.
+    pub fn ran(&self, used: Duration) {
+        if used >= TICK {
+            self.heat.store(HEAT_CALLS, Ordering::Relaxed);
+        } else {
+            let _ = self.heat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |heat| heat.checked_sub(1));
+        }
+    }
+
+    /// The result with this process's name in it where it is an error.
+    fn signed(&self, result: ServeResult) -> ServeResult {
+        result.map_err(|error| error.at(self.template.context.process.name.as_str()))
+    }
+
+    fn fits(&self, incoming: &Incoming) -> Result<(), CallError> {
+        let (bytes, allowed) = (incoming.args.len(), self.template.context.limits.payload_bytes);
+        if bytes <= allowed {
+            return Ok(());
+        }
+        let name = &*self.template.callback_name(incoming.callback);
+        let message =
+            format!("the arguments of {name} have {bytes} bytes, {allowed} are allowed: raise the payload limit");
+        Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name))
+    }
+
+    fn refusal(&self, why: &Refused, incoming: &Incoming) -> CallError {
+        let name = &*self.template.callback_name(incoming.callback);
+        let process = &self.template.context.process;
+        let error = match why {
+            Refused::Overloaded => {
+                let queue = self.template.context.limits.queue;
+                let message =
+                    format!("{name} was not called: {} has {queue} calls in its queue; try later", process.name);
+                CallError::not_run(code::OVERLOADED, message, name)
+            }
+            Refused::Cycle => CallError::not_run(code::CYCLE, cycle_message(name, &incoming.chain, process), name),
+            Refused::Closed => {
+                CallError::not_run(code::DRAINING, format!("{name} was not called: {} is leaving", process.name), name)
+            }
+        };
+        error.at(process.name.as_str())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what no call does by itself until the pool is shut down: ends the wait of queued calls at their deadline,
+    /// tells idle instances of the link, and the mesh of the load.
+    pub async fn keep_house(self: Arc<Self>, mut link: watch::Receiver<LinkState>) {
+        self.link_changed(&link.borrow_and_update().clone());
+        let mut report = Instant::now();
+        loop {
+            let due = self.lock().roster.next_expiry();
+            match self.house.next_chore(due, report, &mut link).await {
+                Chore::Look => {}
+                Chore::Link(link) => self.link_changed(&link),
+                Chore::Close => break,
+            }
+            self.expire().await;
+            report = self.house.report(report, || {
+                let state = self.lock();
+                (state.roster.instances(), state.roster.in_flight())
+            });
+        }
+        self.close().await;
+    }
+
+    fn link_changed(self: &Arc<Self>, link: &LinkState) {
+        let behind = {
+            let mut state = self.lock();
+            state.link.update(link);
+            let link = state.link.clone();
+            state.roster.take_idle(|instance| instance.is_behind(&link))
+        };
+        for seat in behind {
+            self.move_to_worker(Run::prepare(self, seat, None));
+        }
+    }
+
+    async fn expire(&self) {
+        let (expired, busy) = {
+            let mut state = self.lock();
+            let expired = state.roster.expire(Instant::now());
+            let busy = if expired.is_empty() { String::new() } else { self.holders(&state) };
+            (expired, busy)
+        };
+        for job in expired {
+            let name = &*self.template.callback_name(job.incoming.callback);
+            self.answer(job.incoming.id, Err(late(name, &format!("while it waited for {busy}")))).await;
+        }
+    }
+
+    /// Who keeps the instances from those who wait: at the end of a mutual wait, this is what helps.
+    fn holders(&self, state: &State) -> String {
+        let process = &self.template.context.process;
+        let mut busy = state.roster.busy().take(MAX_HOLDERS_NAMED).map(|busy| match &busy.caller {
+            Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
+            _ => busy.callback.to_string(),
+        });
+        let first = busy.next().unwrap_or_else(|| "other calls".to_owned());
+        let rest: String = busy.map(|busy| format!(", {busy}")).collect();
+        format!("{}, busy with {first}{rest}", process.name)
+    }
+
+    /// Refuses what is queued, and drops the instances that idle.
+    async fn close(&self) {
+        let (queued, idle) = self.lock().roster.close();
+        drop(idle);
+        for job in queued {
+            let error = self.refusal(&Refused::Closed, &job.incoming);
+            self.answer(job.incoming.id, Err(error)).await;
+        }
+    }
+}
+
+/// The driver's side of a pool.
+pub(super) struct PoolService(pub Arc<Pool>);
+
+impl Serve for PoolService {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        self.0.accept(incoming)
+    }
+
+    fn cancel(&self, id: ServeId) {
+        let left = self.0.lock().roster.leave(id);
+        if let Left::Queued(job) = left {
+            // Nobody waits for this answer; the node is told that the call is over.
+            let pool = self.0.clone();
+            let name = pool.template.callback_name(job.incoming.callback);
+            let message = format!("{name} was not called: the caller gave up");
+            let error = CallError::not_run(code::CANCELLED, message, &*name);
+            self.0.tasks.spawn_on(async move { pool.answer(id, Err(error)).await }, &self.0.guests);
+        }
+    }
+}
+
+fn cycle_message(name: &str, chain: &[Hop], own: &ProcessRef) -> String {
+    let hops: Vec<&str> = chain
+        .iter()
+        .map(|hop| match &hop.process {
+            Some(process) if process.tenant == own.tenant => process.name.as_str(),
+            Some(_) => "(another tenant)",
+            None => "(a client)",
+        })
+        .collect();
+    format!(
+        "{name} was not called: {} -> {} is a cycle, and {} waits for this very call; use an async function or a pool",
+        hops.join(" -> "),
+        own.name,
+        own.name
+    )
+}

@@ -1,0 +1,365 @@
+//! Who may run: a module's instances and its queue, as a plain state machine without tasks, clocks or wasm.
+//!
+//! ```text
+//!   call ──► admit ──► Run(seat)  an idle instance, or the number of one that is to be made
+//!              │  └──► queued ──────────────┐ leave (cancelled), expire (deadline): not run
+//!              └─────► refused              │
+//!   seat ──► release ──► next call of the queue, with the seat    or idle    or gone
+//! ```
+//!
+//! Invariants: at most `capacity` instances live; a call is queued only while all of them are taken, so that an idle
+//! instance means an empty queue; the queue is bounded and served in order; a number is never used again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use daffi_proto::call::{Hop, Incoming};
+use daffi_proto::id::{ProcessRef, ServeId};
+use tokio::sync::oneshot;
+
+/// A call that waits for an instance or has one.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub incoming: Incoming,
+    /// When its caller stops waiting.
+    pub deadline: Instant,
+}
+
+/// A place to run in: an instance, or the right to make one of this number.
+#[derive(Debug)]
+pub(super) struct Seat<I> {
+    pub number: u32,
+    pub instance: Option<I>,
+}
+
+/// What becomes of a new call.
+#[derive(Debug)]
+pub(super) enum Admission<I> {
+    /// It runs now.
+    Run(Seat<I>, Job),
+    /// It waits for a seat.
+    Queued,
+    /// It cannot.
+    Refused(Refused, Job),
+}
+
+/// Why a call is not even queued.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The queue is full.
+    Overloaded,
+    /// Every instance that could take it waits for it.
+    Cycle,
+    /// The module is shutting down.
+    Closed,
+}
+
+/// What becomes of a seat that its call has left.
+#[derive(Debug)]
+pub(super) enum Released<I> {
+    /// The next call of the queue has it.
+    Next(Seat<I>, Job),
+    /// Nobody needs it now.
+    Idle,
+}
+
+/// What became of a call that its caller gave up.
+#[derive(Debug)]
+pub(super) enum Left {
+    /// It was in the queue, and is not any more.
+    Queued(Job),
+    /// It runs: whoever runs it is told.
+    Running,
+    /// It has ended already.
+    Unknown,
+}
+
+/// The instances `I` and the queue of one module, and what its busy seats do, `B`.
+pub(super) struct Roster<I, B> {
+    capacity: usize,
+    queue_limit: usize,
+    /// Whether instances outlive their call.
+    keeps: bool,
+    /// The last one used is on top: it is the warmest.
+    idle: Vec<(u32, I)>,
+    live: HashSet<u32>,
+    next_number: u32,
+    queue: VecDeque<Job>,
+    running: HashMap<ServeId, oneshot::Sender<()>>,
+    busy: HashMap<u32, B>,
+    closed: bool,
+}
+
+impl<I, B> Roster<I, B> {
+    pub fn new(capacity: u32, queue_limit: usize, keeps: bool) -> Self {
+        Self {
+            capacity: capacity as usize,
+            queue_limit,
+            keeps,
+            idle: Vec::new(),
+            live: HashSet::new(),
+            next_number: 0,
+            queue: VecDeque::new(),
+            running: HashMap::new(),
+            busy: HashMap::new(),
+            closed: false,
+        }
+    }
+
+    /// Finds a place for a call of this process.
+    pub fn admit(&mut self, job: Job, own: &ProcessRef) -> Admission<I> {
+        if self.closed {
+            return Admission::Refused(Refused::Closed, job);
+        }
+        if let Some((number, instance)) = self.idle.pop() {
+            return Admission::Run(Seat { number, instance: Some(instance) }, job);
+        }
+        if let Some(number) = self.new_number() {
+            return Admission::Run(Seat { number, instance: None }, job);
+        }
+        if self.returns_to_all(&job.incoming.chain, own) {
+            return Admission::Refused(Refused::Cycle, job);
+        }
+        if self.queue.len() >= self.queue_limit {
+            return Admission::Refused(Refused::Overloaded, job);
+        }
+        self.queue.push_back(job);
+        Admission::Queued
+    }
+
+    /// A seat without a call: for an instance that is to be made before the first call.
+    pub fn seat_for_new(&mut self) -> Option<Seat<I>> {
+        if self.closed {
+            return None;
+        }
+        self.new_number().map(|number| Seat { number, instance: None })
+    }
+
+    /// Takes the idle instances that `which` picks, to do something to them other than a call.
+    pub fn take_idle(&mut self, which: impl Fn(&I) -> bool) -> Vec<Seat<I>> {
+        let (taken, kept) = std::mem::take(&mut self.idle).into_iter().partition(|(_, instance)| which(instance));
+        self.idle = kept;
+        let taken: Vec<(u32, I)> = taken;
+        taken.into_iter().map(|(number, instance)| Seat { number, instance: Some(instance) }).collect()
+    }
+
+    /// A seat is used on the worker threads, for this.
+    pub fn moved(&mut self, number: u32, busy: B) {
+        self.busy.insert(number, busy);
+    }
+
+    /// The cancellation of a call that runs on the worker threads goes there.
+    pub fn runs(&mut self, id: ServeId, cancel: oneshot::Sender<()>) {
+        self.running.insert(id, cancel);
+    }
+
+    /// A call that ran on the worker threads has its answer.
+    pub fn answered(&mut self, id: ServeId) {
+        self.running.remove(&id);
+    }
+
+    /// What keeps the seats from those who wait.
+    pub fn busy(&self) -> impl Iterator<Item = &B> {
+        self.busy.values()
+    }
+
+    /// A seat comes back; without its instance when that has ended. An instance that is not kept is given back beside
+    /// the answer, to be dropped outside the lock.
+    pub fn release(&mut self, seat: Seat<I>) -> (Released<I>, Option<I>) {
+        let Seat { number, instance } = seat;
+        self.busy.remove(&number);
+        let (kept, dropped) = if self.keeps && !self.closed { (instance, None) } else { (None, instance) };
+        if kept.is_none() {
+            self.live.remove(&number);
+        }
+        let Some(job) = self.queue.pop_front() else {
+            self.idle.extend(kept.map(|instance| (number, instance)));
+            return (Released::Idle, dropped);
+        };
+        let seat = match kept {
+            Some(instance) => Some(Seat { number, instance: Some(instance) }),
+            None => self.new_number().map(|number| Seat { number, instance: None }),
+        };
+        match seat {
+            Some(seat) => (Released::Next(seat, job), dropped),
+            None => {
+                self.queue.push_front(job);
+                (Released::Idle, dropped)
+            }
+        }
+    }
+
+    /// A caller gave up.
+    pub fn leave(&mut self, id: ServeId) -> Left {
+        if let Some(cancel) = self.running.remove(&id) {
+            let _ = cancel.send(());
+            return Left::Running;
+        }
+        match self.queue.iter().position(|job| job.incoming.id == id).and_then(|at| self.queue.remove(at)) {
+            Some(job) => Left::Queued(job),
+            None => Left::Unknown,
+        }
+    }
+
+    /// Takes the queued calls whose deadline is not after `now`.
+    pub fn expire(&mut self, now: Instant) -> Vec<Job> {
+        let mut expired = Vec::new();
+        let mut at = 0;
+        while let Some(job) = self.queue.get(at) {
+            if job.deadline > now {
+                at += 1;
+            } else {
+                expired.extend(self.queue.remove(at));
+            }
+        }
+        expired
+    }
+
+    /// The first deadline of the queue.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.queue.iter().map(|job| job.deadline).min()
+    }
+
+    /// Takes no more calls; gives back the queue and what is idle.
+    pub fn close(&mut self) -> (Vec<Job>, Vec<I>) {
+        self.closed = true;
+        let idle = std::mem::take(&mut self.idle);
+        for (number, _) in &idle {
+            self.live.remove(number);
+        }
+        (self.queue.drain(..).collect(), idle.into_iter().map(|(_, instance)| instance).collect())
+    }
+
+    /// Instances that live.
+    pub fn instances(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Calls that run on the worker threads or are queued.
+    pub fn in_flight(&self) -> usize {
+        self.running.len() + self.queue.len()
+    }
+
+    fn new_number(&mut self) -> Option<u32> {
+        if self.live.len() >= self.capacity {
+            return None;
+        }
+        let number = self.next_number;
+        // Long before the number of the `run` instance (u32::MAX) is reached the counter starts again; numbers that
+        // still live are passed over.
+        self.next_number = (number + 1) % (u32::MAX - 1);
+        while self.live.contains(&self.next_number) {
+            self.next_number = (self.next_number + 1) % (u32::MAX - 1);
+        }
+        self.live.insert(number);
+        Some(number)
+    }
+
+    fn returns_to_all(&self, chain: &[Hop], own: &ProcessRef) -> bool {
+        let is_own = |hop: &&Hop| hop.process.as_ref() == Some(own) && self.live.contains(&hop.instance);
+        let waiting: HashSet<u32> = chain.iter().filter(is_own).map(|hop| hop.instance).collect();
+        !waiting.is_empty() && waiting.len() == self.live.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use daffi_proto::id::{LocalId, ProcessName, TenantName};
+
+    use super::*;
+
+    fn own() -> ProcessRef {
+        ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
+    }
+
+    fn job(id: u64, from_instances: &[u32]) -> Job {
+        let chain: Vec<Hop> = from_instances.iter().map(|&instance| Hop { process: Some(own()), instance }).collect();
+        let incoming = Incoming {
+            id: ServeId(id),
+            process: LocalId(0),
+            callback: 0,
+            args: Bytes::new(),
+            caller: None,
+            chain: Arc::from(chain),
+            deadline: Duration::from_secs(30),
+        };
+        Job { incoming, deadline: Instant::now() + Duration::from_secs(30) }
+    }
+
+    fn seat(admission: Admission<u32>) -> Seat<u32> {
+        match admission {
+            Admission::Run(seat, _) => seat,
+            other => panic!("expected a seat, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn calls_beyond_the_instances_wait_in_order_and_beyond_the_queue_are_refused() {
+        let mut roster = Roster::<u32, ()>::new(1, 2, true);
+        let first = seat(roster.admit(job(1, &[]), &own()));
+        assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
+        assert!(matches!(roster.admit(job(3, &[]), &own()), Admission::Queued));
+        assert!(matches!(roster.admit(job(4, &[]), &own()), Admission::Refused(Refused::Overloaded, _)));
+        let (Released::Next(seat, next), None) = roster.release(Seat { instance: Some(7), ..first }) else {
+            panic!("the queue has calls")
+        };
+        assert_eq!((next.incoming.id, seat.instance), (ServeId(2), Some(7)));
+    }
+
+    #[test]
+    fn a_seat_that_lost_its_instance_gets_a_new_number() {
+        let mut roster = Roster::<u32, ()>::new(1, 2, true);
+        let first = seat(roster.admit(job(1, &[]), &own()));
+        assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
+        let (Released::Next(second, _), None) = roster.release(Seat { number: first.number, instance: None }) else {
+            panic!("the queue has a call")
+        };
+        assert_ne!(first.number, second.number);
+        assert_eq!(roster.instances(), 1);
+    }
+
+    #[test]
+    fn a_call_that_returns_to_every_waiting_instance_is_a_cycle() {
+        let mut roster = Roster::<u32, ()>::new(2, 8, true);
+        let first = seat(roster.admit(job(1, &[]), &own())).number;
+        let second = seat(roster.admit(job(2, &[first]), &own())).number;
+        assert!(matches!(roster.admit(job(3, &[first]), &own()), Admission::Queued));
+        assert!(matches!(roster.admit(job(4, &[first, second]), &own()), Admission::Refused(Refused::Cycle, _)));
+    }
+
+    #[test]
+    fn the_number_of_an_instance_that_has_ended_makes_no_cycle() {
+        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let first = seat(roster.admit(job(1, &[]), &own())).number;
+        assert!(matches!(roster.release(Seat { number: first, instance: None }), (Released::Idle, None)));
+        let _second = seat(roster.admit(job(2, &[first]), &own()));
+        assert!(matches!(roster.admit(job(3, &[first]), &own()), Admission::Queued));
+    }
+
+    #[test]
+    fn a_queued_call_leaves_at_once_and_an_expired_one_is_found() {
+        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let _seat = seat(roster.admit(job(1, &[]), &own()));
+        for id in 2..5 {
+            let _ = roster.admit(job(id, &[]), &own());
+        }
+        assert!(matches!(roster.leave(ServeId(3)), Left::Queued(_)));
+        assert!(matches!(roster.leave(ServeId(3)), Left::Unknown));
+        let late = roster.next_expiry().unwrap();
+        assert_eq!(roster.expire(late).first().unwrap().incoming.id, ServeId(2));
+        assert_eq!(roster.expire(late + Duration::from_secs(1)).len(), 1);
+        assert_eq!(roster.next_expiry(), None);
+    }
+
+    #[test]
+    fn instances_of_per_call_modules_are_not_kept() {
+        let mut roster = Roster::<u32, ()>::new(4, 8, false);
+        let first = seat(roster.admit(job(1, &[]), &own()));
+        assert!(matches!(roster.release(Seat { instance: Some(1), ..first }), (Released::Idle, Some(1))));
+        assert_eq!(roster.instances(), 0);
+    }
+}

@@ -1,0 +1,70 @@
+//! `wasi:cli/run`: a guest's own program, beside its callbacks.
+//!
+//! Invariants: it has a store of its own, which serves no callbacks, so no chain of calls returns to it; it has no
+//! deadline, but yields its thread at each epoch tick as all guests do. The module's limits hold for it too, but for
+//! those on calls.
+
+use std::sync::Arc;
+
+use wasmtime::component::ComponentExportIndex;
+use wasmtime_wasi::I32Exit;
+
+use super::fault::Fault;
+use super::state::{GuestState, RUN_INSTANCE, Scope};
+use super::template::Template;
+
+/// How a guest's `run` ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// It returned `ok`.
+    Ok,
+    /// It returned `err`.
+    Err,
+    /// It called `exit` with this status.
+    Exited(u8),
+    /// It trapped, or could not be started.
+    Trapped {
+        /// Why, one line.
+        message: String,
+        /// A wasm backtrace and what it last wrote to its stderr.
+        trace: Option<String>,
+    },
+    /// The module was shut down while it ran.
+    Stopped,
+}
+
+impl RunOutcome {
+    /// The exit code that says the same: 0 for a good end, the guest's own status, 1 for `err`, 134 for a trap (as a
+    /// shell says of a process that aborted).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Ok | Self::Stopped => 0,
+            Self::Err => 1,
+            Self::Exited(status) => *status,
+            Self::Trapped { .. } => 134,
+        }
+    }
+}
+
+/// Makes an instance and runs it. Dropping the future ends the guest.
+pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -> RunOutcome {
+    let mut store = template.new_store(RUN_INSTANCE);
+    GuestState::enter(&mut store, Scope::default(), None);
+    let result = async {
+        let instance = template.pre.instantiate_async(&mut store).await?;
+        let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut store, export)?;
+        run.call_async(&mut store, ()).await
+    }
+    .await;
+    match result {
+        Ok((Ok(()),)) => RunOutcome::Ok,
+        Ok((Err(()),)) => RunOutcome::Err,
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(I32Exit(status)) => RunOutcome::Exited(u8::try_from(*status).unwrap_or(u8::MAX)),
+            None => {
+                let fault = Fault::of(&error, store.data_mut());
+                RunOutcome::Trapped { message: fault.message(), trace: fault.into_trace() }
+            }
+        },
+    }
+}

@@ -1,0 +1,232 @@
+//! What a guest's store holds: its WASI context, its limits, who it is and which calls it is in.
+//!
+//! Deny by default: no files, no network, no inherited environment, arguments or stdio. What a guest gets is its own
+//! `--env` variables, clocks, randomness, and sinks for what it prints.
+//! Invariants: a store's epoch deadline is one tick away whenever a guest is entered ([`GuestState::enter`]), so that a
+//! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`.
+//! It does not enter guests: [`super::instance`] does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{Caller, DEFAULT_TIMEOUT};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::{LocalId, ProcessRef, ServeId};
+use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::fault::TimeUp;
+use super::limits::{Limiter, ModuleLimits};
+use super::output::{GuestStream, LineSink, Output};
+use super::transcode::bound_lifts;
+use crate::mesh::handle::MeshHandle;
+
+/// The number of the instance that runs `wasi:cli/run`: it serves no callbacks, so no chain of calls returns to it.
+pub const RUN_INSTANCE: u32 = u32::MAX;
+
+/// Who a module's guests are on the mesh: the same for all its instances.
+pub(super) struct ModuleContext {
+    pub process: ProcessRef,
+    /// The name of this runtime.
+    pub node: String,
+    pub mesh: MeshHandle,
+    pub limits: ModuleLimits,
+    pub env: Vec<(String, String)>,
+    pub output: Output,
+    /// The process's number, known from its registration on.
+    local: OnceLock<LocalId>,
+}
+
+impl ModuleContext {
+    pub fn new(
+        process: ProcessRef,
+        node: String,
+        mesh: MeshHandle,
+        limits: ModuleLimits,
+        env: Vec<(String, String)>,
+        output: Output,
+    ) -> Self {
+        Self { process, node, mesh, limits, env, output, local: OnceLock::new() }
+    }
+
+    /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.
+    pub fn set_local(&self, id: LocalId) {
+        let _ = self.local.set(id);
+    }
+
+    pub fn local(&self) -> Option<LocalId> {
+        self.local.get().copied()
+    }
+}
+
+/// What a guest's own calls inherit from the call that it serves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scope {
+    /// The call; none for lifecycle calls and `run`.
+    pub parent: Option<ServeId>,
+    /// When it must have ended; none for `run`.
+    pub deadline: Option<Instant>,
+}
+
+/// Which calls an instance is in.
+enum Scopes {
+    /// A synchronous component: one at a time.
+    One(Scope),
+    /// Calls interleave: by the task of the export. Work that a task does after it returned its result has no scope.
+    ByTask(HashMap<GuestTaskId, Scope>),
+}
+
+/// The data of a guest's store.
+pub(super) struct GuestState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub limiter: Limiter,
+    pub module: Arc<ModuleContext>,
+    /// Which instance of the process this is.
+    pub number: u32,
+    scopes: Scopes,
+    stderr: LineSink,
+    /// From when on the guest is ended at the next tick.
+    stop_at: Option<Instant>,
+}
+
+impl GuestState {
+    /// A store with nothing in it yet. `interleaves`: whether the engine is the one with concurrency.
+    pub fn store(engine: &Engine, module: Arc<ModuleContext>, number: u32, interleaves: bool) -> Store<Self> {
+        let stdout = LineSink::new(GuestStream::Stdout, module.output.clone());
+        let stderr = LineSink::new(GuestStream::Stderr, module.output.clone());
+        let wasi = WasiCtx::builder()
+            .arg(module.process.name.as_str())
+            .envs(&module.env)
+            .stdout(stdout)
+            .stderr(stderr.clone())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(module.limits.host_handles);
+        let scopes = if interleaves { Scopes::ByTask(HashMap::new()) } else { Scopes::One(Scope::default()) };
+        let limiter = Limiter::new(&module.limits);
+        let payload_bytes = module.limits.payload_bytes;
+        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None };
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        bound_lifts(&mut store, payload_bytes);
+        store.epoch_deadline_callback(|mut cx| cx.data_mut().tick());
+        store
+    }
+
+    /// Prepares the store for a guest that is entered now and ended at the first tick past `stop_at`.
+    pub fn enter(mut store: impl AsContextMut<Data = Self>, scope: Scope, stop_at: Option<Instant>) {
+        let mut store = store.as_context_mut();
+        store.set_epoch_deadline(1);
+        let state = store.data_mut();
+        state.stop_at = stop_at;
+        state.limiter.take_refusal();
+        state.stderr.start_tail();
+        if let Scopes::One(current) = &mut state.scopes {
+            *current = scope;
+        }
+    }
+
+    /// Moves the time at which the guest is ended: in an instance whose calls interleave, to that of the call that
+    /// must end first.
+    pub fn set_stop_at(&mut self, stop_at: Option<Instant>) {
+        self.stop_at = stop_at;
+    }
+
+    /// Says for which call a task works from now on.
+    pub fn begin_task(&mut self, task: GuestTaskId, scope: Scope) {
+        if let Scopes::ByTask(tasks) = &mut self.scopes {
+            tasks.insert(task, scope);
+        }
+    }
+
+    /// The task's call has its result.
+    pub fn end_task(&mut self, task: GuestTaskId) {
+        if let Scopes::ByTask(tasks) = &mut self.scopes {
+            tasks.remove(&task);
+        }
+    }
+
+    /// The call for which the guest calls the host right now.
+    pub fn scope(mut store: StoreContextMut<'_, Self>) -> Scope {
+        if let Scopes::One(scope) = &store.data().scopes {
+            return *scope;
+        }
+        // The last of the stack is the export that the host itself called.
+        let task = store.async_call_stack().ok().and_then(Iterator::last);
+        match (&store.data().scopes, task) {
+            (Scopes::ByTask(tasks), Some(task)) => tasks.get(&task).copied().unwrap_or_default(),
+            _ => Scope::default(),
+        }
+    }
+
+    /// What the guest last wrote to its stderr in this call.
+    pub fn last_words(&self) -> String {
+        self.stderr.tail()
+    }
+
+    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        match self.stop_at {
+            Some(stop_at) if Instant::now() >= stop_at => Err(TimeUp.into()),
+            _ => Ok(UpdateDeadline::Yield(1)),
+        }
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Who makes a call of the mesh, and how long it may take: what every call that a guest makes starts from. Owned, so
+/// that it outlives the borrow of the store.
+#[derive(Clone)]
+pub(super) struct CallOrigin {
+    pub module: Arc<ModuleContext>,
+    number: u32,
+    parent: Option<ServeId>,
+    /// What is left of the call that this one is made for; no end where there is none.
+    pub left: Duration,
+}
+
+impl CallOrigin {
+    pub fn of(store: StoreContextMut<'_, GuestState>) -> Self {
+        let (module, number) = (store.data().module.clone(), store.data().number);
+        let scope = GuestState::scope(store);
+        let left = match scope.deadline {
+            Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+            None => Duration::MAX,
+        };
+        Self { module, number, parent: scope.parent, left }
+    }
+
+    /// The guest as the mesh knows it.
+    ///
+    /// # Errors
+    /// `not-connected` when the process is not on the mesh: a defect, since guests run only while it is.
+    pub fn caller(&self, callback: &str) -> Result<Caller, CallError> {
+        let id = self.module.local().ok_or_else(|| {
+            let message = format!("{callback} was not called: {} is not on the mesh", self.module.process.name);
+            CallError::not_run(code::NOT_CONNECTED, message, callback)
+        })?;
+        Ok(Caller::Process { id, instance: self.number, parent: self.parent })
+    }
+
+    /// The timeout of a call that was asked for this one, or for none.
+    pub fn timeout(&self, wanted: Option<Duration>) -> Duration {
+        wanted.unwrap_or(DEFAULT_TIMEOUT).min(self.left)
+    }
+
+    /// The error of a call for which no time is left.
+    pub fn no_time(&self, callback: &str) -> CallError {
+        let message =
+            format!("{callback} was not called: the deadline of the call that it was to be made for has passed");
+        CallError::not_run(code::DEADLINE_EXCEEDED, message, callback)
+    }
+}

@@ -1,0 +1,135 @@
+//! What all instances of one module have in common: the linked component, and where its exports are.
+//!
+//! Linking happens once per module, so that an instance is made in tens of microseconds. What a guest imports is served
+//! by WASI ([`super::state`] says how little that gives), by `daffi:runtime` ([`super::call`]) or by a callback of
+//! another process ([`super::fetch`]); what was skipped at load traps with its reason.
+//! It holds no store.
+
+use std::sync::Arc;
+
+use daffi_proto::signature::Signature;
+use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, ResourceType};
+use wasmtime::{Engine, Store};
+
+use super::component::description::{Place, Stub};
+use super::component::{LifecycleExports, Loaded};
+use super::engine::EngineKind;
+use super::state::{GuestState, ModuleContext};
+use super::{call, fetch};
+
+/// A callback of a module, as its instances have it.
+pub(super) struct Target {
+    /// Its full name.
+    pub name: Arc<str>,
+    pub signature: Arc<Signature>,
+    pub export: ComponentExportIndex,
+}
+
+/// What instances are made from.
+pub(super) struct Template {
+    pub context: Arc<ModuleContext>,
+    pub pre: InstancePre<GuestState>,
+    pub callbacks: Vec<Target>,
+    /// The lifecycle functions; none where the module has none, or keeps no instances.
+    pub lifecycle: Option<LifecycleExports>,
+    pub run: Option<ComponentExportIndex>,
+    engine: Engine,
+    kind: EngineKind,
+}
+
+/// The component does not fit what the host has: a defect, since loading checks it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} cannot be linked: {reason}")]
+pub struct LinkError {
+    what: String,
+    reason: String,
+}
+
+impl Template {
+    /// Links the component.
+    ///
+    /// # Errors
+    /// [`LinkError`] names the import that does not fit.
+    pub fn new(loaded: &Loaded, context: Arc<ModuleContext>, tells_lifecycle: bool) -> Result<Self, LinkError> {
+        let kind = loaded.description.engine;
+        let mut linker = Linker::new(&loaded.engine);
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: wasmtime::Error| LinkError { what, reason: format!("{error:#}") }
+        };
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed("WASI 0.2"))?;
+        if kind == EngineKind::Concurrent {
+            wasmtime_wasi::p3::add_to_linker(&mut linker).map_err(failed("WASI 0.3"))?;
+        }
+        call::add_to_linker(&mut linker).map_err(failed("daffi:runtime"))?;
+        for fetcher in &loaded.description.fetchers {
+            let place = fetcher.place.to_string();
+            fetch::add_to_linker(&mut linker, loaded, fetcher).map_err(failed(&place))?;
+        }
+        for place in &loaded.description.stub_resources {
+            stub_resource(&mut linker, place).map_err(failed(&place.to_string()))?;
+        }
+        for stub in &loaded.description.stubs {
+            stub_function(&mut linker, stub).map_err(failed(&stub.place.to_string()))?;
+        }
+        let pre = linker.instantiate_pre(&loaded.component).map_err(failed("the component"))?;
+        let targets = loaded.description.callbacks.iter().zip(loaded.callbacks.iter());
+        let callbacks = targets
+            .map(|(callback, export)| Target {
+                name: callback.name.to_string().into(),
+                signature: callback.signature.clone(),
+                export: *export,
+            })
+            .collect();
+        Ok(Self {
+            context,
+            pre,
+            callbacks,
+            lifecycle: loaded.lifecycle.clone().filter(|_| tells_lifecycle),
+            run: loaded.run,
+            engine: loaded.engine.clone(),
+            kind,
+        })
+    }
+
+    /// A store for an instance of this number.
+    pub fn new_store(&self, number: u32) -> Store<GuestState> {
+        GuestState::store(&self.engine, self.context.clone(), number, self.kind == EngineKind::Concurrent)
+    }
+
+    /// The full name of a callback, for errors.
+    pub fn callback_name(&self, callback: u32) -> Arc<str> {
+        match self.callbacks.get(callback as usize) {
+            Some(target) => target.name.clone(),
+            None => Arc::from(format!("callback number {callback} of {}", self.context.process.name)),
+        }
+    }
+}
+
+/// Defines an import that traps when it is called.
+fn stub_function(linker: &mut Linker<GuestState>, stub: &Stub) -> wasmtime::Result<()> {
+    let message: Arc<str> = format!("it called {}, which {}", stub.place, stub.reason).into();
+    let mut root = linker.root();
+    let mut instance = match &stub.place.interface {
+        Some(interface) => root.instance(interface)?,
+        None => root,
+    };
+    if stub.is_async {
+        return instance.func_new_concurrent(&stub.place.item, move |_, _, _, _| {
+            let message = message.clone();
+            Box::pin(async move { Err(wasmtime::Error::msg(message)) })
+        });
+    }
+    instance.func_new(&stub.place.item, move |_, _, _, _| Err(wasmtime::Error::msg(message.clone())))
+}
+
+/// Defines an imported resource type that nothing provides: it has no values, since nothing makes one.
+fn stub_resource(linker: &mut Linker<GuestState>, place: &Place) -> wasmtime::Result<()> {
+    enum Nothing {}
+    let mut root = linker.root();
+    let mut instance = match &place.interface {
+        Some(interface) => root.instance(interface)?,
+        None => root,
+    };
+    instance.resource(&place.item, ResourceType::host::<Nothing>(), |_, _| Ok(()))
+}

@@ -1,0 +1,282 @@
+//! Calls into synchronous components: policies, queue, limits, faults.
+
+use std::time::Duration;
+
+use daffi_proto::error::{Outcome, code};
+
+use super::world::KITCHEN;
+use super::{Bench, call, value};
+use crate::guest::limits::{InstancePolicy, OnCancel};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_call_is_answered_in_the_drivers_own_task() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    assert_eq!(value::<i64>(bench.call(call("sum", &(5i64, 15i64))).await), 20);
+    let served = bench.serve(call("sum", &(-1i64, 1i64)));
+    assert!(served.is_at_once());
+    assert_eq!(value::<i64>(served.result().await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_singleton_keeps_its_state_and_a_per_call_instance_has_none() {
+    let mut singleton = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let mut per_call = Bench::new(KITCHEN, InstancePolicy::PerCall).await;
+    for expected in 1..4u32 {
+        assert_eq!(value::<u32>(singleton.call(call("count", &())).await), expected);
+        assert_eq!(value::<u32>(per_call.call(call("count", &())).await), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trap_ends_only_the_call_that_trapped_and_the_instance_is_replaced() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+    let error = bench.call(call("trap", &())).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
+    assert_eq!(error.process.as_deref(), Some("own"));
+    assert!(error.message.contains("unreachable"), "{}", error.message);
+    assert!(error.trace.unwrap().contains("wasm backtrace"));
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_arguments_do_not_reach_the_instance_which_lives_on() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+    for bytes in [&b""[..], b"\x02", b"\x02\x02\x02", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        let error = bench.call(call("sum", &()).raw(bytes)).await.unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::BAD_ARGUMENTS));
+    }
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_over_the_limit_is_refused() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.payload_bytes = 8).await;
+    let error = bench.call(call("sum", &(i64::MIN, i64::MIN))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::PAYLOAD_TOO_LARGE));
+    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
+    let error = bench.call(call("sum", &(1i64 << 24, i64::MAX - (1 << 25)))).await.unwrap_err();
+    assert_eq!(error.code, code::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_beyond_the_limit_is_named_in_the_error() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 4 << 16).await;
+    assert_eq!(value::<u32>(bench.call(call("grow", &3u32)).await), 4);
+    let error = bench.call(call("grow", &1u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("327680 bytes of memory and may have 262144"), "{}", error.message);
+    assert_eq!(value::<u32>(bench.call(call("grow", &0u32)).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_too_large_from_the_start_cannot_be_made() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 100).await;
+    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
+    assert!(error.message.contains("memory"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_overflows_is_a_limit() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let error = bench.call(call("recurse", &0u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("stack"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_loop_is_stopped_at_the_deadline_of_a_pool() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(1)).await;
+    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::DEADLINE_EXCEEDED));
+    assert!(error.trace.unwrap().contains("wasm backtrace"));
+    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_singleton_runs_on_past_the_deadline_and_is_stopped_at_max_call_time() {
+    let max = Duration::from_millis(150);
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.max_call_time = max).await;
+    let started = std::time::Instant::now();
+    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
+    assert!(started.elapsed() < max);
+    // The next call waits for the instance that spins, and gets a new one.
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+    assert!(started.elapsed() >= max);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_meets_max_call_time_before_its_deadline_says_so() {
+    let max = Duration::from_millis(30);
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::PerCall, |spec| spec.limits.max_call_time = max).await;
+    let error = bench.call(call("spin", &())).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("max-call-time"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_bounded_and_served_in_order() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.queue = 2).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    let second = bench.serve(call("count", &()));
+    let third = bench.serve(call("count", &()));
+    let error = bench.call(call("count", &())).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str(), error.retryable), (Outcome::NotRun, code::OVERLOADED, true));
+    asked.answer(&10u32);
+    assert_eq!(value::<u32>(first.result().await), 10);
+    assert_eq!(value::<u32>(second.result().await), 2);
+    assert_eq!(value::<u32>(third.result().await), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_call_ends_at_its_deadline_and_hears_who_held_the_instance() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let first = bench.serve(call("relay", &1u32).from("holder", 0));
+    let asked = bench.next_asked().await;
+    let queued = bench.serve(call("count", &()).timeout(Duration::from_millis(20)));
+    let error = queued.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::DEADLINE_EXCEEDED));
+    assert!(error.message.contains("relay for holder"), "{}", error.message);
+    asked.answer(&1u32);
+    assert!(first.result().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_call_that_is_cancelled_leaves_the_queue_at_once() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.queue = 1).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    let queued = bench.serve(call("count", &()));
+    bench.cancel(&queued);
+    let error = queued.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::CANCELLED));
+    let again = bench.serve(call("count", &()));
+    assert!(!again.is_at_once(), "there is room in the queue again");
+    asked.answer(&1u32);
+    assert!(first.result().await.is_ok());
+    assert_eq!(value::<u32>(again.result().await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_of_a_pool_is_stopped_and_what_it_waits_for_is_cancelled() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(1)).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    bench.cancel(&first);
+    asked.abandoned().await;
+    let error = first.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::CANCELLED));
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_of_a_singleton_runs_on_and_its_state_survives() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    bench.cancel(&first);
+    let error = first.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::CANCELLED));
+    assert!(!asked.is_abandoned());
+    let second = bench.serve(call("count", &()));
+    asked.answer(&1u32);
+    assert_eq!(value::<u32>(second.result().await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_cancel_overrides_the_policy() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.on_cancel = Some(OnCancel::Kill)).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    bench.cancel(&first);
+    asked.abandoned().await;
+    assert_eq!(first.result().await.unwrap_err().outcome, Outcome::Failed);
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cycle_into_a_waiting_singleton_is_refused_at_once_with_its_chain() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    let instance = caller_instance(&asked.request);
+    let served = bench.serve(call("sum", &(1i64, 1i64)).from("own", instance).from("peer", 0));
+    assert!(served.is_at_once());
+    let error = served.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::CYCLE));
+    assert!(error.message.contains("own -> peer -> own"), "{}", error.message);
+    asked.answer(&3u32);
+    assert_eq!(value::<u32>(first.result().await), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_instance_of_a_pool_takes_a_call_that_returns() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(2)).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    let instance = caller_instance(&asked.request);
+    let back = bench.call(call("sum", &(1i64, 1i64)).from("own", instance).from("peer", 0)).await;
+    assert_eq!(value::<i64>(back), 2);
+    asked.answer(&3u32);
+    assert_eq!(value::<u32>(first.result().await), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_runs_its_instances_side_by_side_and_each_has_its_own_state() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(2)).await;
+    let first = bench.serve(call("relay", &1u32));
+    let second = bench.serve(call("relay", &2u32));
+    let (one, two) = (bench.next_asked().await, bench.next_asked().await);
+    assert_ne!(caller_instance(&one.request), caller_instance(&two.request));
+    one.answer(&1u32);
+    two.answer(&2u32);
+    assert!(first.result().await.is_ok() && second.result().await.is_ok());
+    let mut counts =
+        [value::<u32>(bench.call(call("count", &())).await), value::<u32>(bench.call(call("count", &())).await)];
+    counts.sort_unstable();
+    assert_eq!(counts, [2, 3], "the instance that was used last is used again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_call_moves_to_the_workers_and_the_next_ones_go_there_straight() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    assert!(bench.call(call("count", &())).await.is_ok());
+    let long = bench.serve(call("work", &1_000_000_000u32));
+    assert!(!long.is_at_once());
+    assert!(long.result().await.is_ok());
+    assert!(!bench.serve(call("sum", &(1i64, 1i64))).is_at_once());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_load_is_told() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(2)).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    bench.loads.wait_for(|load| load.instances == 1 && load.in_flight == 1).await.unwrap();
+    asked.answer(&1u32);
+    assert!(first.result().await.is_ok());
+    bench.loads.wait_for(|load| load.instances == 1 && load.in_flight == 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_ends_what_runs_and_refuses_what_waits() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let running = bench.serve(call("spin", &()));
+    let queued = bench.serve(call("count", &()));
+    bench.module.shutdown().await;
+    assert_eq!(running.result().await.unwrap_err().outcome, Outcome::Failed);
+    let error = queued.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::DRAINING));
+    assert_eq!(bench.call(call("count", &())).await.unwrap_err().code, code::DRAINING);
+}
+
+fn caller_instance(request: &daffi_proto::call::CallRequest) -> u32 {
+    match request.caller {
+        daffi_proto::call::Caller::Process { instance, .. } => instance,
+        daffi_proto::call::Caller::Client { .. } => panic!("a guest calls as its process"),
+    }
+}

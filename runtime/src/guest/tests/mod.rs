@@ -1,0 +1,258 @@
+//! Modules on a mesh that the test plays: what the driver would hand in comes from the test, and what guests ask goes
+//! to the test.
+
+mod calls;
+mod imports;
+mod lifecycle;
+mod world;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use daffi_proto::call::{CallReply, CallRequest, Hop, Incoming, Load, ServeResult};
+use daffi_proto::error::CallError;
+use daffi_proto::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
+use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::component::{LoadOptions, Loaded, load};
+use super::engine::{AllocatorChoice, EngineConfig, Engines};
+use super::limits::{InstancePolicy, ModuleLimits};
+use super::module::{GuestModule, ModuleSpec};
+use super::output::Output;
+use crate::mesh::handle::{LinkState, MeshHandle, Request, Serve};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// The engines of all tests; they live as long as their clock is to tick.
+static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
+    Engines::new(EngineConfig { allocator: AllocatorChoice::OnDemand, ..EngineConfig::default() }).unwrap()
+});
+
+/// Loads a component from its text.
+pub fn component(text: &str) -> Loaded {
+    let bytes = wat::parse_str(text).unwrap();
+    load(&ENGINES, "test", &bytes, &LoadOptions::default()).unwrap()
+}
+
+/// A call that a guest makes, waiting for the test's answer.
+pub struct Asked {
+    pub request: CallRequest,
+    reply: oneshot::Sender<Result<CallReply, CallError>>,
+}
+
+impl Asked {
+    /// Answers with this value, as a callback of the signature that the caller prefers.
+    pub fn answer(self, result: &impl Serialize) {
+        let fingerprint = *self.request.accepts.first().unwrap();
+        self.answer_as(result, fingerprint);
+    }
+
+    pub fn answer_as(self, result: &impl Serialize, fingerprint: daffi_proto::signature::Fingerprint) {
+        let result = postcard::to_stdvec(result).unwrap().into();
+        let process = ProcessName::new("peer").unwrap();
+        let _ = self.reply.send(Ok(CallReply { result, fingerprint, process }));
+    }
+
+    pub fn fail(self, error: CallError) {
+        let _ = self.reply.send(Err(error));
+    }
+
+    /// Whether the caller has gone.
+    pub fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    /// Resolves when the caller gives up.
+    pub async fn abandoned(mut self) {
+        self.reply.closed().await;
+    }
+}
+
+/// A module under test and the mesh that the test plays.
+pub struct Bench {
+    pub module: Arc<GuestModule>,
+    pub asked: mpsc::UnboundedReceiver<Asked>,
+    pub loads: watch::Receiver<Load>,
+    pub lines: Arc<Mutex<Vec<String>>>,
+    pub mesh: MeshHandle,
+    link: watch::Sender<LinkState>,
+    service: Arc<dyn Serve>,
+    answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
+    callbacks: Vec<String>,
+    epoch: Instant,
+    next_id: u64,
+}
+
+/// A call as the driver would hand it in.
+pub struct Call {
+    callback: &'static str,
+    args: Bytes,
+    timeout: Duration,
+    chain: Vec<Hop>,
+}
+
+/// Calls this with these arguments.
+pub fn call(callback: &'static str, args: &impl Serialize) -> Call {
+    Call { callback, args: postcard::to_stdvec(args).unwrap().into(), timeout: LONG, chain: Vec::new() }
+}
+
+impl Call {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    pub fn raw(mut self, args: &'static [u8]) -> Self {
+        self.args = Bytes::from_static(args);
+        self
+    }
+
+    /// As made by this instance of this process.
+    pub fn from(mut self, process: &str, instance: u32) -> Self {
+        let process = Some(process_ref(process));
+        self.chain.push(Hop { process, instance });
+        self
+    }
+}
+
+/// What serving came to.
+pub enum Served {
+    AtOnce(ServeResult),
+    Later(ServeId, oneshot::Receiver<ServeResult>),
+}
+
+impl Served {
+    pub async fn result(self) -> ServeResult {
+        match self {
+            Self::AtOnce(result) => result,
+            Self::Later(_, answer) => tokio::time::timeout(LONG, answer).await.unwrap().unwrap(),
+        }
+    }
+
+    pub fn id(&self) -> ServeId {
+        match self {
+            Self::AtOnce(_) => panic!("answered at once"),
+            Self::Later(id, _) => *id,
+        }
+    }
+
+    pub fn is_at_once(&self) -> bool {
+        matches!(self, Self::AtOnce(_))
+    }
+}
+
+pub fn process_ref(name: &str) -> ProcessRef {
+    ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() }
+}
+
+pub fn value<T: serde::de::DeserializeOwned>(result: ServeResult) -> T {
+    postcard::from_bytes(&result.unwrap()).unwrap()
+}
+
+impl Bench {
+    pub async fn new(text: &str, policy: InstancePolicy) -> Self {
+        Self::with(text, policy, |_| ()).await
+    }
+
+    pub async fn with(text: &str, policy: InstancePolicy, change: impl FnOnce(&mut ModuleSpec)) -> Self {
+        let loaded = component(text);
+        let epoch = Instant::now();
+        let (link, link_state) = watch::channel(LinkState::Down { reason: "not yet".to_owned() });
+        let (mesh, requests) = MeshHandle::new(epoch, link_state);
+        let answers = Arc::new(Mutex::new(HashMap::new()));
+        let (ask, asked) = mpsc::unbounded_channel();
+        let (tell_load, loads) = watch::channel(Load::default());
+        let (give_service, service) = oneshot::channel();
+        tokio::spawn(play_driver(requests, answers.clone(), ask, tell_load, give_service));
+        let mut spec = ModuleSpec {
+            process: process_ref("own"),
+            node: "node".to_owned(),
+            policy,
+            limits: ModuleLimits::default(),
+            on_cancel: None,
+            env: Vec::new(),
+        };
+        change(&mut spec);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let seen = lines.clone();
+        let output = Output::new(move |_, line| seen.lock().unwrap().push(line.to_owned()));
+        let module = GuestModule::start(&loaded, spec, mesh.clone(), Handle::current(), output).await.unwrap();
+        let callbacks = loaded.description.callbacks.iter().map(|callback| callback.name.to_string()).collect();
+        let service = service.await.unwrap();
+        Self { module, asked, loads, lines, mesh, link, service, answers, callbacks, epoch, next_id: 0 }
+    }
+
+    /// Hands in a call as the driver does.
+    pub fn serve(&mut self, call: Call) -> Served {
+        let id = ServeId(self.next_id);
+        self.next_id += 1;
+        let (sender, answer) = oneshot::channel();
+        self.answers.lock().unwrap().insert(id, sender);
+        let callback = self.callbacks.iter().position(|name| name == call.callback).unwrap();
+        let incoming = Incoming {
+            id,
+            process: LocalId(7),
+            callback: callback as u32,
+            args: call.args,
+            caller: call.chain.last().and_then(|hop| hop.process.clone()),
+            chain: call.chain.into(),
+            deadline: self.epoch.elapsed() + call.timeout,
+        };
+        match self.service.serve(incoming) {
+            Some(result) => Served::AtOnce(result),
+            None => Served::Later(id, answer),
+        }
+    }
+
+    pub async fn call(&mut self, call: Call) -> ServeResult {
+        self.serve(call).result().await
+    }
+
+    pub fn cancel(&self, served: &Served) {
+        self.service.cancel(served.id());
+    }
+
+    pub fn link(&self, state: LinkState) {
+        self.link.send_replace(state);
+    }
+
+    pub async fn next_asked(&mut self) -> Asked {
+        tokio::time::timeout(LONG, self.asked.recv()).await.unwrap().unwrap()
+    }
+}
+
+async fn play_driver(
+    mut requests: mpsc::Receiver<Request>,
+    answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
+    ask: mpsc::UnboundedSender<Asked>,
+    loads: watch::Sender<Load>,
+    give_service: oneshot::Sender<Arc<dyn Serve>>,
+) {
+    let mut give_service = Some(give_service);
+    let mut waiting = Vec::new();
+    while let Some(request) = requests.recv().await {
+        match request {
+            Request::AddProcess { service, reply, .. } => {
+                let _ = reply.send(Ok(LocalId(7)));
+                let _ = give_service.take().unwrap().send(service);
+            }
+            Request::Served { id, result } => {
+                let answer = answers.lock().unwrap().remove(&id).expect("a call is answered once");
+                let _ = answer.send(result);
+            }
+            Request::Call { request, reply, .. } => {
+                let _ = ask.send(Asked { request, reply });
+            }
+            Request::Load { load, .. } => {
+                loads.send_replace(load);
+            }
+            Request::Wait { reply, .. } => waiting.push(reply),
+            _ => {}
+        }
+    }
+}

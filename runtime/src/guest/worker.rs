@@ -1,0 +1,370 @@
+//! A call while it runs: its steps, and what ends it before its time.
+//!
+//! ```text
+//!   Prepare ──► the instance is made, initialised, told of the link ──► Call ──► Ended
+//!      │ deadline, cancelled:               │ deadline, cancelled:
+//!      │ not run; a kept instance           │ kill: the instance is dropped, `failed`
+//!      ▼ is finished all the same           ▼ finish: answered `unknown`, the guest runs on until max-call-time
+//! ```
+//!
+//! Invariants: a call that moved here is answered exactly once; the guest is always polled before the clock is looked
+//! at, so that a spinning guest ends by its own epoch check (with a backtrace), and only one that waits in the host is
+//! dropped. When a call ends, the worker takes the next one of the queue without changing the thread.
+
+use std::future::{Future, poll_fn, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{Incoming, ServeResult};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::{ProcessRef, ServeId};
+use tokio::sync::oneshot;
+use tokio::time::sleep_until;
+
+use super::fault::TimeUpBy;
+use super::instance::{Called, Instance, StopAt};
+use super::limits::OnCancel;
+use super::pool::{Busy, Pool};
+use super::roster::{Job, Seat};
+use super::state::Scope;
+
+type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A seat in use.
+pub(super) struct Run {
+    number: u32,
+    step: Current,
+    /// The call's number; none for an instance that is only prepared, or once the call was answered.
+    open: Option<ServeId>,
+    /// What to call once the instance is prepared.
+    job: Option<Job>,
+    /// The callback's name, for errors.
+    name: Arc<str>,
+    /// Who called.
+    caller: Option<ProcessRef>,
+    deadline: Option<Instant>,
+    stop: Option<StopAt>,
+    /// How long it ran on a thread.
+    used: Duration,
+}
+
+enum Current {
+    Prepare(Step<Result<Box<Instance>, CallError>>),
+    Call(Step<Called>),
+    Over,
+}
+
+/// How far a [`Run`] came.
+pub(super) enum Progress {
+    /// It waits, or a tick passed.
+    Pending,
+    /// The instance is ready for its call, if there is (still) one.
+    Prepared(Seat<Box<Instance>>, Option<Job>),
+    /// It is over; the answer, and the call that it is for, unless that had one before.
+    Ended(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
+}
+
+impl Run {
+    /// Makes the instance of a seat that has none, or tells it of the link; for the call that is to follow, if any.
+    pub fn prepare(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Option<Job>) -> Self {
+        let template = pool.template.clone();
+        let name = match &job {
+            Some(job) => template.callback_name(job.incoming.callback),
+            None => Arc::from(template.context.process.name.as_str()),
+        };
+        let (number, pool, for_name) = (seat.number, pool.clone(), name.clone());
+        let step = async move {
+            let mut instance = match seat.instance {
+                Some(instance) => instance,
+                None => Instance::make(template, number, &for_name).await?,
+            };
+            // The link may change while the instance hears of it.
+            loop {
+                let link = pool.link();
+                if !instance.is_behind(&link) {
+                    return Ok(instance);
+                }
+                instance = instance.tell(link, &for_name).await?;
+            }
+        };
+        Self {
+            number,
+            step: Current::Prepare(Box::pin(step)),
+            open: job.as_ref().map(|job| job.incoming.id),
+            caller: job.as_ref().and_then(|job| job.incoming.caller.clone()),
+            deadline: job.as_ref().map(|job| job.deadline),
+            job,
+            name,
+            stop: None,
+            used: Duration::ZERO,
+        }
+    }
+
+    /// Calls into the seat's instance, unless the deadline has passed already.
+    pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job) -> Self {
+        let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
+        let Job { incoming, deadline } = job;
+        let Incoming { id, callback, args, caller, .. } = incoming;
+        let name = pool.template.callback_name(callback);
+        let now = Instant::now();
+        let longest = now + pool.template.context.limits.max_call_time;
+        let stop = if pool.on_cancel == OnCancel::Kill && deadline < longest {
+            StopAt { at: deadline, by: TimeUpBy::Deadline }
+        } else {
+            StopAt { at: longest, by: TimeUpBy::MaxCallTime }
+        };
+        let step: Step<Called> = if deadline <= now {
+            let error = late(&name, "before it could begin");
+            Box::pin(ready((Some(instance), Err(error))))
+        } else {
+            let scope = Scope { parent: Some(id), deadline: Some(deadline) };
+            Box::pin(instance.call(callback, args, scope, stop))
+        };
+        Self {
+            number: seat.number,
+            step: Current::Call(step),
+            open: Some(id),
+            job: None,
+            name,
+            caller,
+            deadline: Some(deadline),
+            stop: Some(stop),
+            used: Duration::ZERO,
+        }
+    }
+
+    /// The call that is to be answered, if there is one.
+    pub fn call_id(&self) -> Option<ServeId> {
+        self.open
+    }
+
+    /// What its seat is busy with, for the errors of those who wait for it.
+    pub fn busy(&self) -> (u32, Busy) {
+        (self.number, Busy { callback: self.name.clone(), caller: self.caller.clone() })
+    }
+
+    /// How long the guest ran.
+    pub fn used(&self) -> Duration {
+        self.used
+    }
+
+    /// Goes on without waiting; for the driver's task, which is not woken by guests.
+    pub fn poll_once(&mut self) -> Progress {
+        match self.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(progress) => progress,
+            Poll::Pending => Progress::Pending,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        let began = Instant::now();
+        let progress = self.poll_step(cx);
+        self.used += began.elapsed();
+        progress
+    }
+
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        let number = self.number;
+        match &mut self.step {
+            Current::Prepare(step) => match step.as_mut().poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(instance)) => {
+                    self.step = Current::Over;
+                    Poll::Ready(Progress::Prepared(Seat { number, instance: Some(instance) }, self.job.take()))
+                }
+                Poll::Ready(Err(error)) => {
+                    self.step = Current::Over;
+                    let answer = self.open.take().map(|id| (id, Err(error)));
+                    Poll::Ready(Progress::Ended(Seat { number, instance: None }, answer))
+                }
+            },
+            Current::Call(step) => match step.as_mut().poll(cx) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready((instance, result)) => {
+                    self.step = Current::Over;
+                    let answer = self.open.take().map(|id| (id, result));
+                    Poll::Ready(Progress::Ended(Seat { number, instance }, answer))
+                }
+            },
+            Current::Over => Poll::Pending,
+        }
+    }
+    /// Gives up what runs, the instance with it; the seat that it leaves.
+    fn abandon(&mut self) -> Seat<Box<Instance>> {
+        self.step = Current::Over;
+        self.job = None;
+        Seat { number: self.number, instance: None }
+    }
+
+    fn is_calling(&self) -> bool {
+        matches!(self.step, Current::Call(_))
+    }
+
+    /// When somebody must look at the clock: the caller's deadline while the call is open, the guest's last moment.
+    fn next_time(&self) -> Option<Instant> {
+        let deadline = self.open.and(self.deadline);
+        let stop = self.stop.map(|stop| stop.at);
+        match (deadline, stop) {
+            (Some(deadline), Some(stop)) => Some(deadline.min(stop)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// What happens to a run.
+enum Event {
+    Progress(Progress),
+    Time,
+    Cancelled,
+    Shutdown,
+}
+
+/// What an event leaves to do.
+enum Then {
+    /// The same run goes on.
+    GoOn,
+    /// The seat is free; this was the call's answer, unless it had one.
+    Free(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
+    /// The call is answered, and the guest runs on.
+    Answer(ServeId, ServeResult),
+}
+
+/// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
+pub(super) async fn work(pool: Arc<Pool>, mut run: Run, mut cancel: Option<oneshot::Receiver<()>>) {
+    loop {
+        let event = next_event(&pool, &mut run, &mut cancel).await;
+        match handle(&pool, &mut run, event) {
+            Then::GoOn => {}
+            Then::Answer(id, result) => pool.answer(id, result).await,
+            Then::Free(seat, answer) => {
+                pool.ran(run.used());
+                let next = pool.release(seat);
+                if let Some((id, result)) = answer {
+                    pool.answer(id, result).await;
+                }
+                match next {
+                    Some(next) => {
+                        cancel = pool.enter_worker(&next);
+                        run = next;
+                    }
+                    None => return,
+                }
+            }
+        }
+    }
+}
+
+/// Waits for what happens next. Cancel safe: the run stays where it is.
+async fn next_event(pool: &Pool, run: &mut Run, cancel: &mut Option<oneshot::Receiver<()>>) -> Event {
+    let time = run.next_time();
+    let alarm = async {
+        match time {
+            Some(time) => sleep_until(time.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    let cancelled = async {
+        if let Some(receiver) = cancel.as_mut() {
+            let cancelled = receiver.await.is_ok();
+            *cancel = None;
+            if cancelled {
+                return;
+            }
+        }
+        // Without a sender nobody cancels any more.
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        progress = poll_fn(|cx| run.poll(cx)) => Event::Progress(progress),
+        () = pool.shutdown.cancelled() => Event::Shutdown,
+        () = cancelled => Event::Cancelled,
+        () = alarm => Event::Time,
+    }
+}
+
+fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
+    match event {
+        Event::Progress(Progress::Pending) => Then::GoOn,
+        Event::Progress(Progress::Prepared(seat, Some(job))) => {
+            let used = run.used;
+            *run = Run::call(pool, seat, job);
+            run.used = used;
+            Then::GoOn
+        }
+        Event::Progress(Progress::Prepared(seat, None)) => Then::Free(seat, None),
+        Event::Progress(Progress::Ended(seat, answer)) => Then::Free(seat, answer),
+        Event::Time => on_time(pool, run),
+        Event::Cancelled => on_cancelled(pool, run),
+        Event::Shutdown => on_shutdown(run),
+    }
+}
+
+fn on_time(pool: &Pool, run: &mut Run) -> Then {
+    let now = Instant::now();
+    if let Some(stop) = run.stop.filter(|stop| stop.at <= now) {
+        let open = run.open.take();
+        if open.is_none() {
+            let process = &pool.template.context.process.name;
+            tracing::warn!(%process, callback = %run.name, "an instance was ended: nobody waits for its call any more, and it met max-call-time");
+        }
+        let error = stop.by.into_error(&run.name);
+        return Then::Free(run.abandon(), open.map(|id| (id, Err(error))));
+    }
+    if run.deadline.is_none_or(|deadline| deadline > now) {
+        return Then::GoOn;
+    }
+    let Some(id) = run.open.take() else { return Then::GoOn };
+    if run.is_calling() {
+        let message = format!("{} was still running when the call's deadline passed; it runs on", run.name);
+        return Then::Answer(id, Err(CallError::unknown(code::DEADLINE_EXCEEDED, message, &*run.name)));
+    }
+    run.job = None;
+    leave_preparation(pool, run, id, late(&run.name, "while its instance was made"))
+}
+
+fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
+    let Some(id) = run.open.take() else { return Then::GoOn };
+    if !run.is_calling() {
+        run.job = None;
+        let message = format!("{} was not called: the caller gave up", run.name);
+        let error = CallError::not_run(code::CANCELLED, message, &*run.name);
+        return leave_preparation(pool, run, id, error);
+    }
+    match pool.on_cancel {
+        OnCancel::Kill => {
+            let message = format!("{} was stopped: the caller gave up", run.name);
+            Then::Free(run.abandon(), Some((id, Err(CallError::failed(code::CANCELLED, message, &*run.name)))))
+        }
+        OnCancel::Finish => {
+            let message = format!("the caller of {} gave up; it runs on", run.name);
+            Then::Answer(id, Err(CallError::unknown(code::CANCELLED, message, &*run.name)))
+        }
+    }
+}
+
+/// The call is answered before it began. An instance that is kept is finished all the same, for the next call.
+fn leave_preparation(pool: &Pool, run: &mut Run, id: ServeId, error: CallError) -> Then {
+    if pool.policy.is_long_lived() {
+        return Then::Answer(id, Err(error));
+    }
+    Then::Free(run.abandon(), Some((id, Err(error))))
+}
+
+fn on_shutdown(run: &mut Run) -> Then {
+    let error = if run.is_calling() {
+        CallError::failed(code::CANCELLED, format!("{} was stopped: its runtime ends", run.name), &*run.name)
+    } else {
+        CallError::not_run(code::DRAINING, format!("{} was not called: its runtime ends", run.name), &*run.name)
+    };
+    let open = run.open.take();
+    Then::Free(run.abandon(), open.map(|id| (id, Err(error))))
+}
+
+/// The deadline passed before the callback was entered.
+pub(super) fn late(callback: &str, when: &str) -> CallError {
+    let message = format!("{callback} was not called: the call's deadline passed {when}");
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, callback)
+}
