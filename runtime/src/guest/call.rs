@@ -21,7 +21,6 @@ use wasmtime::{AsContextMut, Result};
 
 use super::state::{CallOrigin, GuestState};
 
-#[expect(missing_docs, reason = "generated from the WIT, which is documented")]
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",

@@ -37,7 +37,9 @@ pub enum GuestStream {
 
 /// Where the lines of a module's guests go. Called on whatever thread runs the guest: it must be quick.
 #[derive(Clone)]
-pub struct Output(Arc<dyn Fn(GuestStream, &str) + Send + Sync>);
+pub struct Output(Arc<TakeLine>);
+
+type TakeLine = dyn Fn(GuestStream, &str) + Send + Sync;
 
 impl Output {
     /// Passes lines (without their line break) to `take`.

@@ -78,8 +78,6 @@ pub struct Bench {
     pub module: Arc<GuestModule>,
     pub asked: mpsc::UnboundedReceiver<Asked>,
     pub loads: watch::Receiver<Load>,
-    pub lines: Arc<Mutex<Vec<String>>>,
-    pub mesh: MeshHandle,
     link: watch::Sender<LinkState>,
     service: Arc<dyn Serve>,
     answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
@@ -178,13 +176,10 @@ impl Bench {
             env: Vec::new(),
         };
         change(&mut spec);
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let seen = lines.clone();
-        let output = Output::new(move |_, line| seen.lock().unwrap().push(line.to_owned()));
-        let module = GuestModule::start(&loaded, spec, mesh.clone(), Handle::current(), output).await.unwrap();
+        let module = GuestModule::start(&loaded, spec, mesh, Handle::current(), Output::none()).await.unwrap();
         let callbacks = loaded.description.callbacks.iter().map(|callback| callback.name.to_string()).collect();
         let service = service.await.unwrap();
-        Self { module, asked, loads, lines, mesh, link, service, answers, callbacks, epoch, next_id: 0 }
+        Self { module, asked, loads, link, service, answers, callbacks, epoch, next_id: 0 }
     }
 
     /// Hands in a call as the driver does.
