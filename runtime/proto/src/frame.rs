@@ -37,6 +37,10 @@ pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
 /// The highest limit of a payload that can be configured; with the header it must fit the length prefix.
 pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024 * 1024;
 
+/// The lowest limit of a payload that a link can have, whatever is configured for arguments and results: the
+/// registrations of processes must pass.
+pub const MIN_PAYLOAD_LIMIT_BYTES: usize = crate::registry::MAX_TABLE_BYTES;
+
 /// Most bytes of a frame, the prefix excepted, whatever is configured.
 pub const MAX_FRAME_BYTES: usize = MAX_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
@@ -108,7 +112,7 @@ impl Frame {
 
     /// The last frame of a link: why it is closed.
     pub fn close(reason: &str) -> Self {
-        Self::new(Header::Close { reason: cut(reason) })
+        Self::new(Header::Close { reason: plain(reason) })
     }
 
     /// Appends the length prefix and the header; the payload is to follow, and may be written from where it is.
@@ -170,7 +174,8 @@ impl Frame {
     }
 }
 
-/// Cuts a text for a header.
-pub(crate) fn cut(text: &str) -> String {
-    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or(text).to_owned()
+/// A text of or from a peer, fit for a header and for a log: not too long, and on one line.
+pub(crate) fn plain(text: &str) -> String {
+    let cut = text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or(text);
+    cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -157,6 +157,7 @@ pub struct Liveness {
     every: Duration,
     most_missed: u32,
     heard: Duration,
+    next_check: Duration,
     pings: u32,
 }
 
@@ -175,28 +176,32 @@ impl Liveness {
     /// Starts with a peer that was heard just now.
     pub fn new(now: Duration, every: Duration, most_missed: u32) -> Self {
         // A peer that asks for heartbeats without pause must not make this side spin.
-        Self { every: every.max(Duration::from_millis(10)), most_missed: most_missed.max(1), heard: now, pings: 0 }
+        let every = every.max(Duration::from_millis(10));
+        Self { every, most_missed: most_missed.max(1), heard: now, next_check: now + every, pings: 0 }
     }
 
     /// A frame came.
     pub fn heard(&mut self, now: Duration) {
         self.heard = now;
+        self.next_check = now + self.every;
         self.pings = 0;
     }
 
     /// When to check next.
     pub fn next_check(&self) -> Duration {
-        self.heard + self.every * (self.pings + 1)
+        self.next_check
     }
 
-    /// What the time calls for.
+    /// What the time calls for. A ping gets its whole time to be answered, also where this side itself was asleep:
+    /// what it did not hear then says nothing of the peer.
     pub fn check(&mut self, now: Duration) -> Pulse {
-        if now < self.next_check() {
+        if now < self.next_check {
             Pulse::Fine
         } else if self.pings >= self.most_missed {
             Pulse::Dead
         } else {
             self.pings += 1;
+            self.next_check = now + self.every;
             Pulse::Ping
         }
     }

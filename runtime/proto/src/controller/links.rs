@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Controller, Event, MAX_LINKS, Output};
-use crate::frame::{Frame, Header};
+use crate::frame::{Frame, Header, plain};
 use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, SessionId};
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
@@ -94,7 +94,8 @@ impl Controller {
             Header::Drain => self.drain(link),
             Header::Leave => self.drop_link(now, link, "it left", Farewell::Orderly),
             Header::Close { reason } => {
-                self.drop_link(now, link, &format!("the node closed the link: {reason}"), Farewell::Close);
+                let reason = format!("the node closed the link: {}", plain(&reason));
+                self.drop_link(now, link, &reason, Farewell::Close);
             }
             header @ (Header::Hello { .. }
             | Header::Welcome { .. }
@@ -129,8 +130,9 @@ impl Controller {
                 return Ok(());
             }
         };
-        if hello.name.is_empty() || hello.name.len() > MAX_NAME_BYTES {
-            let message = format!("a node's name has 1 to {MAX_NAME_BYTES} bytes");
+        let name = &hello.name;
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
+            let message = format!("a node's name has 1 to {MAX_NAME_BYTES} bytes on one line");
             self.refuse(now, link, refusal::BAD_HELLO, message, false);
             return Ok(());
         }

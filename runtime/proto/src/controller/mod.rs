@@ -38,6 +38,9 @@ pub const MAX_PROCESSES_PER_NODE: usize = 1024;
 /// Most calls in flight from one link, and most in flight to one link.
 pub const MAX_CALLS_PER_LINK: usize = 16_384;
 
+/// Most processes whose loads are listed at once; those that came last are left out.
+pub const MAX_LISTED_LOADS: usize = 65_536;
+
 /// Longest description of how a process's instances are kept, in bytes.
 pub const MAX_INSTANCES_BYTES: usize = 64;
 

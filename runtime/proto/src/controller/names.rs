@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::links::Member;
-use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_PROCESSES_PER_NODE};
+use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE};
 use crate::call::Load;
 use crate::frame::{Frame, Header, Loads};
 use crate::id::{EntryId, LinkId, NodeKey, ProcessRef};
@@ -100,8 +100,8 @@ impl Controller {
         if member.processes.len() >= MAX_PROCESSES_PER_NODE {
             return Err(Refusal::bad(format!("process {name:?}: a node may have {MAX_PROCESSES_PER_NODE} processes")));
         }
-        if instances.len() > MAX_INSTANCES_BYTES {
-            return Err(Refusal::bad(format!("process {name:?}: the text for its instances is too long")));
+        if instances.len() > MAX_INSTANCES_BYTES || instances.chars().any(char::is_control) {
+            return Err(Refusal::bad(format!("process {name:?}: the text for its instances is no such text")));
         }
         if let Some(holder) = self.holders.get(process).and_then(|entry| self.entries.get(entry)) {
             let node = self.links.get(&holder.link).and_then(|link| Some((&link.identity, link.member.as_ref()?)));
@@ -259,7 +259,8 @@ impl Controller {
     }
 
     pub(super) fn tell_loads(&mut self, link: LinkId, id: u64) {
-        let loads: Loads = self.entries.iter().map(|(id, entry)| (*id, entry.load)).collect();
+        let loads = self.entries.iter().take(MAX_LISTED_LOADS);
+        let loads: Loads = loads.map(|(id, entry)| (*id, entry.load)).collect();
         self.send(link, Frame::with_payload(Header::Loads { id }, Frame::encode_payload(&loads)));
     }
 }

@@ -5,7 +5,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, PREFIX_BYTES};
+use super::{
+    Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MIN_PAYLOAD_LIMIT_BYTES,
+    PREFIX_BYTES,
+};
 
 /// Room that is made at once for an announced frame; beyond it the buffer grows with what really arrives.
 const RESERVE_AT_ONCE_BYTES: usize = 1024 * 1024;
@@ -18,9 +21,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// A decoder for a fresh link.
+    /// A decoder for a fresh link. The limit is raised to [`MIN_PAYLOAD_LIMIT_BYTES`].
     pub fn new(max_payload_bytes: usize) -> Self {
-        Self { max_payload_bytes: max_payload_bytes.min(MAX_PAYLOAD_BYTES), first: true }
+        Self { max_payload_bytes: max_payload_bytes.clamp(MIN_PAYLOAD_LIMIT_BYTES, MAX_PAYLOAD_BYTES), first: true }
     }
 
     /// The next frame, if the buffer holds all of it; else makes room in the buffer for more. Call it until `None`.

@@ -2,7 +2,7 @@
 //!
 //! The enum is append-only: a variant's place is its number on the wire, and neither a variant nor its fields change
 //! once released. `Hello` and `Refused` are read by every version, past and future. Golden bytes are in
-//! `tests/golden_frames.rs`.
+//! `tests/frames/golden.rs`.
 //!
 //! ```text
 //!          node                                controller

@@ -56,18 +56,21 @@ enum State {
 impl Node {
     pub(super) fn resolve(&mut self, token: Token, request: ResolveRequest) {
         let ResolveRequest { caller, pattern, receiver, timeout, wait_ready } = request;
-        let asked = self.origin(&caller, &pattern).and_then(|(origin, _, above)| {
+        let asked = self.asker(&caller).and_then(|asker| {
             let pattern = Pattern::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
-            let own = |receiver: &&ProcessName| origin.name.as_ref() == Some(*receiver);
+            let own = |receiver: &&ProcessName| asker.origin.name.as_ref() == Some(*receiver);
             if let Some(receiver) = receiver.as_ref().filter(own) {
-                return Err(outcome::own_receiver(receiver, pattern.to_string()));
+                return Err(outcome::own_receiver(receiver));
             }
-            let deadline = above.map_or(Duration::MAX, |(deadline, _)| deadline);
-            Ok((origin, Question::Resolve { pattern, receiver, wait_ready }, deadline))
+            let deadline = asker.above.map_or(Duration::MAX, |(deadline, _)| deadline);
+            Ok((asker.origin, Question::Resolve { pattern, receiver, wait_ready }, deadline))
         });
         match asked {
             Ok((origin, question, most)) => self.ask(token, origin, question, timeout, most),
-            Err(error) => self.outputs.push_back(Output::Resolved { token, result: Err(error) }),
+            Err(error) => {
+                let result = Err(CallError { callback: pattern, ..error });
+                self.outputs.push_back(Output::Resolved { token, result });
+            }
         }
     }
 
@@ -182,14 +185,17 @@ impl Node {
                 State::Answered(Err(outcome::several_kinds(pattern, named)))
             }
             Found::None(lookup @ Lookup::Ambiguous { .. }) => State::Answered(Err(outcome::look_up(&lookup, pattern))),
-            Found::None(lookup) => {
-                let error = outcome::look_up(&lookup, pattern);
-                State::Missing(match receiver {
-                    Some(receiver) => error.at(receiver.as_str()),
-                    None => error,
-                })
-            }
+            Found::None(lookup) => State::Missing(match receiver {
+                Some(receiver) => outcome::receiver_lacks(receiver, pattern, &lookup),
+                None if self.only_asker_has(ask, pattern) => outcome::only_own(pattern.to_string()),
+                None => outcome::look_up(&lookup, pattern),
+            }),
         }
+    }
+
+    fn only_asker_has(&self, ask: &Ask, pattern: &Pattern) -> bool {
+        let found = || self.mesh.find(&ask.origin.tenant, pattern, |_| true);
+        ask.origin.process.is_some() && matches!(found(), Found::One(_) | Found::Kinds(_))
     }
 
     /// Whether a group has a member that may answer this question.
@@ -244,7 +250,7 @@ impl Node {
 
     pub(super) fn cancel_ask_below(&mut self, id: AskId) {
         let Some(text) = self.asks.get(&id).map(|ask| ask.question.text()) else { return };
-        self.answer(id, Err(outcome::caller_cancelled(Outcome::NotRun, &text)));
+        self.answer(id, Err(outcome::caller_cancelled(Outcome::NotRun, text)));
     }
 
     pub(super) fn list(&mut self, token: Token, tenant: TenantName) {

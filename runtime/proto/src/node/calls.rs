@@ -19,8 +19,8 @@ use bytes::Bytes;
 use super::directory::Registration;
 use super::waiting::Key;
 use super::{CallKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{CallReply, CallRequest, Caller, Hop, MAX_CHAIN};
-use crate::error::{CallError, Outcome, code};
+use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN};
+use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
 use crate::name::CallbackName;
@@ -34,12 +34,12 @@ const MARGIN_DIVISOR: u32 = 20;
 const MAX_MARGIN: Duration = Duration::from_millis(50);
 
 /// How often a call is placed again after a receiver that was just leaving.
-const MAX_PLACEMENTS: u32 = 8;
+pub(super) const MAX_PLACEMENTS: u32 = 8;
 
 /// A call that was made here.
 #[derive(Debug)]
 pub(super) struct Call {
-    token: Token,
+    pub token: Token,
     pub origin: Origin,
     pub callbacks: Arc<[CallbackName]>,
     pub accepts: Arc<[Fingerprint]>,
@@ -47,11 +47,11 @@ pub(super) struct Call {
     pub receiver: Option<ProcessName>,
     args: Bytes,
     pub timeout: Duration,
-    deadline: Duration,
-    wait_ready: bool,
+    pub deadline: Duration,
+    pub wait_ready: bool,
     chain: Arc<[Hop]>,
-    place: Place,
-    placements: u32,
+    pub place: Place,
+    pub placements: u32,
 }
 
 /// Who asks, as far as the node knows him.
@@ -63,9 +63,18 @@ pub(super) struct Origin {
     pub parent: Option<ServeId>,
 }
 
+/// An origin with what a call of his inherits.
+pub(super) struct Asker {
+    pub origin: Origin,
+    /// What he is in a chain of calls.
+    pub hop: Hop,
+    /// Of the call that he serves: its deadline and its chain.
+    pub above: Option<(Duration, Arc<[Hop]>)>,
+}
+
 /// Where a call is.
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     Waiting,
     Here {
         serve: ServeId,
@@ -80,11 +89,11 @@ enum Place {
 
 /// Whom a call went to.
 #[derive(Clone, Debug)]
-struct Chosen {
-    peer: Peer,
-    process: ProcessName,
-    callback: CallbackName,
-    fingerprint: Fingerprint,
+pub(super) struct Chosen {
+    pub peer: Peer,
+    pub process: ProcessName,
+    pub callback: CallbackName,
+    pub fingerprint: Fingerprint,
 }
 
 impl Call {
@@ -105,18 +114,22 @@ fn time_for_next_hop(left: Duration) -> Duration {
 
 impl Node {
     pub(super) fn call(&mut self, token: Token, request: CallRequest) {
+        let callbacks = request.callbacks.clone();
         match self.admit_call(token, request) {
             Ok(id) => self.place_call(id),
-            Err(error) => self.outputs.push_back(Output::CallDone { token, result: Err(error) }),
+            Err(mut error) => {
+                error.callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
+                self.outputs.push_back(Output::CallDone { token, result: Err(error) });
+            }
         }
     }
 
+    /// Takes a call on. The name of the callback is left to be filled into an error: it is not written out for nothing.
     fn admit_call(&mut self, token: Token, request: CallRequest) -> Result<CallKey, CallError> {
-        let callback = request.callbacks.first().map(ToString::to_string).unwrap_or_default();
         if self.requests.len() >= MAX_OPEN_REQUESTS {
-            return Err(outcome::too_many_requests(callback));
+            return Err(outcome::too_many_requests(String::new()));
         }
-        let (origin, hop, above) = self.origin(&request.caller, &callback)?;
+        let Asker { origin, hop, above } = self.asker(&request.caller)?;
         let mut deadline = self.deadline(request.timeout);
         let mut chain: Vec<Hop> = Vec::new();
         if let Some((parent, hops)) = above {
@@ -125,20 +138,20 @@ impl Node {
         }
         chain.push(hop);
         if chain.len() > MAX_CHAIN {
-            return Err(outcome::too_deep(callback));
+            return Err(outcome::too_deep());
         }
         if request.args.len() > self.config.max_payload_bytes {
-            return Err(outcome::arguments_too_large(request.args.len(), self.config.max_payload_bytes, callback));
+            return Err(outcome::arguments_too_large(request.args.len(), self.config.max_payload_bytes));
         }
         if deadline <= self.now {
-            return Err(outcome::no_time_left(callback));
+            return Err(outcome::no_time_left());
         }
         if self.draining && origin.parent.is_none() {
-            return Err(outcome::shutting_down(callback));
+            return Err(outcome::shutting_down(String::new()));
         }
         let own = |receiver: &&ProcessName| origin.name.as_ref() == Some(*receiver);
         if let Some(receiver) = request.receiver.as_ref().filter(own) {
-            return Err(outcome::own_receiver(receiver, callback));
+            return Err(outcome::own_receiver(receiver));
         }
         self.last_call += 1;
         let id = CallKey(self.last_call);
@@ -166,27 +179,22 @@ impl Node {
         Ok(id)
     }
 
-    /// Who a caller is, the hop that he is in a chain, and of the call that he serves: deadline and chain.
-    #[expect(clippy::type_complexity, reason = "one caller, who takes it apart at once")]
-    pub(super) fn origin(
-        &self,
-        caller: &Caller,
-        callback: &str,
-    ) -> Result<(Origin, Hop, Option<(Duration, Arc<[Hop]>)>), CallError> {
+    /// Who asks for something; an error if he may not.
+    pub(super) fn asker(&self, caller: &Caller) -> Result<Asker, CallError> {
         match caller {
             Caller::Client { tenant } => {
                 let origin = Origin { tenant: tenant.clone(), process: None, name: None, parent: None };
-                Ok((origin, Hop { process: None, instance: 0 }, None))
+                Ok(Asker { origin, hop: Hop { process: None, instance: 0 }, above: None })
             }
             Caller::Process { id, instance, parent } => {
                 let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
-                    return Err(outcome::process_left(callback));
+                    return Err(outcome::process_left(String::new()));
                 };
                 // A call that was answered already has nobody above who could give up, and its time is over.
                 let parent = parent.filter(|parent| self.serves.contains_key(parent));
                 let above = parent.and_then(|parent| self.serves.get(&parent));
                 if above.is_some_and(|above| above.cancelled) {
-                    return Err(outcome::caller_cancelled(Outcome::NotRun, callback));
+                    return Err(outcome::caller_cancelled(Outcome::NotRun, String::new()));
                 }
                 let origin = Origin {
                     tenant: local.process.tenant.clone(),
@@ -195,7 +203,7 @@ impl Node {
                     parent,
                 };
                 let hop = Hop { process: Some(local.process.clone()), instance: *instance };
-                Ok((origin, hop, above.map(|above| (above.deadline, above.chain.clone()))))
+                Ok(Asker { origin, hop, above: above.map(|above| (above.deadline, above.chain.clone())) })
             }
         }
     }
@@ -296,8 +304,9 @@ impl Node {
                 let limit = self.link.up().map_or(0, |up| up.max_payload_bytes);
                 if args.len() as u64 > limit {
                     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                    let error = outcome::arguments_too_large(args.len(), limit, call.callback());
-                    self.finish_call(id, Err(error));
+                    let callback = call.callback();
+                    let error = outcome::arguments_too_large(args.len(), limit);
+                    self.finish_call(id, Err(CallError { callback, ..error }));
                     return;
                 }
                 let groups = self.remote_groups.get(&entry);
@@ -315,160 +324,5 @@ impl Node {
                 self.send(Frame::with_payload(Header::Call { id: wire, target, timeout_ms, chain }, args));
             }
         }
-    }
-
-    /// A process of this node answered a call of this node.
-    pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
-        let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
-        let reply = |result| CallReply { result, fingerprint: chosen.fingerprint, process: chosen.process.clone() };
-        let result = result.map(reply);
-        self.finish_call(id, result);
-    }
-
-    pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
-        let Some((id, chosen)) = self.come_back(wire) else { return };
-        let process = process.unwrap_or(chosen.process);
-        self.finish_call(id, Ok(CallReply { result, fingerprint: chosen.fingerprint, process }));
-    }
-
-    pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
-        let Some((id, chosen)) = self.come_back(wire) else { return };
-        let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
-        let again = self.calls.get(&id).is_some_and(|call| call.wait_ready && call.placements < MAX_PLACEMENTS);
-        if again && leaving && error.outcome == Outcome::NotRun {
-            // It met a receiver on its way out; the replica knows that by now.
-            self.place_call(id);
-            return;
-        }
-        if error.callback.is_empty() {
-            error.callback = chosen.callback.to_string();
-        }
-        self.finish_call(id, Err(error));
-    }
-
-    pub(super) fn call_not_sent(&mut self, wire: CallId) {
-        if let Some((id, chosen)) = self.come_back(wire) {
-            self.finish_call(id, Err(outcome::link_full(chosen.callback.to_string())));
-        }
-    }
-
-    /// Something came of a call that was sent: it is nowhere now.
-    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Chosen)> {
-        let Some(id) = self.away.remove(&wire) else {
-            self.late_answers += 1;
-            return None;
-        };
-        match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
-            Place::Away { chosen, .. } => {
-                self.mesh.ended(chosen.peer);
-                Some((id, chosen))
-            }
-            Place::Waiting | Place::Here { .. } => None,
-        }
-    }
-
-    /// The deadline came first.
-    pub(super) fn call_overdue(&mut self, id: CallKey) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let error = match &call.place {
-            Place::Waiting => self.why_unplaced(call),
-            Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
-                outcome::no_answer(&chosen.process, call.timeout, call.callback())
-            }
-        };
-        self.stop_below(id);
-        self.finish_call(id, Err(error));
-    }
-
-    /// The user gives a call up: nobody is told but those who serve it.
-    pub(super) fn give_up_call(&mut self, id: CallKey) {
-        self.stop_below(id);
-        self.take_call_out(id);
-    }
-
-    /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
-    pub(super) fn cancel_call_below(&mut self, id: CallKey) -> Option<ServeId> {
-        let call = self.calls.get(&id)?;
-        let sent = match call.place {
-            Place::Waiting => Outcome::NotRun,
-            Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
-        };
-        let error = outcome::caller_cancelled(sent, &call.callback());
-        let serve = match call.place {
-            Place::Here { serve, .. } => Some(serve),
-            Place::Away { wire, .. } => {
-                self.send(Frame::new(Header::Cancel { id: wire }));
-                None
-            }
-            Place::Waiting => None,
-        };
-        self.finish_call(id, Err(error));
-        serve
-    }
-
-    /// Tells whoever serves a call that nobody waits.
-    fn stop_below(&mut self, id: CallKey) {
-        match self.calls.get(&id).map(|call| &call.place) {
-            Some(Place::Here { serve, .. }) => {
-                let serve = *serve;
-                self.cancel_serve(serve);
-            }
-            Some(Place::Away { wire, .. }) => {
-                let id = *wire;
-                self.send(Frame::new(Header::Cancel { id }));
-            }
-            Some(Place::Waiting) | None => {}
-        }
-    }
-
-    /// All calls that went over the link end with it.
-    pub(super) fn fail_remote_calls(&mut self, code: &str, reason: &str) {
-        let ids: Vec<CallKey> = self.away.values().copied().collect();
-        for id in ids {
-            let Some(call) = self.calls.get(&id) else { continue };
-            let error = outcome::link_lost(code, reason, call.callback());
-            self.finish_call(id, Err(error));
-        }
-    }
-
-    pub(super) fn fail_waiting_calls_of(&mut self, process: LocalId) {
-        self.fail_waiting(|call| call.origin.process == Some(process), |call| outcome::process_left(&call.callback()));
-    }
-
-    pub(super) fn fail_waiting_calls_without_parent(&mut self) {
-        self.fail_waiting(|call| call.origin.parent.is_none(), |call| outcome::shutting_down(call.callback()));
-    }
-
-    fn fail_waiting(&mut self, which: impl Fn(&Call) -> bool, error: impl Fn(&Call) -> CallError) {
-        for request in self.waiting.all() {
-            let Request::Call(id) = request else { continue };
-            if let Some(call) = self.calls.get(&id).filter(|call| which(call)) {
-                let error = error(call);
-                self.finish_call(id, Err(error));
-            }
-        }
-    }
-
-    fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
-        if let Some(call) = self.take_call_out(id) {
-            self.outputs.push_back(Output::CallDone { token: call.token, result });
-        }
-    }
-
-    /// Takes a call out of every table.
-    fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
-        let call = self.calls.remove(&id)?;
-        let request = Request::Call(id);
-        self.deadlines.remove(&(call.deadline, request));
-        self.requests.remove(&call.token);
-        self.waiting.remove(request);
-        if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
-            parent.below.remove(&request);
-        }
-        if let Place::Away { wire, chosen } = &call.place {
-            self.away.remove(wire);
-            self.mesh.ended(chosen.peer);
-        }
-        Some(call)
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::waiting::Key;
 use super::{LOAD_EVERY, MAX_PROCESSES, Node, Output, Peer, Request, outcome};
 use crate::call::{Load, ProcessSpec};
-use crate::frame::{Frame, Header};
+use crate::frame::{Frame, Header, plain};
 use crate::id::{EntryId, GroupId, LocalId, ProcessRef, Token};
 use crate::registry::{Callback, CallbackTable, Process};
 use crate::session::{LinkFault, REGISTER_RETRY, Role};
@@ -163,8 +163,8 @@ impl Node {
         self.wake_all();
     }
 
-    pub(super) fn not_registered(&mut self, number: u32, code: String, message: String, retryable: bool) {
-        let id = LocalId(number);
+    pub(super) fn not_registered(&mut self, number: u32, code: &str, message: &str, retryable: bool) {
+        let (id, code, message) = (LocalId(number), plain(code), plain(message));
         let Some(local) = self.locals.get_mut(&id) else { return };
         local.registration = Registration::Idle;
         if local.removed {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::{Node, Output};
 use crate::error::code;
-use crate::frame::{Frame, Header};
+use crate::frame::{Frame, Header, plain};
 use crate::id::CallId;
 use crate::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
@@ -131,6 +131,7 @@ impl Node {
                 Ok(())
             }
             Header::Refused { code, message, retryable } => {
+                let (code, message) = (plain(&code), plain(&message));
                 self.close(&message, retryable);
                 if !retryable {
                     self.shut = Some(message.clone());
@@ -140,7 +141,7 @@ impl Node {
                 Ok(())
             }
             Header::Close { reason } => {
-                self.close(&format!("the controller closed the link: {reason}"), true);
+                self.close(&format!("the controller closed the link: {}", plain(&reason)), true);
                 Ok(())
             }
             header => Err(LinkFault::unexpected(&header, "before the handshake was answered")),
@@ -154,7 +155,7 @@ impl Node {
             Header::Pong => {}
             Header::Registered { number, entry } => self.registered(number, entry),
             Header::NotRegistered { number, code, message, retryable } => {
-                self.not_registered(number, code, message, retryable);
+                self.not_registered(number, &code, &message, retryable);
             }
             Header::Entry { entry, process, node, instances, groups } => {
                 return self.take_entry(entry, process, &node, &instances, groups, &frame.payload);
@@ -174,7 +175,9 @@ impl Node {
                 let loads = frame.decode_payload()?;
                 self.take_loads(id, loads);
             }
-            Header::Close { reason } => self.close(&format!("the controller closed the link: {reason}"), true),
+            Header::Close { reason } => {
+                self.close(&format!("the controller closed the link: {}", plain(&reason)), true);
+            }
             header @ (Header::Hello { .. }
             | Header::Welcome { .. }
             | Header::Refused { .. }

@@ -8,7 +8,8 @@
 //! | `api` | what goes in and out |
 //! | `link` | the link to the controller: handshake, liveness, loss |
 //! | `directory` | its processes and their registration; the replica of everybody else's |
-//! | `calls` | calls that are made here: whom they go to, how they end |
+//! | `calls` | calls that are made here: whom they go to |
+//! | `ends` | how they end |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
 //! | `asks` | questions: resolve, wait, list |
 //! | `waiting` | who waits for which callback or process |
@@ -22,6 +23,7 @@ mod api;
 mod asks;
 mod calls;
 mod directory;
+mod ends;
 mod link;
 mod outcome;
 mod serve;

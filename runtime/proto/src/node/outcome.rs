@@ -20,6 +20,24 @@ const NEAR: f64 = 0.6;
 /// Most process names that are compared for a near match.
 const MAX_COMPARED_NAMES: usize = 4096;
 
+/// Longest message and longest trace of an error that is sent over a link, in bytes.
+const MAX_ERROR_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// An error fit for a link: a guest decides what is in its message and trace.
+pub(super) fn within_bounds(error: &CallError) -> CallError {
+    let cut = |text: &str, most: usize| text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned();
+    let (message, trace) = MAX_ERROR_BYTES;
+    CallError {
+        outcome: error.outcome,
+        code: cut(&error.code, message),
+        message: cut(&error.message, message),
+        callback: cut(&error.callback, message),
+        process: error.process.as_ref().map(|process| cut(process, message)),
+        retryable: error.retryable,
+        trace: error.trace.as_ref().map(|text| cut(text, trace)),
+    }
+}
+
 impl Node {
     /// Why no process takes a call, and none is waited for any more.
     pub(super) fn why_unplaced(&self, call: &Call) -> CallError {
@@ -37,9 +55,7 @@ impl Node {
             return error;
         }
         if self.only_caller_has(call) {
-            let message =
-                format!("only the calling process itself has {callback}, and no process serves its own calls");
-            return CallError::not_run(code::NO_SUCH_CALLBACK, message, callback);
+            return only_own(callback);
         }
         let near = call.callbacks.first().cloned().map(Pattern::from).map(|pattern| self.near(tenant, &pattern));
         let wanted = near.unwrap_or_default();
@@ -155,15 +171,14 @@ pub(super) fn too_many_requests(callback: String) -> CallError {
     CallError::not_run(code::OVERLOADED, format!("this runtime has {most} requests open: try again later"), callback)
 }
 
-pub(super) fn too_deep(callback: String) -> CallError {
-    let message =
-        format!("{callback} would be the call number {} below one another, {MAX_CHAIN} are allowed", MAX_CHAIN + 1);
-    CallError::not_run(code::TOO_DEEP, message, callback)
+pub(super) fn too_deep() -> CallError {
+    let message = format!("this would be the call number {} below one another, {MAX_CHAIN} are allowed", MAX_CHAIN + 1);
+    CallError::not_run(code::TOO_DEEP, message, "")
 }
 
-pub(super) fn arguments_too_large(bytes: usize, limit: usize, callback: String) -> CallError {
-    let message = format!("the arguments of {callback} have {bytes} bytes, {limit} are allowed");
-    CallError::not_run(code::PAYLOAD_TOO_LARGE, message, callback)
+pub(super) fn arguments_too_large(bytes: usize, limit: usize) -> CallError {
+    let message = format!("the arguments have {bytes} bytes, {limit} are allowed");
+    CallError::not_run(code::PAYLOAD_TOO_LARGE, message, "")
 }
 
 /// A result, if it is not too large.
@@ -183,16 +198,16 @@ pub(super) fn shutting_down(callback: String) -> CallError {
     lasting(CallError::not_run(code::DRAINING, "this runtime is shutting down and makes no new calls", callback))
 }
 
-pub(super) fn process_left(callback: &str) -> CallError {
+pub(super) fn process_left(callback: String) -> CallError {
     lasting(CallError::not_run(code::DRAINING, "the calling process has left the mesh", callback))
 }
 
-pub(super) fn own_receiver(receiver: &ProcessName, callback: String) -> CallError {
+pub(super) fn own_receiver(receiver: &ProcessName) -> CallError {
     let message = format!("no process serves its own calls: name another receiver than {:?}", receiver.as_str());
-    lasting(CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str()))
+    lasting(CallError::not_run(code::NO_SUCH_PROCESS, message, "").at(receiver.as_str()))
 }
 
-pub(super) fn caller_cancelled(outcome: Outcome, callback: &str) -> CallError {
+pub(super) fn caller_cancelled(outcome: Outcome, callback: String) -> CallError {
     let message = "the call that this one was made for was cancelled";
     match outcome {
         Outcome::NotRun => CallError::not_run(code::CANCELLED, message, callback),
@@ -240,8 +255,8 @@ pub(super) fn late(process: &ProcessName, callback: String) -> CallError {
     CallError::not_run(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
 }
 
-pub(super) fn no_time_left(callback: String) -> CallError {
-    CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline had passed when the call was made", callback)
+pub(super) fn no_time_left() -> CallError {
+    CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline had passed when the call was made", "")
 }
 
 pub(super) fn internal(message: &str, callback: &str) -> CallError {
@@ -258,6 +273,21 @@ pub(super) fn look_up(lookup: &Lookup, pattern: &Pattern) -> CallError {
         Lookup::Ambiguous { .. } => code::AMBIGUOUS,
     };
     CallError::not_run(code, format!("`{pattern}`: {lookup}"), pattern.to_string())
+}
+
+/// A pinned receiver does not have what was looked up.
+pub(super) fn receiver_lacks(receiver: &ProcessName, pattern: &Pattern, lookup: &Lookup) -> CallError {
+    let near = match lookup {
+        Lookup::NotFound { near } => did_you_mean(near),
+        Lookup::Ambiguous { .. } => String::new(),
+    };
+    let message = format!("the process {:?} has no callback `{pattern}`{near}", receiver.as_str());
+    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern.to_string()).at(receiver.as_str())
+}
+
+pub(super) fn only_own(callback: String) -> CallError {
+    let message = format!("only the calling process itself has {callback}, and no process serves its own calls");
+    CallError::not_run(code::NO_SUCH_CALLBACK, message, callback)
 }
 
 pub(super) fn several_kinds<'a>(pattern: &Pattern, kinds: impl Iterator<Item = (&'a Signature, String)>) -> CallError {

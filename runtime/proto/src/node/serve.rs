@@ -172,7 +172,8 @@ impl Node {
     }
 
     fn fail_incoming(&mut self, id: CallId, error: &CallError) {
-        self.send(Frame::with_payload(Header::Fail { id }, Frame::encode_payload(error)));
+        let payload = Frame::encode_payload(&outcome::within_bounds(error));
+        self.send(Frame::with_payload(Header::Fail { id }, payload));
     }
 
     pub(super) fn take_cancel(&mut self, id: CallId) {

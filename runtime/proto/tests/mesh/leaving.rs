@@ -4,7 +4,7 @@ use daffi_proto::call::{CallRequest, Load};
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::node::{Command, LOAD_EVERY};
 
-use crate::net::{Behaviour, Net, SUM, below, call, ms, secs};
+use crate::net::{Behaviour, Net, SUM, below, call, secs};
 
 #[test]
 fn a_draining_node_finishes_what_it_has_and_gets_nothing_new() {

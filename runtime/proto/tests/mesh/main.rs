@@ -12,12 +12,21 @@
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
 //! | `soak` | random runs of everything, checked as a whole |
 
+#[cfg(test)]
 mod calls;
+#[cfg(test)]
 mod deadlines;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod handshake;
+#[cfg(test)]
 mod leaving;
+#[cfg(test)]
 mod lookup;
+#[cfg(test)]
 mod names;
+#[cfg(test)]
 mod net;
+#[cfg(test)]
 mod soak;

@@ -1,0 +1,170 @@
+//! How calls end that were made here: with an answer, at their deadline, given up, or with their link.
+//!
+//! Invariant: whichever comes first takes the call out of every table ([`Node::take_call_out`]); what comes after finds
+//! nothing, and is counted as late.
+
+use bytes::Bytes;
+
+use super::calls::{Call, Chosen, MAX_PLACEMENTS, Place};
+use super::{CallKey, Node, Output, Request, outcome};
+use crate::call::CallReply;
+use crate::error::{CallError, Outcome, code};
+use crate::frame::{Frame, Header};
+use crate::id::{CallId, LocalId, ProcessName, ServeId};
+
+impl Node {
+    /// A process of this node answered a call of this node.
+    pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
+        let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
+        let reply = |result| CallReply { result, fingerprint: chosen.fingerprint, process: chosen.process.clone() };
+        let result = result.map(reply);
+        self.finish_call(id, result);
+    }
+
+    pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
+        let Some((id, chosen)) = self.come_back(wire) else { return };
+        let process = process.unwrap_or(chosen.process);
+        self.finish_call(id, Ok(CallReply { result, fingerprint: chosen.fingerprint, process }));
+    }
+
+    pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
+        let Some((id, chosen)) = self.come_back(wire) else { return };
+        let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
+        let again = self.calls.get(&id).is_some_and(|call| call.wait_ready && call.placements < MAX_PLACEMENTS);
+        if again && leaving && error.outcome == Outcome::NotRun {
+            // It met a receiver on its way out; the replica knows that by now.
+            self.place_call(id);
+            return;
+        }
+        if error.callback.is_empty() {
+            error.callback = chosen.callback.to_string();
+        }
+        self.finish_call(id, Err(error));
+    }
+
+    pub(super) fn call_not_sent(&mut self, wire: CallId) {
+        if let Some((id, chosen)) = self.come_back(wire) {
+            self.finish_call(id, Err(outcome::link_full(chosen.callback.to_string())));
+        }
+    }
+
+    /// Something came of a call that was sent: it is nowhere now.
+    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Chosen)> {
+        let Some(id) = self.away.remove(&wire) else {
+            self.late_answers += 1;
+            return None;
+        };
+        match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
+            Place::Away { chosen, .. } => {
+                self.mesh.ended(chosen.peer);
+                Some((id, chosen))
+            }
+            Place::Waiting | Place::Here { .. } => None,
+        }
+    }
+
+    /// The deadline came first.
+    pub(super) fn call_overdue(&mut self, id: CallKey) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let error = match &call.place {
+            Place::Waiting => self.why_unplaced(call),
+            Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
+                outcome::no_answer(&chosen.process, call.timeout, call.callback())
+            }
+        };
+        self.stop_below(id);
+        self.finish_call(id, Err(error));
+    }
+
+    /// The user gives a call up: nobody is told but those who serve it.
+    pub(super) fn give_up_call(&mut self, id: CallKey) {
+        self.stop_below(id);
+        self.take_call_out(id);
+    }
+
+    /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
+    pub(super) fn cancel_call_below(&mut self, id: CallKey) -> Option<ServeId> {
+        let call = self.calls.get(&id)?;
+        let sent = match call.place {
+            Place::Waiting => Outcome::NotRun,
+            Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
+        };
+        let error = outcome::caller_cancelled(sent, call.callback());
+        let serve = match call.place {
+            Place::Here { serve, .. } => Some(serve),
+            Place::Away { wire, .. } => {
+                self.send(Frame::new(Header::Cancel { id: wire }));
+                None
+            }
+            Place::Waiting => None,
+        };
+        self.finish_call(id, Err(error));
+        serve
+    }
+
+    /// Tells whoever serves a call that nobody waits.
+    fn stop_below(&mut self, id: CallKey) {
+        match self.calls.get(&id).map(|call| &call.place) {
+            Some(Place::Here { serve, .. }) => {
+                let serve = *serve;
+                self.cancel_serve(serve);
+            }
+            Some(Place::Away { wire, .. }) => {
+                let id = *wire;
+                self.send(Frame::new(Header::Cancel { id }));
+            }
+            Some(Place::Waiting) | None => {}
+        }
+    }
+
+    /// All calls that went over the link end with it.
+    pub(super) fn fail_remote_calls(&mut self, code: &str, reason: &str) {
+        let ids: Vec<CallKey> = self.away.values().copied().collect();
+        for id in ids {
+            let Some(call) = self.calls.get(&id) else { continue };
+            let error = outcome::link_lost(code, reason, call.callback());
+            self.finish_call(id, Err(error));
+        }
+    }
+
+    pub(super) fn fail_waiting_calls_of(&mut self, process: LocalId) {
+        self.fail_waiting(|call| call.origin.process == Some(process), |call| outcome::process_left(call.callback()));
+    }
+
+    pub(super) fn fail_waiting_calls_without_parent(&mut self) {
+        self.fail_waiting(|call| call.origin.parent.is_none(), |call| outcome::shutting_down(call.callback()));
+    }
+
+    fn fail_waiting(&mut self, which: impl Fn(&Call) -> bool, error: impl Fn(&Call) -> CallError) {
+        for request in self.waiting.all() {
+            let Request::Call(id) = request else { continue };
+            if let Some(call) = self.calls.get(&id).filter(|call| which(call)) {
+                let error = error(call);
+                self.finish_call(id, Err(error));
+            }
+        }
+    }
+
+    pub(super) fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
+        if let Some(call) = self.take_call_out(id) {
+            self.outputs.push_back(Output::CallDone { token: call.token, result });
+        }
+    }
+
+    /// Takes a call out of every table.
+    fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
+        let call = self.calls.remove(&id)?;
+        let request = Request::Call(id);
+        self.deadlines.remove(&(call.deadline, request));
+        self.requests.remove(&call.token);
+        self.waiting.remove(request);
+        if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.remove(&request);
+        }
+        if let Place::Away { wire, chosen } = &call.place {
+            self.away.remove(wire);
+            self.mesh.ended(chosen.peer);
+        }
+        Some(call)
+    }
+}

@@ -1,0 +1,148 @@
+//! The bytes of every header. What a release has sent must be read by all later ones: a change here that is no addition
+//! breaks the protocol.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use daffi_proto::call::{CallbackSpec, Hop, Load};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::frame::{Decoder, Frame, Header, Loads, MIN_PAYLOAD_LIMIT_BYTES, Target};
+use daffi_proto::id::{CallId, EntryId, GroupId, NodeKey, ProcessName, ProcessRef, SessionId, TenantName};
+use daffi_proto::name::CallbackName;
+use daffi_proto::registry::{Callback, CallbackTable};
+use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
+use daffi_proto::signature::{SignatureBuilder, Type};
+
+fn process(name: &str) -> ProcessRef {
+    ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every variant with the bytes that it has, in the order of their numbers.
+fn headers() -> Vec<(Header, &'static str)> {
+    let chain: Arc<[Hop]> =
+        [Hop { process: Some(process("a")), instance: 300 }, Hop { process: None, instance: 0 }].into();
+    vec![
+        (Header::Hello { version: PROTOCOL_VERSION }, "0001"),
+        (
+            Header::Welcome {
+                features: 5,
+                session: SessionId(300),
+                heartbeat_ms: 2000,
+                missed_heartbeats: 3,
+                grace_ms: 5000,
+                max_payload_bytes: 1 << 24,
+            },
+            "0105ac02d00f03882780808008",
+        ),
+        (
+            Header::Refused { code: "version".into(), message: "no".into(), retryable: true },
+            "020776657273696f6e026e6f01",
+        ),
+        (Header::Close { reason: "bye".into() }, "0303627965"),
+        (Header::Ping, "04"),
+        (Header::Pong, "05"),
+        (
+            Header::Register { number: 7, process: process("math"), instances: "pool:4".into() },
+            "06070764656661756c74046d61746806706f6f6c3a34",
+        ),
+        (Header::Registered { number: 7, entry: EntryId(129) }, "07078101"),
+        (
+            Header::NotRegistered { number: 7, code: "name-taken".into(), message: "x".into(), retryable: false },
+            "08070a6e616d652d74616b656e017800",
+        ),
+        (Header::Unregister { number: 7 }, "0907"),
+        (
+            Header::Entry {
+                entry: EntryId(129),
+                process: process("math"),
+                node: "host-1".into(),
+                instances: "singleton".into(),
+                groups: vec![GroupId(1), GroupId(200)],
+            },
+            "0a81010764656661756c74046d61746806686f73742d310973696e676c65746f6e0201c801",
+        ),
+        (Header::Gone { entry: EntryId(129) }, "0b8101"),
+        (Header::Synced, "0c"),
+        (
+            Header::Call { id: CallId(1), target: Target::Any(GroupId(200)), timeout_ms: 30_000, chain: chain.clone() },
+            "0d0100c801b0ea0102010764656661756c740161ac020000",
+        ),
+        (Header::Reply { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "0e0101046d617468"),
+        (Header::Fail { id: CallId(1) }, "0f01"),
+        (Header::Cancel { id: CallId(1) }, "1001"),
+        (Header::Ended { id: CallId(1) }, "1101"),
+        (Header::Load { number: 7, load: Load { instances: 4, in_flight: 200 } }, "120704c801"),
+        (Header::ListLoads { id: 3 }, "1303"),
+        (Header::Loads { id: 3 }, "1403"),
+        (Header::Drain, "15"),
+        (Header::Leave, "16"),
+    ]
+}
+
+#[test]
+fn every_header_has_its_golden_bytes_and_comes_back_from_them() {
+    for (number, (header, golden)) in headers().into_iter().enumerate() {
+        let bytes = postcard::to_stdvec(&header).unwrap();
+        assert_eq!(bytes[0] as usize, number, "{} is not in its place", header.kind());
+        assert_eq!(hex(&bytes), golden, "{}", header.kind());
+        assert_eq!(postcard::from_bytes::<Header>(&bytes).unwrap(), header);
+    }
+}
+
+#[test]
+fn every_variant_has_golden_bytes() {
+    let next = headers().len() as u8;
+    let mut bytes = [0; 64];
+    bytes[0] = next;
+    let unknown = postcard::take_from_bytes::<Header>(&bytes);
+    assert!(unknown.is_err(), "variant {next} has no golden bytes: {unknown:?}");
+}
+
+#[test]
+fn the_other_targets_of_a_call_have_their_golden_bytes() {
+    let bytes = |target: Target| hex(&postcard::to_stdvec(&target).unwrap());
+    assert_eq!(bytes(Target::Any(GroupId(200))), "00c801");
+    assert_eq!(bytes(Target::Process(EntryId(129), GroupId(200))), "018101c801");
+    assert_eq!(bytes(Target::Callback(7, 300)), "0207ac02");
+}
+
+#[test]
+fn a_whole_frame_has_its_golden_bytes() {
+    let frame = Frame::with_payload(Header::Reply { id: CallId(300), process: None }, "result".into());
+    let mut buffer = BytesMut::new();
+    frame.encode_into(&mut buffer).unwrap();
+    assert_eq!(hex(&buffer), "0a0000000eac0200726573756c74");
+    let mut decoder = Decoder::new(MIN_PAYLOAD_LIMIT_BYTES);
+    assert_eq!(decoder.next(&mut buffer).unwrap(), Some(frame));
+}
+
+#[test]
+fn the_payloads_of_the_protocol_have_their_golden_bytes() {
+    let hello = Hello {
+        features: 1,
+        key: NodeKey([9; 16]),
+        name: "host-1".into(),
+        role: Role::Client,
+        max_payload_bytes: 1 << 24,
+    };
+    let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
+    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2 })];
+    let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], Some(Type::String)).unwrap());
+    let callback = |name: &str| {
+        let name = CallbackName::parse(name).unwrap();
+        Callback::new(&CallbackSpec { name, signature: signature.clone() })
+    };
+    let table = CallbackTable::encode(&[callback("a:b/c@1.0.0#f"), callback("g")]).unwrap();
+    assert_eq!(
+        hex(&postcard::to_stdvec(&hello).unwrap()),
+        "010909090909090909090909090909090906686f73742d310180808008"
+    );
+    assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
+    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "0181010102");
+    assert_eq!(hex(&table), "010001016107010c00020d613a622f6340312e302e30236600016700");
+    assert_eq!(CallbackTable::open(&table).unwrap().len(), 2);
+}

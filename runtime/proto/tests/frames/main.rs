@@ -1,0 +1,11 @@
+//! Frames on the wire.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `golden` | the bytes of every header, and of the payloads that the protocol itself reads |
+//! | `decoder` | frames out of streams of bytes, whole, split, malformed, random |
+
+#[cfg(test)]
+mod decoder;
+#[cfg(test)]
+mod golden;
