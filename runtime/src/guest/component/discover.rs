@@ -20,7 +20,7 @@ use super::interface::InterfaceName;
 use super::parse::Parsed;
 use super::resolve::{FetcherTable, candidates};
 use super::select::Selection;
-use super::types::{FunctionError, MAX_TYPE_PARTS, TypeReader};
+use super::types::TypeReader;
 use crate::guest::engine::EngineKind;
 
 /// Describes a component.
@@ -46,10 +46,10 @@ pub(super) fn discover(name: &str, parsed: &Parsed, options: &LoadOptions) -> Re
         },
     };
     for (name, item) in parsed.imports() {
-        discovery.import(name, item.ty)?;
+        discovery.import(name, item.ty);
     }
     for (name, item) in parsed.exports() {
-        discovery.export(name, item.ty)?;
+        discovery.export(name, item.ty);
     }
     discovery.finish()
 }
@@ -91,13 +91,12 @@ impl<'a> Discovery<'a> {
         self.found.problems.iter().filter(move |problem| problem.side == side).map(|problem| problem.name.clone())
     }
 
-    fn import(&mut self, name: &'a str, ty: ComponentEntityType) -> Result<(), LoadError> {
+    fn import(&mut self, name: &'a str, ty: ComponentEntityType) {
         match ty {
             ComponentEntityType::Func(id) => self.imported_function(None, name, id),
             ComponentEntityType::Instance(id) => self.imported_interface(name, id),
             ComponentEntityType::Type { created, .. } => {
                 self.imported_resource(None, name, created);
-                Ok(())
             }
             ComponentEntityType::Module(_) => self.refuse_import(name, "is a core module, which nothing can provide"),
             ComponentEntityType::Component(_) => self.refuse_import(name, "is a component, which nothing can provide"),
@@ -105,70 +104,59 @@ impl<'a> Discovery<'a> {
         }
     }
 
-    fn refuse_import(&mut self, name: &str, reason: &str) -> Result<(), LoadError> {
+    fn refuse_import(&mut self, name: &str, reason: &str) {
         self.problem(Side::Import, name.to_owned(), reason.to_owned(), false);
-        Ok(())
     }
 
-    fn imported_interface(&mut self, name: &'a str, id: ComponentInstanceTypeId) -> Result<(), LoadError> {
+    fn imported_interface(&mut self, name: &'a str, id: ComponentInstanceTypeId) {
         let Some(interface) = InterfaceName::parse(name) else {
-            return self.refuse_import(name, "is asked for by location or hash; link it into the component");
+            return self.refuse_import(name, "is asked for by a kind of name that this runtime does not know (a URL, a hash, a registry); link it into the component");
         };
         if interface.is_wasi() || interface.is_daffi() {
             self.need(name, &interface, id);
-            return Ok(());
+            return;
         }
         let parsed = self.parsed;
         for (item, entity) in &parsed.types[id].exports {
             match entity.ty {
-                ComponentEntityType::Func(id) => self.imported_function(Some(name), item, id)?,
+                ComponentEntityType::Func(id) => self.imported_function(Some(name), item, id),
                 ComponentEntityType::Type { created, .. } => self.imported_resource(Some(name), item, created),
-                _ => self.refuse_import(&format!("{name}#{item}"), "is neither a function nor a type")?,
+                _ => self.refuse_import(&format!("{name}#{item}"), "is neither a function nor a type"),
             }
         }
-        Ok(())
     }
 
-    fn imported_function(
-        &mut self,
-        interface: Option<&str>,
-        item: &str,
-        id: ComponentFuncTypeId,
-    ) -> Result<(), LoadError> {
+    fn imported_function(&mut self, interface: Option<&str>, item: &str, id: ComponentFuncTypeId) {
         let place = Place { interface: interface.map(str::to_owned), item: item.to_owned() };
         let is_async = self.parsed.types[id].async_;
         if is_of_resource(item) {
             // The resource itself is the problem, and is told of where it is defined.
             let reason = "it is a function of a resource, and resources cannot leave their component".to_owned();
             self.found.stubs.push(Stub { place, reason, is_async });
-            return Ok(());
+            return;
         }
         let signature = match self.reader.function(id) {
             Ok(signature) => signature,
-            Err(why) => return self.unservable_import(place, is_async, why),
+            Err(reason) => return self.unservable_import(place, is_async, reason),
         };
         let name = match CallbackName::new(interface, item) {
             Ok(name) => name,
             Err(error) => {
-                let why = FunctionError::Unservable(format!("cannot be served: {error}"));
-                return self.unservable_import(place, is_async, why);
+                return self.unservable_import(place, is_async, format!("cannot be served: {error}"));
             }
         };
         let candidates = candidates(&name, interface, self.table.target(&name));
         self.found.fetchers.push(Fetcher { candidates, signature: Arc::new(signature), place });
-        Ok(())
     }
 
-    fn unservable_import(&mut self, place: Place, is_async: bool, why: FunctionError) -> Result<(), LoadError> {
-        let reason = self.reason(why)?;
+    fn unservable_import(&mut self, place: Place, is_async: bool, reason: String) {
         self.problem(Side::Import, place.to_string(), reason.clone(), true);
         self.found.stubs.push(Stub { place, reason, is_async });
-        Ok(())
     }
 
     fn imported_resource(&mut self, interface: Option<&str>, item: &str, created: ComponentAnyTypeId) {
         let resource = matches!(created, ComponentAnyTypeId::Resource(_));
-        if !resource || !self.reader.is_defined_in(created, interface, item) {
+        if !resource || !self.reader.is_defined_here(created) {
             return;
         }
         let place = Place { interface: interface.map(str::to_owned), item: item.to_owned() };
@@ -186,7 +174,7 @@ impl<'a> Discovery<'a> {
                     is_async.push(self.parsed.types[id].async_);
                 }
                 ComponentEntityType::Type { created: created @ ComponentAnyTypeId::Resource(_), .. }
-                    if self.reader.is_defined_in(created, Some(name), item) =>
+                    if self.reader.is_defined_here(created) =>
                 {
                     resources.push(item.clone());
                 }
@@ -217,18 +205,18 @@ impl<'a> Discovery<'a> {
         self.found.needs.push(Need { interface: name.to_owned(), functions });
     }
 
-    fn export(&mut self, name: &'a str, ty: ComponentEntityType) -> Result<(), LoadError> {
+    fn export(&mut self, name: &'a str, ty: ComponentEntityType) {
         match ty {
             ComponentEntityType::Func(id) => self.exported_function(None, name, id),
             ComponentEntityType::Instance(id) => self.exported_interface(name, id),
-            ComponentEntityType::Type { .. } => Ok(()),
+            ComponentEntityType::Type { .. } => {}
             ComponentEntityType::Module(_) => self.leave_out(name.to_owned(), "it is a core module"),
             ComponentEntityType::Component(_) => self.leave_out(name.to_owned(), "it is a component"),
             ComponentEntityType::Value(_) => self.leave_out(name.to_owned(), "it is a value"),
         }
     }
 
-    fn exported_interface(&mut self, name: &'a str, id: ComponentInstanceTypeId) -> Result<(), LoadError> {
+    fn exported_interface(&mut self, name: &'a str, id: ComponentInstanceTypeId) {
         let Some(interface) = InterfaceName::parse(name) else {
             return self.leave_out(name.to_owned(), "its name is no interface's");
         };
@@ -237,28 +225,22 @@ impl<'a> Discovery<'a> {
         }
         if interface.is_daffi() {
             self.exported_lifecycle(name, &interface, id);
-            return Ok(());
+            return;
         }
         let parsed = self.parsed;
         for (item, entity) in &parsed.types[id].exports {
             match entity.ty {
-                ComponentEntityType::Func(id) => self.exported_function(Some(name), item, id)?,
+                ComponentEntityType::Func(id) => self.exported_function(Some(name), item, id),
                 ComponentEntityType::Type { created: created @ ComponentAnyTypeId::Resource(_), .. } => {
                     self.exported_resource(name, item, created);
                 }
                 ComponentEntityType::Type { .. } => {}
-                _ => self.leave_out(format!("{name}#{item}"), "it is neither a function nor a type")?,
+                _ => self.leave_out(format!("{name}#{item}"), "it is neither a function nor a type"),
             }
         }
-        Ok(())
     }
 
-    fn exported_function(
-        &mut self,
-        interface: Option<&'a str>,
-        item: &'a str,
-        id: ComponentFuncTypeId,
-    ) -> Result<(), LoadError> {
+    fn exported_function(&mut self, interface: Option<&'a str>, item: &'a str, id: ComponentFuncTypeId) {
         let place = Place { interface: interface.map(str::to_owned), item: item.to_owned() };
         if is_of_resource(item) {
             return self.leave_out(place.to_string(), "it is a function of a resource");
@@ -267,7 +249,7 @@ impl<'a> Discovery<'a> {
             Ok(name) => name,
             Err(error) => {
                 self.problem(Side::Export, place.to_string(), format!("cannot be served: {error}"), true);
-                return Ok(());
+                return;
             }
         };
         if let Err(reason) = self.selection.takes(&name, &self.parsed.types[id]) {
@@ -275,27 +257,18 @@ impl<'a> Discovery<'a> {
         }
         match self.reader.function(id) {
             Ok(signature) => self.found.callbacks.push(Callback { name, signature: Arc::new(signature), place }),
-            Err(why) => {
-                let reason = self.reason(why)?;
-                self.problem(Side::Export, place.to_string(), reason, true);
-            }
+            Err(reason) => self.problem(Side::Export, place.to_string(), reason, true),
         }
-        Ok(())
     }
 
     fn exported_resource(&mut self, interface: &str, item: &str, created: ComponentAnyTypeId) {
-        if self.selection.is_explicit() || !self.reader.is_defined_in(created, Some(interface), item) {
+        if self.selection.is_explicit() || !self.reader.is_defined_here(created) {
             return;
         }
         self.problem(Side::Export, format!("{interface}#{item}"), A_RESOURCE.to_owned(), true);
     }
 
-    fn exported_wasi(
-        &mut self,
-        name: &str,
-        interface: &InterfaceName<'_>,
-        id: ComponentInstanceTypeId,
-    ) -> Result<(), LoadError> {
+    fn exported_wasi(&mut self, name: &str, interface: &InterfaceName<'_>, id: ComponentInstanceTypeId) {
         let version = interface.version.clone().filter(|version| {
             interface.full == "wasi:cli/run"
                 && version.major == 0
@@ -309,14 +282,13 @@ impl<'a> Discovery<'a> {
         if !self.has(id, "run", &[], &[], is_async, true) {
             let reason = "is not the `run` of its WASI version".to_owned();
             self.problem(Side::Export, name.to_owned(), reason, true);
-            return Ok(());
+            return;
         }
         let place = Place { interface: Some(name.to_owned()), item: "run".to_owned() };
         if self.found.run.is_some() {
             return self.leave_out(name.to_owned(), "there is another `wasi:cli/run`, which is run");
         }
         self.found.run = Some(Run { place, version });
-        Ok(())
     }
 
     fn exported_lifecycle(&mut self, name: &str, interface: &InterfaceName<'_>, id: ComponentInstanceTypeId) {
@@ -365,22 +337,12 @@ impl<'a> Discovery<'a> {
         good_result && good_params && function.async_ == is_async
     }
 
-    fn leave_out(&mut self, name: String, reason: &str) -> Result<(), LoadError> {
+    fn leave_out(&mut self, name: String, reason: &str) {
         self.found.left_out.push(LeftOut { name, reason: reason.to_owned() });
-        Ok(())
     }
 
     fn problem(&mut self, side: Side, name: String, reason: String, can_skip: bool) {
         self.found.problems.push(Problem { side, name, reason, can_skip });
-    }
-
-    fn reason(&self, why: FunctionError) -> Result<String, LoadError> {
-        match why {
-            FunctionError::Unservable(reason) => Ok(reason),
-            FunctionError::TooMany => {
-                Err(LoadError::TooManyTypes { name: self.component.to_owned(), limit: MAX_TYPE_PARTS })
-            }
-        }
     }
 }
 

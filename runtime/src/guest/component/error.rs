@@ -77,14 +77,6 @@ pub enum LoadError {
         /// What the validator says.
         message: String,
     },
-    /// Its types are too many to look at.
-    #[error("`{name}` is refused: the types of its functions have more than {limit} parts in all")]
-    TooManyTypes {
-        /// The component.
-        name: String,
-        /// What is allowed.
-        limit: usize,
-    },
     /// Change the component, or leave those parts out.
     #[error("`{name}` cannot be served: {problems}")]
     Unservable {

@@ -238,3 +238,6 @@ pub fn human_bytes(bytes: usize) -> String {
         _ => format!("{bytes} bytes"),
     }
 }
+
+#[cfg(test)]
+mod tests;

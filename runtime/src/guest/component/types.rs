@@ -1,21 +1,19 @@
 //! From the validator's types to signatures.
 //!
 //! Invariants: a type's name is the one that it got where it was defined, however many interfaces `use` it, so that
-//! `call-error` is known by its origin; a definition comes after what it refers to; the work is bounded by
-//! [`MAX_TYPE_PARTS`], since a small file can name large types many times.
+//! `call-error` is known by its origin; a definition comes after what it refers to. A small file can name large types
+//! many times: the validator lets the imports and exports of a component have 1,000,000 parts in all, and nest 100 deep,
+//! which bounds time, memory and recursion here.
 
 use std::collections::HashMap;
 
-use daffi_proto::signature::{Case, Def, DefKind, Field, MAX_FLAGS, Signature, SignatureBuilder, Type, TypeName};
+use daffi_proto::signature::{Case, Def, DefKind, Field, Signature, SignatureBuilder, Type, TypeName};
 use wasmparser::PrimitiveValType;
 use wasmparser::component_types::{
     ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType, ComponentFuncTypeId,
     ComponentItem, ComponentValType,
 };
 use wasmparser::types::Types;
-
-/// Most fields, cases and definitions in the signatures of one component together.
-pub(super) const MAX_TYPE_PARTS: usize = 1 << 20;
 
 /// Why a type cannot travel between processes; the words follow "has".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,57 +30,47 @@ pub(super) enum Unservable {
     FixedLengthList,
     #[error("an `error-context`, which is no type that calls carry; use `result<T, string>`")]
     ErrorContext,
-    #[error("flags with {0} names, and {MAX_FLAGS} are the most")]
-    Flags(usize),
-    #[error("more parts than this runtime looks at")]
-    TooMany,
 }
 
-/// Why a function cannot be served.
-pub(super) enum FunctionError {
-    /// This parameter or its result cannot: words that follow the function's name.
-    Unservable(String),
-    /// The component as a whole is refused.
-    TooMany,
-}
+/// Most aliases that are followed from a type to the name that it has. A longer way is no compiler's work; the type at
+/// its end counts as one without a name.
+const MAX_ALIASES: usize = 64;
 
 /// Reads the types of one component.
 pub(super) struct TypeReader<'a> {
     types: &'a Types,
-    names: HashMap<ComponentAnyTypeId, TypeName>,
-    parts_left: usize,
+    origins: HashMap<ComponentAnyTypeId, Origin>,
+}
+
+/// Where a type that has a name was defined.
+#[derive(Clone)]
+struct Origin {
+    id: ComponentAnyTypeId,
+    name: TypeName,
 }
 
 impl<'a> TypeReader<'a> {
     /// A reader that knows the names of all types among these imports and exports of the component.
     pub(super) fn new(types: &'a Types, externs: impl Iterator<Item = (&'a str, &'a ComponentItem)>) -> Self {
-        let mut reader = Self { types, names: HashMap::new(), parts_left: MAX_TYPE_PARTS };
+        let mut reader = Self { types, origins: HashMap::new() };
         for (name, item) in externs {
-            match item.ty {
-                ComponentEntityType::Type { created, .. } => reader.name(created, None, name),
-                ComponentEntityType::Instance(id) => {
-                    for (inner, item) in &types[id].exports {
-                        if let ComponentEntityType::Type { created, .. } = item.ty {
-                            reader.name(created, Some(name), inner);
-                        }
-                    }
+            reader.name(item, None, name);
+            if let ComponentEntityType::Instance(id) = item.ty {
+                for (inner, item) in &types[id].exports {
+                    reader.name(item, Some(name), inner);
                 }
-                _ => {}
             }
         }
         reader
     }
 
-    /// Whether the type of this item, named `name` in `interface`, is defined there and not `use`d from elsewhere.
-    pub(super) fn is_defined_in(&self, created: ComponentAnyTypeId, interface: Option<&str>, name: &str) -> bool {
-        match self.origin(created).1 {
-            Some(origin) => origin.interface.as_deref() == interface && origin.name == name,
-            None => true,
-        }
+    /// Whether the type of this item is defined there and not `use`d from elsewhere.
+    pub(super) fn is_defined_here(&self, created: ComponentAnyTypeId) -> bool {
+        self.origin(created).is_none_or(|origin| origin.id == created)
     }
 
-    /// Reads the type of a function.
-    pub(super) fn function(&mut self, id: ComponentFuncTypeId) -> Result<Signature, FunctionError> {
+    /// Reads the type of a function; the error says why it cannot be served, in words that follow its name.
+    pub(super) fn function(&self, id: ComponentFuncTypeId) -> Result<Signature, String> {
         let types = self.types;
         let function = &types[id];
         let mut table = Table { reader: self, defs: SignatureBuilder::new(), known: HashMap::new() };
@@ -96,39 +84,34 @@ impl<'a> TypeReader<'a> {
             None => None,
         };
         let signature = table.defs.function(params, result);
-        let signature = signature.map_err(|why| FunctionError::Unservable(format!("cannot be served: {why}")))?;
+        let signature = signature.map_err(|why| format!("cannot be served: {why}"))?;
         Ok(Signature { is_async: function.async_, ..signature })
     }
 
-    fn name(&mut self, id: ComponentAnyTypeId, interface: Option<&str>, name: &str) {
-        let name = TypeName { interface: interface.map(str::to_owned), name: name.to_owned() };
-        self.names.entry(id).or_insert(name);
+    /// Notes the name of an item that is a type. A `use` refers to what it uses, which has its name already.
+    fn name(&mut self, item: &ComponentItem, interface: Option<&str>, name: &str) {
+        let ComponentEntityType::Type { created, referenced } = item.ty else { return };
+        let origin = self.origin(referenced).cloned().unwrap_or_else(|| Origin {
+            id: created,
+            name: TypeName { interface: interface.map(str::to_owned), name: name.to_owned() },
+        });
+        self.origins.entry(created).or_insert(origin);
     }
 
-    /// The name that the type got first, and the type that got it: `use` makes a new type that is an alias of the used.
-    fn origin(&self, id: ComponentAnyTypeId) -> (ComponentAnyTypeId, Option<&TypeName>) {
-        let (mut first, mut name) = (id, self.names.get(&id));
-        let mut next = self.types.peel_alias(id);
-        while let Some(id) = next {
-            if let Some(older) = self.names.get(&id) {
-                (first, name) = (id, Some(older));
-            }
-            next = self.types.peel_alias(id);
-        }
-        (first, name)
+    /// Where the type was defined, if it has a name: instances pass types on as aliases.
+    fn origin(&self, id: ComponentAnyTypeId) -> Option<&Origin> {
+        let aliases = std::iter::successors(Some(id), |id| self.types.peel_alias(*id));
+        aliases.take(MAX_ALIASES).find_map(|id| self.origins.get(&id))
     }
 }
 
-fn complaint(what: &str, why: Unservable) -> FunctionError {
-    match why {
-        Unservable::TooMany => FunctionError::TooMany,
-        why => FunctionError::Unservable(format!("cannot be served: its {what} has {why}")),
-    }
+fn complaint(what: &str, why: Unservable) -> String {
+    format!("cannot be served: its {what} has {why}")
 }
 
 /// The table of one signature. Recursion is as deep as types are, which the validator keeps to 100.
 struct Table<'r, 'a> {
-    reader: &'r mut TypeReader<'a>,
+    reader: &'r TypeReader<'a>,
     defs: SignatureBuilder,
     known: HashMap<ComponentAnyTypeId, Type>,
 }
@@ -146,16 +129,15 @@ impl Table<'_, '_> {
     }
 
     fn definition(&mut self, id: ComponentDefinedTypeId) -> Result<Type, Unservable> {
-        let (origin, name) = self.reader.origin(id.into());
-        if let Some(known) = self.known.get(&origin) {
+        let origin = self.reader.origin(id.into()).cloned();
+        let key = origin.as_ref().map_or_else(|| id.into(), |origin| origin.id);
+        if let Some(known) = self.known.get(&key) {
             return Ok(*known);
         }
-        let name = name.cloned();
         let types = self.reader.types;
         let kind = match &types[id] {
             ComponentDefinedType::Primitive(primitive) => return self.primitive(*primitive),
             ComponentDefinedType::Record(record) => {
-                self.take(record.fields.len())?;
                 let mut fields = Vec::with_capacity(record.fields.len());
                 for (name, ty) in &record.fields {
                     fields.push(Field { name: name.to_string(), ty: self.value(ty)? });
@@ -163,7 +145,6 @@ impl Table<'_, '_> {
                 DefKind::Record(fields)
             }
             ComponentDefinedType::Variant(variant) => {
-                self.take(variant.cases.len())?;
                 let mut cases = Vec::with_capacity(variant.cases.len());
                 for (name, case) in &variant.cases {
                     cases.push(Case { name: name.to_string(), ty: self.optional(case.ty.as_ref())? });
@@ -172,20 +153,10 @@ impl Table<'_, '_> {
             }
             ComponentDefinedType::List { element, .. } => DefKind::List(self.value(element)?),
             ComponentDefinedType::Tuple(tuple) => {
-                self.take(tuple.types.len())?;
                 DefKind::Tuple(tuple.types.iter().map(|ty| self.value(ty)).collect::<Result<_, _>>()?)
             }
-            ComponentDefinedType::Flags(names) if names.len() > MAX_FLAGS => {
-                return Err(Unservable::Flags(names.len()));
-            }
-            ComponentDefinedType::Flags(names) => {
-                self.take(names.len())?;
-                DefKind::Flags(names.iter().map(ToString::to_string).collect())
-            }
-            ComponentDefinedType::Enum(names) => {
-                self.take(names.len())?;
-                DefKind::Enum(names.iter().map(ToString::to_string).collect())
-            }
+            ComponentDefinedType::Flags(names) => DefKind::Flags(names.iter().map(ToString::to_string).collect()),
+            ComponentDefinedType::Enum(names) => DefKind::Enum(names.iter().map(ToString::to_string).collect()),
             ComponentDefinedType::Option { ty, .. } => DefKind::Option(self.value(ty)?),
             ComponentDefinedType::Result { ok, err, .. } => {
                 DefKind::Result { ok: self.optional(ok.as_ref())?, err: self.optional(err.as_ref())? }
@@ -196,9 +167,8 @@ impl Table<'_, '_> {
             ComponentDefinedType::Future { .. } => return Err(Unservable::Future),
             ComponentDefinedType::Stream { .. } => return Err(Unservable::Stream),
         };
-        self.take(1)?;
-        let ty = self.defs.def(Def { name, kind });
-        self.known.insert(origin, ty);
+        let ty = self.defs.def(Def { name: origin.map(|origin| origin.name), kind });
+        self.known.insert(key, ty);
         Ok(ty)
     }
 
@@ -219,11 +189,5 @@ impl Table<'_, '_> {
             PrimitiveValType::String => Type::String,
             PrimitiveValType::ErrorContext => return Err(Unservable::ErrorContext),
         })
-    }
-
-    /// Pays for parts that go into the table.
-    fn take(&mut self, parts: usize) -> Result<(), Unservable> {
-        self.reader.parts_left = self.reader.parts_left.checked_sub(parts).ok_or(Unservable::TooMany)?;
-        Ok(())
     }
 }

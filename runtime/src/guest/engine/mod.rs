@@ -269,3 +269,6 @@ fn pool(config: &EngineConfig, plan: &Plan) -> PoolingAllocationConfig {
         .table_keep_resident(to_usize(plan.keep_resident_bytes));
     pool
 }
+
+#[cfg(test)]
+mod tests;
