@@ -272,3 +272,81 @@ pub fn pattern_function(pattern: &Pattern) -> String {
     let text = pattern.to_string();
     text.rsplit_once('#').map_or(text.as_str(), |(_, function)| function).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{SignatureBuilder, Type};
+
+    fn record(name: &str, callbacks: &[&str]) -> Process {
+        let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], None).unwrap());
+        let callback = |name: &&str| {
+            let name = CallbackName::parse(name).unwrap();
+            Callback { name, signature: signature.clone(), fingerprint: signature.fingerprint() }
+        };
+        Process {
+            process: process_ref(&TenantName::default(), &ProcessName::new(name).unwrap()),
+            node: "node".into(),
+            instances: "singleton".into(),
+            callbacks: callbacks.iter().map(callback).collect(),
+        }
+    }
+
+    fn group(registry: &Registry<u32>, name: &str) -> Option<GroupId> {
+        let name = CallbackName::parse(name).unwrap();
+        registry.matching(&TenantName::default(), &name).next().map(|(id, _)| id)
+    }
+
+    #[test]
+    fn a_group_lives_as_long_as_it_has_a_member_and_its_number_is_never_used_again() {
+        let mut registry = Registry::new(1);
+        registry.insert(1, record("one", &["a:b/c#f", "g"]));
+        registry.insert(2, record("two", &["a:b/c#f"]));
+        let first = group(&registry, "a:b/c#f").unwrap();
+        assert_eq!(registry.groups_of(2), [first]);
+        registry.remove(1);
+        assert_eq!((group(&registry, "a:b/c#f"), group(&registry, "g")), (Some(first), None));
+        registry.remove(2);
+        assert_eq!(group(&registry, "a:b/c#f"), None);
+        assert!(registry.is_empty() && registry.functions.is_empty() && registry.groups.is_empty());
+        registry.insert(3, record("one", &["a:b/c#f"]));
+        assert!(group(&registry, "a:b/c#f").unwrap() > first);
+    }
+
+    #[test]
+    fn a_process_that_is_put_in_again_replaces_its_former_self() {
+        let mut registry = Registry::new(1);
+        registry.insert(1, record("one", &["f"]));
+        registry.insert(1, record("other", &["g"]));
+        assert_eq!((registry.len(), group(&registry, "f")), (1, None));
+        let one = record("one", &[]).process;
+        assert_eq!(registry.named(&one), [0; 0]);
+    }
+
+    #[test]
+    fn in_a_large_group_everybody_gets_his_share_for_bounded_work() {
+        let mut registry = Registry::new(7);
+        let members = 10 * MAX_SCANNED_MEMBERS as u32;
+        for id in 0..members {
+            registry.insert(id, record(&format!("p{id}"), &["f"]));
+        }
+        let id = group(&registry, "f").unwrap();
+        for _ in 0..4 * members {
+            let chosen = registry.best(id, |_| true).unwrap().process;
+            registry.began(chosen);
+        }
+        let counts: Vec<u32> = (0..members).map(|id| registry.in_flight(id)).collect();
+        assert!(counts.iter().all(|count| (3..=5).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn who_may_not_serve_is_passed_over_however_many_they_are() {
+        let mut registry = Registry::new(7);
+        for id in 0..1000 {
+            registry.insert(id, record(&format!("p{id}"), &["f"]));
+        }
+        let id = group(&registry, "f").unwrap();
+        assert_eq!(registry.best(id, |process| process == 999).unwrap().process, 999);
+        assert!(registry.best(id, |_| false).is_none());
+    }
+}

@@ -278,3 +278,37 @@ pub mod refusal {
     /// The process's callbacks cannot be read, or are more than a node may register.
     pub const BAD_PROCESS: &str = "bad-process";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_never_fall_below_half() {
+        let mut backoff = Backoff::new(1);
+        let (shortest, longest) = BACKOFF_BOUNDS;
+        for failures in 0..40u32 {
+            let whole = shortest.saturating_mul(1 << failures.min(16)).min(longest);
+            let pause = backoff.pause();
+            assert!(pause >= whole / 2 && pause <= whole, "{failures}: {pause:?}");
+        }
+        backoff.reset();
+        assert!(backoff.pause() <= shortest);
+    }
+
+    #[test]
+    fn nodes_with_different_seeds_do_not_come_at_once() {
+        let pauses: std::collections::BTreeSet<_> = (0..100).map(|seed| Backoff::new(seed).pause()).collect();
+        assert!(pauses.len() > 95);
+    }
+
+    #[test]
+    fn only_the_same_user_of_the_machine_succeeds_a_lost_node() {
+        let user = |uid| PeerIdentity::Unix { uid, pid: None };
+        let tcp = PeerIdentity::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        assert!(user(1).may_succeed(&PeerIdentity::Unix { uid: 1, pid: Some(7) }));
+        assert!(!user(1).may_succeed(&user(2)));
+        assert!(!user(1).may_succeed(&tcp) && !tcp.may_succeed(&tcp) && !tcp.may_succeed(&user(1)));
+        assert!(PeerIdentity::InProcess.may_succeed(&PeerIdentity::InProcess));
+    }
+}

@@ -133,3 +133,61 @@ impl CallbackTable {
         Ok(callbacks.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::signature::{Field, SignatureBuilder, Type};
+
+    fn callback(name: &str, ty: Type) -> Callback {
+        let signature = Arc::new(SignatureBuilder::new().function([("a", ty)], None).unwrap());
+        Callback::new(&CallbackSpec { name: CallbackName::parse(name).unwrap(), signature })
+    }
+
+    #[test]
+    fn every_signature_is_sent_once_and_every_callback_comes_back_with_its_own() {
+        let mut callbacks: Vec<Callback> = (0..100).map(|at| callback(&format!("f{at}"), Type::S64)).collect();
+        callbacks.push(callback("g", Type::String));
+        let bytes = CallbackTable::encode(&callbacks).unwrap();
+        let table: CallbackTable = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(table.signatures.len(), 2);
+        let back = CallbackTable::open(&bytes).unwrap();
+        for (before, after) in callbacks.iter().zip(back.iter()) {
+            assert_eq!((&before.name, &before.signature), (&after.name, &after.signature));
+            assert_eq!(before.fingerprint, after.fingerprint);
+        }
+    }
+
+    #[test]
+    fn too_many_callbacks_are_refused_on_both_sides() {
+        let many: Vec<Callback> =
+            (0..=MAX_CALLBACKS_PER_PROCESS).map(|at| callback(&format!("f{at}"), Type::S64)).collect();
+        assert_eq!(CallbackTable::encode(&many), Err(TableError::TooMany(many.len())));
+        let callbacks = many.iter().map(|callback| (callback.name.clone(), 0)).collect();
+        let table = CallbackTable { signatures: vec![many[0].signature.clone()], callbacks };
+        let bytes = postcard::to_stdvec(&table).unwrap();
+        assert_eq!(CallbackTable::open(&bytes).unwrap_err(), TableError::TooMany(many.len()));
+        assert!(matches!(CallbackTable::open(&vec![0; MAX_TABLE_BYTES + 1]), Err(TableError::TooLarge(_))));
+    }
+
+    #[test]
+    fn a_table_that_is_not_sound_is_refused() {
+        let good = callback("f", Type::S64);
+        let name = good.name.clone();
+        let mut wild = good.signature.as_ref().clone();
+        wild.params = vec![Field { name: "a".to_owned(), ty: Type::Def(7) }];
+        let signature = good.signature.clone();
+        let tables = [
+            (vec![signature.clone()], vec![(name.clone(), 0), (name.clone(), 0)], "twice"),
+            (vec![signature.clone()], vec![(name.clone(), 1)], "a signature that is not there"),
+            (vec![signature.clone(), signature], vec![(name.clone(), 0)], "more signatures than callbacks"),
+            (vec![Arc::new(wild)], vec![(name, 0)], "refers to type 7"),
+        ];
+        for (signatures, callbacks, reason) in tables {
+            let bytes = postcard::to_stdvec(&CallbackTable { signatures, callbacks }).unwrap();
+            let error = CallbackTable::open(&bytes).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(CallbackTable::open(b"\x00").is_err());
+    }
+}

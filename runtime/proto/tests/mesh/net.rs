@@ -4,6 +4,7 @@
 //! link is cut is lost, as are the frames that a silent link swallows. Timers fire when the time is moved on.
 
 mod acts;
+mod breaks;
 mod kit;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -146,60 +147,6 @@ impl Net {
     /// Feeds the controller a frame in the name of the peer of this link.
     pub fn forge(&mut self, link: LinkId, frame: Frame) {
         self.controller_input(controller::Input::Frame { link, frame });
-    }
-
-    /// Cuts a node's link: each side hears of it after a while of its own.
-    pub fn cut(&mut self, node: usize) {
-        let Some(link) = self.nodes[node].link else { return };
-        let Some(wire) = self.wires.get_mut(&link).filter(|wire| wire.up) else { return };
-        wire.up = false;
-        for to_controller in [false, true] {
-            self.deliver(link, to_controller, |link| Delivery::Closed {
-                link,
-                to_controller,
-                reason: "cut by the test".to_owned(),
-            });
-        }
-    }
-
-    /// The link swallows everything from now on.
-    pub fn silence(&mut self, node: usize) {
-        let link = self.link_of(node);
-        self.wires.get_mut(&link).unwrap().silent = true;
-    }
-
-    /// The node alone notices that its link is dead.
-    pub fn lose(&mut self, node: usize) {
-        let link = self.link_of(node);
-        self.node_lost(link, "lost by the test".to_owned());
-    }
-
-    /// The link's queues, both ways, have no room for calls.
-    pub fn fill(&mut self, node: usize, full: bool) {
-        let link = self.link_of(node);
-        self.wires.get_mut(&link).unwrap().full = full;
-    }
-
-    /// The controller's process dies.
-    pub fn kill_controller(&mut self) {
-        self.controller = None;
-        for node in 0..self.nodes.len() {
-            self.cut(node);
-        }
-    }
-
-    pub fn start_controller(&mut self) {
-        self.controller = Some(Controller::new(ControllerConfig::new(self.random.bits())));
-    }
-
-    /// The node's process dies: nothing of it is left but its link's end.
-    pub fn kill_node(&mut self, node: usize) {
-        self.cut(node);
-        let runtime = &mut self.nodes[node];
-        runtime.link = None;
-        runtime.redial = false;
-        runtime.dead = true;
-        runtime.node = Node::new(runtime.config.clone());
     }
 
     /// Lets everything that is under way arrive.
@@ -386,8 +333,14 @@ impl Net {
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
             }
-            node::Output::Resolved { token, result } => drop(runtime.resolved.insert(token, result)),
-            node::Output::WaitDone { token, result } => drop(runtime.waits.insert(token, result)),
+            node::Output::Resolved { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.resolved.insert(token, result).is_none(), "a resolve ended twice");
+            }
+            node::Output::WaitDone { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.waits.insert(token, result).is_none(), "a wait ended twice");
+            }
             node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
             node::Output::Serve(incoming) => self.serve(node, incoming),
         }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming};
+use daffi_proto::call::{CallRequest, Caller, Incoming, Load, ResolveRequest, WaitFor};
 use daffi_proto::error::{CallError, Outcome};
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::node::Command;
 use daffi_proto::session::{PeerIdentity, Role};
 
-use crate::net::{Behaviour, Net, call, ms, name, secs};
+use crate::net::{Behaviour, Net, call, ms, name, question, secs};
 
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 400;
 const STEPS: u32 = 150;
 const NODES: usize = 4;
 const CALLBACKS: [&str; 3] = ["a#f", "b#f", "c#f"];
@@ -25,10 +25,17 @@ struct Made {
     given_up: bool,
 }
 
+/// How many calls of all runs ended how: a run in which nothing happens shows nothing.
+type Endings = BTreeMap<String, u32>;
+
 struct Run {
     net: Net,
     locals: Vec<(usize, LocalId)>,
     made: BTreeMap<Token, Made>,
+    /// Resolves and waits, with their deadlines.
+    asked: BTreeMap<Token, Made>,
+    /// The runtimes that were not killed; the client is the last.
+    alive: Vec<usize>,
     next_name: u32,
 }
 
@@ -43,26 +50,41 @@ impl Run {
         for node in 0..=NODES {
             net.dial(node);
         }
-        Self { net, locals: Vec::new(), made: BTreeMap::new(), next_name: 0 }
+        let alive = (0..=NODES).collect();
+        Self { net, locals: Vec::new(), made: BTreeMap::new(), asked: BTreeMap::new(), alive, next_name: 0 }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
         self.net.random.bits() % bound
     }
 
+    /// A runtime with processes.
+    fn node(&mut self) -> usize {
+        let at = self.below(NODES as u64) as usize;
+        self.alive[at]
+    }
+
+    /// A runtime, or the client.
+    fn anyone(&mut self) -> usize {
+        let at = self.below(NODES as u64 + 1) as usize;
+        self.alive[at]
+    }
+
     fn step(&mut self) {
         match self.below(100) {
             0..=7 => self.add(),
             8..=10 => self.remove(),
-            11..=50 => self.call(),
-            51..=55 => self.give_up(),
-            56..=70 => self.answer(),
+            11..=44 => self.call(),
+            45..=48 => self.ask(),
+            49..=53 => self.give_up(),
+            54..=68 => self.answer(),
+            69..=70 => self.load(),
             71..=74 => {
-                let node = self.below(NODES as u64 + 1) as usize;
+                let node = self.anyone();
                 self.net.cut(node);
             }
             75 => {
-                let node = self.below(NODES as u64 + 1) as usize;
+                let node = self.anyone();
                 if self.net.linked(node) {
                     self.net.silence(node);
                 }
@@ -70,11 +92,12 @@ impl Run {
             76 => self.net.kill_controller(),
             77..=79 if self.net.controller.is_none() => self.net.start_controller(),
             80..=82 => {
-                let (node, full) = (self.below(NODES as u64) as usize, self.below(2) == 0);
+                let (node, full) = (self.node(), self.below(2) == 0);
                 if self.net.linked(node) {
                     self.net.fill(node, full);
                 }
             }
+            83 => self.kill(),
             _ => {
                 let time = ms([0, 1, 5, 20, 100, 500, 3000][self.below(7) as usize]);
                 self.net.run(time);
@@ -82,8 +105,47 @@ impl Run {
         }
     }
 
+    /// A runtime dies, and another one comes in its place.
+    fn kill(&mut self) {
+        let at = self.below(NODES as u64) as usize;
+        let dead = self.alive[at];
+        self.net.kill_node(dead);
+        self.locals.retain(|(node, _)| *node != dead);
+        let name = format!("node-{}", self.net.nodes.len());
+        self.alive[at] = self.net.runtime(&name, Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+        self.net.dial(self.alive[at]);
+    }
+
+    fn ask(&mut self) {
+        let (node, timeout) = (self.anyone(), ms([0, 30, 3000][self.below(3) as usize]));
+        let callback = CALLBACKS[self.below(3) as usize];
+        let token = match self.below(3) {
+            0 => {
+                let name = name(&format!("p{}", self.next_name + self.below(3) as u32));
+                self.net.wait(node, WaitFor::Process(name), None, timeout)
+            }
+            1 => self.net.wait(node, WaitFor::Callback(callback.to_owned()), None, timeout),
+            _ => {
+                let request = ResolveRequest { timeout, wait_ready: self.below(2) == 0, ..question(None, callback) };
+                self.net.resolve(node, request)
+            }
+        };
+        let deadline = self.net.now + timeout;
+        self.asked.insert(token, Made { node, deadline, given_up: false });
+    }
+
+    fn load(&mut self) {
+        if self.locals.is_empty() {
+            return;
+        }
+        let at = self.below(self.locals.len() as u64) as usize;
+        let (node, process) = self.locals[at];
+        let load = Load { instances: 1, in_flight: self.below(5) as u32 };
+        self.net.command(node, Command::Load { process, load });
+    }
+
     fn add(&mut self) {
-        let node = self.below(NODES as u64) as usize;
+        let node = self.node();
         self.next_name += 1;
         let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(|_| self.below(2) == 0).collect();
         let id = self.net.add(node, &format!("p{}", self.next_name), &callbacks);
@@ -107,18 +169,17 @@ impl Run {
 
     /// A call that is being served and has not been answered.
     fn open_serve(&mut self) -> Option<(usize, Incoming)> {
-        let node = self.below(NODES as u64) as usize;
-        let serves: Vec<Incoming> = self.net.nodes[node]
-            .served
-            .iter()
-            .filter(|incoming| {
-                let behaviour = self.net.nodes[node].behaviours.get(&incoming.process);
-                matches!(behaviour, Some(Behaviour::Hold)) && !self.net.nodes[node].answered.contains(&incoming.id)
-            })
-            .cloned()
-            .collect();
-        let at = self.below(serves.len().max(1) as u64) as usize;
-        serves.get(at).map(|incoming| (node, incoming.clone()))
+        let mut open = Vec::new();
+        for node in self.alive.iter().copied() {
+            let runtime = &self.net.nodes[node];
+            let held = |incoming: &&Incoming| {
+                let behaviour = runtime.behaviours.get(&incoming.process);
+                matches!(behaviour, Some(Behaviour::Hold)) && !runtime.answered.contains(&incoming.id)
+            };
+            open.extend(runtime.served.iter().filter(held).map(|incoming| (node, incoming.clone())));
+        }
+        let at = self.below(open.len().max(1) as u64) as usize;
+        open.get(at).cloned()
     }
 
     fn caller(&mut self) -> (usize, Caller, Duration) {
@@ -133,9 +194,9 @@ impl Run {
                     let parent = Some(incoming.id);
                     (node, Caller::Process { id: incoming.process, instance: 1, parent }, incoming.deadline)
                 }
-                None => (NODES, call(None, "a#f").caller, Duration::MAX),
+                None => (self.alive[NODES], call(None, "a#f").caller, Duration::MAX),
             },
-            _ => (self.below(NODES as u64 + 1) as usize, call(None, "a#f").caller, Duration::MAX),
+            _ => (self.anyone(), call(None, "a#f").caller, Duration::MAX),
         }
     }
 
@@ -173,7 +234,9 @@ impl Run {
     }
 
     fn open_calls(&self) -> impl Iterator<Item = Token> {
-        let ended = |token: &Token, made: &Made| self.net.nodes[made.node].calls.contains_key(token);
+        let ended = |token: &Token, made: &Made| {
+            self.net.nodes[made.node].dead || self.net.nodes[made.node].calls.contains_key(token)
+        };
         self.made.iter().filter(move |(token, made)| !made.given_up && !ended(token, made)).map(|(token, _)| *token)
     }
 
@@ -189,7 +252,7 @@ impl Run {
             self.net.start_controller();
         }
         self.net.run(secs(30));
-        for node in 0..NODES {
+        for node in self.alive.clone() {
             for incoming in self.net.nodes[node].served.clone() {
                 let held = matches!(self.net.nodes[node].behaviours[&incoming.process], Behaviour::Hold);
                 if held && !self.net.nodes[node].answered.contains(&incoming.id) {
@@ -200,7 +263,7 @@ impl Run {
         self.net.run(secs(30));
     }
 
-    fn check(&self, seed: u64) {
+    fn check(&self, seed: u64, endings: &mut Endings) {
         let mut serves: BTreeMap<Token, u32> = BTreeMap::new();
         for incoming in self.net.nodes.iter().flat_map(|runtime| &runtime.served) {
             let token = Token(u64::from_le_bytes(incoming.args[..8].try_into().unwrap()));
@@ -209,69 +272,107 @@ impl Run {
         for (token, made) in &self.made {
             let served = serves.get(token).copied().unwrap_or(0);
             assert!(served <= 1, "seed {seed}: {token:?} ran {served} times");
+            let ending = self.check_call(seed, *token, made, served);
+            *endings.entry(ending).or_default() += 1;
+        }
+        for (token, made) in &self.asked {
             let runtime = &self.net.nodes[made.node];
-            if made.given_up {
-                assert!(!runtime.calls.contains_key(token), "seed {seed}: {token:?} was given up and answered");
-                continue;
-            }
-            let result = runtime.calls.get(token).unwrap_or_else(|| panic!("seed {seed}: {token:?} never ended"));
-            assert!(runtime.ended[token] <= made.deadline, "seed {seed}: {token:?} ended after its deadline");
-            match result {
-                Ok(reply) => {
-                    assert_eq!(served, 1, "seed {seed}: {token:?} has a result and never ran");
-                    assert_eq!(reply.result[..8], token.0.to_le_bytes(), "seed {seed}: the result of another call");
-                }
-                Err(error) if error.outcome == Outcome::NotRun => {
-                    assert_eq!(served, 0, "seed {seed}: {token:?} ran, and is said not to have: {error:?}");
-                }
-                Err(error) if error.outcome == Outcome::Failed => {
-                    assert_eq!((served, error.code.as_str()), (1, "trap"), "seed {seed}: {error:?}");
-                }
-                Err(_) => {}
-            }
+            let answered = runtime.waits.contains_key(token) || runtime.resolved.contains_key(token);
+            assert!(answered || runtime.dead, "seed {seed}: {token:?} was never answered");
+            let late = runtime.ended.get(token).is_some_and(|at| *at > made.deadline);
+            assert!(!late, "seed {seed}: {token:?} was answered after its deadline");
         }
         self.nothing_is_left(seed);
+    }
+
+    /// Returns how the call ended.
+    fn check_call(&self, seed: u64, token: Token, made: &Made, served: u32) -> String {
+        let runtime = &self.net.nodes[made.node];
+        if made.given_up {
+            assert!(!runtime.calls.contains_key(&token), "seed {seed}: {token:?} was given up and answered");
+            return "given up".to_owned();
+        }
+        let Some(result) = runtime.calls.get(&token) else {
+            assert!(runtime.dead, "seed {seed}: {token:?} never ended");
+            return "its runtime was killed".to_owned();
+        };
+        assert!(runtime.ended[&token] <= made.deadline, "seed {seed}: {token:?} ended after its deadline");
+        match result {
+            Ok(reply) => {
+                assert_eq!(served, 1, "seed {seed}: {token:?} has a result and never ran");
+                assert_eq!(reply.result[..8], token.0.to_le_bytes(), "seed {seed}: the result of another call");
+                "ok".to_owned()
+            }
+            Err(error) => {
+                match error.outcome {
+                    Outcome::NotRun => assert_eq!(served, 0, "seed {seed}: {token:?} ran, it says not: {error:?}"),
+                    Outcome::Failed => assert_eq!((served, &*error.code), (1, "trap"), "seed {seed}: {error:?}"),
+                    Outcome::Unknown => {}
+                }
+                format!("{:?} {}", error.outcome, error.code)
+            }
+        }
     }
 
     fn nothing_is_left(&self, seed: u64) {
         let controller = self.net.controller.as_ref().unwrap().counts();
         assert_eq!((controller.relays, controller.reserved), (0, 0), "seed {seed}");
-        assert_eq!(controller.links, NODES + 1, "seed {seed}: {:?}", self.net.nodes[0].log);
-        let all: usize = (0..=NODES).map(|node| self.net.count(node).locals).sum();
+        assert_eq!(controller.links, NODES + 1, "seed {seed}");
+        let all: usize = self.alive.iter().map(|node| self.net.count(*node).locals).sum();
         assert_eq!((all, controller.processes), (self.locals.len(), all), "seed {seed}");
-        for node in 0..=NODES {
-            let counts = self.net.count(node);
-            let open = [counts.calls, counts.asks, counts.waiting, counts.deadlines, counts.serves, counts.incoming];
-            assert_eq!(open, [0; 6], "seed {seed}, node {node}");
-            assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}: {:?}", self.net.nodes[node].log);
+        for node in &self.alive {
+            let counts = self.net.count(*node);
+            let open = [counts.calls, counts.asks, counts.away, counts.waiting, counts.deadlines];
+            assert_eq!(open, [0; 5], "seed {seed}, node {node}");
+            assert_eq!((counts.serves, counts.incoming), (0, 0), "seed {seed}, node {node}");
+            assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}");
         }
     }
 }
 
+fn run(seed: u64) -> Run {
+    let mut run = Run::new(seed);
+    for _ in 0..STEPS {
+        run.step();
+    }
+    run.rest();
+    run
+}
+
 #[test]
 fn whatever_happens_every_call_ends_once_in_time_with_the_truth_and_nothing_is_left() {
+    let mut endings = Endings::new();
     for seed in 0..SEEDS {
-        let mut run = Run::new(seed);
-        for _ in 0..STEPS {
-            run.step();
-        }
-        run.rest();
-        run.check(seed);
+        run(seed).check(seed, &mut endings);
+    }
+    for ending in [
+        "ok",
+        "given up",
+        "Failed trap",
+        "NotRun cancelled",
+        "NotRun deadline-exceeded",
+        "NotRun no-such-callback",
+        "NotRun no-such-process",
+        "NotRun not-connected",
+        "NotRun overloaded",
+        "Unknown cancelled",
+        "Unknown deadline-exceeded",
+        "Unknown link-lost",
+    ] {
+        assert!(
+            endings.get(ending).is_some_and(|count| *count >= 10),
+            "hardly any call ended so: {ending}: {endings:#?}"
+        );
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let outcome = |seed| {
-        let mut run = Run::new(seed);
-        for _ in 0..STEPS {
-            run.step();
-        }
-        run.rest();
+        let run = run(seed);
         let served: Vec<_> = run.net.nodes.iter().map(|runtime| runtime.served.len()).collect();
-        let ended: Vec<_> =
-            run.made.iter().map(|(token, made)| run.net.nodes[made.node].ended.get(token).copied()).collect();
-        (served, ended, run.net.closed.clone())
+        let ended = run.made.iter().map(|(token, made)| run.net.nodes[made.node].ended.get(token).copied());
+        (served, ended.collect::<Vec<_>>(), run.net.closed.clone())
     };
     for seed in 1000..1020 {
         assert_eq!(outcome(seed), outcome(seed));
