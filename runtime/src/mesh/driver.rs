@@ -1,2 +1,427 @@
-//! x
-pub struct Driver;
+//! The task that owns the node's state.
+//!
+//! ```text
+//!   MeshHandle ──Request──▶ ┌────────┐ ◀──frames── link ◀──delivers── dialer
+//!                           │ Driver │ ──frames──▶ link
+//!   answers, LinkState ◀─── └────────┘ ──Serve::serve──▶ guests (polled once, here)
+//! ```
+//!
+//! Invariants: [`Node`] is told everything in the order in which it happened, with times that never go back; its
+//! outputs are carried out before the next event; what a batch of events has to send goes off in one flush. Nothing
+//! here waits: a full link gives the frame back to the node. It decides nothing about calls: that is the node's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{CallReply, Incoming, ProcessInfo, Resolved};
+use daffi_proto::error::CallError;
+use daffi_proto::frame::Frame;
+use daffi_proto::id::{LocalId, ServeId, Token};
+use daffi_proto::node::{Command, Input, Node, NodeConfig, Output};
+use daffi_proto::session::Role;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::alarm::Alarm;
+use super::handle::{LinkState, MeshHandle, Request, Serve};
+use super::link::{Link, LinkEnd, SendError, recv};
+use super::uplink::{Delivery, Order, Uplink};
+
+/// Most requests that are taken in one go.
+const REQUESTS_AT_ONCE: usize = 256;
+
+/// Guests that are polled here may take so long together before what is ready to be sent is sent.
+const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
+
+/// The first of the tokens that the driver chooses itself; those of handles count from 1.
+const OWN_TOKENS: u64 = 1 << 63;
+
+/// What happens to the driver.
+enum Event {
+    /// Requests are in the driver's `requests_taken`; none when all handles are gone.
+    Requests(usize),
+    /// Frames are in the driver's `frames`, unless the link ended.
+    Frames(Result<(), LinkEnd>),
+    /// The dialer has something.
+    Delivery(Option<Delivery>),
+    /// It is time.
+    Alarm,
+    /// The runtime ends.
+    Cancelled,
+}
+
+/// See the module.
+pub struct Driver {
+    node: Node,
+    name: String,
+    /// What it connects to, for the log.
+    target: String,
+    /// How much people want to hear of the link: all of a node's, nothing of a client's.
+    is_client: bool,
+    epoch: Instant,
+    alarm: Alarm,
+    requests: mpsc::Receiver<Request>,
+    requests_taken: Vec<Request>,
+    uplink: Uplink,
+    /// Whether a link is on order.
+    dialing: bool,
+    link: Option<Link>,
+    frames: Vec<Frame>,
+    link_state: watch::Sender<LinkState>,
+    asked: HashMap<Token, Asked>,
+    last_own_token: u64,
+    services: HashMap<LocalId, Arc<dyn Serve>>,
+    serving: HashMap<ServeId, Arc<dyn Serve>>,
+    last_flush: Instant,
+    drained: bool,
+    drains: Vec<oneshot::Sender<()>>,
+    leaves: Vec<oneshot::Sender<()>>,
+    /// Whether it was told to leave: the end of the link is no news then.
+    leaving: bool,
+    tasks: TaskTracker,
+}
+
+/// Who waits for which answer.
+enum Asked {
+    Add(Arc<dyn Serve>, oneshot::Sender<Result<LocalId, CallError>>),
+    Call(oneshot::Sender<Result<CallReply, CallError>>),
+    Resolve(oneshot::Sender<Result<Resolved, CallError>>),
+    Wait(oneshot::Sender<Result<(), CallError>>),
+    List(oneshot::Sender<Vec<ProcessInfo>>),
+}
+
+impl Driver {
+    /// A driver and the handle to it. It orders its first link at once; the dialer may come later. `target` is what the
+    /// dialer connects to, for the log. Links that are closed write their rest in tasks of `tasks`.
+    pub fn new(config: NodeConfig, target: String, uplink: Uplink, tasks: TaskTracker) -> (MeshHandle, Self) {
+        let epoch = Instant::now();
+        let not_yet = LinkState::Down { reason: "not connected yet".to_owned() };
+        let (link_state, link_states) = watch::channel(not_yet);
+        let (handle, requests) = MeshHandle::new(epoch, link_states);
+        let name = config.name.clone();
+        let is_client = config.role == Role::Client;
+        uplink.order(Order::Dial);
+        let driver = Self {
+            node: Node::new(config),
+            name,
+            target,
+            is_client,
+            epoch,
+            alarm: Alarm::new(epoch),
+            requests,
+            requests_taken: Vec::with_capacity(REQUESTS_AT_ONCE),
+            uplink,
+            dialing: true,
+            link: None,
+            frames: Vec::new(),
+            link_state,
+            asked: HashMap::new(),
+            last_own_token: OWN_TOKENS,
+            services: HashMap::new(),
+            serving: HashMap::new(),
+            last_flush: epoch,
+            drained: false,
+            drains: Vec::new(),
+            leaves: Vec::new(),
+            leaving: false,
+            tasks,
+        };
+        (handle, driver)
+    }
+
+    /// Runs until it is cancelled or no handle is left.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            let event = self.next_event(&cancel).await;
+            if matches!(event, Event::Cancelled | Event::Requests(0)) {
+                return;
+            }
+            self.handle(event);
+        }
+    }
+
+    /// Cancel safe, as its parts are.
+    async fn next_event(&mut self, cancel: &CancellationToken) -> Event {
+        self.alarm.set(self.node.next_timeout());
+        let link = self.link.as_mut();
+        let frames = &mut self.frames;
+        let arrives = async {
+            match link {
+                Some(link) => recv(&mut *link.source, frames).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            end = arrives => Event::Frames(end),
+            count = self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE) => Event::Requests(count),
+            delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
+            () = self.alarm.rings() => Event::Alarm,
+            () = cancel.cancelled() => Event::Cancelled,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Requests(_) => {
+                let mut requests = std::mem::take(&mut self.requests_taken);
+                for request in requests.drain(..) {
+                    self.take_request(request);
+                    self.carry_out();
+                }
+                self.requests_taken = requests;
+            }
+            Event::Frames(end) => {
+                let mut frames = std::mem::take(&mut self.frames);
+                for frame in frames.drain(..) {
+                    self.tell(Input::Frame(frame));
+                    self.carry_out();
+                }
+                self.frames = frames;
+                if let Err(end) = end {
+                    self.lose_link(&end);
+                }
+            }
+            Event::Delivery(delivery) => self.take_delivery(delivery),
+            Event::Alarm => self.tell(Input::Timer),
+            Event::Cancelled => {}
+        }
+        self.carry_out();
+        self.flush();
+        // Only a link that is there can carry a goodbye.
+        if self.link.is_none() {
+            self.leaves.drain(..).for_each(|leave| leave.send(()).unwrap_or(()));
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.node.handle(self.epoch.elapsed(), input);
+    }
+
+    fn take_request(&mut self, request: Request) {
+        let command = match request {
+            Request::AddProcess { spec, service, reply } => {
+                self.last_own_token += 1;
+                let token = Token(self.last_own_token);
+                self.asked.insert(token, Asked::Add(service, reply));
+                Command::AddProcess { token, spec }
+            }
+            Request::RemoveProcess(process) => {
+                self.services.remove(&process);
+                Command::RemoveProcess(process)
+            }
+            Request::Call { token, request, reply } => {
+                self.asked.insert(token, Asked::Call(reply));
+                Command::Call { token, request }
+            }
+            Request::Resolve { token, request, reply } => {
+                self.asked.insert(token, Asked::Resolve(reply));
+                Command::Resolve { token, request }
+            }
+            Request::Wait { token, tenant, what, but, timeout, reply } => {
+                self.asked.insert(token, Asked::Wait(reply));
+                Command::Wait { token, tenant, what, but, timeout }
+            }
+            Request::List { token, tenant, reply } => {
+                self.asked.insert(token, Asked::List(reply));
+                Command::List { token, tenant }
+            }
+            Request::Cancel(token) => {
+                self.asked.remove(&token);
+                Command::Cancel(token)
+            }
+            Request::Served { id, result } => {
+                self.serving.remove(&id);
+                Command::Served { id, result }
+            }
+            Request::Load { process, load } => Command::Load { process, load },
+            Request::Drain { reply } => {
+                if self.drained {
+                    let _ = reply.send(());
+                } else {
+                    self.drains.push(reply);
+                }
+                Command::Drain
+            }
+            Request::Leave { reply } => {
+                self.leaving = true;
+                self.leaves.push(reply);
+                Command::Leave
+            }
+        };
+        self.tell(Input::Command(command));
+    }
+
+    fn take_delivery(&mut self, delivery: Option<Delivery>) {
+        self.dialing = false;
+        match delivery {
+            Some(Delivery::Link(link)) => {
+                self.link = Some(link);
+                self.tell(Input::LinkUp);
+            }
+            Some(Delivery::Refused(message)) => {
+                self.set_link_state(LinkState::Refused { code: "no-controller".to_owned(), message });
+            }
+            None => tracing::debug!("{}: nobody dials any more", self.name),
+        }
+    }
+
+    /// Does what the node wants, until it wants nothing more.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Send(frame) => self.send(frame),
+                Output::CloseLink { reason, again } => self.close_link(&reason, again),
+                Output::Connected => {
+                    self.uplink.order(Order::LinkWasGood);
+                    self.set_link_state(LinkState::Up);
+                }
+                Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
+                Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
+                Output::NameHeld { message, .. } => tracing::warn!("{}: {message}; trying again", self.name),
+                Output::Serve(incoming) => self.serve(incoming),
+                Output::CancelServe(id) => {
+                    if let Some(service) = self.serving.get(&id) {
+                        service.cancel(id);
+                    }
+                }
+                Output::Drained => {
+                    self.drained = true;
+                    self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
+                }
+                Output::ProcessAdded { token, result } => self.process_added(token, result),
+                Output::CallDone { token, result } => {
+                    if let Some(Asked::Call(reply)) = self.asked.remove(&token) {
+                        let _ = reply.send(result);
+                    }
+                }
+                Output::Resolved { token, result } => {
+                    if let Some(Asked::Resolve(reply)) = self.asked.remove(&token) {
+                        let _ = reply.send(result);
+                    }
+                }
+                Output::WaitDone { token, result } => {
+                    if let Some(Asked::Wait(reply)) = self.asked.remove(&token) {
+                        let _ = reply.send(result);
+                    }
+                }
+                Output::Processes { token, processes } => {
+                    if let Some(Asked::List(reply)) = self.asked.remove(&token) {
+                        let _ = reply.send(processes);
+                    }
+                }
+            }
+        }
+    }
+
+    fn process_added(&mut self, token: Token, result: Result<LocalId, CallError>) {
+        let Some(Asked::Add(service, reply)) = self.asked.remove(&token) else { return };
+        if let Ok(process) = &result {
+            self.services.insert(*process, service);
+        }
+        if let Err(Ok(process)) = reply.send(result) {
+            // Whoever added it is gone, so nobody would ever take it off.
+            self.services.remove(&process);
+            self.tell(Input::Command(Command::RemoveProcess(process)));
+        }
+    }
+
+    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most.
+    fn serve(&mut self, incoming: Incoming) {
+        let id = incoming.id;
+        let Some(service) = self.services.get(&incoming.process).map(Arc::clone) else {
+            // Taken off a moment ago; the node knows by now, or will with the next input.
+            let error = CallError::not_run(daffi_proto::error::code::NO_SUCH_PROCESS, "the process has left", "");
+            return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
+        };
+        match service.serve(incoming) {
+            Some(result) => self.tell(Input::Command(Command::Served { id, result })),
+            None => {
+                self.serving.insert(id, service);
+            }
+        }
+        // Behind this call others may wait to be served: what is ready by now must not wait for all of them.
+        if self.last_flush.elapsed() >= FLUSH_AT_LEAST_EVERY {
+            self.flush();
+        }
+    }
+
+    fn send(&mut self, frame: Frame) {
+        let Some(link) = &self.link else { return };
+        match link.sink.send(frame) {
+            Ok(()) => {}
+            Err(SendError::Full(frame)) => self.tell(Input::NotSent(*frame)),
+            Err(SendError::Broken(reason)) => self.drop_link(reason),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.last_flush = Instant::now();
+        if let Some(link) = &self.link
+            && let Err(error) = link.sink.flush()
+        {
+            self.drop_link(error.to_string());
+            self.carry_out();
+        }
+    }
+
+    /// Nothing more arrives.
+    fn lose_link(&mut self, end: &LinkEnd) {
+        if let (LinkEnd::Garbage(error), Some(link)) = (end, &self.link) {
+            // Tell the peer, who is defective, why.
+            let _ = link.sink.send(Frame::close(&error.to_string()));
+            let _ = link.sink.flush();
+        }
+        self.drop_link(end.to_string());
+    }
+
+    /// The link is of no use any more.
+    fn drop_link(&mut self, reason: String) {
+        if self.link.take().is_some() {
+            tracing::debug!("{}: {reason}", self.name);
+            self.tell(Input::LinkDown(reason));
+            self.dial();
+        }
+    }
+
+    /// The node wants the link closed, when all that was to be sent before is.
+    fn close_link(&mut self, reason: &str, again: bool) {
+        let Some(Link { sink, source }) = self.link.take() else { return };
+        tracing::debug!("{}: closing the link: {reason}", self.name);
+        drop(source);
+        let leaves = std::mem::take(&mut self.leaves);
+        let closed = sink.close();
+        self.tasks.spawn(async move {
+            closed.await;
+            leaves.into_iter().for_each(|leave| leave.send(()).unwrap_or(()));
+        });
+        if again {
+            self.dial();
+        }
+    }
+
+    fn dial(&mut self) {
+        self.dialing = true;
+        self.uplink.order(Order::Dial);
+    }
+
+    fn set_link_state(&self, state: LinkState) {
+        let Self { name, target, .. } = self;
+        match &state {
+            LinkState::Down { reason } if self.is_client || self.leaving => tracing::debug!("lost the controller: {reason}"),
+            LinkState::Up if self.is_client => tracing::debug!("connected to {target}"),
+            LinkState::Down { reason } => {
+                tracing::warn!("{name}: lost the controller at {target} ({reason}); trying to come back");
+            }
+            LinkState::Up => tracing::info!("{name}: connected to {target}"),
+            // Whoever waits for the link says it.
+            LinkState::Refused { message, .. } => tracing::debug!("{name}: refused: {message}"),
+        }
+        self.link_state.send_replace(state);
+    }
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -1,11 +1,12 @@
 //! The cloneable, asynchronous way to ask the node's driver.
 //!
 //! Invariants: the channel to the driver is bounded; a question that is open holds a place in it, so that giving the
-//! question up (dropping the future) always finds room, and the number of open questions is bounded too.
+//! question up (dropping the future) always finds room. Open questions are fewer than the channel has places, so that
+//! an answer ([`MeshHandle::served`]), on which others' questions may depend, soon finds room too.
 //! It does not know frames, links or guests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{
@@ -15,8 +16,11 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Most requests that are open or on their way to the driver: calls, waits, lists and answers.
-pub const MAX_OPEN_REQUESTS: usize = 65_536;
+/// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
+pub const MAX_QUEUED_REQUESTS: usize = 65_536;
+
+/// Most calls, look-ups, waits and lists that are open at once. More are refused at once, as `overloaded`.
+pub const MAX_OPEN_REQUESTS: usize = MAX_QUEUED_REQUESTS / 2;
 
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
@@ -74,7 +78,7 @@ pub enum LinkState {
     /// The controller refuses this node for good.
     Refused {
         /// The kind, as in `daffi_proto`.
-        code: &'static str,
+        code: String,
         /// For people.
         message: String,
     },
@@ -89,6 +93,7 @@ pub struct MeshHandle {
 
 struct Shared {
     next_token: AtomicU64,
+    open: AtomicUsize,
     epoch: Instant,
     link: watch::Receiver<LinkState>,
     stop: watch::Sender<Option<u8>>,
@@ -97,9 +102,9 @@ struct Shared {
 impl MeshHandle {
     /// A handle and the driver's end of its channel. `epoch` is the `Instant` that the node's times count from.
     pub fn new(epoch: Instant, link: watch::Receiver<LinkState>) -> (Self, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(MAX_OPEN_REQUESTS);
+        let (requests, receiver) = mpsc::channel(MAX_QUEUED_REQUESTS);
         let (stop, _) = watch::channel(None);
-        let shared = Shared { next_token: AtomicU64::new(1), epoch, link, stop };
+        let shared = Shared { next_token: AtomicU64::new(1), open: AtomicUsize::new(0), epoch, link, stop };
         (Self { requests, shared: Arc::new(shared) }, receiver)
     }
 
@@ -216,6 +221,7 @@ impl MeshHandle {
         request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
     ) -> Result<T, CallError> {
         let token = Token(self.shared.next_token.fetch_add(1, Ordering::Relaxed));
+        let _counted = Counted::new(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
         self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
@@ -223,6 +229,26 @@ impl MeshHandle {
         let result = answer.await.map_err(|_| driver_ended());
         open.place = None;
         result
+    }
+}
+
+/// One of the open requests.
+struct Counted<'a>(&'a Shared);
+
+impl<'a> Counted<'a> {
+    fn new(shared: &'a Shared) -> Result<Self, CallError> {
+        let counted = Self(shared); // counts down again also when refused
+        if shared.open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN_REQUESTS {
+            let message = format!("this runtime has {MAX_OPEN_REQUESTS} calls and questions open already");
+            return Err(CallError::not_run(code::OVERLOADED, message, ""));
+        }
+        Ok(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,1 +1,341 @@
-//! x
+//! The task that owns the controller's state.
+//!
+//! ```text
+//!   listeners ──NewLink──▶ ┌─────┐ ◀──batches of frames── a pump for each link
+//!   the own node ────────▶ │ Hub │ ──frames──▶ the links' sinks
+//!                          └─────┘ ──▶ how many nodes are there
+//! ```
+//!
+//! Invariants: [`Controller`] is told everything in the order in which it happened; its outputs are carried out before
+//! the next event; a link that does not read costs its own calls, then itself, never another link. What was said by a
+//! link that is closed is not heard any more. Nothing here waits but for the next event.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use daffi_proto::controller::{Controller, ControllerConfig, Event as Told, Input, Output};
+use daffi_proto::frame::Frame;
+use daffi_proto::id::LinkId;
+use daffi_proto::session::PeerIdentity;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::alarm::Alarm;
+use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, SendError, recv};
+use super::pipe;
+use super::uplink::{Dialing, Order};
+
+/// Links that were accepted and wait to be taken in.
+const MAX_NEW_LINKS: usize = 64;
+
+/// Batches of frames that wait to be handled; each is what one read brought.
+const MAX_BATCHES: usize = 256;
+
+/// Most batches that are handled before what they gave to send is sent.
+const BATCHES_AT_ONCE: usize = 32;
+
+/// A link for the controller.
+pub struct NewLink {
+    /// The link.
+    pub link: Link,
+    /// Who is there, as far as the transport knows.
+    pub identity: PeerIdentity,
+    /// The link's place among those that a listener allows, given back when the link ends.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// What others hold of a hub.
+#[derive(Clone)]
+pub struct HubHandle {
+    new_links: mpsc::Sender<NewLink>,
+    nodes: watch::Receiver<usize>,
+}
+
+impl HubHandle {
+    /// Gives the controller a link.
+    pub async fn add(&self, link: NewLink) {
+        let _ = self.new_links.send(link).await;
+    }
+
+    /// How many nodes of other runtimes are there.
+    pub fn nodes(&self) -> watch::Receiver<usize> {
+        self.nodes.clone()
+    }
+}
+
+/// Frames of one link, or its end.
+struct Batch {
+    link: LinkId,
+    frames: Result<Vec<Frame>, LinkEnd>,
+}
+
+/// What happens to the hub.
+enum Event {
+    NewLink(NewLink),
+    /// Batches are in the hub's `batches_taken`.
+    Batches,
+    Alarm,
+    Cancelled,
+}
+
+/// See the module.
+pub struct Hub {
+    controller: Controller,
+    epoch: Instant,
+    alarm: Alarm,
+    new_links: mpsc::Receiver<NewLink>,
+    batches: mpsc::Receiver<Batch>,
+    batches_taken: Vec<Batch>,
+    pumps: mpsc::Sender<Batch>,
+    links: HashMap<LinkId, Open>,
+    last_link: u64,
+    /// Links with something to flush.
+    unflushed: Vec<LinkId>,
+    /// Links of other runtimes' nodes that have joined.
+    joined: HashSet<LinkId>,
+    nodes: watch::Sender<usize>,
+    tasks: TaskTracker,
+}
+
+/// A link that is open.
+struct Open {
+    sink: Box<dyn FrameSink>,
+    identity: PeerIdentity,
+    unflushed: bool,
+    /// Ends the pump.
+    pump: CancellationToken,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Hub {
+    /// A hub and the handle to it. The links' pumps and the rest of closed links are tasks of `tasks`.
+    pub fn new(config: ControllerConfig, tasks: TaskTracker) -> (HubHandle, Self) {
+        let (new_links_in, new_links) = mpsc::channel(MAX_NEW_LINKS);
+        let (pumps, batches) = mpsc::channel(MAX_BATCHES);
+        let (nodes, nodes_now) = watch::channel(0);
+        let epoch = Instant::now();
+        let hub = Self {
+            controller: Controller::new(config),
+            epoch,
+            alarm: Alarm::new(epoch),
+            new_links,
+            batches,
+            batches_taken: Vec::with_capacity(BATCHES_AT_ONCE),
+            pumps,
+            links: HashMap::new(),
+            last_link: 0,
+            unflushed: Vec::new(),
+            joined: HashSet::new(),
+            nodes,
+            tasks,
+        };
+        (HubHandle { new_links: new_links_in, nodes: nodes_now }, hub)
+    }
+
+    /// Runs until it is cancelled; then it says goodbye on all links.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            match self.next_event(&cancel).await {
+                Event::Cancelled => break,
+                event => self.handle(event),
+            }
+        }
+        let all: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in all {
+            self.send(link, Frame::close("the controller ends"));
+            self.close(link);
+        }
+    }
+
+    /// Cancel safe, as its parts are.
+    async fn next_event(&mut self, cancel: &CancellationToken) -> Event {
+        self.alarm.set(self.controller.next_timeout());
+        tokio::select! {
+            // Both senders are held by this very hub, or by a handle whose end is no reason to stop.
+            Some(link) = self.new_links.recv() => Event::NewLink(link),
+            _ = self.batches.recv_many(&mut self.batches_taken, BATCHES_AT_ONCE) => Event::Batches,
+            () = self.alarm.rings() => Event::Alarm,
+            () = cancel.cancelled() => Event::Cancelled,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::NewLink(link) => self.take_in(link),
+            Event::Batches => {
+                let mut batches = std::mem::take(&mut self.batches_taken);
+                batches.drain(..).for_each(|batch| self.take_batch(batch));
+                self.batches_taken = batches;
+            }
+            Event::Alarm => self.tell(Input::Timer),
+            Event::Cancelled => {}
+        }
+        self.carry_out();
+        self.flush();
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.controller.handle(self.epoch.elapsed(), input);
+    }
+
+    fn take_in(&mut self, NewLink { link, identity, place }: NewLink) {
+        self.last_link += 1;
+        let id = LinkId(self.last_link);
+        let pump = CancellationToken::new();
+        self.tasks.spawn(pump_frames(id, link.source, self.pumps.clone(), pump.clone()));
+        let open = Open { sink: link.sink, identity: identity.clone(), unflushed: false, pump, place };
+        self.links.insert(id, open);
+        self.tell(Input::Accepted { link: id, identity });
+    }
+
+    fn take_batch(&mut self, Batch { link, frames }: Batch) {
+        if !self.links.contains_key(&link) {
+            return; // said before it was closed
+        }
+        match frames {
+            Ok(frames) => {
+                for frame in frames {
+                    self.tell(Input::Frame { link, frame });
+                    self.carry_out();
+                }
+            }
+            Err(end) => {
+                if let LinkEnd::Garbage(error) = &end {
+                    let who = self.links.get(&link).map(|open| open.identity.to_string()).unwrap_or_default();
+                    tracing::warn!("closing the link of {who}: {end}");
+                    self.send(link, Frame::close(&error.to_string()));
+                }
+                self.tell(Input::Closed { link, reason: end.to_string() });
+                self.carry_out();
+                self.close(link);
+            }
+        }
+    }
+
+    /// Does what the controller wants, until it wants nothing more.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.controller.poll_output() {
+            match output {
+                Output::Send { link, frame } => self.send(link, frame),
+                Output::Close { link, reason } => {
+                    tracing::debug!("closing link {}: {reason}", link.0);
+                    self.close(link);
+                }
+                Output::Event(told) => self.log(told),
+            }
+        }
+    }
+
+    fn send(&mut self, link: LinkId, frame: Frame) {
+        let Some(open) = self.links.get_mut(&link) else { return };
+        match open.sink.send(frame) {
+            Ok(()) if open.unflushed => {}
+            Ok(()) => {
+                open.unflushed = true;
+                self.unflushed.push(link);
+            }
+            Err(SendError::Full(frame)) => self.tell(Input::NotSent { link, frame: *frame }),
+            Err(SendError::Broken(reason)) => {
+                self.tell(Input::Closed { link, reason });
+                self.close(link);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some(link) = self.unflushed.pop() {
+            let Some(open) = self.links.get_mut(&link) else { continue };
+            open.unflushed = false;
+            if let Err(error) = open.sink.flush() {
+                self.tell(Input::Closed { link, reason: error.to_string() });
+                self.close(link);
+                self.carry_out();
+            }
+        }
+    }
+
+    /// Closes a link when what was to be sent is, without waiting for it.
+    fn close(&mut self, link: LinkId) {
+        let Some(open) = self.links.remove(&link) else { return };
+        open.pump.cancel();
+        let closed = open.sink.close();
+        let place = open.place;
+        self.tasks.spawn(async move {
+            closed.await;
+            drop(place);
+        });
+    }
+
+    fn log(&mut self, told: Told) {
+        match told {
+            Told::Joined { node, identity, client: true, .. } => tracing::debug!("{node} ({identity}) looks in"),
+            Told::Joined { link, node, identity, client: false } => {
+                if identity == PeerIdentity::InProcess {
+                    return;
+                }
+                tracing::info!("{node} joined ({identity})");
+                self.joined.insert(link);
+                self.nodes.send_replace(self.joined.len());
+            }
+            Told::Left { link, node, reason, orderly } => {
+                if self.joined.remove(&link) {
+                    if orderly {
+                        tracing::info!("{node} left");
+                    } else {
+                        tracing::warn!("lost {node}: {reason}");
+                    }
+                    self.nodes.send_replace(self.joined.len());
+                }
+            }
+            Told::TurnedAway { identity, reason, .. } => tracing::warn!("turned {identity} away: {reason}"),
+            Told::Registered { process, node, callbacks } => {
+                tracing::debug!("{} of {node} is on the mesh, with {callbacks} callbacks", process.name);
+            }
+            Told::NotRegistered { process, node, reason } => {
+                tracing::warn!("{} of {node} was refused: {reason}", process.name);
+            }
+            Told::Unregistered { process, node } => tracing::debug!("{} of {node} left the mesh", process.name),
+        }
+    }
+}
+
+/// Carries a link's frames to the hub until the link ends or is closed.
+async fn pump_frames(
+    link: LinkId,
+    mut source: Box<dyn FrameSource>,
+    batches: mpsc::Sender<Batch>,
+    cancel: CancellationToken,
+) {
+    loop {
+        let mut frames = Vec::new();
+        let received = tokio::select! {
+            received = recv(&mut *source, &mut frames) => received,
+            () = cancel.cancelled() => return,
+        };
+        let ended = received.is_err();
+        let batch = Batch { link, frames: received.map(|()| frames) };
+        if batches.send(batch).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// Gives the runtime's own node its links to the controller, for as long as the node wants any.
+pub async fn join_in_memory(hub: HubHandle, limits: LinkLimits, mut dialing: Dialing, cancel: CancellationToken) {
+    loop {
+        let order = tokio::select! {
+            order = dialing.order() => order,
+            () = cancel.cancelled() => return,
+        };
+        match order {
+            None => return,
+            Some(Order::LinkWasGood) => {}
+            Some(Order::Dial) => {
+                let (near, far) = pipe::pair(limits);
+                hub.add(NewLink { link: far, identity: PeerIdentity::InProcess, place: None }).await;
+                dialing.connected(near).await;
+            }
+        }
+    }
+}

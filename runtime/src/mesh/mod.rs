@@ -5,7 +5,14 @@
 //! | [`driver`] | the task that owns the node's state: sockets' frames and users' requests go in, frames and answers come out |
 //! | [`hub`] | the same for the controller's state |
 //! | [`handle`] | what everybody else holds: a cloneable, asynchronous way to ask the driver |
+//! | [`link`] | a link as the drivers see it: frames go out, frames come in |
+//! | [`pipe`] | a link in memory, between a node and a controller of one process |
+//! | [`uplink`] | how the driver gets its link to the controller |
 
+mod alarm;
 pub mod driver;
 pub mod handle;
 pub mod hub;
+pub mod link;
+pub mod pipe;
+pub mod uplink;

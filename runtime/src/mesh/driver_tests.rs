@@ -1,0 +1,292 @@
+//! Tests of drivers and a hub together: frames go through links in memory, processes are made up.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use daffi_proto::call::{CallRequest, CallbackSpec, Caller, ProcessSpec, ResolveRequest, ServeResult, WaitFor};
+use daffi_proto::controller::ControllerConfig;
+use daffi_proto::error::{Outcome, code};
+use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
+use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, TenantName};
+use daffi_proto::signature::{Field, Signature, Type};
+
+use super::*;
+use crate::mesh::hub::{Hub, HubHandle, join_in_memory};
+use crate::mesh::link::LinkLimits;
+use crate::mesh::uplink;
+
+/// A mesh in one test: a hub, and nodes as they are added.
+struct Mesh {
+    hub: HubHandle,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+    nodes: u8,
+}
+
+struct TestNode {
+    mesh: MeshHandle,
+    cancel: CancellationToken,
+}
+
+impl Mesh {
+    fn new() -> Self {
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let (hub, task) = Hub::new(ControllerConfig::new(1), tasks.clone());
+        tasks.spawn(task.run(cancel.clone()));
+        Self { hub, tasks, cancel, nodes: 0 }
+    }
+
+    /// A node with one process `name` that serves `echo` in this way.
+    async fn node(&mut self, name: &str, service: Arc<dyn Serve>) -> TestNode {
+        self.nodes += 1;
+        let config = NodeConfig {
+            key: NodeKey([self.nodes; 16]),
+            name: format!("node-{}", self.nodes),
+            role: Role::Node,
+            seed: u64::from(self.nodes),
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+        };
+        let (uplink, dialing) = uplink::channel();
+        let cancel = self.cancel.child_token();
+        let (mesh, driver) = Driver::new(config, "the test".to_owned(), uplink, self.tasks.clone());
+        self.tasks.spawn(driver.run(cancel.clone()));
+        mesh.add_process(spec(name), service).await.unwrap();
+        self.tasks.spawn(join_in_memory(self.hub.clone(), LinkLimits::default(), dialing, cancel.clone()));
+        mesh.link().wait_for(|state| *state == LinkState::Up).await.unwrap();
+        TestNode { mesh, cancel }
+    }
+
+    /// Ends everything; no task may be left.
+    async fn end(self) {
+        self.cancel.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn signature() -> Signature {
+    let param = Field { name: "text".to_owned(), ty: Type::String };
+    Signature { defs: Vec::new(), params: vec![param], result: Some(Type::String), is_async: false }
+}
+
+fn spec(name: &str) -> ProcessSpec {
+    let callback = CallbackSpec { name: "test:mesh/talk#echo".parse().unwrap(), signature: Arc::new(signature()) };
+    ProcessSpec {
+        process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
+        callbacks: Arc::from([callback]),
+        instances: "singleton".to_owned(),
+    }
+}
+
+impl TestNode {
+    async fn call(&self, receiver: &str, args: &'static [u8]) -> Result<CallReply, CallError> {
+        let request = CallRequest {
+            caller: Caller::Client { tenant: TenantName::default() },
+            callbacks: Arc::from(["test:mesh/talk#echo".parse().unwrap()]),
+            accepts: Arc::from([signature().fingerprint()]),
+            signature: None,
+            receiver: Some(ProcessName::new(receiver).unwrap()),
+            args: Bytes::from_static(args),
+            timeout: Duration::from_secs(30),
+            wait_ready: true,
+        };
+        self.mesh.call(request).await
+    }
+}
+
+/// Answers at once with the arguments.
+struct Echo;
+
+impl Serve for Echo {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        Some(Ok(incoming.args))
+    }
+    fn cancel(&self, _: ServeId) {}
+}
+
+/// Keeps calls until the test answers them.
+struct Keeper {
+    kept: mpsc::UnboundedSender<ServeId>,
+    cancelled: Mutex<Vec<ServeId>>,
+    noticed: mpsc::UnboundedSender<()>,
+}
+
+impl Keeper {
+    fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<ServeId>, mpsc::UnboundedReceiver<()>) {
+        let (kept, calls) = mpsc::unbounded_channel();
+        let (noticed, notices) = mpsc::unbounded_channel();
+        (Arc::new(Self { kept, cancelled: Mutex::default(), noticed }), calls, notices)
+    }
+}
+
+impl Serve for Keeper {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        self.kept.send(incoming.id).unwrap();
+        None
+    }
+    fn cancel(&self, id: ServeId) {
+        self.cancelled.lock().unwrap().push(id);
+        self.noticed.send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_goes_through_the_hub_to_the_other_node_and_back() {
+    let mut mesh = Mesh::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", Arc::new(Echo)).await;
+    let reply = a.call("b", b"\x05hello").await.unwrap();
+    assert_eq!((reply.result.as_ref(), reply.process.as_str()), (&b"\x05hello"[..], "b"));
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn many_calls_at_once_are_all_answered() {
+    let mut mesh = Mesh::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", Arc::new(Echo)).await;
+    let calls = futures::future::join_all((0..1000).map(|_| a.call("b", b"\x01x")));
+    assert!(calls.await.into_iter().all(|reply| reply.is_ok()));
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_later_arrives_too() {
+    let mut mesh = Mesh::new();
+    let (keeper, mut calls, _) = Keeper::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", keeper).await;
+    let serving = async {
+        let id = calls.recv().await.unwrap();
+        b.mesh.served(id, Ok(Bytes::from_static(b"\x02ok"))).await;
+    };
+    let (reply, ()) = tokio::join!(a.call("b", b"\x01x"), serving);
+    assert_eq!(reply.unwrap().result.as_ref(), b"\x02ok");
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn dropping_a_call_cancels_it_at_the_process_that_serves_it() {
+    let mut mesh = Mesh::new();
+    let (keeper, mut calls, mut notices) = Keeper::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", keeper.clone()).await;
+    let id = tokio::select! {
+        _ = a.call("b", b"\x01x") => panic!("nobody answers"),
+        id = calls.recv() => id.unwrap(),
+    };
+    notices.recv().await.unwrap();
+    assert_eq!(*keeper.cancelled.lock().unwrap(), [id]);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn when_a_node_goes_its_callers_hear_at_once_that_nobody_knows() {
+    let mut mesh = Mesh::new();
+    let (keeper, mut calls, _) = Keeper::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", keeper).await;
+    let lost = async {
+        calls.recv().await.unwrap();
+        b.cancel.cancel();
+    };
+    let (reply, ()) = tokio::join!(a.call("b", b"\x01x"), lost);
+    let error = reply.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::LINK_LOST));
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn draining_waits_for_what_is_in_flight_and_leaving_frees_the_name() {
+    let mut mesh = Mesh::new();
+    let (keeper, mut calls, _) = Keeper::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", keeper).await;
+    let ending = async {
+        let id = calls.recv().await.unwrap();
+        let mut drain = std::pin::pin!(b.mesh.drain());
+        tokio::select! {
+            biased;
+            () = &mut drain => panic!("a call is in flight"),
+            () = tokio::task::yield_now() => {}
+        }
+        b.mesh.served(id, Ok(Bytes::from_static(b"\x00"))).await;
+        drain.await;
+        b.mesh.leave().await;
+    };
+    let (reply, ()) = tokio::join!(a.call("b", b"\x01x"), ending);
+    assert!(reply.is_ok());
+    let _again = mesh.node("b", Arc::new(Echo)).await;
+    assert!(a.call("b", b"\x01x").await.is_ok());
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_name_that_another_node_holds_is_refused_for_good() {
+    let mut mesh = Mesh::new();
+    let _first = mesh.node("same", Arc::new(Echo)).await;
+    let (uplink, dialing) = uplink::channel();
+    let config = NodeConfig {
+        key: NodeKey([99; 16]),
+        name: "second".to_owned(),
+        role: Role::Node,
+        seed: 9,
+        max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+    };
+    let (second, driver) = Driver::new(config, "the test".to_owned(), uplink, mesh.tasks.clone());
+    mesh.tasks.spawn(driver.run(mesh.cancel.clone()));
+    second.add_process(spec("same"), Arc::new(Echo)).await.unwrap();
+    mesh.tasks.spawn(join_in_memory(mesh.hub.clone(), LinkLimits::default(), dialing, mesh.cancel.clone()));
+    let mut link = second.link();
+    let state = link.wait_for(|state| !matches!(state, LinkState::Down { .. })).await.unwrap().clone();
+    assert!(matches!(&state, LinkState::Refused { message, .. } if message.contains("same")), "{state:?}");
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn questions_are_answered() {
+    let mut mesh = Mesh::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", Arc::new(Echo)).await;
+    let tenant = TenantName::default;
+    let b = WaitFor::Process(ProcessName::new("b").unwrap());
+    a.mesh.wait(tenant(), b, None, Duration::from_secs(30)).await.unwrap();
+    let question = ResolveRequest {
+        caller: Caller::Client { tenant: tenant() },
+        pattern: "echo".to_owned(),
+        receiver: None,
+        timeout: Duration::from_secs(30),
+        wait_ready: false,
+    };
+    assert_eq!(a.mesh.resolve(question).await.unwrap().callback.to_string(), "test:mesh/talk#echo");
+    let names: Vec<_> =
+        a.mesh.processes(tenant()).await.unwrap().iter().map(|process| process.process.name.to_string()).collect();
+    assert_eq!(names, ["a", "b"]);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_call_beyond_the_open_ones_is_refused_at_once() {
+    let mut mesh = Mesh::new();
+    let (keeper, _calls, _) = Keeper::new();
+    let a = mesh.node("a", keeper).await;
+    let mut open: Vec<_> = Vec::new();
+    for _ in 0..super::super::handle::MAX_OPEN_REQUESTS {
+        let mut call = Box::pin(a.call("nobody", b"\x01x"));
+        assert!(futures::poll!(&mut call).is_pending());
+        open.push(call);
+        tokio::task::consume_budget().await;
+    }
+    let error = a.call("nobody", b"\x01x").await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
+    drop(open);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn the_hub_tells_how_many_nodes_of_others_are_there() {
+    let mut mesh = Mesh::new();
+    let _own = mesh.node("own", Arc::new(Echo)).await;
+    assert_eq!(*mesh.hub.nodes().borrow(), 0, "the node in the controller's own runtime does not count");
+    mesh.end().await;
+}

@@ -1,0 +1,131 @@
+//! A link as the drivers see it: frames go out, frames come in.
+//!
+//! Invariants: frames arrive whole and in order, or the link ends with a reason; what waits to be sent is bounded
+//! ([`LinkLimits`]). There are two kinds: a pipe in memory ([`super::pipe`]), and a socket (the `net` modules), which
+//! this module does not know.
+
+use std::future;
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, FrameError, Header};
+use futures::future::BoxFuture;
+
+/// What a waiting frame counts at least against the limits.
+pub const FRAME_COST_BYTES: usize = 128;
+
+/// The bounds of a link.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkLimits {
+    /// Most bytes of a payload that is received.
+    pub max_payload_bytes: usize,
+    /// Above this many waiting bytes calls are given back: they fail as `overloaded`.
+    pub refuse_above_bytes: usize,
+    /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
+    pub close_above_bytes: usize,
+    /// How long a link that is closed may take to send what still waits.
+    pub close_timeout: Duration,
+}
+
+/// How long a link that is closed may take to send what still waits, unless said otherwise.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl LinkLimits {
+    /// The bounds that go with a limit of payloads: some payloads of full size fit in.
+    pub fn for_payload(max_payload_bytes: usize) -> Self {
+        let refuse_above_bytes = max_payload_bytes.saturating_mul(8).max(8 * 1024 * 1024);
+        let close_above_bytes = refuse_above_bytes.saturating_mul(4);
+        Self { max_payload_bytes, refuse_above_bytes, close_above_bytes, close_timeout: CLOSE_TIMEOUT }
+    }
+
+    /// Checks a frame that is to be sent, with so much waiting already.
+    ///
+    /// # Errors
+    /// [`SendError::Full`]: the frame is not to be sent.
+    pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, SendError> {
+        let most_bytes = match frame.header {
+            Header::Call { .. } => self.refuse_above_bytes,
+            _ => self.close_above_bytes,
+        };
+        if waiting_bytes > most_bytes { Err(SendError::Full(Box::new(frame))) } else { Ok(frame) }
+    }
+}
+
+impl Default for LinkLimits {
+    fn default() -> Self {
+        Self::for_payload(DEFAULT_MAX_PAYLOAD_BYTES)
+    }
+}
+
+/// A frame was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Too much waits already: the frame is given back.
+    #[error("too much waits to be sent")]
+    Full(Box<Frame>),
+    /// The link is of no use any more, for this reason.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why nothing more arrives.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkEnd {
+    /// The peer closed it between two frames.
+    #[error("the peer closed the link")]
+    Closed,
+    /// The peer closed it inside a frame.
+    #[error("the peer closed the link in the middle of a frame, {bytes} bytes into it")]
+    HalfFrame {
+        /// How much of the frame had arrived.
+        bytes: usize,
+    },
+    /// The system says so.
+    #[error("the link broke: {0}")]
+    Broken(#[from] io::Error),
+    /// What arrived is no frame.
+    #[error("what arrived is no frame: {0}")]
+    Garbage(#[from] FrameError),
+}
+
+/// The outgoing direction. Dropping it drops what waits; [`FrameSink::close`] sends it first.
+pub trait FrameSink: Send + Sync {
+    /// Puts a frame behind the others; [`FrameSink::flush`] sends it off.
+    ///
+    /// # Errors
+    /// [`SendError`]: the frame was not taken.
+    fn send(&self, frame: Frame) -> Result<(), SendError>;
+
+    /// Sends off what waits, without waiting itself.
+    ///
+    /// # Errors
+    /// [`SendError::Broken`] when sending failed, now or since the last flush.
+    fn flush(&self) -> Result<(), SendError>;
+
+    /// Sends what waits and closes this direction. The future resolves when that is done or took too long; dropping it
+    /// changes nothing.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// The incoming direction.
+pub trait FrameSource: Send {
+    /// Appends all frames that are there; pending while there are none.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>>;
+}
+
+/// A link. Its two directions may go to different owners.
+pub struct Link {
+    /// What goes out.
+    pub sink: Box<dyn FrameSink>,
+    /// What comes in.
+    pub source: Box<dyn FrameSource>,
+}
+
+/// Waits for frames and appends all that are there. Cancel safe: what was read stays for the next call.
+///
+/// # Errors
+/// [`LinkEnd`]: nothing more will come.
+pub async fn recv(source: &mut dyn FrameSource, frames: &mut Vec<Frame>) -> Result<(), LinkEnd> {
+    future::poll_fn(|cx| source.poll_recv(cx, frames)).await
+}

@@ -1,0 +1,122 @@
+//! A link in memory, between a node and a controller of one process.
+//!
+//! Invariants: as over a socket: bounded, in order, and what was sent before the sender went is still received. The
+//! lock is held for a push or a swap, never over an await. A flush wakes the receiver, once for many frames.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use daffi_proto::frame::Frame;
+use futures::future::BoxFuture;
+
+use super::link::{FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, SendError};
+
+/// The two ends of a link in memory.
+pub fn pair(limits: LinkLimits) -> (Link, Link) {
+    let (there, back) = (Arc::new(Pipe::new(limits)), Arc::new(Pipe::new(limits)));
+    let end = |out: &Arc<Pipe>, into: &Arc<Pipe>| Link {
+        sink: Box::new(PipeSink(Arc::clone(out))),
+        source: Box::new(PipeSource(Arc::clone(into))),
+    };
+    (end(&there, &back), end(&back, &there))
+}
+
+/// One direction.
+struct Pipe {
+    state: Mutex<State>,
+    limits: LinkLimits,
+}
+
+#[derive(Default)]
+struct State {
+    frames: Vec<Frame>,
+    waiting_bytes: usize,
+    receiver: Option<Waker>,
+    sink_gone: bool,
+    source_gone: bool,
+}
+
+impl Pipe {
+    fn new(limits: LinkLimits) -> Self {
+        Self { state: Mutex::default(), limits }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct PipeSink(Arc<Pipe>);
+
+impl FrameSink for PipeSink {
+    fn send(&self, frame: Frame) -> Result<(), SendError> {
+        let mut state = self.0.lock();
+        if state.source_gone {
+            return Err(gone());
+        }
+        let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
+        state.waiting_bytes = state.waiting_bytes.saturating_add(frame.payload.len()).saturating_add(FRAME_COST_BYTES);
+        state.frames.push(frame);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), SendError> {
+        let mut state = self.0.lock();
+        if state.source_gone {
+            return Err(gone());
+        }
+        if !state.frames.is_empty() {
+            wake(&mut state.receiver);
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Drop for PipeSink {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.sink_gone = true;
+        wake(&mut state.receiver);
+    }
+}
+
+struct PipeSource(Arc<Pipe>);
+
+impl FrameSource for PipeSource {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>> {
+        let mut state = self.0.lock();
+        if !state.frames.is_empty() {
+            frames.append(&mut state.frames);
+            state.waiting_bytes = 0;
+            return Poll::Ready(Ok(()));
+        }
+        if state.sink_gone {
+            return Poll::Ready(Err(LinkEnd::Closed));
+        }
+        state.receiver = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for PipeSource {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.source_gone = true;
+        state.frames.clear();
+        state.waiting_bytes = 0;
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn gone() -> SendError {
+    SendError::Broken("the other end in this process has gone".to_owned())
+}

@@ -1,0 +1,77 @@
+//! How a driver gets its link to the controller, without knowing what the link is made of.
+//!
+//! The driver orders a link; whoever dials (`net::dial` over sockets, [`serve_in_memory`] for a controller in the same
+//! process) delivers one, or says that there will never be one. Invariant: at most one order is open, so the channels
+//! of [`ORDERS`] places are never full for long.
+
+use tokio::sync::mpsc;
+
+use super::link::Link;
+
+/// Places in the channels between a driver and its dialer.
+const ORDERS: usize = 4;
+
+/// What the driver wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// A new link, after a wait that grows with each failure.
+    Dial,
+    /// The link that was delivered has been of use: waits start small again.
+    LinkWasGood,
+}
+
+/// What the dialer delivers.
+pub enum Delivery {
+    /// A connected link.
+    Link(Link),
+    /// There will be none, for this reason.
+    Refused(String),
+}
+
+/// The driver's end.
+pub struct Uplink {
+    orders: mpsc::Sender<Order>,
+    deliveries: mpsc::Receiver<Delivery>,
+}
+
+/// The dialer's end.
+pub struct Dialing {
+    orders: mpsc::Receiver<Order>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+/// The two ends.
+pub fn channel() -> (Uplink, Dialing) {
+    let (orders_in, orders) = mpsc::channel(ORDERS);
+    let (deliveries_in, deliveries) = mpsc::channel(ORDERS);
+    (Uplink { orders: orders_in, deliveries }, Dialing { orders, deliveries: deliveries_in })
+}
+
+impl Uplink {
+    /// Tells the dialer. An order beyond the channel's places is dropped: that many are open already.
+    pub fn order(&self, order: Order) {
+        let _ = self.orders.try_send(order);
+    }
+
+    /// The next delivery; `None` when the dialer has ended. Cancel safe.
+    pub async fn delivery(&mut self) -> Option<Delivery> {
+        self.deliveries.recv().await
+    }
+}
+
+impl Dialing {
+    /// The next order; `None` when the driver has ended. Cancel safe.
+    pub async fn order(&mut self) -> Option<Order> {
+        self.orders.recv().await
+    }
+
+    /// Delivers a link.
+    pub async fn connected(&self, link: Link) {
+        let _ = self.deliveries.send(Delivery::Link(link)).await;
+    }
+
+    /// Says that there will be no link.
+    pub async fn refused(&self, reason: String) {
+        let _ = self.deliveries.send(Delivery::Refused(reason)).await;
+    }
+}

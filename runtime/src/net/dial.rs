@@ -1,0 +1,190 @@
+//! A node's side of sockets: connect to the controller, and connect again with backoff.
+//!
+//! Invariants: the first attempt is made at once, the next ones after pauses that grow ([`Backoff`]) until a link has
+//! been of use. A missing controller is mentioned once, and then every [`REMIND_AFTER`]. A controller that runs as
+//! another user is never talked to.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use daffi_proto::session::Backoff;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::endpoint::{Endpoint, EndpointError, check_private_folder};
+use super::link::Connection;
+use crate::mesh::link::LinkLimits;
+use crate::mesh::uplink::{Dialing, Order};
+
+/// How often a missing controller is mentioned.
+pub const REMIND_AFTER: Duration = Duration::from_secs(60);
+
+/// How long one attempt may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An attempt failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// Nobody listens there (yet).
+    #[error("no controller at {endpoint} ({source})")]
+    NoController {
+        /// Where.
+        endpoint: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Somebody listens there whom we do not trust.
+    #[error(
+        "the controller at {endpoint} runs as uid {theirs}, and we are uid {ours}: a unix socket joins processes of one user only; \
+         use another address"
+    )]
+    AnotherUser {
+        /// Where.
+        endpoint: String,
+        /// The controller's user.
+        theirs: u32,
+        /// This process's user.
+        ours: u32,
+    },
+    /// The endpoint is not acceptable.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+}
+
+impl DialError {
+    /// Whether a later attempt may go better.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::NoController { .. })
+    }
+}
+
+/// Connects once. Cancel safe.
+///
+/// # Errors
+/// [`DialError`]
+pub async fn connect(endpoint: &Endpoint) -> Result<Connection, DialError> {
+    let failed = |source| DialError::NoController { endpoint: endpoint.to_string(), source };
+    let attempt = async {
+        match endpoint {
+            Endpoint::Unix { path, private_folder } => {
+                let ours = rustix::process::getuid().as_raw();
+                if let (true, Some(folder)) = (*private_folder, path.parent()) {
+                    check_private_folder(folder, ours)?;
+                }
+                let stream = UnixStream::connect(path).await.map_err(failed)?;
+                let theirs = stream.peer_cred().map_err(failed)?.uid();
+                if theirs != ours {
+                    return Err(DialError::AnotherUser { endpoint: endpoint.to_string(), theirs, ours });
+                }
+                Ok(Connection::unix(stream))
+            }
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+                Connection::tcp(stream).map_err(failed)
+            }
+        }
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+        Ok(result) => result,
+        Err(_) => Err(failed(io::Error::new(io::ErrorKind::TimedOut, "it did not answer in time"))),
+    }
+}
+
+/// Connects whenever the node's driver orders it, until the driver ends or it is cancelled.
+pub async fn run(
+    endpoint: Endpoint,
+    limits: LinkLimits,
+    seed: u64,
+    mut dialing: Dialing,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+) {
+    let mut backoff = Backoff::new(seed);
+    let mut reminder = Reminder::default();
+    let mut first = true;
+    loop {
+        let order = tokio::select! {
+            () = cancel.cancelled() => return,
+            order = dialing.order() => order,
+        };
+        match order {
+            None => return,
+            Some(Order::LinkWasGood) => {
+                backoff.reset();
+                reminder = Reminder::default();
+            }
+            Some(Order::Dial) => {
+                let pause = if std::mem::take(&mut first) { Duration::ZERO } else { backoff.pause() };
+                let connected = tokio::select! {
+                    () = cancel.cancelled() => return,
+                    connected = keep_trying(&endpoint, pause, &mut backoff, &mut reminder) => connected,
+                };
+                match connected {
+                    Ok(connection) => dialing.connected(connection.into_link(limits, &tasks)).await,
+                    Err(error) => dialing.refused(error.to_string()).await,
+                }
+            }
+        }
+    }
+}
+
+async fn keep_trying(
+    endpoint: &Endpoint,
+    mut pause: Duration,
+    backoff: &mut Backoff,
+    reminder: &mut Reminder,
+) -> Result<Connection, DialError> {
+    loop {
+        tokio::time::sleep(pause).await;
+        match connect(endpoint).await {
+            Err(error) if error.is_passing() => {
+                if reminder.is_due(Instant::now()) {
+                    tracing::warn!("{error} yet; trying again until there is one");
+                }
+                pause = backoff.pause();
+                tracing::debug!("{error}; next attempt in {pause:?}");
+            }
+            other => return other,
+        }
+    }
+}
+
+/// When to mention what goes on and on.
+#[derive(Default)]
+struct Reminder {
+    last: Option<Instant>,
+}
+
+impl Reminder {
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= REMIND_AFTER);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_controller_is_mentioned_once_a_minute() {
+        let start = Instant::now();
+        let mut reminder = Reminder::default();
+        assert!(reminder.is_due(start));
+        assert!(!reminder.is_due(start + REMIND_AFTER / 2));
+        assert!(reminder.is_due(start + REMIND_AFTER));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_not_there_is_no_controller() {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = Endpoint::Unix { path: folder.path().join("none.sock"), private_folder: false };
+        let error = connect(&endpoint).await.err().unwrap();
+        assert!(error.is_passing());
+        assert!(error.to_string().starts_with("no controller at unix:///"), "{error}");
+    }
+}

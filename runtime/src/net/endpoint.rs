@@ -1,0 +1,235 @@
+//! The URL of a controller: parsing it, the default socket, and which addresses are allowed.
+//!
+//! Invariants: an [`Endpoint`] that exists is one that this version can listen on or dial; plain TCP off loopback
+//! exists only where `--insecure` was said; the path of a unix socket is absolute and fits the kernel's address.
+//! It opens nothing: see [`super::listener`] and [`super::dial`].
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+/// The longest path of a unix socket, in bytes: the kernel's 108 less the closing zero.
+pub const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// The default socket's file name in its folder.
+const SOCKET_FILE: &str = "controller.sock";
+
+/// Where a controller listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `unix:///path`
+    Unix {
+        /// The absolute path.
+        path: PathBuf,
+        /// Whether the folder must be private (0700) and ours: so for the default socket. The folder of a socket that
+        /// the user names is the user's affair; the socket's own mode and the peer's uid still guard it.
+        private_folder: bool,
+    },
+    /// `tcp://host:port`
+    Tcp {
+        /// A name or an address; IPv6 without brackets.
+        host: String,
+        /// The port; 0 lets the system choose one, when listening.
+        port: u16,
+    },
+}
+
+/// An endpoint was refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// No scheme.
+    #[error("{url:?} is no URL of a controller: write {advice}")]
+    NoScheme { url: String, advice: String },
+    /// A scheme of a later version.
+    #[error(
+        "{url:?}: {scheme}:// is not supported by this version; use unix:///path on one machine, or tcp://127.0.0.1:PORT"
+    )]
+    NotYet { url: String, scheme: &'static str },
+    /// A scheme that nobody knows.
+    #[error("{url:?}: unknown scheme {scheme:?}; the schemes are unix:///path and tcp://host:port")]
+    UnknownScheme { url: String, scheme: String },
+    /// `unix://` without an absolute path.
+    #[error("{url:?}: the path of a unix socket is absolute, with three slashes: unix:///run/me/controller.sock")]
+    RelativePath { url: String },
+    /// The kernel takes no such long path.
+    #[error(
+        "the socket path {} has {length} bytes, and {MAX_SOCKET_PATH_BYTES} are the most that the system takes; name a shorter one \
+         with --listen and --connect, or in DAFFI_SOCKET", path.display()
+    )]
+    PathTooLong { path: PathBuf, length: usize },
+    /// Not `host:port`.
+    #[error("{url:?}: {why}; write tcp://127.0.0.1:8888")]
+    BadAddress { url: String, why: &'static str },
+    /// Plain TCP that others could read.
+    #[error(
+        "{url:?} is not on this machine, and plain TCP is neither encrypted nor authenticated: whoever reaches the port can call \
+         everything; use 127.0.0.1, or say --insecure if the network is yours alone"
+    )]
+    Insecure { url: String },
+    /// The folder of the default socket cannot be trusted.
+    #[error("the folder {} of the controller's socket {why}; {advice}", folder.display())]
+    BadFolder { folder: PathBuf, why: String, advice: &'static str },
+}
+
+/// What the default socket depends on; taken from the process's environment, or made up by a test.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// `$DAFFI_SOCKET`
+    pub daffi_socket: Option<OsString>,
+    /// `$XDG_RUNTIME_DIR`
+    pub xdg_runtime_dir: Option<OsString>,
+    /// The folder for temporary files.
+    pub temp_dir: PathBuf,
+    /// Who we are.
+    pub uid: u32,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_this_process() -> Self {
+        Self {
+            daffi_socket: std::env::var_os("DAFFI_SOCKET").filter(|value| !value.is_empty()),
+            xdg_runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()),
+            temp_dir: std::env::temp_dir(),
+            uid: rustix::process::getuid().as_raw(),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Reads a URL. `insecure` allows plain TCP off loopback.
+    ///
+    /// # Errors
+    /// [`EndpointError`] for a URL that this version cannot or must not use.
+    pub fn parse(url: &str, insecure: bool) -> Result<Self, EndpointError> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            let advice = if url.starts_with('/') {
+                format!("unix://{url}")
+            } else if url.contains(':') {
+                format!("tcp://{url}")
+            } else {
+                "unix:///path/to/controller.sock or tcp://127.0.0.1:8888".to_owned()
+            };
+            return Err(EndpointError::NoScheme { url: url.to_owned(), advice });
+        };
+        match scheme {
+            "unix" => {
+                let path = PathBuf::from(rest);
+                if !path.is_absolute() {
+                    return Err(EndpointError::RelativePath { url: url.to_owned() });
+                }
+                Self::unix(path, false)
+            }
+            "tcp" => Self::tcp(url, rest, insecure),
+            "tls" => Err(EndpointError::NotYet { url: url.to_owned(), scheme: "tls" }),
+            "nats" => Err(EndpointError::NotYet { url: url.to_owned(), scheme: "nats" }),
+            _ => Err(EndpointError::UnknownScheme { url: url.to_owned(), scheme: scheme.to_owned() }),
+        }
+    }
+
+    /// The default socket: `$DAFFI_SOCKET`, else one in `$XDG_RUNTIME_DIR`, else one in the temporary directory.
+    ///
+    /// # Errors
+    /// [`EndpointError`] for a path that is too long, or a value of `$DAFFI_SOCKET` that is no absolute path.
+    pub fn default_socket(around: &Surroundings) -> Result<Self, EndpointError> {
+        let path = if let Some(path) = &around.daffi_socket {
+            let path = PathBuf::from(path);
+            match path.to_str().and_then(|text| text.strip_prefix("unix://")) {
+                Some(rest) => PathBuf::from(rest),
+                None => path,
+            }
+        } else if let Some(folder) = &around.xdg_runtime_dir {
+            Path::new(folder).join("daffi").join(SOCKET_FILE)
+        } else {
+            around.temp_dir.join(format!("daffi-{}", around.uid)).join(SOCKET_FILE)
+        };
+        if !path.is_absolute() {
+            return Err(EndpointError::RelativePath { url: path.display().to_string() });
+        }
+        Self::unix(path, true)
+    }
+
+    fn unix(path: PathBuf, private_folder: bool) -> Result<Self, EndpointError> {
+        let length = path.as_os_str().len();
+        if length > MAX_SOCKET_PATH_BYTES {
+            return Err(EndpointError::PathTooLong { path, length });
+        }
+        Ok(Self::Unix { path, private_folder })
+    }
+
+    fn tcp(url: &str, rest: &str, insecure: bool) -> Result<Self, EndpointError> {
+        let bad = |why| EndpointError::BadAddress { url: url.to_owned(), why };
+        let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
+        let port = port.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']').ok_or_else(|| bad("a bracket of the IPv6 address is missing"))?,
+            None if host.contains(':') => return Err(bad("an IPv6 address stands in brackets")),
+            None => host,
+        };
+        if host.is_empty() {
+            return Err(bad("the host is missing"));
+        }
+        if host.contains(['/', '@', '?', '#']) {
+            return Err(bad("there is more than a host and a port in it"));
+        }
+        if !insecure && !is_loopback(host) {
+            return Err(EndpointError::Insecure { url: url.to_owned() });
+        }
+        Ok(Self::Tcp { host: host.to_owned(), port })
+    }
+}
+
+/// Whether the host is this machine for sure. Other names are not looked up: what they mean may change.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix { path, .. } => write!(f, "unix://{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+        }
+    }
+}
+
+/// Checks that the folder of the default socket is a folder, ours, and closed to everybody else.
+///
+/// # Errors
+/// [`EndpointError::BadFolder`] with what is wrong; a folder that is missing is reported by `Ok(false)`.
+pub fn check_private_folder(folder: &Path, uid: u32) -> Result<bool, EndpointError> {
+    let bad = |why: String, advice| EndpointError::BadFolder { folder: folder.to_owned(), why, advice };
+    // lstat: a link that somebody else placed there must not be followed.
+    let stat = match rustix::fs::lstat(folder) {
+        Ok(stat) => stat,
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(error) => {
+            return Err(bad(format!("cannot be looked at: {error}"), "name another socket in DAFFI_SOCKET"));
+        }
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(bad("is no folder".to_owned(), "remove it, or name another socket in DAFFI_SOCKET"));
+    }
+    if stat.st_uid != uid {
+        return Err(bad(
+            format!("belongs to uid {}, not to us (uid {uid})", stat.st_uid),
+            "name a socket in a folder of your own in DAFFI_SOCKET",
+        ));
+    }
+    let open_to_others = stat.st_mode & 0o077;
+    if open_to_others != 0 {
+        return Err(bad(
+            format!("is open to others (mode {:04o})", stat.st_mode & 0o7777),
+            "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET or with --listen",
+        ));
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

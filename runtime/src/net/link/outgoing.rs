@@ -1,0 +1,247 @@
+//! The outgoing direction of a link over a socket.
+//!
+//! ```text
+//!   Open ── close ──▶ Finishing ── all written, or too late ──▶ Broken
+//!     └──────────────── a write failed, or the sink was dropped ────▲
+//! ```
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::{future, io};
+
+use bytes::{Buf, Bytes, BytesMut};
+use daffi_proto::frame::{Frame, FrameError};
+use futures::future::BoxFuture;
+use tokio::io::AsyncWrite;
+use tokio::sync::oneshot;
+
+use super::COPY_BELOW_BYTES;
+use crate::mesh::link::{FrameSink, LinkLimits, SendError};
+
+/// The buffer of small frames is put into the queue as one piece when it is larger than this.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Most pieces in one write.
+const PIECES_A_WRITE: usize = 32;
+
+/// The owner's end.
+pub(super) struct SocketSink(Arc<Outgoing>);
+
+impl SocketSink {
+    pub(super) fn new(outgoing: Arc<Outgoing>) -> Self {
+        Self(outgoing)
+    }
+}
+
+impl FrameSink for SocketSink {
+    fn send(&self, frame: Frame) -> Result<(), SendError> {
+        let mut state = self.0.lock();
+        state.check()?;
+        let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
+        state.push(frame).map_err(|error| SendError::Broken(format!("a frame cannot be encoded: {error}")))
+    }
+
+    fn flush(&self) -> Result<(), SendError> {
+        let mut state = self.0.lock();
+        // When the writer task is busy, the socket has its waker and what waits will go; it must keep that waker.
+        if state.waiting_bytes > 0 && state.idle_writer.is_some() {
+            let written = state.poll_write(&mut Context::from_waker(Waker::noop()));
+            if written.is_pending() {
+                wake(&mut state.idle_writer);
+            }
+        }
+        state.check()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        let (done, finished) = oneshot::channel();
+        let mut state = self.0.lock();
+        if let Phase::Open = state.phase {
+            state.phase = Phase::Finishing { _done: done };
+        }
+        wake(&mut state.idle_writer);
+        drop(state);
+        Box::pin(async move {
+            // The sender is never used: dropping it, when the writer task has ended, is the signal.
+            let _ = finished.await;
+        })
+    }
+}
+
+impl Drop for SocketSink {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if let Phase::Open = state.phase {
+            state.fail("the link was dropped".to_owned());
+        }
+    }
+}
+
+/// What waits to be written, and the socket that it goes to.
+pub(super) struct Outgoing {
+    state: Mutex<State>,
+    limits: LinkLimits,
+}
+
+struct State {
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Pieces in order; after them comes `tail`.
+    queue: VecDeque<Bytes>,
+    /// Headers and small payloads, one behind the other. Emptied in place, so that it is rarely allocated.
+    tail: BytesMut,
+    waiting_bytes: usize,
+    phase: Phase,
+    /// The writer task, while it has nothing to do.
+    idle_writer: Option<Waker>,
+}
+
+enum Phase {
+    Open,
+    /// Write what waits, close, and tell by dropping this.
+    Finishing {
+        _done: oneshot::Sender<()>,
+    },
+    Broken(String),
+}
+
+impl Outgoing {
+    pub(super) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>, limits: LinkLimits) -> Self {
+        let state = State {
+            writer,
+            queue: VecDeque::new(),
+            tail: BytesMut::new(),
+            waiting_bytes: 0,
+            phase: Phase::Open,
+            idle_writer: None,
+        };
+        Self { state: Mutex::new(state), limits }
+    }
+
+    /// The writer task: writes what a flush could not, until the link is closed.
+    pub(super) async fn write_the_rest(self: Arc<Self>) {
+        future::poll_fn(|cx| self.poll_until_closing(cx)).await;
+        let closed = future::poll_fn(|cx| self.poll_close(cx));
+        let in_time = tokio::time::timeout(self.limits.close_timeout, closed).await.is_ok();
+        let reason = if in_time { "the link was closed" } else { "the link was closed before all was written" };
+        self.lock().fail(reason.to_owned());
+    }
+
+    /// Ready when the link is not open any more.
+    fn poll_until_closing(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let Phase::Open = state.phase else {
+            return Poll::Ready(());
+        };
+        // While this is empty nobody else waits for the socket, so it keeps this task's waker.
+        state.idle_writer = None;
+        ready!(state.poll_write(cx));
+        let Phase::Open = state.phase else {
+            return Poll::Ready(());
+        };
+        state.idle_writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_close(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        ready!(state.poll_write(cx));
+        Pin::new(&mut state.writer).poll_shutdown(cx).map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing below panics between two changes that belong together.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<(), SendError> {
+        match &self.phase {
+            Phase::Broken(reason) => Err(SendError::Broken(reason.clone())),
+            Phase::Open | Phase::Finishing { .. } => Ok(()),
+        }
+    }
+
+    fn push(&mut self, frame: Frame) -> Result<(), FrameError> {
+        let before = self.tail.len();
+        if frame.payload.len() < COPY_BELOW_BYTES {
+            frame.encode_into(&mut self.tail)?;
+            self.waiting_bytes += self.tail.len().saturating_sub(before);
+            if self.tail.len() > PIECE_BYTES {
+                self.queue.push_back(self.tail.split().freeze());
+            }
+        } else {
+            frame.encode_head(&mut self.tail)?;
+            self.waiting_bytes += self.tail.len().saturating_sub(before) + frame.payload.len();
+            self.queue.push_back(self.tail.split().freeze());
+            self.queue.push_back(frame.payload);
+        }
+        Ok(())
+    }
+
+    /// Writes until nothing waits (ready) or the socket takes no more (pending). A failure is put into the phase.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.waiting_bytes > 0 {
+            match ready!(self.poll_write_once(cx)) {
+                Ok(0) => self.fail("the link broke: the socket takes nothing more".to_owned()),
+                Ok(written) => self.consume(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.fail(format!("the link broke: {error}")),
+            }
+        }
+        // A layer above the socket (encryption) may hold bytes back until it is flushed.
+        if let Err(error) = ready!(Pin::new(&mut self.writer).poll_flush(cx)) {
+            self.fail(format!("the link broke: {error}"));
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let writer = Pin::new(&mut self.writer);
+        if self.queue.is_empty() {
+            return writer.poll_write(cx, &self.tail);
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES_A_WRITE];
+        let pieces = self.queue.iter().map(Bytes::as_ref).chain(std::iter::once(self.tail.as_ref()));
+        let mut used = 0;
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+            used += 1;
+        }
+        writer.poll_write_vectored(cx, slices.get(..used).unwrap_or_default())
+    }
+
+    fn consume(&mut self, mut written: usize) {
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(written);
+        while let Some(piece) = self.queue.front_mut() {
+            if written < piece.len() {
+                piece.advance(written);
+                return;
+            }
+            written -= piece.len();
+            self.queue.pop_front();
+        }
+        if written >= self.tail.len() {
+            self.tail.clear();
+        } else {
+            self.tail.advance(written);
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        self.queue.clear();
+        self.tail.clear();
+        self.waiting_bytes = 0;
+        self.phase = Phase::Broken(reason);
+        wake(&mut self.idle_writer);
+    }
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}

@@ -1,0 +1,178 @@
+//! Tests of links over sockets, and of the pipe in memory beside them: both keep the same promises.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use daffi_proto::frame::{Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, Target};
+use daffi_proto::id::{CallId, GroupId};
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+use crate::mesh::link::{LinkEnd, SendError, recv};
+use crate::mesh::pipe;
+
+/// A small first frame, as on every link.
+fn first() -> Frame {
+    Frame::new(Header::Hello { version: 1 })
+}
+
+fn reply(id: u64, payload: &[u8]) -> Frame {
+    Frame::with_payload(Header::Reply { id: CallId(id), process: None }, Bytes::copy_from_slice(payload))
+}
+
+fn call(payload: usize) -> Frame {
+    let header =
+        Header::Call { id: CallId(1), target: Target::Any(GroupId(1)), timeout_ms: 1, chain: Vec::new().into() };
+    Frame::with_payload(header, Bytes::from(vec![7; payload]))
+}
+
+fn limits(refuse_above_bytes: usize, close_above_bytes: usize) -> LinkLimits {
+    LinkLimits { refuse_above_bytes, close_above_bytes, ..LinkLimits::default() }
+}
+
+/// A link over a small buffer, and the raw other end.
+fn over(buffer_bytes: usize, limits: LinkLimits) -> (Link, tokio::io::DuplexStream, TaskTracker) {
+    let tasks = TaskTracker::new();
+    let (ours, theirs) = tokio::io::duplex(buffer_bytes);
+    let (reader, writer) = tokio::io::split(ours);
+    (Connection::new(reader, writer).into_link(limits, &tasks), theirs, tasks)
+}
+
+/// Two links over one small buffer.
+fn two(buffer_bytes: usize, limits: LinkLimits) -> (Link, Link, TaskTracker) {
+    let (near, theirs, tasks) = over(buffer_bytes, limits);
+    let (reader, writer) = tokio::io::split(theirs);
+    (near, Connection::new(reader, writer).into_link(limits, &tasks), tasks)
+}
+
+async fn take(link: &mut Link, count: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    while frames.len() < count {
+        recv(&mut *link.source, &mut frames).await.unwrap();
+    }
+    frames
+}
+
+#[tokio::test]
+async fn frames_of_all_sizes_arrive_whole_and_in_order_through_a_small_socket() {
+    let (near, mut far, _tasks) = two(1000, LinkLimits::default());
+    let mut sent = vec![first()];
+    for (id, size) in [0, 1, COPY_BELOW_BYTES - 1, COPY_BELOW_BYTES, 300_000, 3, 70_000, 0].into_iter().enumerate() {
+        sent.push(reply(id as u64, &vec![id as u8; size]));
+    }
+    for frame in &sent {
+        near.sink.send(frame.clone()).unwrap();
+    }
+    near.sink.flush().unwrap();
+    assert_eq!(take(&mut far, sent.len()).await, sent);
+}
+
+#[tokio::test]
+async fn many_small_frames_are_one_read() {
+    let (near, mut far, _tasks) = two(64 * 1024, LinkLimits::default());
+    tokio::task::yield_now().await; // the writer task goes idle, so that the flush writes itself
+    near.sink.send(first()).unwrap();
+    for id in 0..100 {
+        near.sink.send(reply(id, b"x")).unwrap();
+    }
+    near.sink.flush().unwrap();
+    let mut frames = Vec::new();
+    recv(&mut *far.source, &mut frames).await.unwrap();
+    assert_eq!(frames.len(), 101);
+}
+
+#[tokio::test]
+async fn a_pipe_carries_frames_and_tells_when_the_other_end_has_gone() {
+    let (mut near, far) = pipe::pair(LinkLimits::default());
+    far.sink.send(reply(1, b"one")).unwrap();
+    far.sink.flush().unwrap();
+    far.sink.close().await;
+    assert_eq!(take(&mut near, 1).await, [reply(1, b"one")]);
+    assert!(matches!(recv(&mut *near.source, &mut Vec::new()).await, Err(LinkEnd::Closed)));
+    drop(far.source);
+    assert!(matches!(near.sink.send(first()), Err(SendError::Broken(_))));
+}
+
+#[tokio::test]
+async fn a_full_link_gives_calls_back_and_takes_replies_up_to_the_hard_limit() {
+    let limits = limits(10_000, 50_000);
+    let (socket, _theirs, _tasks) = over(16, limits);
+    let (memory, _other) = pipe::pair(limits);
+    for link in [socket, memory] {
+        link.sink.send(call(20_000)).unwrap();
+        link.sink.flush().unwrap();
+        assert!(matches!(link.sink.send(call(1)), Err(SendError::Full(frame)) if *frame == call(1)));
+        link.sink.send(reply(1, &[0; 40_000])).unwrap();
+        assert!(matches!(link.sink.send(reply(2, b"")), Err(SendError::Full(_))));
+    }
+}
+
+#[tokio::test]
+async fn closing_writes_what_waits_first() {
+    let (near, mut far, tasks) = two(100, LinkLimits::default());
+    near.sink.send(first()).unwrap();
+    near.sink.send(reply(1, &[1; 10_000])).unwrap();
+    let close = near.sink.close();
+    let (frames, ()) = tokio::join!(take(&mut far, 2), close);
+    assert_eq!(frames.len(), 2);
+    drop(near.source);
+    assert!(matches!(recv(&mut *far.source, &mut Vec::new()).await, Err(LinkEnd::Closed)));
+    drop(far.sink);
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn closing_towards_a_peer_that_does_not_read_ends_all_the_same() {
+    let limits = LinkLimits { close_timeout: Duration::from_millis(10), ..LinkLimits::default() };
+    let (near, _theirs, tasks) = over(16, limits);
+    near.sink.send(reply(1, &[1; 10_000])).unwrap();
+    near.sink.close().await;
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn good_frames_before_garbage_are_received_and_then_the_link_ends() {
+    let (mut link, mut theirs, _tasks) = over(64 * 1024, LinkLimits::default());
+    let mut bytes = bytes::BytesMut::new();
+    first().encode_into(&mut bytes).unwrap();
+    bytes.extend_from_slice(&u32::MAX.to_le_bytes());
+    theirs.write_all(&bytes).await.unwrap();
+    assert_eq!(take(&mut link, 1).await, [first()]);
+    let end = recv(&mut *link.source, &mut Vec::new()).await;
+    assert!(matches!(end, Err(LinkEnd::Garbage(FrameError::TooLong { .. }))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_by_his_first_bytes() {
+    let (mut link, mut theirs, _tasks) = over(64 * 1024, LinkLimits::default());
+    theirs.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let end = recv(&mut *link.source, &mut Vec::new()).await.unwrap_err().to_string();
+    assert!(end.contains("HTTP") && end.contains(&MAX_FIRST_FRAME_BYTES.to_string()), "{end}");
+}
+
+#[tokio::test]
+async fn half_a_frame_is_told_apart_from_a_close() {
+    let (mut link, mut theirs, _tasks) = over(64 * 1024, LinkLimits::default());
+    theirs.write_all(&[100, 0, 0, 0, 1]).await.unwrap();
+    drop(theirs);
+    assert!(matches!(recv(&mut *link.source, &mut Vec::new()).await, Err(LinkEnd::HalfFrame { bytes: 5 })));
+}
+
+#[tokio::test]
+async fn a_receive_that_is_given_up_loses_nothing() {
+    let (mut link, mut theirs, _tasks) = over(64 * 1024, LinkLimits::default());
+    let mut bytes = bytes::BytesMut::new();
+    first().encode_into(&mut bytes).unwrap();
+    let (head, rest) = bytes.split_at(3);
+    theirs.write_all(head).await.unwrap();
+    let mut frames = Vec::new();
+    tokio::select! {
+        biased;
+        _ = recv(&mut *link.source, &mut frames) => panic!("half a frame is no frame"),
+        () = tokio::task::yield_now() => {}
+    }
+    theirs.write_all(rest).await.unwrap();
+    assert_eq!(take(&mut link, 1).await, [first()]);
+}

@@ -1,0 +1,15 @@
+//! Sockets: where the mesh listens, how a node gets there, and how bytes become frames.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`endpoint`] | the URLs of a controller, the default socket, and which addresses are allowed |
+//! | [`listener`] | the controller's side: bind, lock, accept, who is it |
+//! | [`dial`] | a node's side: connect, and connect again with backoff |
+//! | [`link`] | one connection as two queues of frames: over a socket, or in memory |
+//!
+//! What frames mean is known to `daffi-proto`; what is done with them, to [`crate::mesh`].
+
+pub mod dial;
+pub mod endpoint;
+pub mod link;
+pub mod listener;
