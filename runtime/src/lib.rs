@@ -1,5 +1,15 @@
 //! The daffi-runtime host: a map of its modules is in ARCHITECTURE.md.
+//!
+//! ```text
+//!   main ─▶ cli, config ─▶ app ─▶ guest, net ─▶ mesh ─▶ daffi-proto
+//! ```
 
+pub mod app;
 pub mod cli;
+pub mod config;
+pub mod exit;
 pub mod guest;
 pub mod mesh;
+pub mod net;
+pub mod output;
+pub mod telemetry;

@@ -1,2 +1,85 @@
-//! The binary.
-fn main() {}
+//! The binary: from words to work, and from its end to an exit code.
+//!
+//! Threads: the main one waits; `daffi-net` does all that is sockets, mesh and timers; `daffi-guest` runs guests that
+//! had to wait or to compute for longer; `daffi-print` prints.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use daffi_runtime::cli::args::{Command, RunArgs};
+use daffi_runtime::cli::inspect::{InspectFormat, inspect};
+use daffi_runtime::cli::words::{self, Instead};
+use daffi_runtime::cli::{call, doctor, ps};
+use daffi_runtime::exit::Failure;
+use daffi_runtime::guest::component::LoadOptions;
+use daffi_runtime::net::endpoint::Surroundings;
+use daffi_runtime::output::NET_THREAD;
+use daffi_runtime::{app, config, telemetry};
+use tokio::runtime::{Builder, Runtime};
+
+/// How often a guests' thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
+const GUEST_EVENT_INTERVAL_POLLS: u32 = 7;
+
+/// How long threads may take to end.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let cli = match words::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(Instead::Answered(code)) => return code,
+        Err(Instead::Wrong(failure)) => return failure.report(),
+    };
+    let done = match cli.command {
+        None => run(cli.run),
+        Some(Command::Call(args)) => {
+            start_log(args.connect.log.as_deref()).and_then(|()| call::run(&args)).map(|()| 0)
+        }
+        Some(Command::Ps(args)) => start_log(args.connect.log.as_deref()).and_then(|()| ps::run(&args)).map(|()| 0),
+        Some(Command::Inspect(args)) => {
+            let format = match (args.wit, args.json) {
+                (true, _) => InspectFormat::Wit,
+                (_, true) => InspectFormat::Json,
+                _ => InspectFormat::Page,
+            };
+            print(inspect(&args.path, format, &LoadOptions::default()).map_err(Failure::usage))
+        }
+        Some(Command::Doctor(args)) => print(doctor::examine(args.json)),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn start_log(filter: Option<&str>) -> Result<(), Failure> {
+    telemetry::init(filter).map_err(Failure::usage)
+}
+
+fn print(text: Result<String, Failure>) -> Result<u8, Failure> {
+    use std::io::Write;
+    // A reader that has gone is no failure.
+    let _ = std::io::stdout().write_all(text?.as_bytes());
+    Ok(0)
+}
+
+fn run(args: RunArgs) -> Result<u8, Failure> {
+    let config = config::resolve(args, &Surroundings::of_this_process()).map_err(Failure::usage)?;
+    start_log(config.log.as_deref())?;
+    let (net, guests) = threads().map_err(|error| Failure::new(1, format!("{error:#}")))?;
+    let end = net.block_on(app::run(config, guests.handle().clone()));
+    guests.shutdown_timeout(THREADS_TIMEOUT);
+    net.shutdown_timeout(THREADS_TIMEOUT);
+    end
+}
+
+/// The two runtimes: the network's has one thread, so that a call that comes in need not change threads.
+fn threads() -> anyhow::Result<(Runtime, Runtime)> {
+    let net = Builder::new_multi_thread().worker_threads(1).thread_name(NET_THREAD).enable_all().build();
+    let guests = Builder::new_multi_thread()
+        .thread_name("daffi-guest")
+        .event_interval(GUEST_EVENT_INTERVAL_POLLS)
+        .enable_all()
+        .build();
+    Ok((net.context("cannot start the network's threads")?, guests.context("cannot start the guests' threads")?))
+}

@@ -1,7 +1,16 @@
-//! What the binary's subcommands do.
+//! The command line: what can be said, and where it goes.
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`inspect`] | what a component has, needs and lacks |
+//! | [`args`] | every flag with its help text |
+//! | [`words`] | from words to [`args`]; every mistake is one line |
+//! | [`client`] | joining the mesh as an anonymous client |
+//! | [`call`], [`ps`], [`doctor`], [`inspect`] | the subcommands |
 
+pub mod args;
+pub mod call;
+pub mod client;
+pub mod doctor;
 pub mod inspect;
+pub mod ps;
+pub mod words;

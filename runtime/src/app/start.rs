@@ -1,0 +1,223 @@
+//! How a runtime starts: everything that can go wrong with what the user gave goes wrong here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use daffi_proto::controller::ControllerConfig;
+use daffi_proto::id::{NodeKey, ProcessRef, TenantName};
+use daffi_proto::name::NameGlob;
+use daffi_proto::node::NodeConfig;
+use daffi_proto::session::Role;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{ModuleConfig, RuntimeConfig};
+use crate::exit::{self, Failure};
+use crate::guest::component::{self, LoadError, LoadOptions, Loaded};
+use crate::guest::engine::{EngineConfig, Engines};
+use crate::guest::limits::InstancePolicy;
+use crate::guest::module::{GuestModule, ModuleSpec};
+use crate::mesh::driver::Driver;
+use crate::mesh::handle::MeshHandle;
+use crate::mesh::hub::{Hub, HubHandle, NewLink, join_in_memory};
+use crate::mesh::link::LinkLimits;
+use crate::mesh::uplink::{self, Dialing};
+use crate::net::dial;
+use crate::net::listener::{Accepted, Listener, MAX_CONNECTIONS, is_open_to_others};
+use crate::output::Printer;
+
+/// A runtime that has started.
+pub(super) struct Running {
+    /// The node, where there is one.
+    pub(super) mesh: Option<MeshHandle>,
+    /// The controller, where this is it.
+    pub(super) hub: Option<HubHandle>,
+    /// The modules, in the order of the config.
+    pub(super) modules: Vec<Arc<GuestModule>>,
+    /// All tasks but the guests'.
+    pub(super) tasks: TaskTracker,
+    /// Ends them.
+    pub(super) cancel: CancellationToken,
+    /// Prints what guests print.
+    pub(super) printer: Printer,
+}
+
+/// Builds the engines and loads all modules, before anything else is touched.
+///
+/// # Errors
+/// The first module that cannot be loaded.
+pub(super) async fn load(config: &RuntimeConfig) -> Result<Vec<Loaded>, Failure> {
+    if config.modules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let modules = config.modules.clone();
+    let engine_config = engine_config(&modules);
+    let loading = tokio::task::spawn_blocking(move || {
+        let engines = Engines::new(engine_config).map_err(|error| Failure::new(exit::FAILED, error))?;
+        modules.iter().map(|module| load_one(&engines, module)).collect()
+    });
+    loading.await.map_err(|error| Failure::new(exit::FAILED, format!("loading ended unexpectedly: {error}")))?
+}
+
+fn load_one(engines: &Engines, module: &ModuleConfig) -> Result<Loaded, Failure> {
+    let globs = module.callbacks.as_ref().map(|patterns| patterns.iter().map(|text| NameGlob::parse(text)).collect());
+    let callbacks =
+        globs.transpose().map_err(|error| Failure::usage(format!("callbacks of module {}: {error}", module.name)))?;
+    let options = LoadOptions {
+        callbacks,
+        fetchers: module.fetchers.clone().into_iter().collect(),
+        skip_unsupported: module.skip_unsupported,
+        on_slow: Some(Arc::new(|message| tracing::info!("{message}"))),
+        ..LoadOptions::default()
+    };
+    component::load_file(engines, &module.path, &options).map_err(|error| load_failure(&module.path, &error))
+}
+
+fn load_failure(path: &Path, error: &LoadError) -> Failure {
+    let (path, message) = (path.display().to_string(), error.to_string());
+    Failure::usage(if message.contains(&path) { message } else { format!("{path}: {message}") })
+}
+
+/// The engines must carry the largest limit of all modules, and room for all their instances.
+fn engine_config(modules: &[ModuleConfig]) -> EngineConfig {
+    let default = EngineConfig::default();
+    let memory = modules.iter().map(|module| module.limits.memory_bytes).max().unwrap_or_default();
+    let tables = modules.iter().map(|module| module.limits.table_elements).max().unwrap_or_default();
+    let instances = modules.iter().map(|module| match module.instances {
+        InstancePolicy::Singleton => 1,
+        InstancePolicy::Pool(size) => size,
+        InstancePolicy::PerCall => module.limits.concurrency,
+    });
+    // One more each for `run`, and as many again for those that are being replaced.
+    let instances = instances.fold(0u32, |sum, count| sum.saturating_add(count.saturating_mul(2).saturating_add(1)));
+    EngineConfig {
+        max_memory_bytes: u64::try_from(memory).unwrap_or(u64::MAX).min(default.max_memory_bytes),
+        max_table_elements: u32::try_from(tables).unwrap_or(u32::MAX).max(default.max_table_elements),
+        max_instances: instances.max(default.max_instances),
+        ..default
+    }
+}
+
+/// Starts everything: addresses first, since they are the user's to choose, then the node and its modules.
+///
+/// # Errors
+/// An address that cannot be taken, or a module that does not fit the host.
+pub(super) async fn start(config: RuntimeConfig, loaded: Vec<Loaded>, guests: Handle) -> Result<Running, Failure> {
+    let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+    let printer =
+        Printer::start().map_err(|error| Failure::new(exit::FAILED, format!("no thread for output: {error}")))?;
+    let limits = LinkLimits::for_payload(config.max_payload_bytes);
+    let mut listeners = Vec::with_capacity(config.listen.len());
+    for endpoint in &config.listen {
+        listeners.push(Listener::bind(endpoint).await.map_err(Failure::usage)?);
+    }
+    let hub = config.is_controller().then(|| {
+        let mut controller = ControllerConfig::new(random_seed());
+        controller.max_payload_bytes = config.max_payload_bytes;
+        let (handle, hub) = Hub::new(controller, tasks.clone());
+        tasks.spawn(hub.run(cancel.clone()));
+        handle
+    });
+    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, printer };
+    if let Some(hub) = &running.hub {
+        listen(listeners, hub, limits, &running);
+    }
+    if !config.modules.is_empty() {
+        let (mesh, dialing) = start_node(&config, &running)?;
+        running.modules = start_modules(&config, &loaded, &mesh, &guests, &running.printer).await?;
+        // Only now: whoever sees the node connected finds all its processes registered.
+        dial(dialing, &config, limits, &running);
+        running.mesh = Some(mesh);
+    }
+    Ok(running)
+}
+
+/// Accepts connections on all addresses, for the hub.
+fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running: &Running) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (accepted, mut connections) = mpsc::channel::<Accepted>(1);
+    for listener in listeners {
+        tracing::info!("listening on {}", listener.endpoint());
+        if is_open_to_others(listener.endpoint()) {
+            tracing::warn!("{}: whoever reaches this port can call everything", listener.endpoint());
+        }
+        running.tasks.spawn(listener.run(accepted.clone(), Arc::clone(&places), running.cancel.clone()));
+    }
+    let (hub, tasks) = (hub.clone(), running.tasks.clone());
+    running.tasks.spawn(async move {
+        // Ends with the listeners, which hold the senders.
+        drop(accepted);
+        while let Some(Accepted { connection, identity, place }) = connections.recv().await {
+            hub.add(NewLink { link: connection.into_link(limits, &tasks), identity, place: Some(place) }).await;
+        }
+    });
+}
+
+fn start_node(config: &RuntimeConfig, running: &Running) -> Result<(MeshHandle, Dialing), Failure> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}")))?;
+    let node = NodeConfig {
+        key: NodeKey(key),
+        name: config.name.clone(),
+        role: Role::Node,
+        seed: random_seed(),
+        max_payload_bytes: config.max_payload_bytes,
+    };
+    let target = match &config.connect {
+        Some(endpoint) => endpoint.to_string(),
+        None => "the controller in this runtime".to_owned(),
+    };
+    let (uplink, dialing) = uplink::channel();
+    let (mesh, driver) = Driver::new(node, target, uplink, running.tasks.clone());
+    running.tasks.spawn(driver.run(running.cancel.clone()));
+    Ok((mesh, dialing))
+}
+
+async fn start_modules(
+    config: &RuntimeConfig,
+    loaded: &[Loaded],
+    mesh: &MeshHandle,
+    guests: &Handle,
+    printer: &Printer,
+) -> Result<Vec<Arc<GuestModule>>, Failure> {
+    let several = config.modules.len() > 1;
+    let mut modules = Vec::with_capacity(config.modules.len());
+    for (module, loaded) in config.modules.iter().zip(loaded) {
+        let spec = ModuleSpec {
+            process: ProcessRef { tenant: TenantName::default(), name: module.name.clone() },
+            node: config.name.clone(),
+            policy: module.instances,
+            limits: module.limits.clone(),
+            on_cancel: module.on_cancel,
+            env: module.env.clone(),
+        };
+        let output = printer.output(several.then(|| module.name.as_str()));
+        let started = GuestModule::start(loaded, spec, mesh.clone(), guests.clone(), output).await;
+        modules.push(started.map_err(|error| Failure::usage(format!("{}: {error}", module.path.display())))?);
+    }
+    Ok(modules)
+}
+
+/// Lets the node have links: over a socket, or in memory to our own controller.
+fn dial(dialing: Dialing, config: &RuntimeConfig, limits: LinkLimits, running: &Running) {
+    let cancel = running.cancel.clone();
+    match (&config.connect, &running.hub) {
+        (Some(endpoint), _) => {
+            let tasks = running.tasks.clone();
+            running.tasks.spawn(dial::run(endpoint.clone(), limits, random_seed(), dialing, tasks, cancel));
+        }
+        (None, Some(hub)) => {
+            running.tasks.spawn(join_in_memory(hub.clone(), limits, dialing, cancel));
+        }
+        // Either there is an address or this is the controller: the config sees to it.
+        (None, None) => {}
+    }
+}
+
+/// For turns and jitter; no secret is made of it.
+fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_default()
+}

@@ -1,0 +1,295 @@
+//! Every flag with its help text.
+//!
+//! What is said here is checked for itself only; how flags and config go together is in [`crate::config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::ModuleArg;
+use crate::config::units::{ByteSize, parse_duration};
+use crate::exit;
+use crate::guest::limits::{InstancePolicy, OnCancel};
+
+const EXAMPLES: &str = "\
+Examples:
+  A mesh of two processes on this machine, over the default unix socket:
+    daffi-runtime --controller --name publisher --module publisher.wasm
+    daffi-runtime --name consumer --module consumer.wasm
+
+  The same over TCP:
+    daffi-runtime --controller --listen tcp://127.0.0.1:8888 --name publisher --module publisher.wasm
+    daffi-runtime --connect tcp://127.0.0.1:8888 --name consumer --module consumer.wasm
+
+  Two modules in one runtime, which call each other without a socket:
+    daffi-runtime --controller --module publisher.wasm --module consumer.wasm
+
+  Look around, and call something:
+    daffi-runtime ps
+    daffi-runtime call 'sum-of-two-numbers(5, 15)'
+";
+
+/// Runs WebAssembly components whose functions call each other across processes.
+///
+/// Every WIT function that a component exports can be called from other processes by its name; every one that it
+/// imports, and that the host itself does not have, is served by whoever exports it.
+///
+/// One runtime of the mesh is the controller (--controller): it listens, and the others find it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "daffi-runtime",
+    version,
+    after_help = "Try `daffi-runtime --help` for examples and exit codes.",
+    after_long_help = format!("{EXAMPLES}\n{}", exit::HELP),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// Another command than to run modules.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a component exports, imports and needs, without running it
+    Inspect(InspectArgs),
+    /// Call a callback and print its result
+    Call(CallArgs),
+    /// List the processes of the mesh and their callbacks
+    Ps(PsArgs),
+    /// Tell what this machine allows, what was chosen, and how to get more
+    Doctor(DoctorArgs),
+}
+
+/// The flags of a runtime.
+#[derive(Debug, Default, Args)]
+pub struct RunArgs {
+    /// The name of this runtime, and of its process when it has one module
+    ///
+    /// Default: HOST-PID for the runtime, the file's name without its ending for a process.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Be the mesh's controller: listen for other runtimes, keep the registry, pass calls on
+    #[arg(long)]
+    pub controller: bool,
+
+    /// Be nothing but the controller: no modules
+    #[arg(long)]
+    pub no_node: bool,
+
+    /// Where the controller listens: unix:///path or tcp://127.0.0.1:8888; can be repeated
+    ///
+    /// Default: $DAFFI_SOCKET, else $XDG_RUNTIME_DIR/daffi/controller.sock, else daffi-UID/controller.sock in the
+    /// temporary directory. With --listen the default socket is not made. Port 0 lets the system choose one.
+    #[arg(long, value_name = "URL")]
+    pub listen: Vec<String>,
+
+    /// Where the controller is: unix:///path or tcp://127.0.0.1:8888
+    ///
+    /// Default: the same socket as for --listen. A controller that is not there yet is waited for.
+    #[arg(long, value_name = "URL")]
+    pub connect: Option<String>,
+
+    /// Allow plain TCP with other machines, unencrypted and open to whoever reaches the port
+    #[arg(long)]
+    pub insecure: bool,
+
+    /// A component to run, as a process of this name; can be repeated
+    #[arg(long, value_name = "[NAME=]PATH")]
+    pub module: Vec<ModuleArg>,
+
+    /// An environment variable for the modules, which see no others; can be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
+    pub env: Vec<(String, String)>,
+
+    /// How instances are kept [default: singleton]
+    ///
+    /// singleton: one instance, whose state survives calls. pool:N: N of them, each with its own state, for CPU-bound
+    /// work. per-call: a fresh one for each call.
+    #[arg(long, value_name = "singleton|pool:N|per-call")]
+    pub instances: Option<InstancePolicy>,
+
+    /// End when the modules' `run` exports have returned, also where they have callbacks
+    #[arg(long)]
+    pub exit_after_run: bool,
+
+    /// Load components in spite of exports and imports that cannot be served, and leave those out
+    #[arg(long)]
+    pub skip_unsupported: bool,
+
+    /// Most memory of one instance, such as 64MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<ByteSize>,
+
+    /// How long one call may run in an instance, such as 500ms or 2m [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub max_call_time: Option<Duration>,
+
+    /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub queue: Option<u32>,
+
+    /// Most calls of one module that run at once: instances of `per-call`, calls in one async instance
+    /// [default: 64, and 1024 async]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub concurrency: Option<u32>,
+
+    /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
+    /// else kill]
+    #[arg(long, value_name = "finish|kill")]
+    pub on_cancel: Option<OnCancel>,
+
+    /// Most bytes of a call's arguments or result, such as 1MiB [default: 16MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub max_payload: Option<ByteSize>,
+
+    /// How long calls in flight may take to finish when the runtime ends [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub drain_timeout: Option<Duration>,
+
+    /// A config file in TOML, with the same keys as these flags; flags override it
+    #[arg(long, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as daffi_runtime=debug
+    ///
+    /// Also from $DAFFI_LOG.
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// `inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  daffi-runtime inspect publisher.wasm\n  daffi-runtime inspect --wit publisher.wasm > publisher.wit")]
+pub struct InspectArgs {
+    /// The component
+    pub path: PathBuf,
+    /// Print WIT that a caller can import
+    #[arg(long, conflicts_with = "json")]
+    pub wit: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where a client finds the mesh.
+#[derive(Debug, Default, Args)]
+pub struct ConnectArgs {
+    /// Where the controller is: unix:///path or tcp://127.0.0.1:8888 [default: the default socket]
+    #[arg(long, value_name = "URL")]
+    pub connect: Option<String>,
+    /// Allow plain TCP with other machines
+    #[arg(long)]
+    pub insecure: bool,
+    /// What to log to stderr, as for `daffi-runtime --log`
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// `call`
+#[derive(Debug, Args)]
+#[command(after_help = CALL_HELP)]
+pub struct CallArgs {
+    /// The call: a name and its arguments in WAVE; with --json the name alone
+    #[arg(value_name = "CALL")]
+    pub call: String,
+    /// The arguments in JSON: an array, or an object by parameter name
+    #[arg(long, value_name = "ARGS")]
+    pub json: Option<String>,
+    /// How long to wait for the answer, such as 500ms or 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub timeout: Duration,
+    /// Call this process and no other
+    #[arg(long, value_name = "PROCESS")]
+    pub receiver: Option<String>,
+    /// Wait, within the timeout, for the controller and the callback if they are not there yet
+    #[arg(long)]
+    pub wait_ready: bool,
+    /// Where the mesh is.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+const CALL_HELP: &str = "\
+The result goes to stdout in the encoding of the arguments; an error is one line on stderr.
+
+Examples:
+  daffi-runtime call 'sum-of-two-numbers(5, 15)'
+  daffi-runtime call 'demo:tutorial/math#sum-of-two-numbers(5, 15)' --receiver publisher
+  daffi-runtime call sum-of-two-numbers --json '[5, 15]'
+  daffi-runtime call sum-of-two-numbers --json '{\"a\": 5, \"b\": 15}'
+
+Exit codes: 0 the result was printed; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
+run; 4 no answer came: it may or may not have run; 5 there is no controller.";
+
+/// `ps`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  daffi-runtime ps\n  daffi-runtime ps --json | jq '.[].process'")]
+pub struct PsArgs {
+    /// Print the callbacks as WIT that a caller can import
+    #[arg(long, conflicts_with = "json")]
+    pub wit: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the mesh is.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_tutorial_command_is_understood() {
+        let cli = Cli::try_parse_from(
+            "daffi-runtime --controller --name publisher --module publisher.wasm --env A=b=c --instances pool:2 \
+             --memory 64MiB --max-call-time 500ms"
+                .split_whitespace(),
+        )
+        .unwrap();
+        assert!(cli.command.is_none() && cli.run.controller);
+        assert_eq!(cli.run.env, [("A".to_owned(), "b=c".to_owned())]);
+        assert_eq!(cli.run.instances, Some(InstancePolicy::Pool(2)));
+        assert_eq!(cli.run.memory, Some(ByteSize(64 << 20)));
+        assert_eq!(cli.run.max_call_time, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn flags_of_a_runtime_do_not_go_with_a_subcommand() {
+        assert!(Cli::try_parse_from(["daffi-runtime", "--controller", "ps"]).is_err());
+        assert!(Cli::try_parse_from(["daffi-runtime", "call", "f()", "--timeout", "x"]).is_err());
+    }
+}

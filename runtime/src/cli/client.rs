@@ -1,0 +1,199 @@
+//! Joining the mesh as an anonymous client: what `call` and `ps` do first.
+//!
+//! Invariant: a client never hangs on a mesh that is not there: without a controller it fails at once, unless it was
+//! told to wait, and then at its timeout.
+
+use std::future::Future;
+use std::time::Duration;
+
+use daffi_proto::error::CallError;
+use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
+use daffi_proto::id::NodeKey;
+use daffi_proto::node::NodeConfig;
+use daffi_proto::session::{HANDSHAKE_TIMEOUT, Role};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::args::ConnectArgs;
+use crate::exit::{self, Failure};
+use crate::mesh::driver::Driver;
+use crate::mesh::handle::{LinkState, MeshHandle};
+use crate::mesh::link::LinkLimits;
+use crate::mesh::uplink::{self, Dialing, Order};
+use crate::net::dial;
+use crate::net::endpoint::{Endpoint, Surroundings};
+use crate::net::link::Connection;
+
+/// Largest payload that a client takes: as large as any controller passes on, since the limit is the callee's affair.
+const MAX_PAYLOAD_BYTES: usize = 4 * DEFAULT_MAX_PAYLOAD_BYTES;
+
+/// How long leaving may take: the answer is there, and nobody waits for more.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A client that has joined.
+pub struct Client {
+    mesh: MeshHandle,
+    endpoint: Endpoint,
+    tasks: TaskTracker,
+    cancel: CancellationToken,
+}
+
+/// Runs a client's work on a small runtime of its own.
+///
+/// # Errors
+/// What the work gives, or that there are no threads or files left.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(exit::FAILED, format!("cannot start: {error}")))?;
+    runtime.block_on(work)
+}
+
+impl Client {
+    /// Joins. With a time to wait, a controller that is not there yet is waited for so long.
+    ///
+    /// # Errors
+    /// Bad endpoints, no controller, or one that refuses us.
+    pub async fn join(args: &ConnectArgs, wait: Option<Duration>) -> Result<Self, Failure> {
+        let endpoint = match &args.connect {
+            Some(url) => Endpoint::parse(url, args.insecure),
+            None => Endpoint::default_socket(&Surroundings::of_this_process()),
+        };
+        let endpoint = endpoint.map_err(Failure::usage)?;
+        let (uplink, dialing) = uplink::channel();
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let limits = LinkLimits::for_payload(MAX_PAYLOAD_BYTES);
+        let seed = getrandom::u64().unwrap_or_default();
+        if wait.is_some() {
+            tasks.spawn(dial::run(endpoint.clone(), limits, seed, dialing, tasks.clone(), cancel.clone()));
+        } else {
+            let connection = dial::connect(&endpoint).await.map_err(no_controller)?;
+            tasks.spawn(deliver_once(connection, limits, dialing, tasks.clone()));
+        }
+        let config = NodeConfig {
+            key: NodeKey(random_key()?),
+            name: format!("client-{}", std::process::id()),
+            role: Role::Client,
+            seed,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+        };
+        let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());
+        tasks.spawn(driver.run(cancel.clone()));
+        let client = Self { mesh, endpoint, tasks, cancel };
+        client.connected(wait.unwrap_or(HANDSHAKE_TIMEOUT)).await?;
+        Ok(client)
+    }
+
+    /// The mesh.
+    pub fn mesh(&self) -> &MeshHandle {
+        &self.mesh
+    }
+
+    /// Says goodbye.
+    pub async fn leave(self) {
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, self.mesh.leave()).await;
+        self.cancel.cancel();
+        self.tasks.close();
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, self.tasks.wait()).await;
+    }
+
+    async fn connected(&self, timeout: Duration) -> Result<(), Failure> {
+        let mut link = self.mesh.link();
+        let settled = link.wait_for(|state| !matches!(state, LinkState::Down { .. }));
+        match tokio::time::timeout(timeout, settled).await {
+            Ok(Ok(state)) => match &*state {
+                LinkState::Refused { message, .. } => Err(Failure::new(exit::NO_CONTROLLER, message)),
+                LinkState::Up | LinkState::Down { .. } => Ok(()),
+            },
+            Ok(Err(_)) => Err(Failure::new(exit::FAILED, "the client ended unexpectedly")),
+            Err(_) => {
+                let message = format!("no controller at {} answered within {timeout:?}", self.endpoint);
+                Err(Failure::new(exit::NO_CONTROLLER, message))
+            }
+        }
+    }
+}
+
+/// The error of a client that finds nobody.
+fn no_controller(error: dial::DialError) -> Failure {
+    if error.is_passing() {
+        let advice = "start one with `daffi-runtime --controller`, or say where it is with --connect";
+        Failure::new(exit::NO_CONTROLLER, format!("{error}: {advice}"))
+    } else {
+        Failure::usage(error)
+    }
+}
+
+/// Gives the driver the link that is there, and no other one: a client does not come back.
+async fn deliver_once(connection: Connection, limits: LinkLimits, mut dialing: Dialing, tasks: TaskTracker) {
+    let mut connection = Some(connection);
+    while let Some(order) = dialing.order().await {
+        match (order, connection.take()) {
+            (Order::Dial, Some(connection)) => dialing.connected(connection.into_link(limits, &tasks)).await,
+            (Order::Dial, None) => dialing.refused("the controller closed the link".to_owned()).await,
+            (Order::LinkWasGood, kept) => connection = kept,
+        }
+    }
+}
+
+/// 128 random bits.
+///
+/// # Errors
+/// When the system has none to give.
+pub fn random_key() -> Result<[u8; 16], Failure> {
+    let mut key = [0; 16];
+    getrandom::fill(&mut key)
+        .map_err(|error| Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}")))?;
+    Ok(key)
+}
+
+/// The error of a call, as a line and an exit code.
+pub fn call_failure(error: &CallError) -> Failure {
+    use daffi_proto::error::{Outcome, code};
+    let exit_code = match (error.outcome, error.code.as_str()) {
+        (Outcome::NotRun, code::BAD_ARGUMENTS) => exit::USAGE,
+        (Outcome::NotRun, code::NOT_CONNECTED) => exit::NO_CONTROLLER,
+        (Outcome::NotRun, _) => exit::NOT_RUN,
+        (Outcome::Failed, _) => exit::FAILED,
+        (Outcome::Unknown, _) => exit::UNKNOWN,
+    };
+    let outcome = match error.outcome {
+        Outcome::NotRun => "not-run",
+        Outcome::Failed => "failed",
+        Outcome::Unknown => "unknown",
+    };
+    let at = error.process.as_deref().map(|process| format!(" at {process}")).unwrap_or_default();
+    let message = format!("{} ({outcome}, {}: {}{at})", error.message, error.code, error.callback);
+    Failure::new(exit_code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use daffi_proto::error::code;
+
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_whether_the_callback_ran() {
+        for (error, exit_code) in [
+            (CallError::not_run(code::OVERLOADED, "m", "f"), 3),
+            (CallError::not_run(code::BAD_ARGUMENTS, "m", "f"), 2),
+            (CallError::not_run(code::NOT_CONNECTED, "m", "f"), 5),
+            (CallError::failed(code::TRAP, "m", "f"), 1),
+            (CallError::unknown(code::LINK_LOST, "m", "f"), 4),
+        ] {
+            assert_eq!(call_failure(&error).code, exit_code, "{error:?}");
+        }
+        let error = CallError::failed(code::TRAP, "it trapped", "math#f").at("server");
+        assert_eq!(call_failure(&error).message, "it trapped (failed, trap: math#f at server)");
+    }
+
+    #[tokio::test]
+    async fn without_a_controller_a_client_fails_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("unix://{}/none.sock", folder.path().display());
+        let args = ConnectArgs { connect: Some(url), ..ConnectArgs::default() };
+        let failure = Client::join(&args, None).await.err().unwrap();
+        assert_eq!(failure.code, exit::NO_CONTROLLER);
+        assert!(failure.message.contains("none.sock") && failure.message.contains("--controller"), "{failure}");
+    }
+}

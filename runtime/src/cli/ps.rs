@@ -1,0 +1,157 @@
+//! `daffi-runtime ps`: who is on the mesh.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use daffi_proto::call::ProcessInfo;
+use daffi_proto::id::TenantName;
+use daffi_proto::name::CallbackName;
+use daffi_proto::signature::Signature;
+use daffi_proto::signature::wit::wit_document;
+use serde_json::json;
+
+use super::args::PsArgs;
+use super::client::{self, Client, call_failure};
+use crate::exit::Failure;
+
+/// Lists the processes.
+///
+/// # Errors
+/// No controller.
+pub fn run(args: &PsArgs) -> Result<(), Failure> {
+    let processes = client::block_on(async {
+        let client = Client::join(&args.connect, None).await?;
+        let processes = client.mesh().processes(TenantName::default()).await;
+        client.leave().await;
+        processes.map_err(|error| call_failure(&error))
+    })?;
+    let text = match (args.json, args.wit) {
+        (true, _) => as_json(&processes),
+        (_, true) => as_wit(&processes),
+        _ => as_table(&processes),
+    };
+    // A reader that has gone is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+fn as_json(processes: &[ProcessInfo]) -> String {
+    let process = |process: &ProcessInfo| {
+        let callback = |name: &CallbackName, signature: &Signature| {
+            json!({ "name": name.to_string(), "signature": signature.to_wit(), "async": signature.is_async })
+        };
+        let callbacks: Vec<_> =
+            process.callbacks.iter().map(|entry| callback(&entry.name, &entry.signature)).collect();
+        json!({
+            "process": process.process.name.as_str(),
+            "tenant": process.process.tenant.as_str(),
+            "node": process.node,
+            "instances": process.instances,
+            "live-instances": process.load.instances,
+            "in-flight": process.load.in_flight,
+            "callbacks": callbacks,
+        })
+    };
+    let all: Vec<_> = processes.iter().map(process).collect();
+    format!("{:#}\n", json!(all))
+}
+
+fn as_wit(processes: &[ProcessInfo]) -> String {
+    let mut callbacks: Vec<(CallbackName, &Signature)> = processes
+        .iter()
+        .flat_map(|process| &process.callbacks)
+        .map(|callback| (callback.name.clone(), callback.signature.as_ref()))
+        .collect();
+    callbacks.sort_by(|a, b| a.0.cmp(&b.0));
+    callbacks.dedup_by(|a, b| a.0 == b.0 && a.1.fingerprint() == b.1.fingerprint());
+    wit_document(&callbacks)
+}
+
+/// A line a process, its callbacks below it.
+fn as_table(processes: &[ProcessInfo]) -> String {
+    if processes.is_empty() {
+        return "no process is on the mesh\n".to_owned();
+    }
+    let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT"].map(str::to_owned);
+    let rows = processes.iter().map(|process| {
+        [
+            process.process.name.to_string(),
+            process.process.tenant.to_string(),
+            process.node.clone(),
+            process.instances.clone(),
+            process.load.instances.to_string(),
+            process.load.in_flight.to_string(),
+        ]
+    });
+    let rows: Vec<[String; 6]> = std::iter::once(heading).chain(rows).collect();
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    let callbacks = std::iter::once(None).chain(processes.iter().map(Some));
+    for (row, process) in rows.iter().zip(callbacks) {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+        for callback in process.into_iter().flat_map(|process| &process.callbacks) {
+            let _ = writeln!(text, "    {}: {}", callback.name, callback.signature.to_wit());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use daffi_proto::call::{CallbackInfo, Load};
+    use daffi_proto::id::{ProcessName, ProcessRef};
+    use daffi_proto::signature::{Field, Type};
+
+    use super::*;
+
+    fn process(name: &str) -> ProcessInfo {
+        let field = |name: &str| Field { name: name.to_owned(), ty: Type::S64 };
+        let signature = Signature {
+            defs: Vec::new(),
+            params: vec![field("a"), field("b")],
+            result: Some(Type::S64),
+            is_async: false,
+        };
+        let callback =
+            CallbackInfo { name: "demo:tutorial/math#sum".parse().unwrap(), signature: Arc::new(signature) };
+        ProcessInfo {
+            process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
+            node: "host-1".to_owned(),
+            instances: "pool:2".to_owned(),
+            load: Load { instances: 2, in_flight: 1 },
+            callbacks: vec![callback],
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_process_and_its_callbacks_below() {
+        let table = as_table(&[process("a"), process("a-longer-name")]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "PROCESS        TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT");
+        assert_eq!(lines[1], "a              default  host-1  pool:2     2     1");
+        assert_eq!(lines[2], "    demo:tutorial/math#sum: func(a: s64, b: s64) -> s64");
+        assert_eq!(as_table(&[]), "no process is on the mesh\n");
+    }
+
+    #[test]
+    fn json_has_the_same_words() {
+        let list: serde_json::Value = serde_json::from_str(&as_json(&[process("a")])).unwrap();
+        assert_eq!(list[0]["process"], "a");
+        assert_eq!(list[0]["in-flight"], 1);
+        assert_eq!(list[0]["callbacks"][0]["signature"], "func(a: s64, b: s64) -> s64");
+    }
+
+    #[test]
+    fn a_callback_of_two_processes_is_in_the_wit_once() {
+        let wit = as_wit(&[process("a"), process("b")]);
+        assert_eq!(wit.matches("sum: func").count(), 1, "{wit}");
+    }
+}

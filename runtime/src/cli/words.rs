@@ -1,0 +1,77 @@
+//! From the words of the command line to [`Cli`]; a mistake is one line, as all errors are.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use super::args::Cli;
+use crate::exit::{self, Failure};
+
+/// Why there is nothing to carry out.
+pub enum Instead {
+    /// A help text was asked for, and is printed.
+    Answered(ExitCode),
+    /// What was said makes no sense.
+    Wrong(Failure),
+}
+
+/// Reads the words; the first is the program's name.
+///
+/// # Errors
+/// [`Instead`]
+pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Instead> {
+    Cli::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A closed pipe (`| head`) is no failure.
+            let _ = error.print();
+            Instead::Answered(ExitCode::from(exit::OK))
+        }
+        _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()))),
+    })
+}
+
+/// The part of clap's text that says what is wrong and what was meant, in one line.
+fn one_line(text: &str) -> String {
+    let mut said = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with("Usage:") || line.starts_with("For more information") {
+            break;
+        }
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        if !said.is_empty() {
+            said.push_str(if said.ends_with(':') { " " } else { "; " });
+        }
+        said.push_str(line);
+    }
+    said + " (see --help)"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(command: &str) -> String {
+        match read(std::iter::once("daffi-runtime").chain(command.split_whitespace())) {
+            Err(Instead::Wrong(failure)) => failure.message,
+            _ => panic!("{command} is fine"),
+        }
+    }
+
+    #[test]
+    fn mistakes_are_one_line_with_what_is_wrong_and_what_was_meant() {
+        for (command, parts) in [
+            ("--modul x", &["'--modul'", "'--module'"][..]),
+            ("--env X", &["--env", "write KEY=VALUE"]),
+            ("--instances pool:0 --module a", &["pool:0", "pool:N"]),
+            ("call", &["<CALL>", "required"]),
+            ("call f() --timeout soon", &["soon", "500ms"]),
+            ("--module a --queue x", &["--queue"]),
+        ] {
+            let line = wrong(command);
+            assert!(!line.contains('\n') && !line.contains("error:"), "{line}");
+            assert!(parts.iter().all(|part| line.contains(part)), "{command}: {line}");
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What a runtime is to do: from flags and the config file to one checked [`RuntimeConfig`].
+//!
+//! Invariants: a [`RuntimeConfig`] makes sense as a whole (names differ, endpoints are allowed, something is to be
+//! done); flags override the file; what cannot be is an error that says where it stands and what to write instead.
+//! It opens no socket and loads no component.
+
+pub mod file;
+pub mod units;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES};
+use daffi_proto::id::ProcessName;
+
+use crate::cli::args::RunArgs;
+use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
+use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
+use file::{ConfigFile, FileError, ModuleTable, Placed};
+use units::ByteSize;
+
+/// How long calls in flight may take to finish when the runtime ends, unless said otherwise.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a runtime is to do.
+#[derive(Debug)]
+pub struct RuntimeConfig {
+    /// Its name, for people.
+    pub name: String,
+    /// Where it listens, if it is the controller; not empty then.
+    pub listen: Vec<Endpoint>,
+    /// Where its controller is, if it is not that itself.
+    pub connect: Option<Endpoint>,
+    /// Its modules.
+    pub modules: Vec<ModuleConfig>,
+    /// Whether it ends when all `run` exports have returned.
+    pub exit_after_run: bool,
+    /// How long calls in flight may take to finish when it ends.
+    pub drain_timeout: Duration,
+    /// Most bytes of a payload.
+    pub max_payload_bytes: usize,
+    /// What to log, where the user said it.
+    pub log: Option<String>,
+}
+
+impl RuntimeConfig {
+    /// Whether this runtime is the controller.
+    pub fn is_controller(&self) -> bool {
+        !self.listen.is_empty()
+    }
+}
+
+/// A module: a component and its policy.
+#[derive(Clone, Debug)]
+pub struct ModuleConfig {
+    /// The name of its process.
+    pub name: ProcessName,
+    /// The component's file.
+    pub path: PathBuf,
+    /// How its instances are kept.
+    pub instances: InstancePolicy,
+    /// What it may use.
+    pub limits: ModuleLimits,
+    /// What becomes of a running call that nobody waits for, where it is not the policy's own way.
+    pub on_cancel: Option<OnCancel>,
+    /// Its environment, all of it.
+    pub env: Vec<(String, String)>,
+    /// Which exports are callbacks; none for the sensible default.
+    pub callbacks: Option<Vec<String>>,
+    /// Which interface serves which import, where the names do not say it.
+    pub fetchers: BTreeMap<String, String>,
+    /// Whether to leave out what cannot be served.
+    pub skip_unsupported: bool,
+}
+
+/// Flags and config cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The config file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An endpoint.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// Flags that do not go together, or miss something.
+    #[error("{0}")]
+    Flags(String),
+}
+
+fn flags(message: impl Into<String>) -> ConfigError {
+    ConfigError::Flags(message.into())
+}
+
+/// A `--module` flag: `[NAME=]PATH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleArg {
+    name: Option<ProcessName>,
+    path: PathBuf,
+}
+
+impl FromStr for ModuleArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A name has no slash: `./a=b.wasm` is a path.
+        let (name, path) = match text.split_once('=') {
+            Some((name, path)) if !name.contains('/') => {
+                (Some(ProcessName::new(name).map_err(|error| error.to_string())?), path)
+            }
+            _ => (None, text),
+        };
+        if path.is_empty() {
+            return Err("the path is missing: write PATH or NAME=PATH".to_owned());
+        }
+        Ok(Self { name, path: path.into() })
+    }
+}
+
+/// Puts flags and config file together.
+///
+/// # Errors
+/// [`ConfigError`]
+pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, ConfigError> {
+    let ConfigFile { runtime, modules } = match &args.config {
+        Some(path) => file::read(path)?,
+        None => ConfigFile::default(),
+    };
+    let controller = args.controller || runtime.controller.unwrap_or(false);
+    let no_node = args.no_node || runtime.no_node.unwrap_or(false);
+    let insecure = args.insecure || runtime.insecure.unwrap_or(false);
+    let has_modules = !args.module.is_empty() || !modules.is_empty();
+    let name = args.name.clone().or(runtime.name.map(String::from));
+
+    if no_node && !controller {
+        return Err(flags("--no-node leaves nothing to do without --controller: say --controller too, or leave it out"));
+    }
+    if no_node && has_modules {
+        return Err(flags("--no-node means a controller without modules, and there is a module: leave out one of them"));
+    }
+    if !controller && !has_modules {
+        return Err(flags("nothing to do: give --module PATH to run a component, --controller to be one, or both"));
+    }
+    let listen = endpoints(&args.listen, runtime.listen.unwrap_or_default(), insecure)?;
+    let connect = endpoints(args.connect.as_slice(), runtime.connect.into_iter().collect(), insecure)?.pop();
+    if controller && connect.is_some() {
+        return Err(flags("--connect and --controller exclude each other: the controller's own modules join it directly"));
+    }
+    if !controller && !listen.is_empty() {
+        return Err(flags("--listen is for the controller: say --controller too, or --connect to join one"));
+    }
+    let (listen, connect) = match (controller, listen.is_empty(), connect) {
+        (true, true, _) => (vec![Endpoint::default_socket(around)?], None),
+        (true, false, _) => (listen, None),
+        (false, _, Some(endpoint)) => (Vec::new(), Some(endpoint)),
+        (false, _, None) => (Vec::new(), Some(Endpoint::default_socket(around)?)),
+    };
+    if let Some(Endpoint::Tcp { port: 0, .. }) = &connect {
+        return Err(flags("--connect needs the controller's real port; 0 is for --listen"));
+    }
+
+    let max_payload_bytes =
+        args.max_payload.or(runtime.max_payload).map_or(DEFAULT_MAX_PAYLOAD_BYTES, |ByteSize(bytes)| bytes);
+    if !(1024..=MAX_PAYLOAD_BYTES).contains(&max_payload_bytes) {
+        let most = ByteSize(MAX_PAYLOAD_BYTES);
+        return Err(flags(format!("--max-payload {}: it is from 1KiB to {most}", ByteSize(max_payload_bytes))));
+    }
+    let modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
+    Ok(RuntimeConfig {
+        name: runtime_name(name)?,
+        listen,
+        connect,
+        modules,
+        exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
+        drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        max_payload_bytes,
+        log: args.log.or(runtime.log),
+    })
+}
+
+/// The flags' endpoints, or the file's where there are none.
+fn endpoints(flags: &[String], file: Vec<Placed<String>>, insecure: bool) -> Result<Vec<Endpoint>, ConfigError> {
+    if !flags.is_empty() {
+        return Ok(flags.iter().map(|url| Endpoint::parse(url, insecure)).collect::<Result<_, _>>()?);
+    }
+    let parse = |url: Placed<String>| Endpoint::parse(&url.value, insecure).map_err(|error| url.error(error).into());
+    file.into_iter().map(parse).collect()
+}
+
+fn runtime_name(name: Option<String>) -> Result<String, ConfigError> {
+    match name {
+        // The same rule as for processes: the name of a runtime with one module is also that.
+        Some(name) => Ok(ProcessName::new(&name).map_err(|error| flags(format!("--name: {error}")))?.into()),
+        None => {
+            let system = rustix::system::uname();
+            let host: String = system.nodename().to_string_lossy().chars().take(64).collect();
+            Ok(format!("{host}-{}", std::process::id()))
+        }
+    }
+}
+
+/// All modules: those of the file, then those of the flags; flags of policy hold for all.
+fn modules_of(
+    args: &RunArgs,
+    tables: Vec<ModuleTable>,
+    runtime_name: Option<&str>,
+    max_payload_bytes: usize,
+) -> Result<Vec<ModuleConfig>, ConfigError> {
+    let of_flags = args
+        .module
+        .iter()
+        .map(|module| ModuleTable { name: module.name.clone(), ..ModuleTable::at(module.path.clone()) });
+    let tables: Vec<ModuleTable> = tables.into_iter().chain(of_flags).collect();
+    let only = tables.len() == 1;
+    let mut names = HashSet::new();
+    let mut modules = Vec::with_capacity(tables.len());
+    for table in tables {
+        let module = module_of(args, table, runtime_name.filter(|_| only), max_payload_bytes)?;
+        if !names.insert(module.name.clone()) {
+            return Err(flags(format!(
+                "two modules are named {:?}: give one of them another name, with --module NAME=PATH",
+                module.name.as_str()
+            )));
+        }
+        modules.push(module);
+    }
+    Ok(modules)
+}
+
+fn module_of(
+    args: &RunArgs,
+    table: ModuleTable,
+    runtime_name: Option<&str>,
+    max_payload_bytes: usize,
+) -> Result<ModuleConfig, ConfigError> {
+    let name = match (table.name, runtime_name) {
+        (Some(name), _) => name,
+        (None, Some(name)) => ProcessName::new(name).map_err(|error| flags(format!("--name: {error}")))?,
+        (None, None) => {
+            let stem = table.path.file_stem().unwrap_or_default().to_string_lossy();
+            ProcessName::new(&stem).map_err(|error| {
+                flags(format!("{}: {error}; name the process with --module NAME=PATH", table.path.display()))
+            })?
+        }
+    };
+    let mut limits = ModuleLimits { payload_bytes: max_payload_bytes, ..ModuleLimits::default() };
+    if let Some(ByteSize(bytes)) = args.memory.or(table.memory) {
+        limits.memory_bytes = bytes;
+    }
+    if let Some(time) = args.max_call_time.or(table.max_call_time) {
+        limits.max_call_time = time;
+    }
+    if let Some(queue) = args.queue.or(table.queue) {
+        limits.queue = queue as usize;
+    }
+    if let Some(concurrency) = args.concurrency.or(table.concurrency.map(std::num::NonZeroU32::get)) {
+        limits.concurrency = concurrency;
+        limits.async_calls = concurrency as usize;
+    }
+    let instances = args.instances.or(table.instances).unwrap_or_default();
+    let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
+    env.extend(args.env.iter().cloned());
+    Ok(ModuleConfig {
+        name,
+        path: table.path,
+        instances,
+        limits,
+        on_cancel: args.on_cancel.or(table.on_cancel),
+        env: env.into_iter().collect(),
+        callbacks: table.callbacks,
+        fetchers: table.fetchers,
+        skip_unsupported: args.skip_unsupported || table.skip_unsupported.unwrap_or(false),
+    })
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

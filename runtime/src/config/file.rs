@@ -1,0 +1,237 @@
+//! The config file: TOML with the same keys as the flags.
+//!
+//! ```toml
+//! [runtime]
+//! name = "edge"
+//! controller = true
+//!
+//! [[module]]
+//! path = "publisher.wasm"        # from the file's own folder
+//! instances = "pool:4"
+//! memory = "64MiB"
+//! env = { LEVEL = "info" }
+//! fetchers = { "demo:tutorial/math-all" = "demo:tutorial/math" }
+//! ```
+//!
+//! Invariant: an unknown key or a bad value is an error with file, line and column. What goes together is checked in
+//! [`super::resolve`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daffi_proto::id::ProcessName;
+use serde::{Deserialize, Deserializer};
+
+use super::units::{ByteSize, parse_duration};
+use crate::guest::limits::{InstancePolicy, OnCancel};
+
+/// Largest config file that is read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The config file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("--config {}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Something in it is wrong.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// What a file says.
+#[derive(Default)]
+pub(super) struct ConfigFile {
+    pub(super) runtime: RuntimeKeys,
+    pub(super) modules: Vec<ModuleTable>,
+}
+
+/// A value and where it stands.
+pub(super) struct Placed<T> {
+    pub(super) value: T,
+    span: Range<usize>,
+    source: Arc<Source>,
+}
+
+impl<T> Placed<T> {
+    /// An error about this value.
+    pub(super) fn error(&self, message: impl fmt::Display) -> FileError {
+        self.source.wrong(self.span.start, message)
+    }
+}
+
+/// `[runtime]`, with the places of what is checked later.
+#[derive(Default)]
+pub(super) struct RuntimeKeys {
+    pub(super) name: Option<ProcessName>,
+    pub(super) controller: Option<bool>,
+    pub(super) no_node: Option<bool>,
+    pub(super) listen: Option<Vec<Placed<String>>>,
+    pub(super) connect: Option<Placed<String>>,
+    pub(super) insecure: Option<bool>,
+    pub(super) exit_after_run: Option<bool>,
+    pub(super) max_payload: Option<ByteSize>,
+    pub(super) drain_timeout: Option<Duration>,
+    pub(super) log: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    #[serde(default)]
+    runtime: RuntimeTable,
+    #[serde(default)]
+    module: Vec<ModuleTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RuntimeTable {
+    name: Option<ProcessName>,
+    controller: Option<bool>,
+    no_node: Option<bool>,
+    listen: Option<Vec<toml::Spanned<String>>>,
+    connect: Option<toml::Spanned<String>>,
+    insecure: Option<bool>,
+    exit_after_run: Option<bool>,
+    #[serde(deserialize_with = "text")]
+    max_payload: Option<ByteSize>,
+    #[serde(deserialize_with = "duration")]
+    drain_timeout: Option<Duration>,
+    log: Option<String>,
+}
+
+/// `[[module]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct ModuleTable {
+    pub(super) path: PathBuf,
+    pub(super) name: Option<ProcessName>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) instances: Option<InstancePolicy>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) memory: Option<ByteSize>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(super) max_call_time: Option<Duration>,
+    pub(super) queue: Option<u32>,
+    pub(super) concurrency: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "text")]
+    pub(super) on_cancel: Option<OnCancel>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) callbacks: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) fetchers: BTreeMap<String, String>,
+    pub(super) skip_unsupported: Option<bool>,
+}
+
+impl ModuleTable {
+    /// A module of which only the path is said.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            name: None,
+            instances: None,
+            memory: None,
+            max_call_time: None,
+            queue: None,
+            concurrency: None,
+            on_cancel: None,
+            env: BTreeMap::new(),
+            callbacks: None,
+            fetchers: BTreeMap::new(),
+            skip_unsupported: None,
+        }
+    }
+}
+
+/// Reads a value that has a text form of its own; the error then has the value's place.
+fn text<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The file's text, for the place of an error.
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn wrong(&self, at: usize, message: impl fmt::Display) -> FileError {
+        let before = self.text.get(..at).unwrap_or(&self.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        FileError::Wrong { path: self.path.clone(), line, column, message: message.to_string() }
+    }
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// [`FileError`]
+pub(super) fn read(path: &Path) -> Result<ConfigFile, FileError> {
+    let unreadable = |reason: String| FileError::Unreadable { path: path.to_owned(), reason };
+    let size = std::fs::metadata(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(unreadable(format!("{size} bytes are too many for a config file")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    let source = Arc::new(Source { path: path.to_owned(), text });
+    let tables: Tables = toml::from_str(&source.text)
+        .map_err(|error| source.wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+    Ok(place(tables, &source))
+}
+
+fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
+    let placed = |spanned: toml::Spanned<String>| Placed {
+        span: spanned.span(),
+        value: spanned.into_inner(),
+        source: Arc::clone(source),
+    };
+    let folder = source.path.parent().unwrap_or(Path::new(""));
+    let table = tables.runtime;
+    let runtime = RuntimeKeys {
+        name: table.name,
+        controller: table.controller,
+        no_node: table.no_node,
+        listen: table.listen.map(|urls| urls.into_iter().map(placed).collect()),
+        connect: table.connect.map(placed),
+        insecure: table.insecure,
+        exit_after_run: table.exit_after_run,
+        max_payload: table.max_payload,
+        drain_timeout: table.drain_timeout,
+        log: table.log,
+    };
+    let in_folder = |module: ModuleTable| ModuleTable { path: folder.join(&module.path), ..module };
+    ConfigFile { runtime, modules: tables.module.into_iter().map(in_folder).collect() }
+}

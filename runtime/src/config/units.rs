@@ -1,0 +1,91 @@
+//! Sizes and times as people write them.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A number of bytes: `64MiB`, `10MB`, `512KiB`, `4096`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub usize);
+
+/// The units, in the order in which they are tried for showing.
+const UNITS: [(&str, u64); 8] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no size: write a number with B, KiB, MiB or GiB, such as 256MiB");
+        let text = text.trim();
+        let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+        let (digits, factor) = match unit {
+            Some((unit, factor)) => (text.strip_suffix(unit).unwrap_or(text).trim_end(), *factor),
+            None => (text, 1),
+        };
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let bytes = number.checked_mul(factor).and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(bad)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as u64;
+        let whole = UNITS.iter().find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor));
+        match whole {
+            Some((unit, factor)) => write!(f, "{}{unit}", bytes / factor),
+            None => write!(f, "{bytes}B"),
+        }
+    }
+}
+
+/// Reads a time: `500ms`, `30s`, `2m`, `1h 30m`.
+///
+/// # Errors
+/// A message that shows how it is written.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text.trim())
+        .map_err(|_| format!("{text:?} is no time: write a number with ms, s, m or h, such as 500ms or 30s"))?;
+    if time.is_zero() {
+        return Err(format!("{text:?} is too short: a time here is at least 1ms"));
+    }
+    Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        for (text, bytes) in [("64MiB", 64 << 20), ("1 GiB", 1 << 30), ("10kB", 10_000), ("17", 17), ("5B", 5)] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "1TiB", "99999999999GiB"] {
+            assert!(text.parse::<ByteSize>().unwrap_err().contains("such as 256MiB"), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_unit_that_fits() {
+        for text in ["64MiB", "1GiB", "3B", "10KiB"] {
+            assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn times_are_read_with_units_only() {
+        assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert!(parse_duration("30").is_err());
+        assert!(parse_duration("0s").is_err());
+    }
+}

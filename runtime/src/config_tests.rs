@@ -1,0 +1,141 @@
+//! Tests of flags and config file together.
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::args::Cli;
+
+fn around() -> Surroundings {
+    Surroundings { daffi_socket: None, xdg_runtime_dir: Some("/run/u".into()), temp_dir: "/tmp".into(), uid: 1 }
+}
+
+fn with(command: &str) -> Result<RuntimeConfig, String> {
+    let words = std::iter::once("daffi-runtime").chain(command.split_whitespace());
+    let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
+    resolve(cli.run, &around()).map_err(|error| error.to_string())
+}
+
+/// A config file, and flags behind it.
+fn with_file(text: &str, command: &str) -> Result<RuntimeConfig, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("daffi.toml");
+    std::fs::write(&path, text).unwrap();
+    let result = with(&format!("--config {} {command}", path.display()));
+    result.map_err(|error| error.replace(&folder.path().display().to_string(), "DIR"))
+}
+
+fn names(config: &RuntimeConfig) -> Vec<&str> {
+    config.modules.iter().map(|module| module.name.as_str()).collect()
+}
+
+#[test]
+fn a_process_is_named_by_its_flag_then_the_runtime_then_the_file() {
+    assert_eq!(names(&with("--name n --module a/publisher.wasm").unwrap()), ["n"]);
+    assert_eq!(names(&with("--module a/publisher.wasm").unwrap()), ["publisher"]);
+    assert_eq!(names(&with("--name n --module x=a.wasm").unwrap()), ["x"]);
+    assert_eq!(names(&with("--name n --module a.wasm --module b.wasm").unwrap()), ["a", "b"]);
+    assert_eq!(with("--name n --module a.wasm").unwrap().name, "n");
+    assert!(with("--module a.wasm").unwrap().name.ends_with(&format!("-{}", std::process::id())));
+}
+
+#[test]
+fn a_path_with_an_equals_sign_is_no_name() {
+    assert_eq!(with("--module ./a=b.wasm").unwrap_err().lines().count(), 1, "the stem a=b is no name");
+    let config = with("--module x=./a=b.wasm").unwrap();
+    assert_eq!(config.modules[0].path, PathBuf::from("./a=b.wasm"));
+}
+
+#[test]
+fn two_processes_of_one_name_are_an_error() {
+    let error = with("--module a.wasm --module b/a.wasm").unwrap_err();
+    assert!(error.contains("two modules are named \"a\""), "{error}");
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_errors_with_advice() {
+    for (command, part) in [
+        ("", "nothing to do"),
+        ("--name x", "nothing to do"),
+        ("--no-node --module a.wasm", "without --controller"),
+        ("--controller --no-node --module a.wasm", "without modules"),
+        ("--controller --connect tcp://127.0.0.1:1", "exclude each other"),
+        ("--listen tcp://127.0.0.1:1 --module a.wasm", "say --controller too"),
+        ("--connect tcp://127.0.0.1:0 --module a.wasm", "real port"),
+        ("--connect tls://h:1 --module a.wasm", "not supported by this version"),
+        ("--controller --listen tcp://0.0.0.0:1", "--insecure"),
+        ("--controller --max-payload 1B", "from 1KiB"),
+        ("--controller --name a/b", "is no process name"),
+    ] {
+        let error = with(command).unwrap_err();
+        assert!(error.contains(part), "{command}: {error}");
+    }
+}
+
+#[test]
+fn the_default_socket_is_replaced_by_listen_and_connect() {
+    let url = "unix:///run/u/daffi/controller.sock";
+    assert_eq!(with("--controller").unwrap().listen[0].to_string(), url);
+    assert_eq!(with("--module a.wasm").unwrap().connect.unwrap().to_string(), url);
+    let config = with("--controller --listen tcp://127.0.0.1:1 --listen unix:///x.sock").unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert!(with("--controller --insecure --listen tcp://0.0.0.0:1").is_ok());
+}
+
+#[test]
+fn a_file_says_what_flags_say() {
+    let config = with_file(
+        r#"
+        [runtime]
+        controller = true
+        listen = ["tcp://127.0.0.1:7000"]
+        drain-timeout = "2s"
+        max-payload = "1MiB"
+        [[module]]
+        path = "a.wasm"
+        instances = "pool:3"
+        memory = "8MiB"
+        queue = 5
+        env = { A = "1", B = "2" }
+        callbacks = ["demo:*"]
+        fetchers = { "d:t/math-all" = "d:t/math" }
+        on-cancel = "finish"
+        [[module]]
+        path = "/b.wasm"
+        name = "second"
+        "#,
+        "--env B=3 --memory 16MiB",
+    )
+    .unwrap();
+    assert_eq!(names(&config), ["a", "second"]);
+    let [first, second] = config.modules.as_slice() else { panic!("two modules") };
+    assert!(first.path.is_absolute() && first.path.ends_with("a.wasm"));
+    assert_eq!(first.env, [("A".into(), "1".into()), ("B".into(), "3".into())]);
+    assert_eq!(first.limits.memory_bytes, 16 << 20);
+    assert_eq!((first.limits.queue, first.limits.payload_bytes), (5, 1 << 20));
+    assert_eq!((first.instances, first.on_cancel), (InstancePolicy::Pool(3), Some(OnCancel::Finish)));
+    assert_eq!(second.env, [("B".into(), "3".into())]);
+    assert_eq!(config.drain_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn mistakes_in_a_file_are_told_with_their_place() {
+    for (text, message) in [
+        ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown field `nmae`"),
+        ("[[module]]\npath = \"a\"\n  memory = \"lots\"", "DIR/daffi.toml:3:12: \"lots\" is no size"),
+        ("[[module]]\npath = \"a\"\ninstances = \"pool:0\"", "DIR/daffi.toml:3:13: \"pool:0\" is no way to keep"),
+        ("[runtime]\ncontroller = 1", "DIR/daffi.toml:2:14: invalid type"),
+        ("[runtime]\ncontroller = true\nlisten = [\n  \"tls://x:1\"]", "DIR/daffi.toml:4:3: \"tls://x:1\""),
+        ("[[module]]\nname = \"a\"", "missing field `path`"),
+        ("[runtime", "DIR/daffi.toml:1:9: "),
+    ] {
+        let error = with_file(text, "").unwrap_err();
+        assert!(error.starts_with(message) || error.contains(message), "{text:?}: {error}");
+        assert!(error.starts_with("DIR/daffi.toml:"), "{error}");
+    }
+}
+
+#[test]
+fn a_config_that_is_not_there_is_one_line() {
+    let error = with("--config /nowhere/daffi.toml").unwrap_err();
+    assert!(error.starts_with("--config /nowhere/daffi.toml: cannot be read"), "{error}");
+}
