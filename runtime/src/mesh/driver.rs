@@ -409,7 +409,9 @@ impl Driver {
     fn set_link_state(&self, state: LinkState) {
         let Self { name, target, .. } = self;
         match &state {
-            LinkState::Down { reason } if self.is_client || self.leaving => tracing::debug!("lost the controller: {reason}"),
+            LinkState::Down { reason } if self.is_client || self.leaving => {
+                tracing::debug!("lost the controller: {reason}")
+            }
             LinkState::Up if self.is_client => tracing::debug!("connected to {target}"),
             LinkState::Down { reason } => {
                 tracing::warn!("{name}: lost the controller at {target} ({reason}); trying to come back");
