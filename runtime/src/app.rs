@@ -188,22 +188,22 @@ impl App {
 
 /// Ends everything, in the order in which nobody is cut off who could still be served.
 async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_timeout: Duration) {
-        if let Some(mesh) = &running.mesh
-            && tokio::time::timeout(drain_timeout, mesh.drain()).await.is_err()
-        {
-            tracing::warn!("calls in flight did not finish within {drain_timeout:?}, and are given up");
-        }
-        for module in &running.modules {
-            within("a module", module.shutdown()).await;
-        }
-        runs.shutdown().await;
-        if let Some(mesh) = &running.mesh {
-            within("the goodbye", mesh.leave()).await;
-        }
-        running.cancel.cancel();
-        running.tasks.close();
-        within("the network", running.tasks.wait()).await;
-        running.printer.close();
+    if let Some(mesh) = &running.mesh
+        && tokio::time::timeout(drain_timeout, mesh.drain()).await.is_err()
+    {
+        tracing::warn!("calls in flight did not finish within {drain_timeout:?}, and are given up");
+    }
+    for module in &running.modules {
+        within("a module", module.shutdown()).await;
+    }
+    runs.shutdown().await;
+    if let Some(mesh) = &running.mesh {
+        within("the goodbye", mesh.leave()).await;
+    }
+    running.cancel.cancel();
+    running.tasks.close();
+    within("the network", running.tasks.wait()).await;
+    running.printer.close();
 }
 
 /// The news of the link that matter here.

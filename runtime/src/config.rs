@@ -134,10 +134,14 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     let name = args.name.clone().or(runtime.name.map(String::from));
 
     if no_node && !controller {
-        return Err(flags("--no-node leaves nothing to do without --controller: say --controller too, or leave it out"));
+        return Err(flags(
+            "--no-node leaves nothing to do without --controller: say --controller too, or leave it out",
+        ));
     }
     if no_node && has_modules {
-        return Err(flags("--no-node means a controller without modules, and there is a module: leave out one of them"));
+        return Err(flags(
+            "--no-node means a controller without modules, and there is a module: leave out one of them",
+        ));
     }
     if !controller && !has_modules {
         return Err(flags("nothing to do: give --module PATH to run a component, --controller to be one, or both"));
@@ -145,7 +149,9 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     let listen = endpoints(&args.listen, runtime.listen.unwrap_or_default(), insecure)?;
     let connect = endpoints(args.connect.as_slice(), runtime.connect.into_iter().collect(), insecure)?.pop();
     if controller && connect.is_some() {
-        return Err(flags("--connect and --controller exclude each other: the controller's own modules join it directly"));
+        return Err(flags(
+            "--connect and --controller exclude each other: the controller's own modules join it directly",
+        ));
     }
     if !controller && !listen.is_empty() {
         return Err(flags("--listen is for the controller: say --controller too, or --connect to join one"));

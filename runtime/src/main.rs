@@ -32,9 +32,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         None => run(cli.run),
-        Some(Command::Call(args)) => {
-            start_log(args.connect.log.as_deref()).and_then(|()| call::run(&args)).map(|()| 0)
-        }
+        Some(Command::Call(args)) => start_log(args.connect.log.as_deref()).and_then(|()| call::run(&args)).map(|()| 0),
         Some(Command::Ps(args)) => start_log(args.connect.log.as_deref()).and_then(|()| ps::run(&args)).map(|()| 0),
         Some(Command::Inspect(args)) => {
             let format = match (args.wit, args.json) {

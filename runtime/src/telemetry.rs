@@ -18,7 +18,9 @@ const DEFAULT_FILTER: &str = "warn,daffi_runtime=info,daffi_proto=info";
 
 /// A filter cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{origin} {filter:?} is no log filter ({reason}): say error, warn, info, debug or trace, or daffi_runtime=debug")]
+#[error(
+    "{origin} {filter:?} is no log filter ({reason}): say error, warn, info, debug or trace, or daffi_runtime=debug"
+)]
 pub struct BadFilter {
     origin: &'static str,
     filter: String,

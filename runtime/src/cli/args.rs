@@ -169,7 +169,9 @@ pub struct RunArgs {
 
 /// `inspect`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  daffi-runtime inspect publisher.wasm\n  daffi-runtime inspect --wit publisher.wasm > publisher.wit")]
+#[command(
+    after_help = "Example:\n  daffi-runtime inspect publisher.wasm\n  daffi-runtime inspect --wit publisher.wasm > publisher.wit"
+)]
 pub struct InspectArgs {
     /// The component
     pub path: PathBuf,

@@ -103,9 +103,9 @@ fn toolchain() -> Toolchain {
     let has_guest_target = ask(&["--print", "sysroot"]).is_some_and(|sysroot| target(&sysroot));
     let advice = match (&rustc, has_guest_target) {
         (None, _) => Some("to build guests in Rust, install Rust with rustup".to_owned()),
-        (Some(_), false) => {
-            Some(format!("to build guests in Rust: `rustup target add {GUEST_TARGET}` (in this project `make` does it)"))
-        }
+        (Some(_), false) => Some(format!(
+            "to build guests in Rust: `rustup target add {GUEST_TARGET}` (in this project `make` does it)"
+        )),
         (Some(_), true) => None,
     };
     Toolchain { rustc, has_guest_target, advice }

@@ -37,11 +37,8 @@ pub fn run(args: &PsArgs) -> Result<(), Failure> {
 
 fn as_json(processes: &[ProcessInfo]) -> String {
     let process = |process: &ProcessInfo| {
-        let callback = |name: &CallbackName, signature: &Signature| {
-            json!({ "name": name.to_string(), "signature": signature.to_wit(), "async": signature.is_async })
-        };
-        let callbacks: Vec<_> =
-            process.callbacks.iter().map(|entry| callback(&entry.name, &entry.signature)).collect();
+        let callback = |name: &CallbackName, signature: &Signature| json!({ "name": name.to_string(), "signature": signature.to_wit(), "async": signature.is_async });
+        let callbacks: Vec<_> = process.callbacks.iter().map(|entry| callback(&entry.name, &entry.signature)).collect();
         json!({
             "process": process.process.name.as_str(),
             "tenant": process.process.tenant.as_str(),
@@ -120,8 +117,7 @@ mod tests {
             result: Some(Type::S64),
             is_async: false,
         };
-        let callback =
-            CallbackInfo { name: "demo:tutorial/math#sum".parse().unwrap(), signature: Arc::new(signature) };
+        let callback = CallbackInfo { name: "demo:tutorial/math#sum".parse().unwrap(), signature: Arc::new(signature) };
         ProcessInfo {
             process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
             node: "host-1".to_owned(),
