@@ -203,6 +203,7 @@ async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_tim
     running.cancel.cancel();
     running.tasks.close();
     within("the network", running.tasks.wait()).await;
+    drop(running.engines);
     running.printer.close();
 }
 

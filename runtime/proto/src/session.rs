@@ -102,7 +102,7 @@ impl fmt::Display for PeerIdentity {
             Self::Unix { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
             Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
             Self::Tcp { address } => write!(f, "{address}"),
-            Self::InProcess => f.write_str("this runtime"),
+            Self::InProcess => f.write_str("the controller's own runtime"),
         }
     }
 }

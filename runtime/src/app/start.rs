@@ -42,21 +42,30 @@ pub(super) struct Running {
     pub(super) cancel: CancellationToken,
     /// Prints what guests print.
     pub(super) printer: Printer,
+    /// Held for their epoch clock: without it nothing interrupts a guest.
+    pub(super) engines: Option<Engines>,
+}
+
+/// What was loaded.
+pub(super) struct Guests {
+    engines: Option<Engines>,
+    modules: Vec<Loaded>,
 }
 
 /// Builds the engines and loads all modules, before anything else is touched.
 ///
 /// # Errors
 /// The first module that cannot be loaded.
-pub(super) async fn load(config: &RuntimeConfig) -> Result<Vec<Loaded>, Failure> {
+pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
     if config.modules.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Guests { engines: None, modules: Vec::new() });
     }
     let modules = config.modules.clone();
     let engine_config = engine_config(&modules);
     let loading = tokio::task::spawn_blocking(move || {
         let engines = Engines::new(engine_config).map_err(|error| Failure::new(exit::FAILED, error))?;
-        modules.iter().map(|module| load_one(&engines, module)).collect()
+        let modules = modules.iter().map(|module| load_one(&engines, module)).collect::<Result<_, _>>()?;
+        Ok(Guests { engines: Some(engines), modules })
     });
     loading.await.map_err(|error| Failure::new(exit::FAILED, format!("loading ended unexpectedly: {error}")))?
 }
@@ -104,7 +113,7 @@ fn engine_config(modules: &[ModuleConfig]) -> EngineConfig {
 ///
 /// # Errors
 /// An address that cannot be taken, or a module that does not fit the host.
-pub(super) async fn start(config: RuntimeConfig, loaded: Vec<Loaded>, guests: Handle) -> Result<Running, Failure> {
+pub(super) async fn start(config: RuntimeConfig, loaded: Guests, guests: Handle) -> Result<Running, Failure> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let printer =
         Printer::start().map_err(|error| Failure::new(exit::FAILED, format!("no thread for output: {error}")))?;
@@ -120,7 +129,8 @@ pub(super) async fn start(config: RuntimeConfig, loaded: Vec<Loaded>, guests: Ha
         tasks.spawn(hub.run(cancel.clone()));
         handle
     });
-    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, printer };
+    let Guests { engines, modules: loaded } = loaded;
+    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, printer, engines };
     if let Some(hub) = &running.hub {
         listen(listeners, hub, limits, &running);
     }

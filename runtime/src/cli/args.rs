@@ -43,6 +43,7 @@ Examples:
     after_help = "Try `daffi-runtime --help` for examples and exit codes.",
     after_long_help = format!("{EXAMPLES}\n{}", exit::HELP),
     args_conflicts_with_subcommands = true,
+    arg_required_else_help = true,
     subcommand_negates_reqs = true,
     disable_help_subcommand = true,
     max_term_width = 110

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daffi_proto::call::{CallRequest, Caller, ResolveRequest, Resolved};
@@ -29,6 +29,16 @@ struct Written<'a> {
     args: &'a str,
 }
 
+/// How long to wait, and for what.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// Also for what is not there yet.
+    ready: bool,
+    timeout: Duration,
+    /// When the timeout is over that began with the command.
+    ends: Instant,
+}
+
 /// Calls, and prints the result.
 ///
 /// # Errors
@@ -37,10 +47,11 @@ pub fn run(args: &CallArgs) -> Result<(), Failure> {
     let written = written(args)?;
     let receiver = args.receiver.as_deref().map(ProcessName::new).transpose();
     let receiver = receiver.map_err(|error| Failure::usage(format!("--receiver: {error}")))?;
+    let ends = Instant::now() + args.timeout;
     let text = client::block_on(async {
-        let ends = Instant::now() + args.timeout;
         let client = Client::join(&args.connect, args.wait_ready.then_some(args.timeout)).await?;
-        let result = call(&client, &written, receiver, args.wait_ready, ends).await;
+        let wait = Wait { ready: args.wait_ready, timeout: args.timeout, ends };
+        let result = call(&client, &written, receiver, wait).await;
         client.leave().await;
         result
     })?;
@@ -74,8 +85,7 @@ async fn call(
     client: &Client,
     written: &Written<'_>,
     receiver: Option<ProcessName>,
-    wait_ready: bool,
-    ends: Instant,
+    Wait { ready: wait_ready, timeout, ends }: Wait,
 ) -> Result<String, Failure> {
     let caller = || Caller::Client { tenant: TenantName::default() };
     let question = ResolveRequest {
@@ -94,7 +104,8 @@ async fn call(
         signature: Some(Arc::clone(&resolved.signature)),
         receiver,
         args,
-        timeout: ends.saturating_duration_since(Instant::now()),
+        // What was waited for counts; the moment that joining and asking took does not.
+        timeout: if wait_ready { ends.saturating_duration_since(Instant::now()) } else { timeout },
         wait_ready,
     };
     let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;

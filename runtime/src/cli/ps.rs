@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use daffi_proto::call::ProcessInfo;
+use daffi_proto::call::{CallbackInfo, ProcessInfo};
 use daffi_proto::id::TenantName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::signature::wit::wit_document;
-use serde_json::json;
+use serde::Serialize;
 
 use super::args::PsArgs;
 use super::client::{self, Client, call_failure};
@@ -35,22 +35,46 @@ pub fn run(args: &PsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A process in JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Process<'a> {
+    process: &'a str,
+    tenant: &'a str,
+    node: &'a str,
+    instances: &'a str,
+    live_instances: u32,
+    in_flight: u32,
+    callbacks: Vec<Callback>,
+}
+
+/// A callback in JSON.
+#[derive(Serialize)]
+struct Callback {
+    name: String,
+    signature: String,
+    #[serde(rename = "async")]
+    is_async: bool,
+}
+
 fn as_json(processes: &[ProcessInfo]) -> String {
-    let process = |process: &ProcessInfo| {
-        let callback = |name: &CallbackName, signature: &Signature| json!({ "name": name.to_string(), "signature": signature.to_wit(), "async": signature.is_async });
-        let callbacks: Vec<_> = process.callbacks.iter().map(|entry| callback(&entry.name, &entry.signature)).collect();
-        json!({
-            "process": process.process.name.as_str(),
-            "tenant": process.process.tenant.as_str(),
-            "node": process.node,
-            "instances": process.instances,
-            "live-instances": process.load.instances,
-            "in-flight": process.load.in_flight,
-            "callbacks": callbacks,
-        })
+    let callback = |callback: &CallbackInfo| Callback {
+        name: callback.name.to_string(),
+        signature: callback.signature.to_wit(),
+        is_async: callback.signature.is_async,
     };
-    let all: Vec<_> = processes.iter().map(process).collect();
-    format!("{:#}\n", json!(all))
+    let all = processes.iter().map(|process| Process {
+        process: process.process.name.as_str(),
+        tenant: process.process.tenant.as_str(),
+        node: &process.node,
+        instances: &process.instances,
+        live_instances: process.load.instances,
+        in_flight: process.load.in_flight,
+        callbacks: process.callbacks.iter().map(callback).collect(),
+    });
+    let all: Vec<_> = all.collect();
+    // Nothing in it can fail to be JSON.
+    serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
 }
 
 fn as_wit(processes: &[ProcessInfo]) -> String {
@@ -103,7 +127,7 @@ fn as_table(processes: &[ProcessInfo]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use daffi_proto::call::{CallbackInfo, Load};
+    use daffi_proto::call::Load;
     use daffi_proto::id::{ProcessName, ProcessRef};
     use daffi_proto::signature::{Field, Type};
 

@@ -28,6 +28,10 @@ pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
             let _ = error.print();
             Instead::Answered(ExitCode::from(exit::OK))
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            Instead::Answered(ExitCode::from(exit::USAGE))
+        }
         _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()))),
     })
 }

@@ -101,7 +101,6 @@ pub struct Hub {
 /// A link that is open.
 struct Open {
     sink: Box<dyn FrameSink>,
-    identity: PeerIdentity,
     unflushed: bool,
     /// Ends the pump.
     pump: CancellationToken,
@@ -184,7 +183,7 @@ impl Hub {
         let id = LinkId(self.last_link);
         let pump = CancellationToken::new();
         self.tasks.spawn(pump_frames(id, link.source, self.pumps.clone(), pump.clone()));
-        let open = Open { sink: link.sink, identity: identity.clone(), unflushed: false, pump, place };
+        let open = Open { sink: link.sink, unflushed: false, pump, place };
         self.links.insert(id, open);
         self.tell(Input::Accepted { link: id, identity });
     }
@@ -202,8 +201,7 @@ impl Hub {
             }
             Err(end) => {
                 if let LinkEnd::Garbage(error) = &end {
-                    let who = self.links.get(&link).map(|open| open.identity.to_string()).unwrap_or_default();
-                    tracing::warn!("closing the link of {who}: {end}");
+                    // The peer is told why; the log, by the controller's event.
                     self.send(link, Frame::close(&error.to_string()));
                 }
                 self.tell(Input::Closed { link, reason: end.to_string() });
