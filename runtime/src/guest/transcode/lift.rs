@@ -21,13 +21,10 @@ use bytes::Bytes;
 use super::error::{Fault, Step, Walk};
 use super::shape::{self, Cases, FlagBits};
 use super::text;
-use super::writer::Writer;
+use super::writer::{PIECE_ITEMS, Writer, zigzag};
 
 /// How much is paid in advance.
 const PIECE_BYTES: usize = 4096;
-
-/// Items of a list of integers that are written before they are paid for.
-const PIECE_ITEMS: usize = 1024;
 
 /// A walk from the guest of `cx` to bytes.
 pub(super) struct Lifting<'w, 'cx> {
@@ -273,13 +270,13 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
                 self.output.bytes(bytes);
                 Ok(())
             }
-            I::U16 => self.integers(bytes, |out, item| out.unsigned(u64::from(u16::from_le_bytes(item)))),
-            I::S16 => self.integers(bytes, |out, item| out.signed(i64::from(i16::from_le_bytes(item)))),
-            I::U32 => self.integers(bytes, |out, item| out.unsigned(u64::from(u32::from_le_bytes(item)))),
-            I::S32 => self.integers(bytes, |out, item| out.signed(i64::from(i32::from_le_bytes(item)))),
-            I::U64 => self.integers(bytes, |out, item| out.unsigned(u64::from_le_bytes(item))),
-            I::S64 => self.integers(bytes, |out, item| out.signed(i64::from_le_bytes(item))),
-            I::Bool => self.integers(bytes, |out, [item]| out.byte(u8::from(item != 0))),
+            I::U16 => self.integers(bytes, |item| u64::from(u16::from_le_bytes(item))),
+            I::S16 => self.integers(bytes, |item| zigzag(i64::from(i16::from_le_bytes(item)))),
+            I::U32 => self.integers(bytes, |item| u64::from(u32::from_le_bytes(item))),
+            I::S32 => self.integers(bytes, |item| zigzag(i64::from(i32::from_le_bytes(item)))),
+            I::U64 => self.integers(bytes, u64::from_le_bytes),
+            I::S64 => self.integers(bytes, |item| zigzag(i64::from_le_bytes(item))),
+            I::Bool => self.integers(bytes, |[item]| u64::from(item != 0)),
             _ => {
                 // No type has the size 0 (records, tuples, flags and enums of nothing are no valid types), so the
                 // chunks are as many as the items.
@@ -292,13 +289,9 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
         }
     }
 
-    #[inline]
-    fn integers<const N: usize>(&mut self, bytes: &[u8], write: impl Fn(&mut Writer, [u8; N])) -> Walk<()> {
+    fn integers<const N: usize>(&mut self, bytes: &[u8], value: impl Fn([u8; N]) -> u64) -> Walk<()> {
         for piece in bytes.as_chunks::<N>().0.chunks(PIECE_ITEMS) {
-            self.output.reserve(piece.len());
-            for item in piece {
-                write(&mut self.output, *item);
-            }
+            self.output.unsigned_piece(piece.iter().map(|item| value(*item)));
             self.pay()?;
         }
         Ok(())

@@ -2,7 +2,23 @@
 //!
 //! It knows nothing of WIT types and of budgets; [`super::lift`] says what comes next and pays for it before.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
+
+/// Most bytes that a thread keeps for the next writer.
+const MAX_KEPT_BYTES: usize = 64 * 1024;
+
+/// Most bytes that an integer takes.
+const MAX_VARINT_BYTES: usize = 10;
+
+/// Most integers that are written at once.
+pub(super) const PIECE_ITEMS: usize = 256;
+
+thread_local! {
+    /// Where small outputs grow, so that each costs one allocation of its own size.
+    static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Bytes that grow at the end.
 pub(super) struct Writer {
@@ -12,7 +28,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts with nothing.
     pub(super) fn new() -> Self {
-        Self { out: Vec::with_capacity(64) }
+        Self { out: KEPT.take() }
     }
 
     /// How many bytes were written.
@@ -21,14 +37,15 @@ impl Writer {
         self.out.len()
     }
 
-    /// Makes room for bytes that will be written soon.
-    pub(super) fn reserve(&mut self, more: usize) {
-        self.out.reserve(more);
-    }
-
     /// What was written.
-    pub(super) fn finish(self) -> Bytes {
-        Bytes::from(self.out)
+    pub(super) fn finish(mut self) -> Bytes {
+        if self.out.capacity() > MAX_KEPT_BYTES {
+            return Bytes::from(self.out);
+        }
+        let bytes = Bytes::copy_from_slice(&self.out);
+        self.out.clear();
+        KEPT.set(self.out);
+        bytes
     }
 
     /// One byte.
@@ -45,18 +62,32 @@ impl Writer {
 
     /// An unsigned integer wider than eight bits, a length or a discriminant.
     #[inline]
-    pub(super) fn unsigned(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
+    pub(super) fn unsigned(&mut self, value: u64) {
+        if value < 0x80 {
+            self.out.push(value as u8);
+        } else {
+            let mut buffer = [0; MAX_VARINT_BYTES];
+            let length = varint(&mut buffer, value);
+            self.out.extend(buffer.iter().take(length));
         }
-        self.out.push(value as u8);
+    }
+
+    /// Integers one after another, at most `PIECE_ITEMS`.
+    #[inline]
+    pub(super) fn unsigned_piece(&mut self, values: impl Iterator<Item = u64>) {
+        let mut buffer = [0; PIECE_ITEMS * MAX_VARINT_BYTES];
+        let mut end = 0;
+        for value in values {
+            let Some(space) = buffer.get_mut(end..).and_then(|space| space.first_chunk_mut()) else { break };
+            end += varint(space, value);
+        }
+        self.out.extend_from_slice(buffer.get(..end).unwrap_or(&[]));
     }
 
     /// A signed integer wider than eight bits.
     #[inline]
     pub(super) fn signed(&mut self, value: i64) {
-        self.unsigned(((value << 1) ^ (value >> 63)).cast_unsigned());
+        self.unsigned(zigzag(value));
     }
 
     /// A `char`: a string of one.
@@ -66,6 +97,26 @@ impl Writer {
         self.unsigned(text.len() as u64);
         self.bytes(text.as_bytes());
     }
+}
+
+/// Postcard's zigzag: 0, 1, 2, 3, … for 0, -1, 1, -2, …
+#[inline]
+pub(super) fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// Seven bits a byte, the lowest first; gives the number of bytes.
+#[inline]
+fn varint(space: &mut [u8; MAX_VARINT_BYTES], mut value: u64) -> usize {
+    for (place, byte) in space.iter_mut().enumerate() {
+        if value < 0x80 {
+            *byte = value as u8;
+            return place + 1;
+        }
+        *byte = value as u8 | 0x80;
+        value >>= 7;
+    }
+    MAX_VARINT_BYTES
 }
 
 #[cfg(test)]

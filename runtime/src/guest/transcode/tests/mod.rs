@@ -1,5 +1,6 @@
 //! The transcoder against guests that are generated for random types, and against wasmtime's own `Val`.
 
+mod edges;
 mod guest;
 mod hostile;
 mod limits;
@@ -30,9 +31,38 @@ fn engine(concurrency: bool) -> Engine {
     Engine::new(&config).unwrap()
 }
 
+/// What the imports of a test do when they are called.
+#[derive(Clone, Copy, Default)]
+enum OnCall {
+    /// They give back the first parameter.
+    #[default]
+    GiveBack,
+    /// The same, after they let the executor go on.
+    Wait,
+    /// They give no bytes.
+    GiveNothing,
+    /// They fail with [`edges::Refusal`].
+    Fail,
+}
+
+impl OnCall {
+    async fn answer(self, args: Bytes) -> wasmtime::Result<Bytes> {
+        match self {
+            Self::GiveBack => Ok(args),
+            Self::Wait => {
+                tokio::task::yield_now().await;
+                Ok(args)
+            }
+            Self::GiveNothing => Ok(Bytes::new()),
+            Self::Fail => Err(edges::Refusal.into()),
+        }
+    }
+}
+
 /// What the store of a test holds.
 #[derive(Default)]
 struct Host {
+    on_call: OnCall,
     /// The arguments that imports were called with.
     seen: Vec<Bytes>,
     limits: StoreLimits,
@@ -61,14 +91,18 @@ impl Guest {
                 let extra = if name == "h" { 3 } else { 0 };
                 if ty.async_() {
                     define_import_concurrent(&mut host, name, &ty, move |accessor, args| {
-                        accessor.with(|mut access| access.get().seen.push(args.clone()));
-                        Box::pin(async move { Ok(args.slice(..args.len() - extra)) })
+                        let first = args.slice(..args.len() - extra);
+                        let on_call = accessor.with(|mut access| {
+                            access.get().seen.push(args);
+                            access.get().on_call
+                        });
+                        Box::pin(on_call.answer(first))
                     })
                     .unwrap();
                 } else {
                     define_import(&mut host, name, &ty, |mut store, args| {
                         store.data_mut().seen.push(args.clone());
-                        Box::pin(async move { Ok(args) })
+                        Box::pin(store.data().on_call.answer(args))
                     })
                     .unwrap();
                 }
