@@ -8,7 +8,7 @@ pub fn made() -> Nested {
     Nested {
         items: vec![
             Item { id: 1, name: "tea".into(), price: 2.5 },
-            Item { id: u32::MAX, name: "Grüße 🦀".into(), price: -0.0 },
+            Item { id: 2_147_483_647, name: "Grüße 🦀".into(), price: -0.0 },
         ],
         shapes: vec![
             Shape::Point,

@@ -1,5 +1,5 @@
-// Serves `values` (guests/conformance/wit) in JavaScript. 64-bit integers are numbers in QuickJS's bindings, exact up to
-// 2^53: the caller is told with EXACT_BITS=53.
+// Serves `values` (guests/conformance/wit) in JavaScript. In QuickJS's bindings, 64-bit integers are numbers, exact
+// up to 2^53, and a u32 above 2^31 is a negative one: the caller is told with EXACT_BITS=53.
 
 const echo = (v) => v;
 
@@ -70,7 +70,7 @@ export const values = {
   make: () => ({
     items: [
       { id: 1, name: "tea", price: 2.5 },
-      { id: 4294967295, name: "Grüße 🦀", price: -0.0 },
+      { id: 2147483647, name: "Grüße 🦀", price: -0.0 },
     ],
     shapes: [
       { tag: "point" },

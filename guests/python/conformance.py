@@ -57,7 +57,7 @@ class Values(exports.Values):
 
     def make(self):
         return Nested(
-            items=[Item(1, "tea", 2.5), Item(2**32 - 1, "Grüße 🦀", -0.0)],
+            items=[Item(1, "tea", 2.5), Item(2**31 - 1, "Grüße 🦀", -0.0)],
             shapes=[Shape_Point(), Shape_Polygon([(0.0, 1.5), (-2.0, 1e300)]), Shape_Maybe(7), Shape_Maybe(None)],
             outcome=Err((9, "nine")),
             deep=Some([-1, None, -(2**31)]),
