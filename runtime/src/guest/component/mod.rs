@@ -240,4 +240,4 @@ pub fn human_bytes(bytes: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

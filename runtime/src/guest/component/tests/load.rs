@@ -124,3 +124,18 @@ fn ten_thousand_exports_and_imports_are_found() {
     let loaded = load(&engines(), "test.wasm", &bytes, &LoadOptions::default()).unwrap();
     assert_eq!((loaded.callbacks.len(), loaded.description.fetchers.len()), (10_000, 10_000));
 }
+
+#[test]
+fn what_is_left_of_a_damaged_component_never_panics_when_compiled() {
+    let engines = engines();
+    let whole = demo("interface i { f: func(a: list<string>) -> option<u32>; }", "import i; export i;");
+    let skip = LoadOptions { skip_unsupported: true, ..LoadOptions::default() };
+    let mut loaded = 0;
+    // A prime step visits every bit position in turn.
+    for bit in (0..whole.len() * 8).step_by(29) {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        loaded += usize::from(load(&engines, "test.wasm", &bytes, &skip).is_ok());
+    }
+    assert!(loaded > 0, "some bits, as those of custom sections, do not matter");
+}
