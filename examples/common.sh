@@ -26,9 +26,10 @@ cleanup() {
     kill "$(cat "$name")" 2>/dev/null || true
   done
   wait
-  if [ "$code" -ne 0 ]; then
+  # A failure of what runs shows all of it; what is missing, or a signal, speaks for itself.
+  if [ "$code" -ne 0 ] && [ "$code" -lt 128 ] && ls "$work"/*.log >/dev/null 2>&1; then
     for name in "$work"/*.log; do
-      [ -e "$name" ] && show "$(basename "$name" .log)" >&2
+      show "$(basename "$name" .log)" >&2
     done
     echo "error: the example $(basename "$example") failed with code $code" >&2
   fi
@@ -77,9 +78,10 @@ stop() {
 }
 
 await() {
-  # The reader ends at the line, and tail with its reader or with the process, whichever is first.
-  timeout "$LIMIT" grep -q -m 1 -x -F -e "$2" < <(exec tail -n +1 -f --pid="$(cat "$work/$1.pid")" "$work/$1.log") ||
-    { echo "error: $1 did not print '$2'" >&2; return 1; }
+  # The reader ends at the line, and tail with its reader or with the process, whichever is first. In the background,
+  # since bash would put off a signal until a command in the foreground has ended.
+  timeout "$LIMIT" grep -q -m 1 -x -F -e "$2" < <(exec tail -n +1 -f --pid="$(cat "$work/$1.pid")" "$work/$1.log") &
+  wait $! || { echo "error: $1 did not print '$2'" >&2; return 1; }
 }
 
 show() {
