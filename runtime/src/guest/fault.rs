@@ -35,7 +35,7 @@ pub(super) struct FetchFailed {
 }
 
 /// Why an instance ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Fault {
     /// It was stopped because its time was up; with a trace of what it was doing.
     TimeUp(Option<String>),
@@ -86,6 +86,22 @@ impl Fault {
             }
         };
         CallError { trace, ..error }
+    }
+
+    /// The error of a call that was lost with its instance, which served this many calls at once: one of them ended it,
+    /// and which one is not known, or it was another.
+    pub fn lost(&self, callback: &str, calls: usize) -> CallError {
+        let code = match self {
+            Self::TimeUp(_) | Self::Limit { .. } => code::LIMIT_EXCEEDED,
+            Self::Trap { .. } => code::TRAP,
+        };
+        let (message, trace) = match self {
+            Self::TimeUp(trace) => ("it ran longer than max-call-time without waiting", trace),
+            Self::Limit { message, trace } | Self::Trap { message, trace } => (message.as_str(), trace),
+        };
+        let message =
+            format!("{callback} was lost: its instance, which served {calls} calls at once, ended: {message}");
+        CallError { trace: trace.clone(), ..CallError::failed(code, message, callback) }
     }
 
     /// The same in words, without a callback: for the log, and for instances that could not be made.

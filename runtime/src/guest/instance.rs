@@ -15,13 +15,13 @@ use bytes::Bytes;
 use daffi_proto::error::{CallError, code};
 use daffi_proto::value::{self, Limits as ValueLimits};
 use tokio::time::timeout_at;
-use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Instance as WasmInstance};
+use wasmtime::{AsContextMut, Store};
 
 use super::component::LifecycleExports;
 use super::fault::{Fault, TimeUpBy, instantiation_error};
-use super::state::{GuestState, Scope};
-use super::template::Template;
+use super::state::{GuestState, Pulse, Scope};
+use super::template::{Target, Template};
 use super::transcode::DynFunc;
 use crate::mesh::handle::LinkState;
 
@@ -34,9 +34,30 @@ pub(super) struct LinkHistory {
     pub reason: String,
 }
 
+/// An event of the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LinkEvent {
+    /// The node is connected.
+    Connected,
+    /// It no longer is, for this reason.
+    Disconnected(String),
+}
+
 impl LinkHistory {
     fn is_up(events: u64) -> bool {
         events % 2 == 1
+    }
+
+    /// How many events an instance that was told `told` of them has been told after the next: two events later the
+    /// link is as it was, so of a long past pairs are left out and the turns stay.
+    pub fn next_to_tell(&self, told: u64) -> u64 {
+        let behind = self.events.saturating_sub(told);
+        told + behind.saturating_sub(1) / 2 * 2 + 1
+    }
+
+    /// The event of this number; the first is 1.
+    pub fn event(&self, number: u64) -> LinkEvent {
+        if Self::is_up(number) { LinkEvent::Connected } else { LinkEvent::Disconnected(self.reason.clone()) }
     }
 
     /// Takes in what the link is now. A link that was lost and is back when we look is two events.
@@ -59,13 +80,13 @@ impl LinkHistory {
 
 /// A live instance of a synchronous component.
 pub(super) struct Instance {
-    template: Arc<Template>,
-    store: Store<GuestState>,
-    instance: WasmInstance,
+    pub(super) template: Arc<Template>,
+    pub(super) store: Store<GuestState>,
+    pub(super) instance: WasmInstance,
     /// By the callback's place in the module; made when first called.
-    callbacks: Vec<Option<DynFunc>>,
+    pub(super) callbacks: Vec<Option<DynFunc>>,
     /// How many events of the link it was told.
-    told: u64,
+    pub(super) told: u64,
 }
 
 /// What a call came to, and the instance if it can take another.
@@ -113,24 +134,13 @@ impl Instance {
     /// # Errors
     /// `not-run`/`instantiation-failed`: the instance has ended in its lifecycle function.
     pub async fn tell(mut self: Box<Self>, link: LinkHistory, callback: &str) -> Result<Box<Self>, CallError> {
-        let behind = link.events.saturating_sub(self.told);
-        if behind > 2 {
-            // Two events later the link is as it was: they are left out in pairs, so that the turns stay.
-            self.told += (behind - 1) / 2 * 2;
-        }
         while self.told < link.events {
-            self.told += 1;
-            let told = if LinkHistory::is_up(self.told) {
-                self.lifecycle(|exports| exports.on_connect, None)
-                    .await
-                    .map_err(|error| not_ready(error, callback, "on-connect"))
-            } else {
-                let reason = Some(link.reason.as_str());
-                self.lifecycle(|exports| exports.on_disconnect, reason)
-                    .await
-                    .map_err(|e| not_ready(e, callback, "on-disconnect"))
+            self.told = link.next_to_tell(self.told);
+            let told = match link.event(self.told) {
+                LinkEvent::Connected => self.lifecycle(|exports| exports.on_connect, None).await,
+                LinkEvent::Disconnected(reason) => self.lifecycle(|exports| exports.on_disconnect, Some(&reason)).await,
             };
-            told?;
+            told.map_err(|error| not_ready(error, callback, "hearing of the link"))?;
         }
         Ok(self)
     }
@@ -140,9 +150,8 @@ impl Instance {
     /// Cancel safety: dropping the future ends the instance.
     pub async fn call(mut self: Box<Self>, callback: u32, args: Bytes, scope: Scope, stop: StopAt) -> Called {
         let template = self.template.clone();
-        let Some(target) = template.callbacks.get(callback as usize) else {
-            let message = format!("process {} has no callback number {callback}", template.context.process.name);
-            return (Some(self), Err(CallError::not_run(code::INTERNAL, message, "")));
+        let Some(target) = template.target(callback) else {
+            return (Some(self), Err(no_such_callback(&template, callback)));
         };
         let name = target.name.as_ref();
         let limits = ValueLimits::for_payload(template.context.limits.payload_bytes);
@@ -163,24 +172,20 @@ impl Instance {
         }
     }
 
+    /// Tells whether its guests run, and ends them.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        self.store.data().pulse.clone()
+    }
+
     fn function(&mut self, callback: u32) -> Result<DynFunc, CallError> {
-        let template = &self.template;
-        let (Some(slot), Some(target)) =
-            (self.callbacks.get_mut(callback as usize), template.callbacks.get(callback as usize))
-        else {
-            return Err(CallError::not_run(code::INTERNAL, "no such callback", ""));
+        let place = usize::try_from(callback).unwrap_or(usize::MAX);
+        let (Some(slot), Some(target)) = (self.callbacks.get_mut(place), self.template.callbacks.get(place)) else {
+            return Err(no_such_callback(&self.template, callback));
         };
         if let Some(function) = slot {
             return Ok(*function);
         }
-        let internal =
-            |why: String| CallError::not_run(code::INTERNAL, format!("{}: {why}", target.name), &*target.name);
-        let function = self
-            .instance
-            .get_func(&mut self.store, target.export)
-            .ok_or_else(|| internal("the instance lacks the export".to_owned()))?;
-        let function = DynFunc::new(&mut self.store, &function).map_err(|error| internal(error.to_string()))?;
-        Ok(*slot.insert(function))
+        Ok(*slot.insert(find(&mut self.store, &self.instance, target)?))
     }
 
     /// Calls a lifecycle function, within the module's own time for a call.
@@ -209,6 +214,25 @@ impl Instance {
             Err(_) => Err(Fault::TimeUp(None)),
         }
     }
+}
+
+/// Looks up a callback in an instance.
+pub(super) fn find(
+    store: &mut impl AsContextMut<Data = GuestState>,
+    instance: &WasmInstance,
+    target: &Target,
+) -> Result<DynFunc, CallError> {
+    let defect = |why: &str| CallError::not_run(code::INTERNAL, format!("{}: {why}", target.name), &*target.name);
+    let function = instance
+        .get_func(store.as_context_mut(), target.export)
+        .ok_or_else(|| defect("the instance lacks the export"))?;
+    DynFunc::new(store.as_context_mut(), &function).map_err(|error| defect(&error.to_string()))
+}
+
+/// The node asks for a callback that was never registered: a defect.
+pub(super) fn no_such_callback(template: &Template, callback: u32) -> CallError {
+    let name = &*template.callback_name(callback);
+    CallError::not_run(code::INTERNAL, format!("there is no {name}"), name)
 }
 
 /// The arguments are no values of the parameters' types.

@@ -14,10 +14,13 @@
 //! | `instance` | one instance and calls into it |
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
+//! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
 //! | `house` | what a module does beside its calls |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
+//! | `answer` | what callers are told of calls that did not run |
 //! | `fault` | how a guest's end becomes the error of its call |
 
+mod answer;
 mod call;
 pub mod component;
 pub mod engine;
@@ -25,6 +28,9 @@ mod fault;
 mod fetch;
 mod house;
 mod instance;
+mod interleave;
+mod lane;
+mod lanes;
 pub mod limits;
 pub mod module;
 pub mod output;

@@ -19,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::component::Loaded;
+use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
 use super::pool::{Pool, PoolService};
 use super::run::{RunOutcome, run};
 use super::state::ModuleContext;
 use super::template::{LinkError, Template};
-use crate::mesh::handle::MeshHandle;
+use crate::mesh::handle::{MeshHandle, Serve};
 
 /// How a component becomes a process.
 #[derive(Clone, Debug)]
@@ -96,16 +97,32 @@ impl GuestModule {
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
-        let pool = Pool::new(template.clone(), policy, on_cancel, guests.clone(), tasks.clone(), shutdown.clone());
-        let local = mesh
-            .add_process(registration, Arc::new(PoolService(pool.clone())))
-            .await
-            .map_err(|error| StartError::Register { process: context.process.name.to_string(), error })?;
-        context.set_local(local);
-        tasks.spawn_on(pool.clone().keep_house(mesh.link()), &guests);
-        if template.lifecycle.is_some() {
-            pool.make_first();
-        }
+        let register = async |service: Arc<dyn Serve>| {
+            let process = context.process.name.to_string();
+            let local = mesh.add_process(registration, service).await;
+            let local = local.map_err(|error| StartError::Register { process, error })?;
+            context.set_local(local);
+            Ok::<_, StartError>(local)
+        };
+        let link = mesh.link();
+        let (shared, tracker, end) = (template.clone(), tasks.clone(), shutdown.clone());
+        let local = if template.interleaves() {
+            let pool = Interleave::new(shared, policy, on_cancel, guests.clone(), tracker, end);
+            let local = register(Arc::new(InterleaveService(pool.clone()))).await?;
+            if template.lifecycle.is_some() {
+                pool.make_first();
+            }
+            tasks.spawn_on(pool.keep_house(link), &guests);
+            local
+        } else {
+            let pool = Pool::new(shared, policy, on_cancel, guests.clone(), tracker, end);
+            let local = register(Arc::new(PoolService(pool.clone()))).await?;
+            if template.lifecycle.is_some() {
+                pool.make_first();
+            }
+            tasks.spawn_on(pool.keep_house(link), &guests);
+            local
+        };
         Ok(Arc::new(Self { template, local, guests, tasks, shutdown }))
     }
 

@@ -14,21 +14,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::{Hop, Incoming, ServeResult};
-use daffi_proto::error::{CallError, code};
-use daffi_proto::id::{ProcessRef, ServeId};
+use daffi_proto::call::{Incoming, ServeResult};
+use daffi_proto::error::CallError;
+use daffi_proto::id::ServeId;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::answer::{Busy, fits, given_up, late_in_queue, refused, signed};
 use super::engine::TICK;
 use super::house::{Chore, House};
 use super::instance::{Instance, LinkHistory};
 use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
-use super::worker::{self, Progress, Run, late};
+use super::worker::{self, Progress, Run};
 use crate::mesh::handle::{LinkState, Serve};
 
 /// Arguments up to this length are checked and lowered in the driver's task; what is longer would hold up its links.
@@ -36,9 +37,6 @@ const INLINE_ARGS_BYTES: usize = 256 << 10;
 
 /// How many calls go straight to the workers after one that was too long for the driver's task.
 const HEAT_CALLS: u32 = 64;
-
-/// How many of those who hold a module's instances an error names.
-const MAX_HOLDERS_NAMED: usize = 3;
 
 /// The instances and the queue of one module of synchronous callbacks.
 pub(super) struct Pool {
@@ -51,12 +49,6 @@ pub(super) struct Pool {
     state: Mutex<State>,
     heat: AtomicU32,
     house: House,
-}
-
-/// What a busy seat is used for.
-pub(super) struct Busy {
-    pub callback: Arc<str>,
-    pub caller: Option<ProcessRef>,
 }
 
 /// What became of a call that came in.
@@ -114,15 +106,15 @@ impl Pool {
     fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
-        if let Err(error) = self.fits(&incoming) {
-            return Some(Err(error));
+        if let Err(error) = fits(&self.template, &incoming) {
+            return Some(signed(&self.template, Err(error)));
         }
         let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.load(Ordering::Relaxed) == 0;
         let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming };
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,
-            Admitted::Refused(error) => return Some(Err(error)),
+            Admitted::Refused(error) => return Some(signed(&self.template, Err(error))),
         };
         // A long-lived instance that is made or told something first may take its time; a per-call one is made in
         // tens of microseconds.
@@ -162,7 +154,7 @@ impl Pool {
             }
             Admission::Refused(why, job) => {
                 drop(state);
-                Admitted::Refused(self.refusal(&why, &job.incoming))
+                Admitted::Refused(refused(&self.template, &why, &job.incoming))
             }
         }
     }
@@ -176,7 +168,7 @@ impl Pool {
         if let Some(next) = self.release(seat) {
             self.move_to_worker(next);
         }
-        answer.map(|(_, result)| self.signed(result))
+        answer.map(|(_, result)| signed(&self.template, result))
     }
 
     fn move_to_worker(self: &Arc<Self>, run: Run) {
@@ -210,6 +202,9 @@ impl Pool {
             drop(state);
             return Some(Run::prepare(self, seat, None));
         }
+        if self.shutdown.is_cancelled() {
+            state.roster.seal();
+        }
         let (released, _dropped_here) = state.roster.release(seat);
         drop(state);
         if ended {
@@ -225,7 +220,7 @@ impl Pool {
     pub async fn answer(&self, id: ServeId, result: ServeResult) {
         self.lock().roster.answered(id);
         self.house.load_changed();
-        self.template.context.mesh.served(id, self.signed(result)).await;
+        self.template.context.mesh.served(id, signed(&self.template, result)).await;
     }
 
     /// What the link did so far.
@@ -240,40 +235,6 @@ impl Pool {
         } else {
             let _ = self.heat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |heat| heat.checked_sub(1));
         }
-    }
-
-    /// The result with this process's name in it where it is an error.
-    fn signed(&self, result: ServeResult) -> ServeResult {
-        result.map_err(|error| error.at(self.template.context.process.name.as_str()))
-    }
-
-    fn fits(&self, incoming: &Incoming) -> Result<(), CallError> {
-        let (bytes, allowed) = (incoming.args.len(), self.template.context.limits.payload_bytes);
-        if bytes <= allowed {
-            return Ok(());
-        }
-        let name = &*self.template.callback_name(incoming.callback);
-        let message =
-            format!("the arguments of {name} have {bytes} bytes, {allowed} are allowed: raise the payload limit");
-        Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name))
-    }
-
-    fn refusal(&self, why: &Refused, incoming: &Incoming) -> CallError {
-        let name = &*self.template.callback_name(incoming.callback);
-        let process = &self.template.context.process;
-        let error = match why {
-            Refused::Overloaded => {
-                let queue = self.template.context.limits.queue;
-                let message =
-                    format!("{name} was not called: {} has {queue} calls in its queue; try later", process.name);
-                CallError::not_run(code::OVERLOADED, message, name)
-            }
-            Refused::Cycle => CallError::not_run(code::CYCLE, cycle_message(name, &incoming.chain, process), name),
-            Refused::Closed => {
-                CallError::not_run(code::DRAINING, format!("{name} was not called: {} is leaving", process.name), name)
-            }
-        };
-        error.at(process.name.as_str())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -317,25 +278,13 @@ impl Pool {
         let (expired, busy) = {
             let mut state = self.lock();
             let expired = state.roster.expire(Instant::now());
-            let busy = if expired.is_empty() { String::new() } else { self.holders(&state) };
+            let busy: Vec<Busy> = if expired.is_empty() { Vec::new() } else { state.roster.busy().cloned().collect() };
             (expired, busy)
         };
         for job in expired {
-            let name = &*self.template.callback_name(job.incoming.callback);
-            self.answer(job.incoming.id, Err(late(name, &format!("while it waited for {busy}")))).await;
+            let name = self.template.callback_name(job.incoming.callback);
+            self.answer(job.incoming.id, Err(late_in_queue(&self.template, &name, &busy))).await;
         }
-    }
-
-    /// Who keeps the instances from those who wait: at the end of a mutual wait, this is what helps.
-    fn holders(&self, state: &State) -> String {
-        let process = &self.template.context.process;
-        let mut busy = state.roster.busy().take(MAX_HOLDERS_NAMED).map(|busy| match &busy.caller {
-            Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
-            _ => busy.callback.to_string(),
-        });
-        let first = busy.next().unwrap_or_else(|| "other calls".to_owned());
-        let rest: String = busy.map(|busy| format!(", {busy}")).collect();
-        format!("{}, busy with {first}{rest}", process.name)
     }
 
     /// Refuses what is queued, and drops the instances that idle.
@@ -343,7 +292,7 @@ impl Pool {
         let (queued, idle) = self.lock().roster.close();
         drop(idle);
         for job in queued {
-            let error = self.refusal(&Refused::Closed, &job.incoming);
+            let error = refused(&self.template, &Refused::Closed, &job.incoming);
             self.answer(job.incoming.id, Err(error)).await;
         }
     }
@@ -363,26 +312,8 @@ impl Serve for PoolService {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
             let name = pool.template.callback_name(job.incoming.callback);
-            let message = format!("{name} was not called: the caller gave up");
-            let error = CallError::not_run(code::CANCELLED, message, &*name);
+            let error = given_up(&name);
             self.0.tasks.spawn_on(async move { pool.answer(id, Err(error)).await }, &self.0.guests);
         }
     }
-}
-
-fn cycle_message(name: &str, chain: &[Hop], own: &ProcessRef) -> String {
-    let hops: Vec<&str> = chain
-        .iter()
-        .map(|hop| match &hop.process {
-            Some(process) if process.tenant == own.tenant => process.name.as_str(),
-            Some(_) => "(another tenant)",
-            None => "(a client)",
-        })
-        .collect();
-    format!(
-        "{name} was not called: {} -> {} is a cycle, and {} waits for this very call; use an async function or a pool",
-        hops.join(" -> "),
-        own.name,
-        own.name
-    )
 }

@@ -168,7 +168,11 @@ impl<I, B> Roster<I, B> {
     pub fn release(&mut self, seat: Seat<I>) -> (Released<I>, Option<I>) {
         let Seat { number, instance } = seat;
         self.busy.remove(&number);
-        let (kept, dropped) = if self.keeps && !self.closed { (instance, None) } else { (None, instance) };
+        if self.closed {
+            self.live.remove(&number);
+            return (Released::Idle, instance);
+        }
+        let (kept, dropped) = if self.keeps { (instance, None) } else { (None, instance) };
         if kept.is_none() {
             self.live.remove(&number);
         }
@@ -218,6 +222,11 @@ impl<I, B> Roster<I, B> {
     /// The first deadline of the queue.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.queue.iter().map(|job| job.deadline).min()
+    }
+
+    /// Takes no more calls, and lets none of the queue begin.
+    pub fn seal(&mut self) {
+        self.closed = true;
     }
 
     /// Takes no more calls; gives back the queue and what is idle.

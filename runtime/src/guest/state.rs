@@ -7,6 +7,7 @@
 //! It does not enter guests: [`super::instance`] does.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,7 @@ pub(super) struct GuestState {
     stderr: LineSink,
     /// From when on the guest is ended at the next tick.
     stop_at: Option<Instant>,
+    pub pulse: Arc<Pulse>,
 }
 
 impl GuestState {
@@ -111,7 +113,7 @@ impl GuestState {
         let scopes = if interleaves { Scopes::ByTask(HashMap::new()) } else { Scopes::One(Scope::default()) };
         let limiter = Limiter::new(&module.limits);
         let payload_bytes = module.limits.payload_bytes;
-        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None };
+        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, pulse: Arc::default() };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         bound_lifts(&mut store, payload_bytes);
@@ -132,10 +134,10 @@ impl GuestState {
         }
     }
 
-    /// Moves the time at which the guest is ended: in an instance whose calls interleave, to that of the call that
-    /// must end first.
-    pub fn set_stop_at(&mut self, stop_at: Option<Instant>) {
-        self.stop_at = stop_at;
+    /// Prepares the store for one more call beside those that are in it.
+    pub fn renew(mut store: StoreContextMut<'_, Self>) {
+        store.set_epoch_deadline(1);
+        store.data_mut().limiter.take_refusal();
     }
 
     /// Says for which call a task works from now on.
@@ -171,10 +173,36 @@ impl GuestState {
     }
 
     fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        match self.stop_at {
-            Some(stop_at) if Instant::now() >= stop_at => Err(TimeUp.into()),
-            _ => Ok(UpdateDeadline::Yield(1)),
+        self.pulse.ticked.store(true, Ordering::Relaxed);
+        let late = self.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at);
+        if late || self.pulse.stopped.load(Ordering::Relaxed) {
+            return Err(TimeUp.into());
         }
+        Ok(UpdateDeadline::Yield(1))
+    }
+}
+
+/// What whoever polls a store's guests knows of them, and can do to them, while they borrow the store.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    ticked: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Pulse {
+    /// Forgets the ticks so far.
+    pub fn begin(&self) {
+        self.ticked.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a guest ran when an epoch tick came since [`Pulse::begin`].
+    pub fn ticked(&self) -> bool {
+        self.ticked.load(Ordering::Relaxed)
+    }
+
+    /// Ends the guest that runs, at the next tick.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 

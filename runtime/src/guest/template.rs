@@ -94,12 +94,27 @@ impl Template {
 
     /// A store for an instance of this number.
     pub fn new_store(&self, number: u32) -> Store<GuestState> {
-        GuestState::store(&self.engine, self.context.clone(), number, self.kind == EngineKind::Concurrent)
+        GuestState::store(&self.engine, self.context.clone(), number, self.interleaves())
+    }
+
+    /// Whether the engine lets calls interleave.
+    pub fn interleaves(&self) -> bool {
+        self.kind == EngineKind::Concurrent
+    }
+
+    /// Whether a callback is an `async func`.
+    pub fn is_async(&self, callback: u32) -> bool {
+        self.target(callback).is_some_and(|target| target.signature.is_async)
+    }
+
+    /// A callback by its place in the module.
+    pub fn target(&self, callback: u32) -> Option<&Target> {
+        usize::try_from(callback).ok().and_then(|place| self.callbacks.get(place))
     }
 
     /// The full name of a callback, for errors.
     pub fn callback_name(&self, callback: u32) -> Arc<str> {
-        match self.callbacks.get(callback as usize) {
+        match self.target(callback) {
             Some(target) => target.name.clone(),
             None => Arc::from(format!("callback number {callback} of {}", self.context.process.name)),
         }

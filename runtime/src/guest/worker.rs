@@ -23,10 +23,11 @@ use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
+use super::answer::{Busy, given_up, late, runs_on};
 use super::fault::TimeUpBy;
 use super::instance::{Called, Instance, StopAt};
 use super::limits::OnCancel;
-use super::pool::{Busy, Pool};
+use super::pool::Pool;
 use super::roster::{Job, Seat};
 use super::state::Scope;
 
@@ -318,8 +319,8 @@ fn on_time(pool: &Pool, run: &mut Run) -> Then {
     }
     let Some(id) = run.open.take() else { return Then::GoOn };
     if run.is_calling() {
-        let message = format!("{} was still running when the call's deadline passed; it runs on", run.name);
-        return Then::Answer(id, Err(CallError::unknown(code::DEADLINE_EXCEEDED, message, &*run.name)));
+        let error = runs_on(&run.name, code::DEADLINE_EXCEEDED, "the call's deadline passed");
+        return Then::Answer(id, Err(error));
     }
     run.job = None;
     leave_preparation(pool, run, id, late(&run.name, "while its instance was made"))
@@ -329,19 +330,14 @@ fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
     let Some(id) = run.open.take() else { return Then::GoOn };
     if !run.is_calling() {
         run.job = None;
-        let message = format!("{} was not called: the caller gave up", run.name);
-        let error = CallError::not_run(code::CANCELLED, message, &*run.name);
-        return leave_preparation(pool, run, id, error);
+        return leave_preparation(pool, run, id, given_up(&run.name));
     }
     match pool.on_cancel {
         OnCancel::Kill => {
             let message = format!("{} was stopped: the caller gave up", run.name);
             Then::Free(run.abandon(), Some((id, Err(CallError::failed(code::CANCELLED, message, &*run.name)))))
         }
-        OnCancel::Finish => {
-            let message = format!("the caller of {} gave up; it runs on", run.name);
-            Then::Answer(id, Err(CallError::unknown(code::CANCELLED, message, &*run.name)))
-        }
+        OnCancel::Finish => Then::Answer(id, Err(runs_on(&run.name, code::CANCELLED, "the caller gave up"))),
     }
 }
 
@@ -361,10 +357,4 @@ fn on_shutdown(run: &mut Run) -> Then {
     };
     let open = run.open.take();
     Then::Free(run.abandon(), open.map(|id| (id, Err(error))))
-}
-
-/// The deadline passed before the callback was entered.
-pub(super) fn late(callback: &str, when: &str) -> CallError {
-    let message = format!("{callback} was not called: the call's deadline passed {when}");
-    CallError::not_run(code::DEADLINE_EXCEEDED, message, callback)
 }

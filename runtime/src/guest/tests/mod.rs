@@ -3,6 +3,7 @@
 
 mod calls;
 mod imports;
+mod interleaved;
 mod lifecycle;
 mod world;
 

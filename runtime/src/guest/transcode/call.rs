@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wasmtime::AsContextMut;
-use wasmtime::component::{Accessor, Func, HasData, TypedFunc};
+use wasmtime::component::{Accessor, Func, GuestTaskId, HasData, TypedFunc};
 
 use super::dynamic::{Arguments, Lifted};
 use super::error::TranscodeError;
@@ -40,18 +40,23 @@ impl DynFunc {
     }
 
     /// Calls the export beside other calls of the same store, in an engine with concurrency. It makes progress while
-    /// the store's `run_concurrent` is polled.
+    /// the store's `run_concurrent` is polled. `started` learns the task that does it, before it runs.
     ///
     /// Cancel safety: dropping the future leaves the call running in the store, with its result dropped.
     ///
     /// # Errors
     /// As [`DynFunc::call`]; a trap also ends `run_concurrent` itself.
-    pub async fn call_concurrent<T, D>(&self, accessor: &Accessor<T, D>, args: Bytes) -> wasmtime::Result<Bytes>
+    pub async fn call_concurrent<T, D>(
+        &self,
+        accessor: &Accessor<T, D>,
+        args: Bytes,
+        started: impl FnOnce(&mut T, GuestTaskId) + Send,
+    ) -> wasmtime::Result<Bytes>
     where
         T: Send + 'static,
         D: HasData + ?Sized,
     {
-        self.typed.call_concurrent(accessor, args).await
+        self.typed.call_concurrent(accessor, args, started).await
     }
 }
 
@@ -77,13 +82,25 @@ macro_rules! typed_by_slots {
                 }
             }
 
-            async fn call_concurrent<T, D>(&self, accessor: &Accessor<T, D>, args: Bytes) -> wasmtime::Result<Bytes>
+            async fn call_concurrent<T, D>(
+                &self,
+                accessor: &Accessor<T, D>,
+                args: Bytes,
+                started: impl FnOnce(&mut T, GuestTaskId) + Send,
+            ) -> wasmtime::Result<Bytes>
             where
                 T: Send + 'static,
                 D: HasData + ?Sized,
             {
                 match self {
-                    $(Self::$variant(func) => Ok(func.call_concurrent(accessor, Arguments(args)).await?.0),)*
+                    $(Self::$variant(func) => {
+                        let call = accessor.with(|mut store| {
+                            let call = func.start_call_concurrent(store.as_context_mut(), Arguments(args))?;
+                            started(store.data_mut(), call.task());
+                            Ok::<_, wasmtime::Error>(call)
+                        })?;
+                        Ok(func.finish_call_concurrent(accessor, call).await?.0)
+                    })*
                 }
             }
         }

@@ -128,7 +128,7 @@ impl Guest {
 
     async fn call_concurrent(&mut self, name: &str, args: &[u8]) -> wasmtime::Result<Bytes> {
         let (func, args) = (self.dynamic(name), Bytes::copy_from_slice(args));
-        self.store.run_concurrent(async |accessor| func.call_concurrent(accessor, args).await).await?
+        self.store.run_concurrent(async |accessor| func.call_concurrent(accessor, args, |_, _| ()).await).await?
     }
 
     async fn call_val(&mut self, name: &str, args: &[u8]) -> wasmtime::Result<Vec<u8>> {

@@ -1,0 +1,102 @@
+//! What callers are told of calls that did not run, in words.
+//!
+//! A message names the callback first, then what happened, then what to do where that is known. Names of other
+//! tenants' processes are never told.
+
+use daffi_proto::call::{Hop, Incoming, ServeResult};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::ProcessRef;
+
+use super::roster::Refused;
+use super::template::Template;
+
+/// How many of those who hold a module's instances an error names.
+const MAX_HOLDERS_NAMED: usize = 3;
+
+/// What a busy instance is used for.
+#[derive(Clone, Debug)]
+pub(super) struct Busy {
+    pub callback: std::sync::Arc<str>,
+    pub caller: Option<ProcessRef>,
+}
+
+/// The result with the process's name in it where it is an error.
+pub(super) fn signed(template: &Template, result: ServeResult) -> ServeResult {
+    result.map_err(|error| error.at(template.context.process.name.as_str()))
+}
+
+/// Whether the arguments are short enough.
+///
+/// # Errors
+/// `payload-too-large`.
+pub(super) fn fits(template: &Template, incoming: &Incoming) -> Result<(), CallError> {
+    let (bytes, allowed) = (incoming.args.len(), template.context.limits.payload_bytes);
+    if bytes <= allowed {
+        return Ok(());
+    }
+    let name = &*template.callback_name(incoming.callback);
+    let message = format!("the arguments of {name} have {bytes} bytes, {allowed} are allowed: raise the payload limit");
+    Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name))
+}
+
+/// The call is not even queued.
+pub(super) fn refused(template: &Template, why: &Refused, incoming: &Incoming) -> CallError {
+    let name = &*template.callback_name(incoming.callback);
+    let process = &template.context.process;
+    match why {
+        Refused::Overloaded => {
+            let queue = template.context.limits.queue;
+            let message = format!("{name} was not called: {} has {queue} calls in its queue; try later", process.name);
+            CallError::not_run(code::OVERLOADED, message, name)
+        }
+        Refused::Cycle => CallError::not_run(code::CYCLE, cycle(name, &incoming.chain, process), name),
+        Refused::Closed => {
+            CallError::not_run(code::DRAINING, format!("{name} was not called: {} is leaving", process.name), name)
+        }
+    }
+}
+
+/// The deadline passed before the callback was entered.
+pub(super) fn late(callback: &str, when: &str) -> CallError {
+    let message = format!("{callback} was not called: the call's deadline passed {when}");
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, callback)
+}
+
+/// The deadline passed in the queue; at the end of a mutual wait it helps to know who held the instances.
+pub(super) fn late_in_queue(template: &Template, callback: &str, busy: &[Busy]) -> CallError {
+    let process = &template.context.process;
+    let mut holders = busy.iter().map(|busy| match &busy.caller {
+        Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
+        _ => busy.callback.to_string(),
+    });
+    let first = holders.next().unwrap_or_else(|| "other calls".to_owned());
+    let rest: String = holders.take(MAX_HOLDERS_NAMED - 1).map(|busy| format!(", {busy}")).collect();
+    late(callback, &format!("while it waited for {}, busy with {first}{rest}", process.name))
+}
+
+/// The caller gave up before the callback was entered.
+pub(super) fn given_up(callback: &str) -> CallError {
+    CallError::not_run(code::CANCELLED, format!("{callback} was not called: the caller gave up"), callback)
+}
+
+/// The caller gave up, or its deadline passed, and the callback runs on.
+pub(super) fn runs_on(callback: &str, code: &str, why: &str) -> CallError {
+    CallError::unknown(code, format!("{callback} was still running when {why}; it runs on"), callback)
+}
+
+fn cycle(name: &str, chain: &[Hop], own: &ProcessRef) -> String {
+    let hops: Vec<&str> = chain
+        .iter()
+        .map(|hop| match &hop.process {
+            Some(process) if process.tenant == own.tenant => process.name.as_str(),
+            Some(_) => "(another tenant)",
+            None => "(a client)",
+        })
+        .collect();
+    format!(
+        "{name} was not called: {} -> {} is a cycle, and {} waits for this very call; use an async function or a pool",
+        hops.join(" -> "),
+        own.name,
+        own.name
+    )
+}

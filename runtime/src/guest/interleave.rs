@@ -1,0 +1,281 @@
+//! The calls of one module whose calls interleave: components with async functions.
+//!
+//! Each instance is a lane with a task of its own ([`super::lane`]); which call goes where is decided by
+//! [`super::lanes`], under a lock that is held for moments. A deadline and a cancellation answer the caller at once;
+//! they stop the callback only where that costs no other call. A synchronous export of such a component is served in
+//! the same way; the component model lets nobody else into the instance until it returns.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use daffi_proto::call::{Incoming, ServeResult};
+use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::id::ServeId;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::answer::{Busy, fits, given_up, late_in_queue, refused, runs_on, signed};
+use super::fault::TimeUpBy;
+use super::house::{Chore, House};
+use super::instance::LinkHistory;
+use super::lane::{self, LaneEnd};
+use super::lanes::{End, Lanes, NewLane, Open, Placed, Shape};
+use super::limits::{InstancePolicy, OnCancel};
+use super::roster::{Job, Refused};
+use super::template::Template;
+use crate::mesh::handle::{LinkState, Serve};
+
+/// The lanes and the queue of one module.
+pub(super) struct Interleave {
+    pub template: Arc<Template>,
+    guests: Handle,
+    tasks: TaskTracker,
+    lanes: Mutex<Lanes>,
+    link: watch::Sender<LinkHistory>,
+    house: House,
+}
+
+impl Interleave {
+    pub fn new(
+        template: Arc<Template>,
+        policy: InstancePolicy,
+        on_cancel: OnCancel,
+        guests: Handle,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Arc<Self> {
+        let limits = &template.context.limits;
+        let (lanes, per_lane) = match policy {
+            InstancePolicy::Singleton => (1, limits.async_calls.max(1)),
+            InstancePolicy::Pool(size) => (size, limits.async_calls.max(1)),
+            InstancePolicy::PerCall => (limits.concurrency.max(1), 1),
+        };
+        let shape = Shape {
+            lanes: usize::try_from(lanes).unwrap_or(usize::MAX),
+            per_lane,
+            queue: limits.queue,
+            single_use: !policy.is_long_lived(),
+            kills: on_cancel == OnCancel::Kill,
+            max_call_time: limits.max_call_time,
+        };
+        let house = House::new(template.context.clone(), shutdown);
+        let (link, _) = watch::channel(LinkHistory::default());
+        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(Lanes::new(shape)), link, house })
+    }
+
+    /// Makes the first instance, so that its lifecycle functions run before anybody calls.
+    pub fn make_first(self: &Arc<Self>) {
+        let lane = self.lock().first_lane();
+        self.spawn(lane);
+        self.house.load_changed();
+    }
+
+    fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
+        let context = &self.template.context;
+        context.set_local(incoming.process);
+        if let Err(error) = fits(&self.template, &incoming) {
+            return Some(signed(&self.template, Err(error)));
+        }
+        let is_async = self.template.is_async(incoming.callback);
+        let deadline = context.mesh.instant(incoming.deadline);
+        let now = Instant::now();
+        let (placed, is_first_due) = {
+            let mut lanes = self.lock();
+            let placed = lanes.admit(Job { incoming, deadline }, is_async, &context.process, now);
+            (placed, lanes.is_before_alarm(deadline.min(now + context.limits.max_call_time)))
+        };
+        match placed {
+            Placed::Sent | Placed::Queued => {}
+            Placed::New(lane) => self.spawn([lane]),
+            Placed::Refused(why, job) => {
+                let error = refused(&self.template, &why, &job.incoming);
+                return Some(signed(&self.template, Err(error)));
+            }
+        }
+        if is_first_due {
+            self.house.ring();
+        }
+        self.house.load_changed();
+        None
+    }
+
+    /// What the link did so far, and what it does next.
+    pub fn link(&self) -> watch::Receiver<LinkHistory> {
+        self.link.subscribe()
+    }
+
+    /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
+    pub fn begins(&self, lane: u32, id: ServeId) -> bool {
+        self.lock().begins(lane, id)
+    }
+
+    /// A call ended in its lane.
+    pub async fn returned(self: &Arc<Self>, lane: u32, id: ServeId, result: ServeResult) {
+        let (open, new) = {
+            let mut lanes = self.lock();
+            let now = Instant::now();
+            let open = lanes.returned(lane, id, now);
+            (open, lanes.serve_queue(&self.template.context.process, now))
+        };
+        self.spawn(new);
+        self.house.load_changed();
+        if open {
+            self.answer(id, result).await;
+        }
+    }
+
+    /// A lane's task is about to end.
+    pub async fn lane_ended(self: &Arc<Self>, number: u32, why: LaneEnd) {
+        let ((open, calls), new) = {
+            let mut lanes = self.lock();
+            let ended = lanes.ended(number);
+            (ended, lanes.serve_queue(&self.template.context.process, Instant::now()))
+        };
+        self.spawn(new);
+        self.house.load_changed();
+        if calls == 0 {
+            self.log_end(&why);
+        }
+        let mut why = why;
+        for (id, callback) in open {
+            let name = &*self.template.callback_name(callback);
+            let error = match &mut why {
+                LaneEnd::NotMade(error) => CallError { callback: name.to_owned(), ..error.clone() },
+                LaneEnd::Fault(fault, culprit) if *culprit == Some(id) || calls == 1 => {
+                    fault.clone().into_error(name, TimeUpBy::MaxCallTime)
+                }
+                LaneEnd::Fault(fault, _) => fault.lost(name, calls),
+                LaneEnd::Told => {
+                    CallError::failed(code::CANCELLED, format!("{name} was stopped with its instance"), name)
+                }
+            };
+            self.answer(id, Err(error)).await;
+        }
+    }
+
+    /// Does what no call does by itself until the module is shut down: looks at the clock for those who wait and run,
+    /// and tells the mesh of the load.
+    pub async fn keep_house(self: Arc<Self>, mut link: watch::Receiver<LinkState>) {
+        let state = link.borrow_and_update().clone();
+        self.link.send_modify(|history| history.update(&state));
+        let mut report = Instant::now();
+        loop {
+            let due = self.lock().arm();
+            match self.house.next_chore(due, report, &mut link).await {
+                Chore::Look => {}
+                Chore::Link(state) => self.link.send_modify(|history| history.update(&state)),
+                Chore::Close => break,
+            }
+            self.end_due().await;
+            report = self.house.report(report, || {
+                let lanes = self.lock();
+                (lanes.instances(), lanes.in_flight())
+            });
+        }
+        self.close().await;
+    }
+
+    async fn end_due(self: &Arc<Self>) {
+        let (due, busy, new) = {
+            let mut lanes = self.lock();
+            let due = lanes.due(Instant::now());
+            if due.is_empty() {
+                return;
+            }
+            let busy: Vec<Busy> = lanes
+                .busy()
+                .map(|(callback, caller)| Busy { callback: self.template.callback_name(callback), caller })
+                .collect();
+            (due, busy, lanes.serve_queue(&self.template.context.process, Instant::now()))
+        };
+        self.spawn(new);
+        self.house.load_changed();
+        for open in due {
+            self.answer(open.id, Err(self.verdict(&open, &busy))).await;
+        }
+    }
+
+    fn verdict(&self, open: &Open, busy: &[Busy]) -> CallError {
+        let name = &*self.template.callback_name(open.callback);
+        match open.end {
+            End::Expired => late_in_queue(&self.template, name, busy),
+            End::LeftQueue => given_up(name),
+            End::Deadline { stopped: true } => TimeUpBy::Deadline.into_error(name),
+            End::Deadline { stopped: false } => runs_on(name, code::DEADLINE_EXCEEDED, "the call's deadline passed"),
+            End::GaveUp { stopped: true } => {
+                CallError::failed(code::CANCELLED, format!("{name} was stopped: the caller gave up"), name)
+            }
+            End::GaveUp { stopped: false } => runs_on(name, code::CANCELLED, "the caller gave up"),
+            End::TooLong { stopped: true } => TimeUpBy::MaxCallTime.into_error(name),
+            End::TooLong { stopped: false } => {
+                let error = runs_on(name, code::LIMIT_EXCEEDED, "the module's max-call-time passed");
+                CallError { outcome: Outcome::Unknown, ..error }
+            }
+        }
+    }
+
+    async fn close(&self) {
+        let (queued, open) = self.lock().close();
+        for job in queued {
+            let error = refused(&self.template, &Refused::Closed, &job.incoming);
+            self.answer(job.incoming.id, Err(error)).await;
+        }
+        for (id, callback) in open {
+            let name = &*self.template.callback_name(callback);
+            let message = format!("{name} was stopped: its runtime ends");
+            self.answer(id, Err(CallError::failed(code::CANCELLED, message, name))).await;
+        }
+    }
+
+    async fn answer(&self, id: ServeId, result: ServeResult) {
+        self.template.context.mesh.served(id, signed(&self.template, result)).await;
+    }
+
+    fn spawn(self: &Arc<Self>, lanes: impl IntoIterator<Item = NewLane>) {
+        for lane in lanes {
+            self.tasks.spawn_on(lane::live(self.clone(), lane), &self.guests);
+        }
+    }
+
+    fn log_end(&self, why: &LaneEnd) {
+        let process = &self.template.context.process.name;
+        match why {
+            LaneEnd::NotMade(error) => tracing::error!(%process, %error, "no instance could be made"),
+            LaneEnd::Fault(fault, _) => {
+                tracing::error!(%process, error = fault.message(), "an instance ended while no call was in it");
+            }
+            LaneEnd::Told => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The driver's side.
+pub(super) struct InterleaveService(pub Arc<Interleave>);
+
+impl Serve for InterleaveService {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        self.0.accept(incoming)
+    }
+
+    fn cancel(&self, id: ServeId) {
+        let (left, new) = {
+            let mut lanes = self.0.lock();
+            let left = lanes.leave(id);
+            (left, lanes.serve_queue(&self.0.template.context.process, Instant::now()))
+        };
+        self.0.spawn(new);
+        if let Some(open) = left {
+            // Nobody waits for this answer; the node is told that the call is over.
+            let pool = self.0.clone();
+            let task = async move { pool.answer(open.id, Err(pool.verdict(&open, &[]))).await };
+            self.0.tasks.spawn_on(task, &self.0.guests);
+            self.0.house.load_changed();
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! One instance of a component whose calls interleave: the task that owns its store.
+//!
+//! ```text
+//!   made ──► on-init ──► run_concurrent { calls beside one another, on-connect and on-disconnect between } ──► ended
+//! ```
+//!
+//! Invariants: arguments are checked before they are lowered, since a lowering that fails poisons the store; while a
+//! lifecycle function runs, no new call is begun. A trap in one call is the end of `run_concurrent` and of all calls in
+//! it. What happens inside `run_concurrent` does not watch the clock: a host function that blocks the store would keep
+//! it from doing so. [`super::lanes`] does, and ends this task from outside; a guest that spins is ended through
+//! [`Pulse`], since it yields at each tick.
+
+use std::future::{Future, poll_fn, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::ServeResult;
+use daffi_proto::error::CallError;
+use daffi_proto::id::ServeId;
+use daffi_proto::value::{self, Limits as ValueLimits};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use wasmtime::AsContextMut;
+use wasmtime::component::{Accessor, Instance as WasmInstance};
+
+use super::fault::{Fault, TimeUp};
+use super::instance::{Instance, LinkEvent, LinkHistory, bad_arguments, find, no_such_callback, result_too_large};
+use super::interleave::Interleave;
+use super::lanes::NewLane;
+use super::roster::Job;
+use super::state::{GuestState, Pulse, Scope};
+use super::template::{Target, Template};
+use super::transcode::DynFunc;
+
+/// Why a lane ended.
+pub(super) enum LaneEnd {
+    /// There was no instance: the calls in it did not run.
+    NotMade(CallError),
+    /// A guest ended the instance; in this call, where it is known.
+    Fault(Fault, Option<ServeId>),
+    /// It was told to, or has nothing more to do.
+    Told,
+}
+
+/// Makes the instance and serves calls in it until it ends. Tracked by the module, ended by the lane's token.
+pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
+    let NewLane { number, jobs, end } = lane;
+    let why = tokio::select! {
+        biased;
+        () = end.cancelled() => LaneEnd::Told,
+        why = serve(&pool, number, jobs) => why,
+    };
+    pool.lane_ended(number, why).await;
+}
+
+async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -> LaneEnd {
+    let name = pool.template.context.process.name.clone();
+    let instance = match Instance::make(pool.template.clone(), number, name.as_str()).await {
+        Ok(instance) => instance,
+        Err(error) => return LaneEnd::NotMade(error),
+    };
+    let pulse = instance.pulse();
+    let longest = pool.template.context.limits.max_call_time;
+    watched(&pulse, longest, instance.interleave(pool, jobs)).await
+}
+
+/// Polls the guests, and ends them when one of them runs for `longest` without ever waiting.
+async fn watched<T>(pulse: &Pulse, longest: Duration, guests: impl Future<Output = T>) -> T {
+    let mut guests = pin!(guests);
+    let mut spinning = Duration::ZERO;
+    poll_fn(|cx| {
+        pulse.begin();
+        let began = Instant::now();
+        let polled = guests.as_mut().poll(cx);
+        if pulse.ticked() {
+            spinning += began.elapsed();
+        } else {
+            spinning = Duration::ZERO;
+        }
+        if spinning >= longest {
+            pulse.stop();
+        }
+        polled
+    })
+    .await
+}
+
+/// A step of a lane that ended.
+enum Done {
+    Call(ServeId, ServeResult),
+    Told,
+    /// A guest ended; in this call, where it is known.
+    Broken(wasmtime::Error, Option<ServeId>),
+}
+
+type Step<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
+
+impl Instance {
+    /// Serves calls beside one another until the instance ends.
+    async fn interleave(self: Box<Self>, pool: &Arc<Interleave>, mut jobs: mpsc::Receiver<Job>) -> LaneEnd {
+        let Self { template, mut store, instance, callbacks, told } = *self;
+        let number = store.data().number;
+        GuestState::enter(&mut store, Scope::default(), None);
+        let ended = store
+            .run_concurrent(async |accessor| {
+                let mut lane = Lane { pool, number, accessor, template: &template, instance, callbacks, told };
+                lane.drive(&mut jobs).await
+            })
+            .await;
+        match ended {
+            Ok(Ok(())) => LaneEnd::Told,
+            Ok(Err((error, culprit))) => LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit),
+            Err(error) => LaneEnd::Fault(Fault::of(&error, store.data_mut()), None),
+        }
+    }
+}
+
+/// The inside of `run_concurrent`.
+struct Lane<'a> {
+    pool: &'a Arc<Interleave>,
+    number: u32,
+    accessor: &'a Accessor<GuestState>,
+    template: &'a Arc<Template>,
+    instance: WasmInstance,
+    callbacks: Vec<Option<DynFunc>>,
+    /// How many events of the link the instance was told.
+    told: u64,
+}
+
+impl<'a> Lane<'a> {
+    async fn drive(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<(), (wasmtime::Error, Option<ServeId>)> {
+        let mut link = self.pool.link();
+        let mut steps: FuturesUnordered<Step<'a>> = FuturesUnordered::new();
+        let mut telling = false;
+        loop {
+            let history = link.borrow_and_update().clone();
+            if !telling && self.told < history.events && self.template.lifecycle.is_some() {
+                steps.push(self.tell(&history));
+                telling = true;
+            }
+            tokio::select! {
+                biased;
+                Some(done) = steps.next(), if !steps.is_empty() => match done {
+                    Done::Call(id, result) => self.pool.returned(self.number, id, result).await,
+                    Done::Told => telling = false,
+                    Done::Broken(error, culprit) => return Err((error, culprit)),
+                },
+                Ok(()) = link.changed(), if !telling => {}
+                // No call is begun while the instance hears of the link.
+                job = jobs.recv(), if !telling => match job {
+                    Some(job) => steps.extend(self.begin(job)),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// Starts a call; none when its caller has gone.
+    fn begin(&mut self, job: Job) -> Option<Step<'a>> {
+        let (id, callback) = (job.incoming.id, job.incoming.callback);
+        if !self.pool.begins(self.number, id) {
+            return None;
+        }
+        let function = self.function(callback);
+        let (accessor, template) = (self.accessor, self.template);
+        Some(Box::pin(async move {
+            let (target, function) = match function {
+                Ok(found) => found,
+                Err(error) => return Done::Call(id, Err(error)),
+            };
+            let (name, allowed) = (&*target.name, template.context.limits.payload_bytes);
+            let args = job.incoming.args;
+            if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(allowed)) {
+                return Done::Call(id, Err(bad_arguments(&error, name)));
+            }
+            let scope = Scope { parent: Some(id), deadline: Some(job.deadline) };
+            let mut task = None;
+            accessor.with(|mut store| GuestState::renew(store.as_context_mut()));
+            let called = function
+                .call_concurrent(accessor, args, |state, started| {
+                    state.begin_task(started, scope);
+                    task = Some(started);
+                })
+                .await;
+            if let Some(task) = task {
+                accessor.with(|mut store| store.data_mut().end_task(task));
+            }
+            match called {
+                Ok(result) if result.len() > allowed => {
+                    Done::Call(id, Err(result_too_large(result.len(), allowed, name)))
+                }
+                Ok(result) => Done::Call(id, Ok(result)),
+                Err(error) => Done::Broken(error, Some(id)),
+            }
+        }))
+    }
+
+    fn function(&mut self, callback: u32) -> Result<(&'a Target, DynFunc), CallError> {
+        let place = usize::try_from(callback).unwrap_or(usize::MAX);
+        let (Some(target), Some(slot)) = (self.template.callbacks.get(place), self.callbacks.get_mut(place)) else {
+            return Err(no_such_callback(self.template, callback));
+        };
+        if let Some(function) = slot {
+            return Ok((target, *function));
+        }
+        let instance = self.instance;
+        let function = self.accessor.with(|mut store| find(&mut store, &instance, target))?;
+        *slot = Some(function);
+        Ok((target, function))
+    }
+
+    /// Tells the instance the next event of the link.
+    fn tell(&mut self, history: &LinkHistory) -> Step<'a> {
+        self.told = history.next_to_tell(self.told);
+        let (accessor, instance, event) = (self.accessor, self.instance, history.event(self.told));
+        let Some(exports) = self.template.lifecycle.clone() else { return Box::pin(ready(Done::Told)) };
+        let longest = self.template.context.limits.max_call_time;
+        Box::pin(async move {
+            let called = async {
+                match event {
+                    LinkEvent::Connected => {
+                        let export = exports.on_connect;
+                        let function =
+                            accessor.with(|mut store| instance.get_typed_func::<(), ()>(&mut store, export))?;
+                        function.call_concurrent(accessor, ()).await
+                    }
+                    LinkEvent::Disconnected(reason) => {
+                        let export = exports.on_disconnect;
+                        let function =
+                            accessor.with(|mut store| instance.get_typed_func::<(String,), ()>(&mut store, export))?;
+                        function.call_concurrent(accessor, (reason,)).await
+                    }
+                }
+            };
+            match timeout(longest, called).await {
+                Ok(Ok(())) => Done::Told,
+                Ok(Err(error)) => Done::Broken(error, None),
+                Err(_) => Done::Broken(TimeUp.into(), None),
+            }
+        })
+    }
+}

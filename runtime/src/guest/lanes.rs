@@ -1,0 +1,520 @@
+//! Who runs where, for components whose calls interleave: instances ("lanes") with several calls in each, and the
+//! queue, as a plain state machine without tasks, clocks or wasm.
+//!
+//! ```text
+//!   call ──► admit ──► sent to the emptiest lane, or to a new one     ──► returned
+//!              │  └──► queued ── deadline, cancelled: not run              │
+//!              └─────► refused                                            ▼
+//!   a running call past its deadline or given up: its lane ends where the policy kills and nobody else is in it;
+//!   otherwise the caller is answered and the call runs on, until all calls of its lane ran too long
+//! ```
+//!
+//! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; a call is
+//! handed out for an answer exactly once (`Open`), whatever ends it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::Hop;
+use daffi_proto::id::{ProcessRef, ServeId};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::roster::{Job, Refused};
+
+/// How many lanes and calls there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Most lanes.
+    pub lanes: usize,
+    /// Most calls in one.
+    pub per_lane: usize,
+    /// Most calls that wait.
+    pub queue: usize,
+    /// Whether a lane takes one call in its life.
+    pub single_use: bool,
+    /// Whether a call that nobody waits for is stopped where that costs no other call.
+    pub kills: bool,
+    /// How long a call may run.
+    pub max_call_time: Duration,
+}
+
+/// A lane that is to be made: its task gets these.
+pub(super) struct NewLane {
+    pub number: u32,
+    pub jobs: mpsc::Receiver<Job>,
+    /// Ends the lane.
+    pub end: CancellationToken,
+}
+
+/// What becomes of a new call.
+pub(super) enum Placed {
+    /// A lane has it.
+    Sent,
+    /// A lane that is to be made has it.
+    New(NewLane),
+    /// It waits.
+    Queued,
+    /// It cannot run.
+    Refused(Refused, Job),
+}
+
+/// A call that is to be answered now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    pub id: ServeId,
+    pub callback: u32,
+    pub end: End,
+}
+
+/// What ended the wait of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its deadline passed in the queue.
+    Expired,
+    /// It gave up in the queue.
+    LeftQueue,
+    /// Its deadline passed while the callback ran. Whether the callback was stopped, here and below.
+    Deadline { stopped: bool },
+    /// It gave up while the callback ran.
+    GaveUp { stopped: bool },
+    /// The callback ran longer than the module allows.
+    TooLong { stopped: bool },
+}
+
+struct Lane {
+    jobs: mpsc::Sender<Job>,
+    end: CancellationToken,
+    running: HashMap<ServeId, Running>,
+    /// Whether it takes no more calls.
+    used_up: bool,
+}
+
+struct Running {
+    callback: u32,
+    caller: Option<ProcessRef>,
+    is_async: bool,
+    /// When it has run for too long.
+    too_long: Instant,
+    /// When to look at it next: the time of its entry among the alarms.
+    alarm: Instant,
+    /// Whether its caller still waits.
+    open: bool,
+    /// Whether the guest was entered for it.
+    begun: bool,
+}
+
+/// The lanes and the queue of one module.
+pub(super) struct Lanes {
+    shape: Shape,
+    lanes: BTreeMap<u32, Lane>,
+    next_number: u32,
+    queue: VecDeque<(Job, bool)>,
+    /// Which lane a call is in.
+    whereabouts: HashMap<ServeId, u32>,
+    /// When to look at a running call next.
+    alarms: BTreeSet<(Instant, ServeId)>,
+    /// When the housekeeper looks next, as far as it was told; never later than the first alarm that it knows of.
+    armed: Option<Instant>,
+    closed: bool,
+}
+
+impl Lanes {
+    pub fn new(shape: Shape) -> Self {
+        Self {
+            shape,
+            lanes: BTreeMap::new(),
+            next_number: 0,
+            queue: VecDeque::new(),
+            whereabouts: HashMap::new(),
+            alarms: BTreeSet::new(),
+            armed: None,
+            closed: false,
+        }
+    }
+
+    /// Finds a place for a call of this process.
+    pub fn admit(&mut self, job: Job, is_async: bool, own: &ProcessRef, now: Instant) -> Placed {
+        if self.closed {
+            return Placed::Refused(Refused::Closed, job);
+        }
+        match self.place(job, is_async, own, now) {
+            Ok(new) => new.map_or(Placed::Sent, Placed::New),
+            Err(job) if self.all_wait_for(&job.incoming.chain, own) => Placed::Refused(Refused::Cycle, job),
+            Err(job) if self.queue.len() >= self.shape.queue => Placed::Refused(Refused::Overloaded, job),
+            Err(job) => {
+                self.queue.push_back((job, is_async));
+                Placed::Queued
+            }
+        }
+    }
+
+    /// A lane that takes no call yet, to be made before the first one.
+    pub fn first_lane(&mut self) -> Option<NewLane> {
+        if self.closed || !self.lanes.is_empty() { None } else { Some(self.new_lane()) }
+    }
+
+    /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
+    pub fn begins(&mut self, lane: u32, id: ServeId) -> bool {
+        match self.lanes.get_mut(&lane).and_then(|lane| lane.running.get_mut(&id)) {
+            Some(running) => {
+                running.begun = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A call ended in its lane. Whether its caller still waits for the answer.
+    pub fn returned(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
+        let Some(entry) = self.lanes.get_mut(&lane) else { return false };
+        let Some(running) = entry.running.remove(&id) else { return false };
+        self.whereabouts.remove(&id);
+        self.alarms.remove(&(running.alarm, id));
+        if entry.used_up && entry.running.is_empty() {
+            self.end_lane(lane);
+        } else if entry.running.values().all(|running| running.too_long <= now)
+            && let Some((&left, left_running)) = entry.running.iter_mut().next()
+        {
+            // Those that are left ran too long, and there is nobody any more for whose sake they were left alone.
+            self.alarms.remove(&(left_running.alarm, left));
+            left_running.alarm = now;
+            self.alarms.insert((now, left));
+        }
+        running.open
+    }
+
+    /// Gives calls of the queue to lanes that have room; the lanes that are to be made for it.
+    pub fn serve_queue(&mut self, own: &ProcessRef, now: Instant) -> Vec<NewLane> {
+        let mut new = Vec::new();
+        let mut waiting = std::mem::take(&mut self.queue).into_iter();
+        while self.has_room() {
+            let Some((job, is_async)) = waiting.next() else { break };
+            match self.place(job, is_async, own, now) {
+                Ok(lane) => new.extend(lane),
+                Err(job) => self.queue.push_back((job, is_async)),
+            }
+        }
+        self.queue.extend(waiting);
+        new
+    }
+
+    /// The calls whose time is up at `now`.
+    pub fn due(&mut self, now: Instant) -> Vec<Open> {
+        let mut due = Vec::new();
+        self.queue.retain(|(job, _)| {
+            let expired = job.deadline <= now;
+            if expired {
+                due.push(Open { id: job.incoming.id, callback: job.incoming.callback, end: End::Expired });
+            }
+            !expired
+        });
+        while let Some(&(at, id)) = self.alarms.first()
+            && at <= now
+        {
+            self.alarms.pop_first();
+            let Some(running) = self.running(id) else { continue };
+            let too_long = running.too_long;
+            if too_long <= now {
+                self.ran_too_long(id, now, &mut due);
+            } else {
+                // The alarm was its deadline.
+                running.alarm = too_long;
+                self.alarms.insert((too_long, id));
+                due.extend(self.give_up(id, |stopped| End::Deadline { stopped }));
+            }
+        }
+        due
+    }
+
+    /// When somebody's time is up next, for the housekeeper, who will look then.
+    pub fn arm(&mut self) -> Option<Instant> {
+        let queued = self.queue.iter().map(|(job, _)| job.deadline).min();
+        let running = self.alarms.first().map(|(at, _)| *at);
+        self.armed = queued.into_iter().chain(running).min();
+        self.armed
+    }
+
+    /// Whether the housekeeper would look too late for this time.
+    pub fn is_before_alarm(&self, time: Instant) -> bool {
+        self.armed.is_none_or(|armed| time < armed)
+    }
+
+    /// A caller gave up.
+    pub fn leave(&mut self, id: ServeId) -> Option<Open> {
+        if let Some(at) = self.queue.iter().position(|(job, _)| job.incoming.id == id) {
+            let (job, _) = self.queue.remove(at)?;
+            return Some(Open { id, callback: job.incoming.callback, end: End::LeftQueue });
+        }
+        self.give_up(id, |stopped| End::GaveUp { stopped })
+    }
+
+    /// A lane is no more: the calls that were in it and whose callers still wait, and how many calls there were.
+    pub fn ended(&mut self, lane: u32) -> (Vec<(ServeId, u32)>, usize) {
+        let running = self.end_lane(lane);
+        let count = running.len();
+        let open = running.into_iter().filter(|(_, running)| running.open);
+        (open.map(|(id, running)| (id, running.callback)).collect(), count)
+    }
+
+    /// Takes no more calls, and ends all lanes: the queue, and the running calls whose callers still wait.
+    pub fn close(&mut self) -> (Vec<Job>, Vec<(ServeId, u32)>) {
+        self.closed = true;
+        let queued = std::mem::take(&mut self.queue).into_iter().map(|(job, _)| job).collect();
+        let lanes: Vec<u32> = self.lanes.keys().copied().collect();
+        (queued, lanes.into_iter().flat_map(|lane| self.ended(lane).0).collect())
+    }
+
+    /// Lanes that live.
+    pub fn instances(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Calls that run or wait.
+    pub fn in_flight(&self) -> usize {
+        self.whereabouts.len() + self.queue.len()
+    }
+
+    /// What keeps those who wait: the callbacks that run, and who called them.
+    pub fn busy(&self) -> impl Iterator<Item = (u32, Option<ProcessRef>)> {
+        let running = self.lanes.values().flat_map(|lane| lane.running.values());
+        running.map(|running| (running.callback, running.caller.clone()))
+    }
+
+    /// Gives a call to a lane, or hands it back.
+    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef, now: Instant) -> Result<Option<NewLane>, Job> {
+        let waits: BTreeSet<u32> = waiting_lanes(&job.incoming.chain, own);
+        let per_lane = self.shape.per_lane;
+        let best = self
+            .lanes
+            .iter()
+            .filter(|(number, lane)| lane.has_room(per_lane) && !(waits.contains(number) && lane.is_blocked()))
+            .min_by_key(|(_, lane)| lane.running.len())
+            .map(|(number, lane)| (*number, lane.running.len()));
+        let (number, new) = match best {
+            Some((number, calls)) if calls == 0 || self.lanes.len() >= self.shape.lanes => (number, None),
+            None if self.lanes.len() >= self.shape.lanes => return Err(job),
+            _ => {
+                let new = self.new_lane();
+                (new.number, Some(new))
+            }
+        };
+        let Some(lane) = self.lanes.get_mut(&number) else { return Err(job) };
+        let (id, deadline, too_long) = (job.incoming.id, job.deadline, now + self.shape.max_call_time);
+        let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
+        // The channel has room for as many calls as the lane may have.
+        lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
+        lane.used_up = self.shape.single_use;
+        let alarm = deadline.min(too_long);
+        lane.running.insert(id, Running { callback, caller, is_async, too_long, alarm, open: true, begun: false });
+        self.whereabouts.insert(id, number);
+        self.alarms.insert((alarm, id));
+        Ok(new)
+    }
+
+    fn has_room(&self) -> bool {
+        self.lanes.len() < self.shape.lanes || self.lanes.values().any(|lane| lane.has_room(self.shape.per_lane))
+    }
+
+    fn new_lane(&mut self) -> NewLane {
+        let number = self.next_number;
+        // The last number belongs to the `run` instance.
+        self.next_number = (number + 1) % (u32::MAX - 1);
+        while self.lanes.contains_key(&self.next_number) {
+            self.next_number = (self.next_number + 1) % (u32::MAX - 1);
+        }
+        let (sender, jobs) = mpsc::channel(self.shape.per_lane);
+        let end = CancellationToken::new();
+        let lane = Lane { jobs: sender, end: end.clone(), running: HashMap::new(), used_up: false };
+        self.lanes.insert(number, lane);
+        NewLane { number, jobs, end }
+    }
+
+    fn running(&mut self, id: ServeId) -> Option<&mut Running> {
+        let lane = self.whereabouts.get(&id)?;
+        self.lanes.get_mut(lane)?.running.get_mut(&id)
+    }
+
+    /// Nobody waits for a running call any more.
+    fn give_up(&mut self, id: ServeId, end: impl FnOnce(bool) -> End) -> Option<Open> {
+        let running = self.running(id)?;
+        let callback = running.callback;
+        if !std::mem::replace(&mut running.open, false) {
+            return None;
+        }
+        let begun = running.begun;
+        let lane = *self.whereabouts.get(&id)?;
+        if !begun {
+            // Its lane is still being made: it leaves as if it were in the queue, with nothing to stop.
+            self.returned(lane, id, Instant::now());
+            let end = if matches!(end(false), End::GaveUp { .. }) { End::LeftQueue } else { End::Expired };
+            return Some(Open { id, callback, end });
+        }
+        let alone = self.lanes.get(&lane).is_some_and(|lane| lane.running.len() == 1);
+        let stopped = self.shape.kills && alone;
+        if stopped {
+            self.end_lane(lane);
+        }
+        Some(Open { id, callback, end: end(stopped) })
+    }
+
+    /// A call met the module's own limit. When every call of its lane has, the lane ends.
+    fn ran_too_long(&mut self, id: ServeId, now: Instant, due: &mut Vec<Open>) {
+        let Some(&number) = self.whereabouts.get(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        if lane.running.values().all(|running| running.too_long <= now) {
+            let calls = self.end_lane(number).into_iter().filter(|(_, running)| running.open);
+            due.extend(calls.map(|(id, running)| {
+                let end = End::TooLong { stopped: true };
+                Open { id, callback: running.callback, end }
+            }));
+            return;
+        }
+        if let Some(running) = lane.running.get_mut(&id)
+            && std::mem::replace(&mut running.open, false)
+        {
+            due.push(Open { id, callback: running.callback, end: End::TooLong { stopped: false } });
+        }
+    }
+
+    fn end_lane(&mut self, number: u32) -> HashMap<ServeId, Running> {
+        let Some(lane) = self.lanes.remove(&number) else { return HashMap::new() };
+        lane.end.cancel();
+        for (id, running) in &lane.running {
+            self.whereabouts.remove(id);
+            self.alarms.remove(&(running.alarm, *id));
+        }
+        lane.running
+    }
+
+    /// Whether a call of this chain would wait, in every lane there can be, for itself.
+    fn all_wait_for(&self, chain: &[Hop], own: &ProcessRef) -> bool {
+        let waits = waiting_lanes(chain, own);
+        self.lanes.len() >= self.shape.lanes
+            && self.lanes.iter().all(|(number, lane)| waits.contains(number) && lane.is_blocked())
+    }
+}
+
+impl Lane {
+    fn has_room(&self, per_lane: usize) -> bool {
+        !self.used_up && self.running.len() < per_lane && !self.jobs.is_closed()
+    }
+
+    /// Whether only synchronous exports are in it: the component model lets nobody else in until they return.
+    fn is_blocked(&self) -> bool {
+        !self.running.is_empty() && self.running.values().all(|running| !running.is_async)
+    }
+}
+
+/// The lanes of this process that the chain came through.
+fn waiting_lanes(chain: &[Hop], own: &ProcessRef) -> BTreeSet<u32> {
+    chain.iter().filter(|hop| hop.process.as_ref() == Some(own)).map(|hop| hop.instance).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use daffi_proto::call::Incoming;
+    use daffi_proto::id::{LocalId, ProcessName, TenantName};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn own() -> ProcessRef {
+        ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
+    }
+
+    fn shape() -> Shape {
+        Shape { lanes: 1, per_lane: 2, queue: 1, single_use: false, kills: false, max_call_time: 30 * SECOND }
+    }
+
+    fn job(id: u64, now: Instant, timeout: Duration) -> Job {
+        let incoming = Incoming {
+            id: ServeId(id),
+            process: LocalId(0),
+            callback: 0,
+            args: Bytes::new(),
+            caller: None,
+            chain: Arc::from([]),
+            deadline: Duration::ZERO,
+        };
+        Job { incoming, deadline: now + timeout }
+    }
+
+    /// Begins a call in the one lane there is to be.
+    fn begin(lanes: &mut Lanes, job: Job, now: Instant) -> Option<NewLane> {
+        let id = job.incoming.id;
+        let new = match lanes.admit(job, true, &own(), now) {
+            Placed::New(lane) => Some(lane),
+            Placed::Sent => None,
+            _ => panic!("there is room"),
+        };
+        assert!(lanes.begins(0, id));
+        new
+    }
+
+    #[test]
+    fn calls_share_a_lane_until_it_is_full_and_then_wait() {
+        let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+        let _lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
+        assert!(begin(&mut lanes, job(2, now, SECOND), now).is_none());
+        assert!(matches!(lanes.admit(job(3, now, SECOND), true, &own(), now), Placed::Queued));
+        assert!(matches!(lanes.admit(job(4, now, SECOND), true, &own(), now), Placed::Refused(Refused::Overloaded, _)));
+        assert!(lanes.returned(0, ServeId(1), now));
+        assert!(lanes.serve_queue(&own(), now).is_empty());
+        assert_eq!((lanes.instances(), lanes.in_flight()), (1, 2));
+    }
+
+    #[test]
+    fn a_deadline_is_answered_once_and_the_result_that_comes_later_is_dropped() {
+        let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+        let _lane = begin(&mut lanes, job(1, now, SECOND), now);
+        assert_eq!(lanes.arm(), Some(now + SECOND));
+        let late = now + 2 * SECOND;
+        let expected = Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false } };
+        assert_eq!(lanes.due(late), [expected]);
+        assert!(lanes.due(late).is_empty());
+        assert_eq!(lanes.leave(ServeId(1)), None);
+        assert!(!lanes.returned(0, ServeId(1), late));
+        assert_eq!(lanes.arm(), None);
+    }
+
+    #[test]
+    fn a_lone_call_is_stopped_where_the_policy_kills() {
+        let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+        let lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
+        let _ = begin(&mut lanes, job(2, now, 3 * SECOND), now);
+        let due = lanes.due(now + SECOND);
+        assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
+        assert!(!lane.end.is_cancelled());
+        assert!(!lanes.returned(0, ServeId(1), now));
+        assert_eq!(lanes.leave(ServeId(2)).unwrap().end, End::GaveUp { stopped: true });
+        assert!(lane.end.is_cancelled());
+        assert_eq!(lanes.instances(), 0);
+    }
+
+    #[test]
+    fn a_lane_ends_when_all_its_calls_ran_too_long() {
+        let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+        let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
+        let later = now + 20 * SECOND;
+        let _ = begin(&mut lanes, job(2, later, 100 * SECOND), later);
+        let due = lanes.due(now + 31 * SECOND);
+        assert_eq!(due.first().unwrap().end, End::TooLong { stopped: false });
+        assert!(!lane.end.is_cancelled());
+        assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND));
+        assert!(lanes.due(now + 32 * SECOND).is_empty(), "it was answered before");
+        assert!(lane.end.is_cancelled());
+    }
+
+    #[test]
+    fn a_call_whose_lane_is_still_being_made_did_not_run() {
+        let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+        let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own(), now) else { panic!("there is room") };
+        assert_eq!(lanes.due(now + SECOND).first().unwrap().end, End::Expired);
+        assert!(!lanes.begins(0, ServeId(1)));
+    }
+}
