@@ -19,6 +19,9 @@
 //! It does not check that arguments from the wire are values of the type before a guest is entered: that is
 //! `daffi_proto::value`'s, since a fault found here has already entered the guest, whose instance is then lost. The
 //! walks are total nevertheless: no bytes and no guest make them panic or write out of bounds.
+//!
+//! The slow way by `Val` is in the tests, which compare the two on random types, values and hostile memory. No type
+//! needs it in the runtime, so nothing calls it there.
 
 mod call;
 mod dynamic;
