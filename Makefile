@@ -29,7 +29,7 @@ demo: tools
 	@$(MAKE) runtime
 	@examples/publisher-consumer/run.sh
 
-test: tools guests lint runtime
+test: tools guests lint
 	cargo test $(GUESTS_ON_HOST) --locked --package daffi
 	cargo test --locked --workspace
 
