@@ -113,9 +113,11 @@ impl App {
         let (link, nodes) = (&mut self.link, &mut self.nodes);
         let mesh = self.running.mesh.as_ref();
         tokio::select! {
+            // In this order: a guest that asks for the end and then returns has asked first.
+            biased;
+            code = stopped(mesh) => Event::Stopped(code),
             event = link_event(link, connected) => event,
             Some(Ok((module, outcome))) = self.runs.join_next() => Event::Ran(module, outcome),
-            code = stopped(mesh) => Event::Stopped(code),
             signal = self.signals.next() => Event::Signal(signal),
             () = nodes_changed(nodes) => Event::Nodes,
         }

@@ -140,7 +140,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     }
     if no_node && has_modules {
         return Err(flags(
-            "--no-node means a controller without modules, and there is a module: leave out one of them",
+            "--no-node means a controller without modules, and there is one: leave out --no-node or --module",
         ));
     }
     if !controller && !has_modules {

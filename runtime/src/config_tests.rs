@@ -54,10 +54,10 @@ fn two_processes_of_one_name_are_an_error() {
 #[test]
 fn flags_that_do_not_go_together_are_errors_with_advice() {
     for (command, part) in [
-        ("", "nothing to do"),
+        ("--insecure", "nothing to do"),
         ("--name x", "nothing to do"),
         ("--no-node --module a.wasm", "without --controller"),
-        ("--controller --no-node --module a.wasm", "without modules"),
+        ("--controller --no-node --module a.wasm", "--no-node or --module"),
         ("--controller --connect tcp://127.0.0.1:1", "exclude each other"),
         ("--listen tcp://127.0.0.1:1 --module a.wasm", "say --controller too"),
         ("--connect tcp://127.0.0.1:0 --module a.wasm", "real port"),

@@ -150,7 +150,7 @@ pub fn random_key() -> Result<[u8; 16], Failure> {
 pub fn call_failure(error: &CallError) -> Failure {
     use daffi_proto::error::{Outcome, code};
     let exit_code = match (error.outcome, error.code.as_str()) {
-        (Outcome::NotRun, code::BAD_ARGUMENTS) => exit::USAGE,
+        (Outcome::NotRun, code::BAD_ARGUMENTS | code::AMBIGUOUS) => exit::USAGE,
         (Outcome::NotRun, code::NOT_CONNECTED) => exit::NO_CONTROLLER,
         (Outcome::NotRun, _) => exit::NOT_RUN,
         (Outcome::Failed, _) => exit::FAILED,
@@ -177,6 +177,7 @@ mod tests {
         for (error, exit_code) in [
             (CallError::not_run(code::OVERLOADED, "m", "f"), 3),
             (CallError::not_run(code::BAD_ARGUMENTS, "m", "f"), 2),
+            (CallError::not_run(code::AMBIGUOUS, "m", "f"), 2),
             (CallError::not_run(code::NOT_CONNECTED, "m", "f"), 5),
             (CallError::failed(code::TRAP, "m", "f"), 1),
             (CallError::unknown(code::LINK_LOST, "m", "f"), 4),

@@ -223,7 +223,7 @@ pub fn check_private_folder(folder: &Path, uid: u32) -> Result<bool, EndpointErr
     let open_to_others = stat.st_mode & 0o077;
     if open_to_others != 0 {
         return Err(bad(
-            format!("is open to others (mode {:04o})", stat.st_mode & 0o7777),
+            format!("is open to others (mode {:04o}, not 0700)", stat.st_mode & 0o7777),
             "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET or with --listen",
         ));
     }
