@@ -10,6 +10,8 @@ mod echo;
 mod guests;
 mod report;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use report::{Case, Report};
@@ -34,7 +36,8 @@ fn main() -> anyhow::Result<()> {
     if let Some(socket) = std::env::var_os(echo::SERVER_ENV) {
         return Ok(echo::serve(&PathBuf::from(socket))?);
     }
-    let folder = tempfile::tempdir()?;
+    // The folder of a default socket must be private.
+    let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
     let mut report = Report::default();
     for case in cases() {
         let mut pairs = Vec::new();
