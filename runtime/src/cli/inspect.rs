@@ -56,10 +56,19 @@ fn page(name: &str, bytes: usize, description: &Description) -> String {
     page.section("callbacks (other processes can call them)", "none", callbacks);
     let fetchers = description.fetchers.iter().map(|fetcher| {
         let mut lines = function(&fetcher.place, &fetcher.signature);
-        lines.push(format!("served by {}; a failure {}", candidates(fetcher).join(", else by "), failure(fetcher)));
+        if fetcher.candidates.len() > 1 {
+            lines.push(format!("served by {}", candidates(fetcher).join(", else by ")));
+        }
+        if is_checked(fetcher) {
+            lines.push("a failure is a value".to_owned());
+        }
         lines
     });
-    page.section("fetchers (callbacks of other processes serve them)", "none", fetchers);
+    page.section(
+        "fetchers (callbacks of other processes serve them; a failure traps the caller unless it is a value)",
+        "none",
+        fetchers,
+    );
     let roles = [
         description.run.as_ref().map(|run| vec![format!("{}: run once, when the node is connected", run.place)]),
         description.lifecycle.as_ref().map(|lifecycle| vec![format!("{}: told about its life", lifecycle.interface)]),
@@ -111,7 +120,8 @@ impl Page {
         let mut entries = entries.peekable();
         if entries.peek().is_none() {
             if !nothing.is_empty() {
-                self.line(0, &format!("\n{heading}: {nothing}"));
+                let (word, _explained) = heading.split_once(" (").unwrap_or((heading, ""));
+                self.line(0, &format!("\n{word}: {nothing}"));
             }
             return;
         }
@@ -166,10 +176,6 @@ fn candidates(fetcher: &Fetcher) -> Vec<String> {
 
 fn is_checked(fetcher: &Fetcher) -> bool {
     fetcher.signature.forms().iter().any(|(form, _)| *form == Form::Checked)
-}
-
-fn failure(fetcher: &Fetcher) -> &'static str {
-    if is_checked(fetcher) { "is a value" } else { "traps the caller" }
 }
 
 fn engine(kind: EngineKind) -> &'static str {
@@ -233,13 +239,14 @@ mod tests {
   demo:tutorial/math@1.0.0#add: func(a: point, b: point) -> point
       where point = record { x: s64, y: s64 }
 
-fetchers (callbacks of other processes serve them):
+fetchers (callbacks of other processes serve them; a failure traps the caller unless it is a value):
   demo:tutorial/clock-checked@1.0.0#now: func() -> result<u64, call-error>
       where "
         ));
         assert!(fetchers.ends_with(
             "
-      served by demo:tutorial/clock-checked@1.0.0#now, else by demo:tutorial/clock@1.0.0#now; a failure is a value"
+      served by demo:tutorial/clock-checked@1.0.0#now, else by demo:tutorial/clock@1.0.0#now
+      a failure is a value"
         ));
         assert_eq!(
             rest,
@@ -273,7 +280,7 @@ cannot be served:
 callbacks (other processes can call them):
   f: func()
 
-fetchers (callbacks of other processes serve them): none
+fetchers: none
 
 needs from the host: nothing
 "
