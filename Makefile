@@ -34,7 +34,7 @@ test: tools guests lint
 	cargo test --locked --workspace
 
 bench: tools guests-rust
-	cargo bench --locked --workspace --benches
+	cargo bench --locked --package daffi-runtime --bench mesh
 
 lint: tools
 	cargo fmt --all --check
@@ -66,5 +66,4 @@ tools:
 	{ echo "error: rustc $$have is too old, the runtime needs $$need: rustup update stable" >&2; exit 1; }
 
 clean:
-	rm -rf $(TARGET)/components $(TARGET)/guests $(TARGET)/guests-host guests/js/node_modules guests/python/.venv
 	cargo clean
