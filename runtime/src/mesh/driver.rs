@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::{CallReply, Incoming, ProcessInfo, Resolved};
+use daffi_proto::call::Incoming;
 use daffi_proto::error::CallError;
 use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ServeId, Token};
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
+use super::asked::{Asked, Asker};
 use super::handle::{LinkState, MeshHandle, Request, Serve};
 use super::link::{Link, LinkEnd, SendError, recv};
 use super::uplink::{Delivery, Order, Uplink};
@@ -34,9 +35,6 @@ const REQUESTS_AT_ONCE: usize = 256;
 
 /// Guests that are polled here may take so long together before what is ready to be sent is sent.
 const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
-
-/// The first of the tokens that the driver chooses itself; those of handles count from 1.
-const OWN_TOKENS: u64 = 1 << 63;
 
 /// What happens to the driver.
 enum Event {
@@ -70,8 +68,7 @@ pub struct Driver {
     link: Option<Link>,
     frames: Vec<Frame>,
     link_state: watch::Sender<LinkState>,
-    asked: HashMap<Token, Asked>,
-    last_own_token: u64,
+    asked: Asked,
     services: HashMap<LocalId, Arc<dyn Serve>>,
     serving: HashMap<ServeId, Arc<dyn Serve>>,
     last_flush: Instant,
@@ -81,15 +78,6 @@ pub struct Driver {
     /// Whether it was told to leave: the end of the link is no news then.
     leaving: bool,
     tasks: TaskTracker,
-}
-
-/// Who waits for which answer.
-enum Asked {
-    Add(Arc<dyn Serve>, oneshot::Sender<Result<LocalId, CallError>>),
-    Call(oneshot::Sender<Result<CallReply, CallError>>),
-    Resolve(oneshot::Sender<Result<Resolved, CallError>>),
-    Wait(oneshot::Sender<Result<(), CallError>>),
-    List(oneshot::Sender<Vec<ProcessInfo>>),
 }
 
 impl Driver {
@@ -117,8 +105,7 @@ impl Driver {
             link: None,
             frames: Vec::new(),
             link_state,
-            asked: HashMap::new(),
-            last_own_token: OWN_TOKENS,
+            asked: Asked::new(),
             services: HashMap::new(),
             serving: HashMap::new(),
             last_flush: epoch,
@@ -202,9 +189,8 @@ impl Driver {
     fn take_request(&mut self, request: Request) {
         let command = match request {
             Request::AddProcess { spec, service, reply } => {
-                self.last_own_token += 1;
-                let token = Token(self.last_own_token);
-                self.asked.insert(token, Asked::Add(service, reply));
+                let token = self.asked.next_token();
+                self.asked.insert(token, Asker::Add(service, reply));
                 Command::AddProcess { token, spec }
             }
             Request::RemoveProcess(process) => {
@@ -212,23 +198,23 @@ impl Driver {
                 Command::RemoveProcess(process)
             }
             Request::Call { token, request, reply } => {
-                self.asked.insert(token, Asked::Call(reply));
+                self.asked.insert(token, Asker::Call(reply));
                 Command::Call { token, request }
             }
             Request::Resolve { token, request, reply } => {
-                self.asked.insert(token, Asked::Resolve(reply));
+                self.asked.insert(token, Asker::Resolve(reply));
                 Command::Resolve { token, request }
             }
             Request::Wait { token, tenant, what, but, timeout, reply } => {
-                self.asked.insert(token, Asked::Wait(reply));
+                self.asked.insert(token, Asker::Wait(reply));
                 Command::Wait { token, tenant, what, but, timeout }
             }
             Request::List { token, tenant, reply } => {
-                self.asked.insert(token, Asked::List(reply));
+                self.asked.insert(token, Asker::List(reply));
                 Command::List { token, tenant }
             }
             Request::Cancel(token) => {
-                self.asked.remove(&token);
+                self.asked.forget(token);
                 Command::Cancel(token)
             }
             Request::Served { id, result } => {
@@ -291,32 +277,16 @@ impl Driver {
                     self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
                 }
                 Output::ProcessAdded { token, result } => self.process_added(token, result),
-                Output::CallDone { token, result } => {
-                    if let Some(Asked::Call(reply)) = self.asked.remove(&token) {
-                        let _ = reply.send(result);
-                    }
-                }
-                Output::Resolved { token, result } => {
-                    if let Some(Asked::Resolve(reply)) = self.asked.remove(&token) {
-                        let _ = reply.send(result);
-                    }
-                }
-                Output::WaitDone { token, result } => {
-                    if let Some(Asked::Wait(reply)) = self.asked.remove(&token) {
-                        let _ = reply.send(result);
-                    }
-                }
-                Output::Processes { token, processes } => {
-                    if let Some(Asked::List(reply)) = self.asked.remove(&token) {
-                        let _ = reply.send(processes);
-                    }
-                }
+                Output::CallDone { token, result } => self.asked.call_done(token, result),
+                Output::Resolved { token, result } => self.asked.resolved(token, result),
+                Output::WaitDone { token, result } => self.asked.wait_done(token, result),
+                Output::Processes { token, processes } => self.asked.listed(token, processes),
             }
         }
     }
 
     fn process_added(&mut self, token: Token, result: Result<LocalId, CallError>) {
-        let Some(Asked::Add(service, reply)) = self.asked.remove(&token) else { return };
+        let Some((service, reply)) = self.asked.take_add(token) else { return };
         if let Ok(process) = &result {
             self.services.insert(*process, service);
         }

@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, CallbackSpec, Caller, ProcessSpec, ResolveRequest, ServeResult, WaitFor};
+use daffi_proto::call::{
+    CallReply, CallRequest, CallbackSpec, Caller, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+};
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;

@@ -10,6 +10,7 @@
 //! | [`uplink`] | how the driver gets its link to the controller |
 
 mod alarm;
+mod asked;
 pub mod driver;
 pub mod handle;
 pub mod hub;

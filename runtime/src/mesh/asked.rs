@@ -1,0 +1,99 @@
+//! Who waits for which answer of the node.
+//!
+//! Invariant: an answer goes to the one who asked with its token, once; who has gone is no error. What the requests
+//! mean is not known here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use daffi_proto::call::{CallReply, ProcessInfo, Resolved};
+use daffi_proto::error::CallError;
+use daffi_proto::id::{LocalId, Token};
+use tokio::sync::oneshot;
+
+use super::handle::Serve;
+
+/// The first of the tokens that the driver chooses itself; those of handles count from 1.
+const OWN_TOKENS: u64 = 1 << 63;
+
+/// The way back to who asks for one thing and may be refused it.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, CallError>>;
+
+/// Somebody who waits.
+pub(super) enum Asker {
+    /// For a process's number; with what serves it.
+    Add(Arc<dyn Serve>, Reply<LocalId>),
+    /// For the end of a call.
+    Call(Reply<CallReply>),
+    /// For what a name means.
+    Resolve(Reply<Resolved>),
+    /// For a process or callback to come.
+    Wait(Reply<()>),
+    /// For a list.
+    List(oneshot::Sender<Vec<ProcessInfo>>),
+}
+
+/// All who wait.
+pub(super) struct Asked {
+    askers: HashMap<Token, Asker>,
+    last_own_token: u64,
+}
+
+impl Asked {
+    /// Nobody.
+    pub(super) fn new() -> Self {
+        Self { askers: HashMap::new(), last_own_token: OWN_TOKENS }
+    }
+
+    /// A token for a request whose asker brought none.
+    pub(super) fn next_token(&mut self) -> Token {
+        self.last_own_token += 1;
+        Token(self.last_own_token)
+    }
+
+    /// One more.
+    pub(super) fn insert(&mut self, token: Token, asker: Asker) {
+        self.askers.insert(token, asker);
+    }
+
+    /// He waits no more.
+    pub(super) fn forget(&mut self, token: Token) {
+        self.askers.remove(&token);
+    }
+
+    /// Who wanted to add a process.
+    pub(super) fn take_add(&mut self, token: Token) -> Option<(Arc<dyn Serve>, Reply<LocalId>)> {
+        match self.askers.remove(&token) {
+            Some(Asker::Add(service, reply)) => Some((service, reply)),
+            _ => None,
+        }
+    }
+
+    /// A call ended.
+    pub(super) fn call_done(&mut self, token: Token, result: Result<CallReply, CallError>) {
+        if let Some(Asker::Call(reply)) = self.askers.remove(&token) {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// A name was looked up.
+    pub(super) fn resolved(&mut self, token: Token, result: Result<Resolved, CallError>) {
+        if let Some(Asker::Resolve(reply)) = self.askers.remove(&token) {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// A wait ended.
+    pub(super) fn wait_done(&mut self, token: Token, result: Result<(), CallError>) {
+        if let Some(Asker::Wait(reply)) = self.askers.remove(&token) {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// A list is there.
+    pub(super) fn listed(&mut self, token: Token, processes: Vec<ProcessInfo>) {
+        if let Some(Asker::List(reply)) = self.askers.remove(&token) {
+            let _ = reply.send(processes);
+        }
+    }
+}
