@@ -3,12 +3,39 @@
 //! | module | asks |
 //! |---|---|
 //! | [`cluster`] | (the harness: starts runtimes in a folder of their own, waits for their lines, ends them) |
+//! | [`tutorial`] | does each example do what its README says? |
+//! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
+//! | [`values`] | JSON, WAVE and postcard through the binary |
+//! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
+//! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
+//! | [`limits`] | memory, stack, time, payload, queue |
+//! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
+//! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
+//! | [`bad_input`] | one line of error: what, where, what to do |
 //! | [`layout`] | who may name what, and who depends on whom |
 //!
 //! No test sleeps: each waits for a line, an exit or an answer, with a generous limit. Guests come from
 //! `guests/build.sh`; a missing one fails with what to run.
 
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod layout;
+#[cfg(test)]
+mod lifetime;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod tutorial;
+#[cfg(test)]
+mod values;

@@ -20,6 +20,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 pub use components::component;
@@ -29,6 +30,9 @@ use running::Shared;
 
 /// How long a test waits for what must come. Generous: the machine may be busy, and only a failing test takes it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The real binary.
+const BINARY: &str = env!("CARGO_BIN_EXE_daffi-runtime");
 
 /// The line that a runtime logs when its node is connected and its processes are registered.
 pub const CONNECTED: &str = "connected to ";
@@ -101,6 +105,22 @@ impl Cluster {
         self.bare("call").args(["call"]).args(args).start()
     }
 
+    /// An address of this machine that no other test uses, with a fixed port: all of 127.0.0.0/8 is loopback.
+    pub fn loopback(&self) -> String {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let [_, high, middle, low] = std::process::id().to_be_bytes();
+        let own = NEXT.fetch_add(1, Ordering::Relaxed);
+        format!("127.{}.{}.{}:8888", 1 + (high ^ middle) % 254, low, own)
+    }
+
+    /// Runs the `run.sh` of an example to its end.
+    pub fn example(&self, name: &str, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let mut command = self.prepared(Command::new("bash"));
+        command.arg(components::root().join("examples").join(name).join("run.sh")).args(args);
+        command.env("DAFFI_RUNTIME", BINARY).env("DAFFI_COMPONENTS", components::folder()).envs(env.iter().copied());
+        self.shared.start(name, command).output()
+    }
+
     /// `daffi-runtime ps --json`, parsed.
     pub fn ps(&self) -> serde_json::Value {
         let output = self.run(["ps", "--json"]);
@@ -108,7 +128,10 @@ impl Cluster {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
+        self.prepared(Command::new(BINARY))
+    }
+
+    fn prepared(&self, mut command: Command) -> Command {
         let kept = ["PATH", "HOME", "LLVM_PROFILE_FILE"].map(|key| (key, std::env::var_os(key)));
         command.env_clear().envs(kept.into_iter().filter_map(|(key, value)| Some((key, value?))));
         command.env("DAFFI_SOCKET", self.socket()).env("TMPDIR", self.dir.path()).current_dir(self.dir.path());

@@ -182,11 +182,6 @@ impl Running {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.lock().unwrap().id()
-    }
-
     /// Waits for the end: of the process and of both its outputs.
     pub fn wait(&self) -> ExitStatus {
         let patience_ends = Instant::now() + PATIENCE;

@@ -1,0 +1,161 @@
+//! The commands beside running modules: `call`, `ps`, `inspect`, `doctor`, and the help.
+
+use super::cluster::output::says;
+use super::cluster::{Cluster, component};
+
+#[test]
+fn call_prints_the_result_in_the_encoding_of_the_arguments() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("math");
+    assert_eq!(cluster.call("add(5, 15)").success(), "20");
+    assert_eq!(cluster.call("fixtures:guest/arith#add(5, 15)").success(), "20");
+    assert_eq!(cluster.call("fixtures:guest/arith@0.1.0#add(5, 15)").success(), "20");
+    assert_eq!(cluster.call_json("add", "[5, 15]").success(), "20");
+    assert_eq!(cluster.call_json("add", r#"{"b": 15, "a": 5}"#).success(), "20");
+    assert_eq!(cluster.call(r#"plain-greeting("é")"#).success(), r#""hello, é""#);
+}
+
+#[test]
+fn the_exit_code_of_a_call_says_what_happened() {
+    let cluster = Cluster::new();
+    assert_eq!(cluster.call("add(1, 2)").code(), 5, "no controller");
+    let _server = cluster.serving("math");
+    assert_eq!(cluster.call("add(1, 2)").code(), 0);
+    assert_eq!(cluster.call("divide(1, 0)").code(), 1, "it failed");
+    assert_eq!(cluster.call("add(1)").code(), 2, "bad arguments");
+    assert_eq!(cluster.call("no-such-thing()").code(), 3, "it did not run");
+    assert_eq!(cluster.run(["call", "--timeout", "100ms", "spin()"]).code(), 4, "nobody knows");
+}
+
+#[test]
+fn a_client_reaches_a_controller_over_tcp_and_port_0_is_chosen_by_the_system() {
+    let cluster = Cluster::new();
+    let server =
+        cluster.runtime("math").controller().args(["--listen", "tcp://127.0.0.1:0"]).module("math", "fixtures").start();
+    let line = server.wait_for_line("tcp://127.0.0.1:");
+    let url = line.split_whitespace().find(|word| word.starts_with("tcp://127.0.0.1:")).unwrap().to_owned();
+    let output = cluster.run(["call", "--wait-ready", "--connect", &url, "add(5, 15)"]);
+    assert_eq!(output.success(), "20");
+    assert!(!cluster.socket().exists(), "--listen replaces the default socket");
+}
+
+#[test]
+fn ps_shows_processes_and_their_callbacks_with_signatures() {
+    let cluster = Cluster::new();
+    let _server =
+        cluster.runtime("server").controller().args(["--instances", "pool:3"]).module("a", "fixtures").ready();
+    let _other = cluster.runtime("other").module("b", "fixtures-names").ready();
+    let output = cluster.run(["ps"]);
+    says(
+        output.success(),
+        &[
+            "a",
+            "b",
+            "server",
+            "other",
+            "default",
+            "pool:3",
+            "add",
+            "func(a: s64, b: s64) -> s64",
+            "other:math/ops#which",
+        ],
+    );
+}
+
+#[test]
+fn ps_in_json_has_the_same() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("a");
+    let held = cluster.calling(&[r#"hold("x", 60000)"#]);
+    _server.wait_for_line("x started");
+    let list = cluster.ps();
+    let process = &list.as_array().unwrap()[0];
+    assert_eq!((&process["process"], &process["tenant"]), (&"a".into(), &"default".into()), "{list:#}");
+    assert_eq!((&process["node"], &process["instances"]), (&"a".into(), &"singleton".into()), "{list:#}");
+    assert_eq!(process["in-flight"], 1, "{list:#}");
+    let callbacks = process["callbacks"].as_array().unwrap();
+    let add = callbacks.iter().find(|callback| callback["name"] == "fixtures:guest/arith@0.1.0#add").unwrap();
+    assert_eq!(add["signature"], "func(a: s64, b: s64) -> s64");
+    held.kill();
+}
+
+#[test]
+fn ps_of_an_empty_mesh_says_so() {
+    let cluster = Cluster::new();
+    let controller = cluster.bare("controller").args(["--controller", "--no-node"]).start();
+    controller.wait_for_line("listening");
+    assert_eq!(cluster.ps(), serde_json::json!([]));
+    assert_eq!(cluster.run(["ps"]).code(), 0);
+}
+
+/// Parses WIT text, every package that it has.
+#[track_caller]
+fn parsed(wit: &str) -> wit_parser::Resolve {
+    let mut resolve = wit_parser::Resolve::default();
+    let mut sources = wit_parser::UnresolvedPackageGroup::parse("printed.wit", wit)
+        .unwrap_or_else(|(_, error)| panic!("not WIT: {error:?}\n{wit}"));
+    sources.nested.retain(|_| true);
+    resolve.push_group(sources).unwrap_or_else(|error| panic!("not WIT: {error:?}\n{wit}"));
+    resolve
+}
+
+#[test]
+fn ps_prints_wit_that_a_caller_can_import() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("a");
+    let _names = cluster.runtime("names").module("names", "fixtures-names").ready();
+    let output = cluster.run(["ps", "--wit"]);
+    let wit = output.success();
+    says(
+        wit,
+        &["package fixtures:guest@0.1.0", "interface arith", "add: func(a: s64, b: s64) -> s64", "variant shape"],
+    );
+    parsed(wit);
+}
+
+#[test]
+fn inspect_shows_callbacks_fetchers_and_needs_of_a_component() {
+    let cluster = Cluster::new();
+    let inspect = |name: &str| {
+        let output = cluster.run(["inspect", &component(name).display().to_string()]);
+        output.success().to_owned()
+    };
+    let fixtures = inspect("fixtures");
+    says(&fixtures, &["fixtures:guest/arith@0.1.0#add", "func(a: s64, b: s64) -> s64", "daffi:runtime/call"]);
+    let script = inspect("script");
+    says(&script, &["fixtures:guest/arith@0.1.0#add", "fixtures:guest/arith-checked@0.1.0#add", "wasi:cli/run"]);
+    let unsupported = inspect("fixtures-unsupported");
+    says(&unsupported, &["resource", "stream", "future", "map", "fixtures:unsupported/fine#answer"]);
+    let impossible = inspect("fixtures-impossible");
+    says(&impossible, &["wasi:crystal-ball/tomorrow@0.2.0"]);
+}
+
+#[test]
+fn inspect_prints_wit_that_a_caller_can_import() {
+    let cluster = Cluster::new();
+    for name in ["fixtures", "fixtures-names", "fixtures-concurrent"] {
+        let output = cluster.run(["inspect", "--wit", &component(name).display().to_string()]);
+        parsed(output.success());
+    }
+}
+
+#[test]
+fn doctor_tells_what_the_machine_allows() {
+    let cluster = Cluster::new();
+    let output = cluster.run(["doctor"]);
+    says(output.success(), &["max_map_count", "memory", "controller.sock", "wasm32-wasip2"]);
+    let json = cluster.run(["doctor", "--json"]);
+    serde_json::from_str::<serde_json::Value>(json.success()).unwrap();
+}
+
+#[test]
+fn the_help_tells_a_newcomer_what_to_type() {
+    let cluster = Cluster::new();
+    let help = cluster.run(["--help"]);
+    says(help.success(), &["--controller", "--module", "daffi-runtime call", "daffi-runtime ps", "Exit codes"]);
+    for command in ["call", "ps", "inspect", "doctor"] {
+        let help = cluster.run([command, "--help"]);
+        says(help.success(), &["Usage: daffi-runtime", command]);
+    }
+    says(cluster.run(["--version"]).success(), &["daffi-runtime 0."]);
+}

@@ -1,0 +1,222 @@
+//! Limits: each is run into, and what is left works.
+
+use std::time::{Duration, Instant};
+
+use super::cluster::output::says;
+use super::cluster::{Cluster, Running};
+
+fn serving(cluster: &Cluster, component: &str, flags: &[&str]) -> Running {
+    cluster.runtime("server").controller().module("a", component).args(flags).ready()
+}
+
+/// What must be over long before the default limits of 30 s.
+#[track_caller]
+fn promptly<T>(what: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = what();
+    assert!(start.elapsed() < Duration::from_secs(15), "took {:?}", start.elapsed());
+    result
+}
+
+#[test]
+fn an_instance_cannot_have_more_memory_than_its_limit() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--memory", "64MiB"]);
+    cluster.call("grow(32)").success();
+    let output = cluster.call("grow(64)");
+    assert_eq!(output.code(), 1, "{output:#?}");
+    says(&output.stderr, &["memory"]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    cluster.call("grow(32)").success();
+}
+
+#[test]
+fn a_guest_that_recurses_without_end_fails_and_the_next_call_works() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &[]);
+    let output = cluster.call("recurse(100000000)");
+    assert_eq!(output.code(), 1, "{output:#?}");
+    cluster.call("recurse(100)").success();
+}
+
+#[test]
+fn a_spinning_guest_of_a_pool_is_stopped_at_the_deadline() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);
+    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    assert_eq!(output.code(), 1, "{output:#?}");
+    says(&output.stderr, &["spin", "300ms"]);
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
+fn a_spinning_guest_of_a_per_call_module_is_stopped_at_the_deadline() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--instances", "per-call"]);
+    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    assert_eq!(output.code(), 1, "{output:#?}");
+}
+
+#[test]
+fn a_singleton_runs_on_after_the_deadline_until_its_own_limit() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--max-call-time", "1500ms"]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    let output = promptly(|| cluster.run(["call", "--timeout", "200ms", "spin()"]));
+    assert_eq!(output.code(), 4, "{output:#?}");
+    // It waits behind the spinning call, which loses its instance at the module's own limit.
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
+fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, "fixtures", &[]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    let output = promptly(|| cluster.run(["call", "--timeout", "200ms", r#"hold("x", 1000)"#]));
+    assert_eq!(output.code(), 4, "{output:#?}");
+    server.wait_for_line("x finished");
+    assert_eq!(cluster.call("count()").success(), "2");
+}
+
+#[test]
+fn a_sleeping_guest_of_a_pool_is_stopped_at_the_deadline() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);
+    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", r#"hold("x", 60000)"#]));
+    assert_eq!(output.code(), 1, "{output:#?}");
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
+fn on_cancel_overrides_what_becomes_of_a_call_that_nobody_waits_for() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--on-cancel", "kill"]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    assert_eq!(output.code(), 1, "{output:#?}");
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
+fn the_end_of_a_caller_frees_the_pool() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);
+    let held = cluster.calling(&[r#"hold("x", 60000)"#]);
+    server.wait_for_line("x started");
+    held.kill();
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
+fn a_spinning_async_guest_is_stopped() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures-concurrent", &["--instances", "pool:1"]);
+    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "tasks#spin()"]));
+    assert_eq!(output.code(), 1, "{output:#?}");
+    assert_eq!(promptly(|| cluster.call("inside()").success().to_owned()), "0");
+}
+
+#[test]
+fn a_nested_call_has_no_more_time_than_the_call_that_it_is_made_for() {
+    let cluster = Cluster::new();
+    let server = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures").ready();
+    let nested = r#"["hold", "[\"x\", 60000]", "b", 60000]"#;
+    let args = ["call", "--timeout", "1s", "--receiver", "a", "forward", "--json", nested];
+    let output = promptly(|| cluster.run(args));
+    server.wait_for_line("x started");
+    // Either the inner verdict arrives in time, or the outer deadline decides.
+    assert!(output.stdout.contains("deadline-exceeded") || output.code() == 4, "{output:#?}");
+}
+
+#[test]
+fn spinning_guests_delay_neither_other_guests_nor_heartbeats() {
+    let cluster = Cluster::new();
+    let server = cluster
+        .runtime("server")
+        .controller()
+        .args(["--instances", "pool:4"])
+        .module("spinner", "fixtures")
+        .module("other", "fixtures")
+        .ready();
+    let node = cluster.runtime("node").module("node", "fixtures").ready();
+    let _spinning: Vec<Running> =
+        (0..4).map(|n| cluster.calling(&["--receiver", "spinner", &format!(r#"burn("spin-{n}", 25000)"#)])).collect();
+    server.wait_for_line("spin-0 started");
+    for _ in 0..3 {
+        let output = promptly(|| cluster.run(["call", "--receiver", "other", r#"hold("x", 10)"#]));
+        assert_eq!(output.success(), r#""x""#);
+        let output = promptly(|| cluster.run(["call", "--receiver", "node", "who()"]));
+        assert_eq!(output.success(), r#""node""#);
+    }
+    assert_eq!(node.count("lost"), 0);
+}
+
+#[test]
+fn a_payload_over_the_limit_is_refused_on_the_way_there_and_failed_on_the_way_back() {
+    let cluster = Cluster::new();
+    let _server = cluster
+        .runtime("server")
+        .controller()
+        .module("a", "fixtures")
+        .module("b", "fixtures")
+        .args(["--max-payload", "64KiB"])
+        .ready();
+    let bytes = |count: usize| format!("[[{}]]", vec!["7"; count].join(","));
+    assert_eq!(cluster.call_json("take", &bytes(60_000)).success(), "60000");
+    let output = cluster.call_json("take", &bytes(70_000));
+    says(output.one_line_error(3), &["take", "65536"]);
+    let output = cluster.call("big-result(70000)");
+    says(output.one_line_error(1), &["big-result", "65536"]);
+    assert!(cluster.call("big-result(60000)").success().len() > 60_000);
+}
+
+#[test]
+fn calls_beyond_the_queue_are_refused_at_once_as_overloaded() {
+    let cluster = Cluster::new();
+    let server = cluster
+        .runtime("server")
+        .controller()
+        .module("a", "fixtures")
+        .module("b", "fixtures")
+        .args(["--queue", "1"])
+        .ready();
+    let _held = cluster.calling(&["--receiver", "a", r#"hold("x", 60000)"#]);
+    server.wait_for_line("x started");
+    let queued = cluster.calling(&["--receiver", "a", "count()"]);
+    // Whichever of the two comes second finds the queue full.
+    let refused = cluster.calling(&["--receiver", "a", "count()"]);
+    let first_end = promptly(|| {
+        loop {
+            if queued.ended() {
+                break queued.output();
+            }
+            if refused.ended() {
+                break refused.output();
+            }
+            std::thread::yield_now();
+        }
+    });
+    says(first_end.one_line_error(3), &["overloaded"]);
+}
+
+#[test]
+fn a_guest_sees_nothing_of_the_machine_but_what_it_is_given() {
+    let cluster = Cluster::new();
+    let secret = cluster.file("secret", "secret");
+    let _server = cluster
+        .runtime("server")
+        .controller()
+        .host_env("HOST_SECRET", "secret")
+        .module("a", "fixtures")
+        .args(["--env", "GIVEN=yes"])
+        .ready();
+    assert_eq!(cluster.call(r#"env("GIVEN")"#).success(), r#"some("yes")"#);
+    for hidden in ["HOST_SECRET", "PATH", "HOME", "DAFFI_SOCKET"] {
+        assert_eq!(cluster.call(&format!("env({hidden:?})")).success(), "none");
+    }
+    for path in [secret.as_str(), "/etc/passwd", "../secret", "/"] {
+        says(cluster.call(&format!("read-file({path:?})")).success(), &["err("]);
+    }
+    says(cluster.call(r#"connect("127.0.0.1:1")"#).success(), &["err("]);
+}

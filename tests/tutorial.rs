@@ -1,0 +1,69 @@
+//! The tutorial, stage by stage: each example's own `run.sh`, and what it prints.
+
+use super::cluster::output::says;
+use super::cluster::{Cluster, Output};
+
+/// Checks that the example ended well and has all of these lines, in any order.
+#[track_caller]
+fn prints(output: &Output, lines: &[&str]) {
+    let said = output.success();
+    for line in lines {
+        assert!(said.lines().any(|said| said == *line), "no line {line:?} in {output:#?}");
+    }
+}
+
+#[test]
+fn a_consumer_calls_a_publisher_over_the_unix_socket() {
+    let cluster = Cluster::new();
+    prints(&cluster.example("publisher-consumer", &[], &[]), &["==> publisher <==", "==> consumer <==", "Result = 20"]);
+}
+
+#[test]
+fn a_consumer_calls_a_publisher_over_tcp() {
+    let cluster = Cluster::new();
+    let url = format!("tcp://{}", cluster.loopback());
+    prints(&cluster.example("publisher-consumer", &["tcp"], &[("URL", &url)]), &["Result = 20"]);
+}
+
+#[test]
+fn a_fetcher_calls_an_ordinary_function() {
+    let cluster = Cluster::new();
+    prints(&cluster.example("fetcher", &[], &[]), &["Result = 20"]);
+}
+
+#[test]
+fn publisher_and_consumer_call_each_other_ten_times() {
+    each_calls_the_other_ten_times("sync");
+}
+
+#[test]
+fn publisher_and_consumer_call_each_other_ten_times_with_async_functions() {
+    each_calls_the_other_ten_times("async");
+}
+
+#[track_caller]
+fn each_calls_the_other_ten_times(variant: &str) {
+    let cluster = Cluster::new();
+    let output = cluster.example("bidirectional", &[variant], &[("PAUSE_MS", "5")]);
+    prints(&output, &["publisher is done", "consumer is done"]);
+    let (publisher, consumer) = output.stdout.split_once("==> consumer <==").unwrap();
+    let calls = |text: &str| text.lines().filter(|line| line.chars().any(|c| c.is_ascii_digit())).count();
+    assert_eq!((calls(publisher), calls(consumer)), (10, 10), "{output:#?}");
+}
+
+#[test]
+fn one_component_in_two_roles_calls_its_twin() {
+    let cluster = Cluster::new();
+    let output = cluster.example("callback-and-fetcher", &[], &[]);
+    let (first, second) = output.success().split_once("==> second <==").unwrap();
+    says(first, &["The other process is second"]);
+    says(second, &["The other process is first"]);
+}
+
+#[test]
+fn a_controller_of_its_own_serves_three_nodes() {
+    let cluster = Cluster::new();
+    let output = cluster.example("standalone-controller", &[], &[]);
+    let visitor = output.success().split("==> visitor <==").nth(1).unwrap();
+    says(visitor, &["greeter-1", "greeter-2"]);
+}
