@@ -5,6 +5,7 @@
 //! | [`cluster`] | (the harness: starts runtimes in a folder of their own, waits for their lines, ends them) |
 //! | [`tutorial`] | does each example do what its README says? |
 //! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
+//! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
@@ -25,6 +26,8 @@ mod calls;
 mod cli;
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
