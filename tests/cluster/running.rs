@@ -49,10 +49,16 @@ pub struct Running {
     transcript: Arc<Transcript>,
 }
 
-/// What the cluster keeps of everything that it started: enough to end it and to tell what it said.
+/// What is kept of a started runtime when the test has dropped it: enough to end it and to tell what it said.
+struct Started {
+    child: Arc<Mutex<Child>>,
+    transcript: Arc<Transcript>,
+}
+
+/// Everything that a cluster has started.
 #[derive(Default)]
 pub struct Shared {
-    started: Mutex<Vec<(Arc<Mutex<Child>>, Arc<Transcript>)>>,
+    started: Mutex<Vec<Started>>,
 }
 
 impl Shared {
@@ -65,21 +71,21 @@ impl Shared {
         read(&transcript, Stream::Out, child.stdout.take().unwrap());
         read(&transcript, Stream::Err, child.stderr.take().unwrap());
         let child = Arc::new(Mutex::new(child));
-        self.started.lock().unwrap().push((child.clone(), transcript.clone()));
+        self.started.lock().unwrap().push(Started { child: child.clone(), transcript: transcript.clone() });
         Running { child, transcript }
     }
 
     /// Kills what still runs.
     pub fn end_all(&self) {
-        for (child, _) in self.started.lock().unwrap().iter() {
-            end(child);
+        for started in self.started.lock().unwrap().iter() {
+            end(&started.child);
         }
     }
 
     /// What everything has said, for a failed test.
     pub fn transcript(&self) -> String {
         let mut text = String::new();
-        for (_, transcript) in self.started.lock().unwrap().iter() {
+        for Started { transcript, .. } in self.started.lock().unwrap().iter() {
             text += &format!("---- {} said:\n", transcript.name);
             for line in &transcript.lines.lock().unwrap().all {
                 text += &format!("{:>8.3} {:?} {}\n", line.at.as_secs_f64(), line.stream, line.text);
