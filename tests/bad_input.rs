@@ -97,13 +97,13 @@ fn no_controller_there() {
 #[test]
 fn an_unknown_key_in_the_config_with_its_line() {
     let cluster = Cluster::new();
-    let config = cluster.file("daffi.toml", "name = \"x\"\n\ncontroler = true\n");
+    let config = cluster.file("daffi.toml", "[runtime]\nname = \"x\"\ncontroler = true\n");
     let line = refused(&cluster, &["--config", &config], 2);
     says(&line, &["daffi.toml", "3", "controler", "controller"]);
     let config = cluster.file("broken.toml", "name = \n");
     says(&refused(&cluster, &["--config", &config], 2), &["broken.toml", "1"]);
-    let config = cluster.file("wrong.toml", "controller = \"yes\"\n");
-    says(&refused(&cluster, &["--config", &config], 2), &["wrong.toml", "1", "controller"]);
+    let config = cluster.file("wrong.toml", "[runtime]\ncontroller = \"yes\"\n");
+    says(&refused(&cluster, &["--config", &config], 2), &["wrong.toml", "2"]);
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn the_fetchers_table_says_who_serves_an_import() {
     let cluster = Cluster::new();
     let _math = cluster.serving("math");
     let config = format!(
-        "[modules.script]\npath = {:?}\nfetchers = {{ \"fixtures:script/elsewhere\" = \"fixtures:guest/arith\" }}\n",
+        "[[module]]\nname = \"script\"\npath = {:?}\nfetchers = {{ \"fixtures:script/elsewhere\" = \"fixtures:guest/arith\" }}\n",
         super::cluster::component("script")
     );
     let script = cluster.runtime("script").config(&config).args(["--env", "SCRIPT=elsewhere 5 15"]).finish();
@@ -142,7 +142,7 @@ fn a_mismatch_of_signatures_shows_both_sides_in_wit() {
     let cluster = Cluster::new();
     let _math = cluster.serving("math");
     let config = format!(
-        "[modules.script]\npath = {:?}\nfetchers = {{ \"fixtures:script/strange\" = \"fixtures:guest/arith\" }}\n",
+        "[[module]]\nname = \"script\"\npath = {:?}\nfetchers = {{ \"fixtures:script/strange\" = \"fixtures:guest/arith\" }}\n",
         super::cluster::component("script")
     );
     let script = cluster.runtime("script").config(&config).args(["--env", "SCRIPT=strange text"]).finish();
