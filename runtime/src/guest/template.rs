@@ -13,7 +13,7 @@ use wasmtime::{Engine, Store};
 
 use super::component::description::{Place, Stub};
 use super::component::{LifecycleExports, Loaded};
-use super::engine::EngineKind;
+use super::engine::{EngineKind, Engines};
 use super::state::{GuestState, ModuleContext};
 use super::{call, fetch};
 
@@ -34,6 +34,8 @@ pub(super) struct Template {
     pub lifecycle: Option<LifecycleExports>,
     pub run: Option<ComponentExportIndex>,
     engine: Engine,
+    /// Held for the clock that interrupts guests.
+    _engines: Engines,
     kind: EngineKind,
 }
 
@@ -88,6 +90,7 @@ impl Template {
             lifecycle: loaded.lifecycle.clone().filter(|_| tells_lifecycle),
             run: loaded.run,
             engine: loaded.engine.clone(),
+            _engines: loaded.engines.clone(),
             kind,
         })
     }

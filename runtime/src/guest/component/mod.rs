@@ -81,6 +81,8 @@ impl Default for LoadOptions {
 pub struct Loaded {
     /// Its engine.
     pub engine: Engine,
+    /// All engines: their clock, which interrupts its guests, runs as long as somebody holds this.
+    pub engines: Engines,
     /// The compiled code.
     pub component: Component,
     /// What it has and needs.
@@ -186,7 +188,8 @@ pub fn load(engines: &Engines, name: &str, bytes: &[u8], options: &LoadOptions) 
             })
         }
     };
-    Ok(Loaded { engine, component, description: Arc::new(description), callbacks, run, lifecycle })
+    let engines = engines.clone();
+    Ok(Loaded { engine, engines, component, description: Arc::new(description), callbacks, run, lifecycle })
 }
 
 fn refuse_problems(name: &str, description: &Description, skip: bool) -> Result<(), LoadError> {
