@@ -230,7 +230,7 @@ impl Node {
         self.finish_call(id, Err(error));
     }
 
-    /// The best candidate for the first of the call's names that has one.
+    /// The best candidate for the first of the call's names that has one; of the versions that a process has, the highest.
     fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
         let tenant = &call.origin.tenant;
         let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));
@@ -242,14 +242,18 @@ impl Node {
         call.callbacks.iter().find_map(|name| {
             let groups = self.mesh.matching(tenant, name);
             let accepted = groups.filter(|(_, group)| call.accepts.contains(&group.fingerprint));
-            let choices = accepted.filter_map(|(group, _)| match &receiver {
-                None => self.mesh.best(group, may_serve),
-                Some(receiver) => {
-                    let holders = self.mesh.named(receiver).iter().filter(|peer| may_serve(**peer));
-                    holders.filter_map(|peer| self.mesh.pinned(group, *peer)).min()
-                }
+            let choices = accepted.filter_map(|(id, group)| {
+                let choice = match &receiver {
+                    None => self.mesh.best(id, may_serve),
+                    Some(receiver) => {
+                        let holders = self.mesh.named(receiver).iter().filter(|peer| may_serve(**peer));
+                        holders.filter_map(|peer| self.mesh.pinned(id, *peer)).min()
+                    }
+                };
+                Some((choice?, group.name.version()))
             });
-            choices.min()
+            let best = choices.min_by(|(a, older), (b, newer)| a.by_process(b).then_with(|| newer.cmp(older)));
+            best.map(|(choice, _)| choice)
         })
     }
 

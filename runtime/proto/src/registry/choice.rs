@@ -4,6 +4,8 @@
 //! more than [`MAX_SCANNED_MEMBERS`] each choice looks at a window that moves on by one choice after the other: the
 //! work is bounded, and everybody gets his share.
 
+use std::cmp::Ordering;
+
 use super::Registry;
 use crate::id::GroupId;
 use crate::session::Random;
@@ -62,6 +64,13 @@ pub struct Choice<M> {
     pub callback: u32,
     /// The group that it was found in.
     pub group: GroupId,
+}
+
+impl<M: Ord> Choice<M> {
+    /// Which of two is to serve; a process that has both serves equally well with either.
+    pub fn by_process(&self, other: &Self) -> Ordering {
+        (self.turn, &self.process).cmp(&(other.turn, &other.process))
+    }
 }
 
 impl<M: Copy + Ord> Registry<M> {

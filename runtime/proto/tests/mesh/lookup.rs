@@ -125,6 +125,20 @@ fn versions_match_as_semver() {
 }
 
 #[test]
+fn of_the_versions_that_one_process_has_the_highest_serves() {
+    let mut net = Net::new(16);
+    let (both, _) = net.member("both", &["demo:tutorial/math@1.0.0#sum", "demo:tutorial/math@1.2.0#sum"]);
+    let client = net.client();
+    let pinned = CallRequest { receiver: Some(name("both")), ..call(None, "demo:tutorial/math@1.0.0#sum") };
+    for request in [call(None, "demo:tutorial/math@1.0.0#sum"), call(None, SUM), pinned] {
+        net.call(client, request);
+        net.settle();
+    }
+    let served: Vec<u32> = net.nodes[both].served.iter().map(|incoming| incoming.callback).collect();
+    assert_eq!(served, [1, 1, 1]);
+}
+
+#[test]
 fn a_typed_call_waits_for_its_callback() {
     let mut net = Net::new(7);
     let (consumer, main) = net.member("consumer", &[]);
