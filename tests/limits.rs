@@ -43,9 +43,9 @@ fn a_guest_that_recurses_without_end_fails_and_the_next_call_works() {
 fn a_spinning_guest_of_a_pool_is_stopped_at_the_deadline() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);
-    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", "spin()"]));
     assert_eq!(output.code(), 1, "{output:#?}");
-    says(&output.stderr, &["spin", "300ms"]);
+    says(&output.stderr, &["spin", "deadline"]);
     assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
 }
 
@@ -53,7 +53,7 @@ fn a_spinning_guest_of_a_pool_is_stopped_at_the_deadline() {
 fn a_spinning_guest_of_a_per_call_module_is_stopped_at_the_deadline() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--instances", "per-call"]);
-    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", "spin()"]));
     assert_eq!(output.code(), 1, "{output:#?}");
 }
 
@@ -83,7 +83,7 @@ fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
 fn a_sleeping_guest_of_a_pool_is_stopped_at_the_deadline() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);
-    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", r#"hold("x", 60000)"#]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", r#"hold("x", 60000)"#]));
     assert_eq!(output.code(), 1, "{output:#?}");
     assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
 }
@@ -93,7 +93,7 @@ fn on_cancel_overrides_what_becomes_of_a_call_that_nobody_waits_for() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--on-cancel", "kill"]);
     assert_eq!(cluster.call("count()").success(), "1");
-    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "spin()"]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", "spin()"]));
     assert_eq!(output.code(), 1, "{output:#?}");
     assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
 }
@@ -112,7 +112,7 @@ fn the_end_of_a_caller_frees_the_pool() {
 fn a_spinning_async_guest_is_stopped() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures-concurrent", &["--instances", "pool:1"]);
-    let output = promptly(|| cluster.run(["call", "--timeout", "300ms", "tasks#spin()"]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", "tasks#spin()"]));
     assert_eq!(output.code(), 1, "{output:#?}");
     assert_eq!(promptly(|| cluster.call("inside()").success().to_owned()), "0");
 }
@@ -162,9 +162,10 @@ fn a_payload_over_the_limit_is_refused_on_the_way_there_and_failed_on_the_way_ba
         .module("b", "fixtures")
         .args(["--max-payload", "64KiB"])
         .ready();
-    let bytes = |count: usize| format!("[[{}]]", vec!["7"; count].join(","));
+    // Zeros in base64, four characters for three bytes.
+    let bytes = |count: usize| format!("[\"{}\"]", "AAAA".repeat(count / 3));
     assert_eq!(cluster.call_json("take", &bytes(60_000)).success(), "60000");
-    let output = cluster.call_json("take", &bytes(70_000));
+    let output = cluster.call_json("take", &bytes(70_002));
     says(output.one_line_error(3), &["take", "65536"]);
     let output = cluster.call("big-result(70000)");
     says(output.one_line_error(1), &["big-result", "65536"]);
