@@ -121,7 +121,10 @@ fn inspect_shows_callbacks_fetchers_and_needs_of_a_component() {
         output.success().to_owned()
     };
     let fixtures = inspect("fixtures");
-    says(&fixtures, &["fixtures:guest/arith@0.1.0#add", "func(a: s64, b: s64) -> s64", "daffi:runtime@0.1.0: call, mesh"]);
+    says(
+        &fixtures,
+        &["fixtures:guest/arith@0.1.0#add", "func(a: s64, b: s64) -> s64", "daffi:runtime@0.1.0: call, mesh"],
+    );
     let script = inspect("script");
     says(&script, &["fixtures:guest/arith@0.1.0#add", "fixtures:guest/arith-checked@0.1.0#add", "wasi:cli/run"]);
     let unsupported = inspect("fixtures-unsupported");
