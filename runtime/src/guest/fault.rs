@@ -12,6 +12,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::limits::one_line;
 use super::state::GuestState;
+use super::transcode::TranscodeError;
 
 /// Longest trace of an error, in bytes.
 pub(super) const MAX_TRACE_BYTES: usize = 16 << 10;
@@ -41,6 +42,8 @@ pub(super) enum Fault {
     TimeUp(Option<String>),
     /// It passed a limit.
     Limit { message: String, trace: Option<String> },
+    /// It gave a value that is larger than it may be.
+    TooLarge { message: String, trace: Option<String> },
     /// It ended by itself.
     Trap { message: String, trace: Option<String> },
 }
@@ -60,6 +63,9 @@ impl Fault {
         if let Some(failed) = error.downcast_ref::<FetchFailed>() {
             let trace = join_traces(trace, failed.error.trace.as_deref(), &failed.name);
             return Self::Trap { message: failed.to_string(), trace };
+        }
+        if let Some(error @ TranscodeError::TooLarge { .. }) = error.downcast_ref() {
+            return Self::TooLarge { message: error.to_string(), trace };
         }
         if let Some(refusal) = refusal {
             return Self::Limit { message: refusal.to_string(), trace };
@@ -81,6 +87,10 @@ impl Fault {
             Self::Limit { message, trace } => {
                 (CallError::failed(code::LIMIT_EXCEEDED, format!("{callback} was stopped: {message}"), callback), trace)
             }
+            Self::TooLarge { message, trace } => {
+                let message = format!("{callback} was stopped: {message}");
+                (CallError::failed(code::PAYLOAD_TOO_LARGE, message, callback), trace)
+            }
             Self::Trap { message, trace } => {
                 (CallError::failed(code::TRAP, format!("{callback} trapped: {message}"), callback), trace)
             }
@@ -93,11 +103,14 @@ impl Fault {
     pub fn lost(&self, callback: &str, calls: usize) -> CallError {
         let code = match self {
             Self::TimeUp(_) | Self::Limit { .. } => code::LIMIT_EXCEEDED,
+            Self::TooLarge { .. } => code::PAYLOAD_TOO_LARGE,
             Self::Trap { .. } => code::TRAP,
         };
         let (message, trace) = match self {
             Self::TimeUp(trace) => ("it ran longer than max-call-time without waiting", trace),
-            Self::Limit { message, trace } | Self::Trap { message, trace } => (message.as_str(), trace),
+            Self::Limit { message, trace } | Self::TooLarge { message, trace } | Self::Trap { message, trace } => {
+                (message.as_str(), trace)
+            }
         };
         let message =
             format!("{callback} was lost: its instance, which served {calls} calls at once, ended: {message}");
@@ -108,14 +121,19 @@ impl Fault {
     pub fn message(&self) -> String {
         match self {
             Self::TimeUp(_) => TimeUp.to_string(),
-            Self::Limit { message, .. } | Self::Trap { message, .. } => message.clone(),
+            Self::Limit { message, .. } | Self::TooLarge { message, .. } | Self::Trap { message, .. } => {
+                message.clone()
+            }
         }
     }
 
     /// The trace, if there is one.
     pub fn into_trace(self) -> Option<String> {
         match self {
-            Self::TimeUp(trace) | Self::Limit { trace, .. } | Self::Trap { trace, .. } => trace,
+            Self::TimeUp(trace)
+            | Self::Limit { trace, .. }
+            | Self::TooLarge { trace, .. }
+            | Self::Trap { trace, .. } => trace,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! [`Pulse`], since it yields at each tick.
 
 use std::future::{Future, poll_fn, ready};
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +20,8 @@ use daffi_proto::call::ServeResult;
 use daffi_proto::error::CallError;
 use daffi_proto::id::ServeId;
 use daffi_proto::value::{self, Limits as ValueLimits};
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use wasmtime::AsContextMut;
@@ -64,7 +65,12 @@ async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -
     };
     let pulse = instance.pulse();
     let longest = pool.template.context.limits.max_call_time;
-    watched(&pulse, longest, instance.interleave(pool, jobs)).await
+    let watched = watched(&pulse, longest, instance.interleave(pool, jobs));
+    // A defect of the runtime must not leave the calls of this lane without an answer.
+    AssertUnwindSafe(watched).catch_unwind().await.unwrap_or_else(|_| {
+        let message = "the runtime failed while it ran this instance; its log says how".to_owned();
+        LaneEnd::Fault(Fault::Trap { message, trace: None }, None)
+    })
 }
 
 /// Polls the guests, and ends them when one of them runs for `longest` without ever waiting.

@@ -18,7 +18,7 @@ use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::CallError;
 use daffi_proto::id::ServeId;
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -127,7 +127,12 @@ impl Pool {
                     Progress::Pending => break,
                     Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job),
                     Progress::Prepared(seat, None) => return self.finish(seat, None),
-                    Progress::Ended(seat, answer) => return self.finish(seat, answer),
+                    Progress::Ended(seat, answer) => {
+                        if run.since_entered() >= TICK {
+                            self.heat.store(HEAT_CALLS, Ordering::Relaxed);
+                        }
+                        return self.finish(seat, answer);
+                    }
                 }
             }
         }
@@ -171,25 +176,19 @@ impl Pool {
         answer.map(|(_, result)| signed(&self.template, result))
     }
 
-    fn move_to_worker(self: &Arc<Self>, run: Run) {
-        let cancel = self.enter_worker(&run);
-        self.tasks.spawn_on(worker::work(self.clone(), run, cancel), &self.guests);
+    fn move_to_worker(self: &Arc<Self>, mut run: Run) {
+        if let Some(id) = run.uncancellable() {
+            let cancel = self.lock().roster.runs(id);
+            run.cancelled_by(cancel);
+        }
+        self.tasks.spawn_on(worker::work(self.clone(), run), &self.guests);
     }
 
-    /// Notes that this runs on a worker thread, and makes its cancellation go there.
-    pub fn enter_worker(&self, run: &Run) -> Option<oneshot::Receiver<()>> {
+    /// Notes what a seat does on a worker thread.
+    pub fn note_busy(&self, run: &Run) {
         let (number, busy) = run.busy();
-        let cancel = {
-            let mut state = self.lock();
-            state.roster.moved(number, busy);
-            run.call_id().map(|id| {
-                let (sender, cancel) = oneshot::channel();
-                state.roster.runs(id, sender);
-                cancel
-            })
-        };
+        self.lock().roster.moved(number, busy);
         self.house.load_changed();
-        cancel
     }
 
     /// Takes back a seat; what is to be done next with it, if anything.
@@ -211,7 +210,11 @@ impl Pool {
             self.house.load_changed();
         }
         match released {
-            Released::Next(seat, job) => Some(Run::call(self, seat, job)),
+            Released::Next(seat, job, cancel) => {
+                let mut run = Run::call(self, seat, job);
+                run.cancelled_by(cancel);
+                Some(run)
+            }
             Released::Idle => None,
         }
     }

@@ -57,8 +57,8 @@ pub(super) enum Refused {
 /// What becomes of a seat that its call has left.
 #[derive(Debug)]
 pub(super) enum Released<I> {
-    /// The next call of the queue has it.
-    Next(Seat<I>, Job),
+    /// The next call of the queue has it; its cancellation comes by the channel.
+    Next(Seat<I>, Job, oneshot::Receiver<()>),
     /// Nobody needs it now.
     Idle,
 }
@@ -148,9 +148,11 @@ impl<I, B> Roster<I, B> {
         self.busy.insert(number, busy);
     }
 
-    /// The cancellation of a call that runs on the worker threads goes there.
-    pub fn runs(&mut self, id: ServeId, cancel: oneshot::Sender<()>) {
-        self.running.insert(id, cancel);
+    /// A call runs on the worker threads; its cancellation comes by the channel.
+    pub fn runs(&mut self, id: ServeId) -> oneshot::Receiver<()> {
+        let (sender, cancel) = oneshot::channel();
+        self.running.insert(id, sender);
+        cancel
     }
 
     /// A call that ran on the worker threads has its answer.
@@ -185,7 +187,12 @@ impl<I, B> Roster<I, B> {
             None => self.new_number().map(|number| Seat { number, instance: None }),
         };
         match seat {
-            Some(seat) => (Released::Next(seat, job), dropped),
+            // From here on it is not in the queue any more, so it must be among those that run: a cancellation that
+            // comes now finds it there.
+            Some(seat) => {
+                let cancel = self.runs(job.incoming.id);
+                (Released::Next(seat, job, cancel), dropped)
+            }
             None => {
                 self.queue.push_front(job);
                 (Released::Idle, dropped)
@@ -313,7 +320,7 @@ mod tests {
         assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
         assert!(matches!(roster.admit(job(3, &[]), &own()), Admission::Queued));
         assert!(matches!(roster.admit(job(4, &[]), &own()), Admission::Refused(Refused::Overloaded, _)));
-        let (Released::Next(seat, next), None) = roster.release(Seat { instance: Some(7), ..first }) else {
+        let (Released::Next(seat, next, _), None) = roster.release(Seat { instance: Some(7), ..first }) else {
             panic!("the queue has calls")
         };
         assert_eq!((next.incoming.id, seat.instance), (ServeId(2), Some(7)));
@@ -324,7 +331,7 @@ mod tests {
         let mut roster = Roster::<u32, ()>::new(1, 2, true);
         let first = seat(roster.admit(job(1, &[]), &own()));
         assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
-        let (Released::Next(second, _), None) = roster.release(Seat { number: first.number, instance: None }) else {
+        let (Released::Next(second, ..), None) = roster.release(Seat { number: first.number, instance: None }) else {
             panic!("the queue has a call")
         };
         assert_ne!(first.number, second.number);

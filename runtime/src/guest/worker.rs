@@ -12,6 +12,7 @@
 //! dropped. When a call ends, the worker takes the next one of the queue without changing the thread.
 
 use std::future::{Future, poll_fn, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -47,6 +48,9 @@ pub(super) struct Run {
     caller: Option<ProcessRef>,
     deadline: Option<Instant>,
     stop: Option<StopAt>,
+    /// Where its cancellation comes from, once it runs on a worker thread.
+    cancel: Option<oneshot::Receiver<()>>,
+    entered: Instant,
     /// How long it ran on a thread.
     used: Duration,
 }
@@ -99,6 +103,8 @@ impl Run {
             job,
             name,
             stop: None,
+            cancel: None,
+            entered: Instant::now(),
             used: Duration::ZERO,
         }
     }
@@ -132,13 +138,20 @@ impl Run {
             caller,
             deadline: Some(deadline),
             stop: Some(stop),
+            cancel: None,
+            entered: now,
             used: Duration::ZERO,
         }
     }
 
-    /// The call that is to be answered, if there is one.
-    pub fn call_id(&self) -> Option<ServeId> {
-        self.open
+    /// The call that is to be answered, where its cancellation does not come here yet.
+    pub fn uncancellable(&self) -> Option<ServeId> {
+        if self.cancel.is_none() { self.open } else { None }
+    }
+
+    /// The cancellation of its call comes from there.
+    pub fn cancelled_by(&mut self, cancel: oneshot::Receiver<()>) {
+        self.cancel = Some(cancel);
     }
 
     /// What its seat is busy with, for the errors of those who wait for it.
@@ -146,19 +159,23 @@ impl Run {
         (self.number, Busy { callback: self.name.clone(), caller: self.caller.clone() })
     }
 
-    /// How long the guest ran.
-    pub fn used(&self) -> Duration {
-        self.used
+    /// How long ago it was begun.
+    pub fn since_entered(&self) -> Duration {
+        self.entered.elapsed()
     }
 
     /// Goes on without waiting; for the driver's task, which is not woken by guests.
     pub fn poll_once(&mut self) -> Progress {
-        match self.poll(&mut Context::from_waker(Waker::noop())) {
+        match self.poll_step(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(progress) => progress,
-            Poll::Pending => Progress::Pending,
+            Poll::Pending => {
+                self.used = self.since_entered();
+                Progress::Pending
+            }
         }
     }
 
+    /// Goes on, and takes the time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
         let began = Instant::now();
         let progress = self.poll_step(cx);
@@ -167,6 +184,19 @@ impl Run {
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_guest(cx)));
+        let Ok(progress) = polled else {
+            // A defect of the runtime, and not of this call's task, which may be the driver's: only the instance, whose
+            // state nobody knows, goes with it.
+            let message = format!("the runtime failed while it ran {}; its log says how", self.name);
+            let error = CallError::failed(code::INTERNAL, message, &*self.name);
+            let answer = self.open.take().map(|id| (id, Err(error)));
+            return Poll::Ready(Progress::Ended(self.abandon(), answer));
+        };
+        progress
+    }
+
+    fn poll_guest(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
         let number = self.number;
         match &mut self.step {
             Current::Prepare(step) => match step.as_mut().poll(cx) {
@@ -177,21 +207,32 @@ impl Run {
                 }
                 Poll::Ready(Err(error)) => {
                     self.step = Current::Over;
-                    let answer = self.open.take().map(|id| (id, Err(error)));
-                    Poll::Ready(Progress::Ended(Seat { number, instance: None }, answer))
+                    Poll::Ready(Progress::Ended(Seat { number, instance: None }, self.take_answer(Err(error))))
                 }
             },
             Current::Call(step) => match step.as_mut().poll(cx) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready((instance, result)) => {
                     self.step = Current::Over;
-                    let answer = self.open.take().map(|id| (id, result));
-                    Poll::Ready(Progress::Ended(Seat { number, instance }, answer))
+                    Poll::Ready(Progress::Ended(Seat { number, instance }, self.take_answer(result)))
                 }
             },
             Current::Over => Poll::Pending,
         }
     }
+
+    /// The answer, where somebody waits for it; an error for which nobody waits goes to the log.
+    fn take_answer(&mut self, result: ServeResult) -> Option<(ServeId, ServeResult)> {
+        match (self.open.take(), result) {
+            (Some(id), result) => Some((id, result)),
+            (None, Ok(_)) => None,
+            (None, Err(error)) => {
+                tracing::error!(what = %self.name, %error, "an instance ended, or could not be made; no caller waits");
+                None
+            }
+        }
+    }
+
     /// Gives up what runs, the instance with it; the seat that it leaves.
     fn abandon(&mut self) -> Seat<Box<Instance>> {
         self.step = Current::Over;
@@ -233,22 +274,23 @@ enum Then {
 }
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
-pub(super) async fn work(pool: Arc<Pool>, mut run: Run, mut cancel: Option<oneshot::Receiver<()>>) {
+pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
+    pool.note_busy(&run);
     loop {
-        let event = next_event(&pool, &mut run, &mut cancel).await;
+        let event = next_event(&pool, &mut run).await;
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
             Then::Answer(id, result) => pool.answer(id, result).await,
             Then::Free(seat, answer) => {
-                pool.ran(run.used());
+                pool.ran(run.used);
                 let next = pool.release(seat);
                 if let Some((id, result)) = answer {
                     pool.answer(id, result).await;
                 }
                 match next {
                     Some(next) => {
-                        cancel = pool.enter_worker(&next);
                         run = next;
+                        pool.note_busy(&run);
                     }
                     None => return,
                 }
@@ -257,8 +299,8 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run, mut cancel: Option<onesh
     }
 }
 
-/// Waits for what happens next. Cancel safe: the run stays where it is.
-async fn next_event(pool: &Pool, run: &mut Run, cancel: &mut Option<oneshot::Receiver<()>>) -> Event {
+/// Waits for what happens next.
+async fn next_event(pool: &Pool, run: &mut Run) -> Event {
     let time = run.next_time();
     let alarm = async {
         match time {
@@ -266,10 +308,11 @@ async fn next_event(pool: &Pool, run: &mut Run, cancel: &mut Option<oneshot::Rec
             None => std::future::pending().await,
         }
     };
+    let mut cancel = run.cancel.take();
     let cancelled = async {
         if let Some(receiver) = cancel.as_mut() {
             let cancelled = receiver.await.is_ok();
-            *cancel = None;
+            cancel = None;
             if cancelled {
                 return;
             }
@@ -277,22 +320,23 @@ async fn next_event(pool: &Pool, run: &mut Run, cancel: &mut Option<oneshot::Rec
         // Without a sender nobody cancels any more.
         std::future::pending().await
     };
-    tokio::select! {
+    let event = tokio::select! {
         biased;
         progress = poll_fn(|cx| run.poll(cx)) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,
-    }
+    };
+    run.cancel = cancel;
+    event
 }
 
 fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
     match event {
         Event::Progress(Progress::Pending) => Then::GoOn,
         Event::Progress(Progress::Prepared(seat, Some(job))) => {
-            let used = run.used;
-            *run = Run::call(pool, seat, job);
-            run.used = used;
+            let (used, cancel) = (run.used, run.cancel.take());
+            *run = Run { used, cancel, ..Run::call(pool, seat, job) };
             Then::GoOn
         }
         Event::Progress(Progress::Prepared(seat, None)) => Then::Free(seat, None),

@@ -51,73 +51,6 @@ async fn bad_arguments_do_not_reach_the_instance_which_lives_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payload_over_the_limit_is_refused() {
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.payload_bytes = 8).await;
-    let error = bench.call(call("sum", &(i64::MIN, i64::MIN))).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::PAYLOAD_TOO_LARGE));
-    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
-    let error = bench.call(call("sum", &(1i64 << 24, i64::MAX - (1 << 25)))).await.unwrap_err();
-    assert_eq!(error.code, code::PAYLOAD_TOO_LARGE);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn memory_beyond_the_limit_is_named_in_the_error() {
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 4 << 16).await;
-    assert_eq!(value::<u32>(bench.call(call("grow", &3u32)).await), 4);
-    let error = bench.call(call("grow", &1u32)).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
-    assert!(error.message.contains("327680 bytes of memory and may have 262144"), "{}", error.message);
-    assert_eq!(value::<u32>(bench.call(call("grow", &0u32)).await), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_is_too_large_from_the_start_cannot_be_made() {
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 100).await;
-    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
-    assert!(error.message.contains("memory"), "{}", error.message);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stack_that_overflows_is_a_limit() {
-    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
-    let error = bench.call(call("recurse", &0u32)).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
-    assert!(error.message.contains("stack"), "{}", error.message);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_busy_loop_is_stopped_at_the_deadline_of_a_pool() {
-    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(1)).await;
-    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::DEADLINE_EXCEEDED));
-    assert!(error.trace.unwrap().contains("wasm backtrace"));
-    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_singleton_runs_on_past_the_deadline_and_is_stopped_at_max_call_time() {
-    let max = Duration::from_millis(150);
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.max_call_time = max).await;
-    let started = std::time::Instant::now();
-    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
-    assert!(started.elapsed() < max);
-    // The next call waits for the instance that spins, and gets a new one.
-    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
-    assert!(started.elapsed() >= max);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_meets_max_call_time_before_its_deadline_says_so() {
-    let max = Duration::from_millis(30);
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::PerCall, |spec| spec.limits.max_call_time = max).await;
-    let error = bench.call(call("spin", &())).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
-    assert!(error.message.contains("max-call-time"), "{}", error.message);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_queue_is_bounded_and_served_in_order() {
     let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.queue = 2).await;
     let first = bench.serve(call("relay", &1u32));
@@ -245,7 +178,7 @@ async fn a_pool_runs_its_instances_side_by_side_and_each_has_its_own_state() {
 async fn a_long_call_moves_to_the_workers_and_the_next_ones_go_there_straight() {
     let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
     assert!(bench.call(call("count", &())).await.is_ok());
-    let long = bench.serve(call("work", &1_000_000_000u32));
+    let long = bench.serve(call("work", &200_000_000u32));
     assert!(!long.is_at_once());
     assert!(long.result().await.is_ok());
     assert!(!bench.serve(call("sum", &(1i64, 1i64))).is_at_once());

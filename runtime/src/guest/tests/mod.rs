@@ -2,9 +2,12 @@
 //! to the test.
 
 mod calls;
+mod dynamic;
 mod imports;
 mod interleaved;
 mod lifecycle;
+mod limits;
+mod runs;
 mod world;
 
 use std::collections::HashMap;
@@ -12,7 +15,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallReply, CallRequest, Hop, Incoming, Load, ServeResult};
+use daffi_proto::call::{CallReply, CallRequest, Hop, Incoming, Load, ResolveRequest, Resolved, ServeResult};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use serde::Serialize;
@@ -74,10 +77,23 @@ impl Asked {
     }
 }
 
+/// A name that a guest looks up, waiting for the test's answer.
+pub struct Question {
+    pub request: ResolveRequest,
+    reply: oneshot::Sender<Result<Resolved, CallError>>,
+}
+
+impl Question {
+    pub fn answer(self, answer: Result<Resolved, CallError>) {
+        let _ = self.reply.send(answer);
+    }
+}
+
 /// A module under test and the mesh that the test plays.
 pub struct Bench {
     pub module: Arc<GuestModule>,
     pub asked: mpsc::UnboundedReceiver<Asked>,
+    pub questions: mpsc::UnboundedReceiver<Question>,
     pub loads: watch::Receiver<Load>,
     link: watch::Sender<LinkState>,
     service: Arc<dyn Serve>,
@@ -165,9 +181,10 @@ impl Bench {
         let (mesh, requests) = MeshHandle::new(epoch, link_state);
         let answers = Arc::new(Mutex::new(HashMap::new()));
         let (ask, asked) = mpsc::unbounded_channel();
+        let (wonder, questions) = mpsc::unbounded_channel();
         let (tell_load, loads) = watch::channel(Load::default());
         let (give_service, service) = oneshot::channel();
-        tokio::spawn(play_driver(requests, answers.clone(), ask, tell_load, give_service));
+        tokio::spawn(play_driver(requests, answers.clone(), ask, wonder, tell_load, give_service));
         let mut spec = ModuleSpec {
             process: process_ref("own"),
             node: "node".to_owned(),
@@ -180,7 +197,7 @@ impl Bench {
         let module = GuestModule::start(&loaded, spec, mesh, Handle::current(), Output::none()).await.unwrap();
         let callbacks = loaded.description.callbacks.iter().map(|callback| callback.name.to_string()).collect();
         let service = service.await.unwrap();
-        Self { module, asked, loads, link, service, answers, callbacks, epoch, next_id: 0 }
+        Self { module, asked, questions, loads, link, service, answers, callbacks, epoch, next_id: 0 }
     }
 
     /// Hands in a call as the driver does.
@@ -220,12 +237,17 @@ impl Bench {
     pub async fn next_asked(&mut self) -> Asked {
         tokio::time::timeout(LONG, self.asked.recv()).await.unwrap().unwrap()
     }
+
+    pub async fn next_question(&mut self) -> Question {
+        tokio::time::timeout(LONG, self.questions.recv()).await.unwrap().unwrap()
+    }
 }
 
 async fn play_driver(
     mut requests: mpsc::Receiver<Request>,
     answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
     ask: mpsc::UnboundedSender<Asked>,
+    wonder: mpsc::UnboundedSender<Question>,
     loads: watch::Sender<Load>,
     give_service: oneshot::Sender<Arc<dyn Serve>>,
 ) {
@@ -243,6 +265,9 @@ async fn play_driver(
             }
             Request::Call { request, reply, .. } => {
                 let _ = ask.send(Asked { request, reply });
+            }
+            Request::Resolve { request, reply, .. } => {
+                let _ = wonder.send(Question { request, reply });
             }
             Request::Load { load, .. } => {
                 loads.send_replace(load);

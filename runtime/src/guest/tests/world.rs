@@ -22,6 +22,10 @@ pub const KITCHEN: &str = r#"
     (func (export "grow") (param i32) (result i32)
       (if (i32.eq (memory.grow (local.get 0)) (i32.const -1)) (then unreachable))
       (memory.size))
+    (table 0 funcref)
+    (func (export "grow-table") (param i32) (result i32)
+      (if (i32.eq (table.grow (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable))
+      (table.size))
     (func $recurse (export "recurse") (param i32) (result i32)
       (i32.add (call $recurse (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))
     (func (export "relay") (param i32) (result i32)
@@ -35,6 +39,7 @@ pub const KITCHEN: &str = r#"
   (func (export "spin") (canon lift (core func $i "spin")))
   (func (export "work") (param "turns" u32) (canon lift (core func $i "work")))
   (func (export "grow") (param "pages" u32) (result u32) (canon lift (core func $i "grow")))
+  (func (export "grow-table") (param "elements" u32) (result u32) (canon lift (core func $i "grow-table")))
   (func (export "recurse") (param "x" u32) (result u32) (canon lift (core func $i "recurse")))
   (func (export "relay") (param "x" u32) (result u32) (canon lift (core func $i "relay")))
 )
@@ -202,3 +207,123 @@ pub const ASYNC: &str = r#"
   (export "daffi:runtime/lifecycle@0.1.0" (instance $lifecycle))
 )
 "#;
+
+/// A dynamic call with JSON: gives the result's JSON, or the error's code.
+pub const DYNAMIC: &str = r#"
+(component
+  (import "daffi:runtime/types@0.1.0" (instance $types
+    (type $outcome0 (enum "not-run" "failed" "unknown"))
+    (export "outcome" (type $outcome (eq $outcome0)))
+    (type $text (option string))
+    (type $error0 (record
+      (field "outcome" $outcome) (field "code" string) (field "message" string) (field "callback" string)
+      (field "process" $text) (field "retryable" bool) (field "trace" $text)))
+    (export "call-error" (type (eq $error0)))
+    (type $value0 (variant (case "postcard" (list u8)) (case "json" string) (case "wave" string)))
+    (export "value" (type (eq $value0)))
+    (type $milliseconds0 u64)
+    (export "milliseconds" (type (eq $milliseconds0)))))
+  (alias export $types "call-error" (type $call-error))
+  (alias export $types "value" (type $value))
+  (alias export $types "milliseconds" (type $milliseconds))
+  (import "daffi:runtime/call@0.1.0" (instance $call
+    (export "call-error" (type $error (eq $call-error)))
+    (export "value" (type $val (eq $value)))
+    (export "milliseconds" (type $ms (eq $milliseconds)))
+    (type $timeout (option $ms))
+    (type $text (option string))
+    (type $options0 (record (field "timeout" $timeout) (field "receiver" $text) (field "wait-ready" bool)))
+    (export "fg-options" (type $options (eq $options0)))
+    (type $maybe-options (option $options))
+    (type $result (result $val (error $error)))
+    (export "fg" (func
+      (param "callback" string) (param "arguments" $val) (param "options" $maybe-options) (result $result)))))
+  (core module $libc
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.set $next (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.get $next)
+      (global.set $next (i32.add (global.get $next) (local.get 3)))))
+  (core instance $libc (instantiate $libc))
+  (core func $fg (canon lower (func $call "fg") (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core module $m
+    (import "call" "fg" (func $fg
+      (param i32 i32) (param i32 i32 i32) (param i32 i32 i64 i32 i32 i32 i32) (param i32)))
+    ;; Both cases of the result have a text at the same place: the value's, or the error's code.
+    (func (export "dynamic") (param $name i32) (param $name-len i32) (param $json i32) (param $json-len i32)
+      (param $timeout i64) (result i32)
+      (call $fg (local.get $name) (local.get $name-len)
+        (i32.const 1) (local.get $json) (local.get $json-len)
+        (i32.const 1) (i32.const 1) (local.get $timeout) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 16))
+      (i32.const 24)))
+  (core instance $i (instantiate $m (with "call" (instance (export "fg" (func $fg))))))
+  (func (export "dynamic") (param "callback" string) (param "json" string) (param "timeout" u64) (result string)
+    (canon lift (core func $i "dynamic") (memory $libc "memory") (realloc (func $libc "realloc"))))
+)
+"#;
+
+/// Clocks of WASI 0.2: `sleep` waits, `hoard` keeps that many pollables.
+pub const CLOCKS: &str = r#"
+(component
+  (import "wasi:io/poll@0.2.0" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (type $borrowed (borrow $pollable))
+    (export "[method]pollable.block" (func (param "self" $borrowed)))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock
+    (export "pollable" (type $same (eq $pollable)))
+    (type $owned (own $same))
+    (export "subscribe-duration" (func (param "when" u64) (result $owned)))))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $drop (canon resource.drop $pollable))
+  (core module $m
+    (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+    (import "host" "block" (func $block (param i32)))
+    (import "host" "drop" (func $drop (param i32)))
+    (func (export "sleep") (param i64) (local $p i32)
+      (local.set $p (call $subscribe (local.get 0)))
+      (call $block (local.get $p))
+      (call $drop (local.get $p)))
+    (func (export "hoard") (param i32)
+      (loop
+        (drop (call $subscribe (i64.const 1)))
+        (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+        (br_if 0 (local.get 0)))))
+  (core instance $i (instantiate $m (with "host" (instance
+    (export "subscribe" (func $subscribe)) (export "block" (func $block)) (export "drop" (func $drop))))))
+  (func (export "sleep") (param "nanoseconds" u64) (canon lift (core func $i "sleep")))
+  (func (export "hoard") (param "count" u32) (canon lift (core func $i "hoard")))
+)
+"#;
+
+/// A component whose `wasi:cli/run` does this.
+pub fn runner(body: &str) -> String {
+    format!(
+        r#"(component
+          (core module $m (memory 1) (func (export "run") (result i32) {body}))
+          (core instance $i (instantiate $m))
+          (func $run (result (result)) (canon lift (core func $i "run")))
+          (instance $cli (export "run" (func $run)))
+          (export "wasi:cli/run@0.2.3" (instance $cli)))"#
+    )
+}
+
+/// The same in WASI 0.3: an async function that returns `ok`, or what the body does.
+pub fn async_runner(body: &str) -> String {
+    format!(
+        r#"(component
+          (core func $return (canon task.return (result (result))))
+          (core module $m
+            (import "host" "return" (func $return (param i32)))
+            (func (export "run") (result i32) {body} (call $return (i32.const 0)) (i32.const 0))
+            (func (export "never") (param i32 i32 i32) (result i32) unreachable))
+          (core instance $i (instantiate $m (with "host" (instance (export "return" (func $return))))))
+          (func $run async (result (result))
+            (canon lift (core func $i "run") async (callback (func $i "never"))))
+          (instance $cli (export "run" (func $run)))
+          (export "wasi:cli/run@0.3.0" (instance $cli)))"#
+    )
+}

@@ -1,0 +1,121 @@
+//! Every limit of a module, run into.
+
+use std::time::Duration;
+
+use daffi_proto::error::{Outcome, code};
+
+use super::world::{CLOCKS, KITCHEN};
+use super::{Bench, call, value};
+use crate::guest::limits::InstancePolicy;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_over_the_limit_is_refused() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.payload_bytes = 8).await;
+    let error = bench.call(call("sum", &(i64::MIN, i64::MIN))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::PAYLOAD_TOO_LARGE));
+    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_beyond_the_limit_is_named_in_the_error() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 4 << 16).await;
+    assert_eq!(value::<u32>(bench.call(call("grow", &3u32)).await), 4);
+    let error = bench.call(call("grow", &1u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("327680 bytes of memory and may have 262144"), "{}", error.message);
+    assert_eq!(value::<u32>(bench.call(call("grow", &0u32)).await), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_too_large_from_the_start_cannot_be_made() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 100).await;
+    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
+    assert!(error.message.contains("memory"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_overflows_is_a_limit() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let error = bench.call(call("recurse", &0u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("stack"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_loop_is_stopped_at_the_deadline_of_a_pool() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Pool(1)).await;
+    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::DEADLINE_EXCEEDED));
+    assert!(error.trace.unwrap().contains("wasm backtrace"));
+    assert_eq!(value::<i64>(bench.call(call("sum", &(1i64, 1i64))).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_singleton_runs_on_past_the_deadline_and_is_stopped_at_max_call_time() {
+    let max = Duration::from_millis(150);
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.max_call_time = max).await;
+    let started = std::time::Instant::now();
+    let error = bench.call(call("spin", &()).timeout(Duration::from_millis(30))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
+    assert!(started.elapsed() < max);
+    // The next call waits for the instance that spins, and gets a new one.
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+    assert!(started.elapsed() >= max);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_meets_max_call_time_before_its_deadline_says_so() {
+    let max = Duration::from_millis(30);
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::PerCall, |spec| spec.limits.max_call_time = max).await;
+    let error = bench.call(call("spin", &())).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("max-call-time"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_over_the_payload_limit_fails_its_call_and_the_instance_lives_on() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.payload_bytes = 1).await;
+    for _ in 0..126 {
+        assert!(bench.call(call("count", &())).await.is_ok());
+    }
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 127);
+    let error = bench.call(call("count", &())).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::PAYLOAD_TOO_LARGE));
+    let error = bench.call(call("count", &())).await.unwrap_err();
+    assert_eq!(error.code, code::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn table_elements_beyond_the_limit_are_named_in_the_error() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.table_elements = 10).await;
+    assert_eq!(value::<u32>(bench.call(call("grow-table", &10u32)).await), 10);
+    let error = bench.call(call("grow-table", &1u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("11 table elements and may have 10"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_too_many_core_instances_cannot_be_made() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.core_instances = 0).await;
+    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_hoards_handles_is_ended() {
+    let mut bench = Bench::with(CLOCKS, InstancePolicy::Singleton, |spec| spec.limits.host_handles = 50).await;
+    assert!(bench.call(call("hoard", &10u32)).await.is_ok());
+    let error = bench.call(call("hoard", &50u32)).await.unwrap_err();
+    assert_eq!(error.outcome, Outcome::Failed);
+    assert!(bench.call(call("hoard", &10u32)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_waits_in_the_host_is_stopped_too() {
+    let mut bench = Bench::new(CLOCKS, InstancePolicy::PerCall).await;
+    let hour_ns = 3_600_000_000_000u64;
+    let error = bench.call(call("sleep", &hour_ns).timeout(Duration::from_millis(20))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::DEADLINE_EXCEEDED));
+    assert!(bench.call(call("sleep", &1_000_000u64)).await.is_ok());
+}
