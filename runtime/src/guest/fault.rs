@@ -98,9 +98,9 @@ impl Fault {
         CallError { trace, ..error }
     }
 
-    /// The error of a call that was lost with its instance, which served this many calls at once: one of them ended it,
-    /// and which one is not known, or it was another.
-    pub fn lost(&self, callback: &str, calls: usize) -> CallError {
+    /// The error of a call that was lost with its instance, which served this many calls at once: another one ended it,
+    /// or it is not known which.
+    pub fn lost(&self, callback: &str, calls: usize, culprit: Option<&str>) -> CallError {
         let code = match self {
             Self::TimeUp(_) | Self::Limit { .. } => code::LIMIT_EXCEEDED,
             Self::TooLarge { .. } => code::PAYLOAD_TOO_LARGE,
@@ -112,8 +112,9 @@ impl Fault {
                 (message.as_str(), trace)
             }
         };
+        let place = culprit.map(|culprit| format!(" in {culprit}")).unwrap_or_default();
         let message =
-            format!("{callback} was lost: its instance, which served {calls} calls at once, ended: {message}");
+            format!("{callback} was lost: its instance, which served {calls} calls at once, ended{place}: {message}");
         CallError { trace: trace.clone(), ..CallError::failed(code, message, callback) }
     }
 

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, fits, given_up, late_in_queue, refused, runs_on, signed};
-use super::fault::TimeUpBy;
+use super::fault::{Fault, TimeUpBy};
 use super::house::{Chore, House};
 use super::instance::LinkHistory;
-use super::lane::{self, LaneEnd};
-use super::lanes::{End, Lanes, NewLane, Open, Placed, Shape};
+use super::lane::{self, Culprit, LaneEnd};
+use super::lanes::{End, Lanes, Lost, NewLane, Open, Placed, Shape};
 use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Job, Refused};
 use super::template::Template;
@@ -128,31 +128,51 @@ impl Interleave {
 
     /// A lane's task is about to end.
     pub async fn lane_ended(self: &Arc<Self>, number: u32, why: LaneEnd) {
-        let ((open, calls), new) = {
+        let (lost, new) = {
             let mut lanes = self.lock();
-            let ended = lanes.ended(number);
-            (ended, lanes.serve_queue(&self.template.context.process, Instant::now()))
+            let lost = lanes.ended(number);
+            (lost, lanes.serve_queue(&self.template.context.process, Instant::now()))
         };
         self.spawn(new);
         self.house.load_changed();
-        if calls == 0 {
+        if lost.iter().all(|lost| !lost.open) {
             self.log_end(&why);
         }
-        let mut why = why;
-        for (id, callback) in open {
-            let name = &*self.template.callback_name(callback);
-            let error = match &mut why {
+        for call in lost.iter().filter(|lost| lost.open) {
+            let name = &*self.template.callback_name(call.callback);
+            let error = match &why {
                 LaneEnd::NotMade(error) => CallError { callback: name.to_owned(), ..error.clone() },
-                LaneEnd::Fault(fault, culprit) if *culprit == Some(id) || calls == 1 => {
-                    fault.clone().into_error(name, TimeUpBy::MaxCallTime)
-                }
-                LaneEnd::Fault(fault, _) => fault.lost(name, calls),
+                LaneEnd::Fault(fault, culprit) => self.fault_of(call, fault, *culprit, &lost),
                 LaneEnd::Told => {
                     CallError::failed(code::CANCELLED, format!("{name} was stopped with its instance"), name)
                 }
             };
-            self.answer(id, Err(error)).await;
+            self.answer(call.id, Err(error)).await;
         }
+    }
+
+    /// What a call is told whose instance ended.
+    fn fault_of(&self, call: &Lost, fault: &Fault, culprit: Culprit, lost: &[Lost]) -> CallError {
+        let name = &*self.template.callback_name(call.callback);
+        let suspects = match culprit {
+            Culprit::Call(id) => lost.iter().filter(|lost| lost.id == id).count(),
+            Culprit::Callback(callback) => lost.iter().filter(|lost| lost.callback == callback).count(),
+            Culprit::Unknown => lost.len(),
+        };
+        let is_suspect = match culprit {
+            Culprit::Call(id) => call.id == id,
+            Culprit::Callback(callback) => call.callback == callback,
+            Culprit::Unknown => true,
+        };
+        if is_suspect && suspects == 1 {
+            return fault.clone().into_error(name, TimeUpBy::MaxCallTime);
+        }
+        let other = match culprit {
+            Culprit::Call(id) => lost.iter().find(|lost| lost.id == id).map(|lost| lost.callback),
+            Culprit::Callback(callback) => Some(callback),
+            Culprit::Unknown => None,
+        };
+        fault.lost(name, lost.len(), other.map(|callback| self.template.callback_name(callback)).as_deref())
     }
 
     /// Does what no call does by itself until the module is shut down: looks at the clock for those who wait and run,
@@ -222,10 +242,10 @@ impl Interleave {
             let error = refused(&self.template, &Refused::Closed, &job.incoming);
             self.answer(job.incoming.id, Err(error)).await;
         }
-        for (id, callback) in open {
-            let name = &*self.template.callback_name(callback);
+        for call in open.into_iter().filter(|lost| lost.open) {
+            let name = &*self.template.callback_name(call.callback);
             let message = format!("{name} was stopped: its runtime ends");
-            self.answer(id, Err(CallError::failed(code::CANCELLED, message, name))).await;
+            self.answer(call.id, Err(CallError::failed(code::CANCELLED, message, name))).await;
         }
     }
 

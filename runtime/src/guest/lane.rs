@@ -24,8 +24,8 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, Instance as WasmInstance};
+use wasmtime::{AsContextMut, WasmBacktrace};
 
 use super::fault::{Fault, TimeUp};
 use super::instance::{Instance, LinkEvent, LinkHistory, bad_arguments, find, no_such_callback, result_too_large};
@@ -36,12 +36,22 @@ use super::state::{GuestState, Pulse, Scope};
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
 
+/// Which of an instance's calls ended it. wasmtime does not say in which task a trap was; the backtrace names the export,
+/// as tools name the core functions of exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Culprit {
+    Call(ServeId),
+    /// A call of this callback.
+    Callback(u32),
+    Unknown,
+}
+
 /// Why a lane ended.
 pub(super) enum LaneEnd {
     /// There was no instance: the calls in it did not run.
     NotMade(CallError),
-    /// A guest ended the instance; in this call, where it is known.
-    Fault(Fault, Option<ServeId>),
+    /// A guest ended the instance, here as far as it is known.
+    Fault(Fault, Culprit),
     /// It was told to, or has nothing more to do.
     Told,
 }
@@ -69,7 +79,7 @@ async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -
     // A defect of the runtime must not leave the calls of this lane without an answer.
     AssertUnwindSafe(watched).catch_unwind().await.unwrap_or_else(|_| {
         let message = "the runtime failed while it ran this instance; its log says how".to_owned();
-        LaneEnd::Fault(Fault::Trap { message, trace: None }, None)
+        LaneEnd::Fault(Fault::Trap { message, trace: None }, Culprit::Unknown)
     })
 }
 
@@ -118,10 +128,26 @@ impl Instance {
             .await;
         match ended {
             Ok(Ok(())) => LaneEnd::Told,
-            Ok(Err((error, culprit))) => LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit),
-            Err(error) => LaneEnd::Fault(Fault::of(&error, store.data_mut()), None),
+            Ok(Err((error, culprit))) => {
+                LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit.map_or(Culprit::Unknown, Culprit::Call))
+            }
+            Err(error) => {
+                let culprit = culprit(&error, &template);
+                LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit)
+            }
         }
     }
+}
+
+/// Looks for the export in which a guest ended, from the oldest frame on.
+fn culprit(error: &wasmtime::Error, template: &Template) -> Culprit {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Culprit::Unknown };
+    let names = backtrace.frames().iter().rev().filter_map(|frame| frame.func_name());
+    let exports = names.map(|name| name.trim_start_matches("[callback]").trim_start_matches("[async-lift]"));
+    exports
+        .filter_map(|export| template.callbacks.iter().position(|target| target.place == export))
+        .find_map(|callback| u32::try_from(callback).ok())
+        .map_or(Culprit::Unknown, Culprit::Callback)
 }
 
 /// The inside of `run_concurrent`.

@@ -22,6 +22,8 @@ pub(super) struct Target {
     /// Its full name.
     pub name: Arc<str>,
     pub signature: Arc<Signature>,
+    /// Its name as the component has it, `interface#function`.
+    pub place: String,
     pub export: ComponentExportIndex,
 }
 
@@ -80,6 +82,7 @@ impl Template {
             .map(|(callback, export)| Target {
                 name: callback.name.to_string().into(),
                 signature: callback.signature.clone(),
+                place: callback.place.to_string(),
                 export: *export,
             })
             .collect();

@@ -54,9 +54,10 @@ async fn a_trap_fails_the_calls_of_its_instance_and_the_next_call_gets_a_new_one
     let asked = bench.next_asked().await;
     let error = bench.call(call("trap", &())).await.unwrap_err();
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
+    assert!(error.message.starts_with("trap trapped: "), "{}", error.message);
     let error = innocent.result().await.unwrap_err();
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
-    assert!(error.message.contains("relay was lost"), "{}", error.message);
+    assert!(error.message.starts_with("relay was lost") && error.message.contains(" in trap"), "{}", error.message);
     asked.abandoned().await;
     assert_eq!(value::<u32>(bench.call(call("count", &())).await), 0);
 }

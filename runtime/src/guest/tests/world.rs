@@ -170,7 +170,7 @@ pub const ASYNC: &str = r#"
       (call $return (i32.load (call $context)))
       (i32.const 0))
     (func (export "spin") (result i32) (loop (br 0)) unreachable)
-    (func (export "trap") (result i32) unreachable)
+    (func $"[async-lift]trap" (export "trap") (result i32) unreachable)
     (func (export "never") (param i32 i32 i32) (result i32) unreachable)
     (func (export "count") (result i32) (global.get $count))
     (func (export "log") (result i32) (global.get $log))
