@@ -154,25 +154,18 @@ impl Interleave {
     /// What a call is told whose instance ended.
     fn fault_of(&self, call: &Lost, fault: &Fault, culprit: Culprit, lost: &[Lost]) -> CallError {
         let name = &*self.template.callback_name(call.callback);
-        let suspects = match culprit {
-            Culprit::Call(id) => lost.iter().filter(|lost| lost.id == id).count(),
-            Culprit::Callback(callback) => lost.iter().filter(|lost| lost.callback == callback).count(),
-            Culprit::Unknown => lost.len(),
-        };
-        let is_suspect = match culprit {
-            Culprit::Call(id) => call.id == id,
-            Culprit::Callback(callback) => call.callback == callback,
+        let is_suspect = |lost: &&Lost| match culprit {
+            Culprit::Call(id) => lost.id == id,
+            Culprit::Callback(callback) => lost.callback == callback,
             Culprit::Unknown => true,
         };
-        if is_suspect && suspects == 1 {
-            return fault.clone().into_error(name, TimeUpBy::MaxCallTime);
+        let suspects: Vec<&Lost> = lost.iter().filter(is_suspect).collect();
+        match suspects.as_slice() {
+            _ if lost.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
+            [one] if one.id == call.id => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
+            [one] => fault.lost(name, lost.len(), Some(&self.template.callback_name(one.callback))),
+            _ => fault.lost(name, lost.len(), None),
         }
-        let other = match culprit {
-            Culprit::Call(id) => lost.iter().find(|lost| lost.id == id).map(|lost| lost.callback),
-            Culprit::Callback(callback) => Some(callback),
-            Culprit::Unknown => None,
-        };
-        fault.lost(name, lost.len(), other.map(|callback| self.template.callback_name(callback)).as_deref())
     }
 
     /// Does what no call does by itself until the module is shut down: looks at the clock for those who wait and run,

@@ -36,8 +36,9 @@ use super::state::{GuestState, Pulse, Scope};
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
 
-/// Which of an instance's calls ended it. wasmtime does not say in which task a trap was; the backtrace names the export,
-/// as tools name the core functions of exports.
+/// Which of an instance's calls ended it. wasmtime does not say in which task a trap was. The backtrace names the export
+/// where the call was just being entered; one that had waited is resumed through a callback, and tools fold the
+/// callbacks of several exports into one, so that its name says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Culprit {
     Call(ServeId),
@@ -143,7 +144,7 @@ impl Instance {
 fn culprit(error: &wasmtime::Error, template: &Template) -> Culprit {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Culprit::Unknown };
     let names = backtrace.frames().iter().rev().filter_map(|frame| frame.func_name());
-    let exports = names.map(|name| name.trim_start_matches("[callback]").trim_start_matches("[async-lift]"));
+    let exports = names.map(|name| name.strip_prefix("[async-lift]").unwrap_or(name));
     exports
         .filter_map(|export| template.callbacks.iter().position(|target| target.place == export))
         .find_map(|callback| u32::try_from(callback).ok())

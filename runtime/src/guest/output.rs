@@ -76,7 +76,7 @@ impl LineSink {
 
     /// The last that was written since [`LineSink::start_tail`], [`TAIL_BYTES`] at most.
     pub(super) fn tail(&self) -> String {
-        self.with(|lines| String::from_utf8_lossy(lines.tail.make_contiguous()).trim_end().to_owned())
+        self.with(|lines| String::from_utf8_lossy(lines.tail.make_contiguous()).trim().to_owned())
     }
 
     fn write(&self, bytes: &[u8]) {

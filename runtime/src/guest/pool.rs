@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, fits, given_up, late_in_queue, refused, signed};
-use super::engine::TICK;
 use super::house::{Chore, House};
 use super::instance::{Instance, LinkHistory};
 use super::limits::{InstancePolicy, OnCancel};
@@ -34,6 +33,9 @@ use crate::mesh::handle::{LinkState, Serve};
 
 /// Arguments up to this length are checked and lowered in the driver's task; what is longer would hold up its links.
 const INLINE_ARGS_BYTES: usize = 256 << 10;
+
+/// A call that runs longer is too long for the driver's task; a change of threads costs a hundredth of it.
+const INLINE_TIME: Duration = Duration::from_millis(1);
 
 /// How many calls go straight to the workers after one that was too long for the driver's task.
 const HEAT_CALLS: u32 = 64;
@@ -128,7 +130,7 @@ impl Pool {
                     Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job),
                     Progress::Prepared(seat, None) => return self.finish(seat, None),
                     Progress::Ended(seat, answer) => {
-                        if run.since_entered() >= TICK {
+                        if run.since_entered() >= INLINE_TIME {
                             self.heat.store(HEAT_CALLS, Ordering::Relaxed);
                         }
                         return self.finish(seat, answer);
@@ -233,7 +235,7 @@ impl Pool {
 
     /// A call ended on a worker after running for so long: whether the next ones may run in the driver's task.
     pub fn ran(&self, used: Duration) {
-        if used >= TICK {
+        if used >= INLINE_TIME {
             self.heat.store(HEAT_CALLS, Ordering::Relaxed);
         } else {
             let _ = self.heat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |heat| heat.checked_sub(1));

@@ -335,7 +335,9 @@ fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
     match event {
         Event::Progress(Progress::Pending) => Then::GoOn,
         Event::Progress(Progress::Prepared(seat, Some(job))) => {
-            let (used, cancel) = (run.used, run.cancel.take());
+            // Making a long-lived instance says nothing about the calls to come.
+            let used = if pool.policy.is_long_lived() { Duration::ZERO } else { run.used };
+            let cancel = run.cancel.take();
             *run = Run { used, cancel, ..Run::call(pool, seat, job) };
             Then::GoOn
         }
