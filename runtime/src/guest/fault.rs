@@ -203,16 +203,14 @@ fn join_traces(own: Option<String>, nested: Option<&str>, name: &str) -> Option<
 /// What a guest that panicked said: the place and the message as Rust prints them, else the last line of its stderr
 /// (where Python and others put their exceptions).
 fn panic_text(last_words: &str) -> Option<String> {
-    let mut lines = last_words.lines().rev();
-    let last = lines.next()?.trim();
-    let all: Vec<&str> = last_words.lines().collect();
-    let said = match all.iter().rposition(|line| line.contains("panicked at ")) {
+    let lines: Vec<&str> = last_words.lines().collect();
+    let said = match lines.iter().rposition(|line| line.contains("panicked at ")) {
         Some(at) => {
-            let place = all.get(at).and_then(|line| line.split_once("panicked at ")).map_or("", |(_, place)| place);
-            let message = all.get(at + 1).map_or("", |line| line.trim());
-            format!("panicked at {place} {message}")
+            let place = lines.get(at).and_then(|line| line.split_once("panicked at ")).map_or("", |(_, place)| place);
+            let message = lines.iter().skip(at + 1).take_while(|line| !line.starts_with("note: "));
+            format!("panicked at {place} {}", message.copied().collect::<Vec<_>>().join(" "))
         }
-        None => last.to_owned(),
+        None => lines.last().copied().unwrap_or_default().to_owned(),
     };
     let said = one_line(&said);
     (!said.is_empty()).then(|| cut(said, MAX_MESSAGE_BYTES))
@@ -235,6 +233,8 @@ mod tests {
     fn the_message_of_a_rust_panic_is_found_on_stderr() {
         let said = "working\nthread 'main' panicked at src/lib.rs:7:5:\nindex out of bounds\nnote: run with `RUST_…`";
         assert_eq!(panic_text(said).unwrap(), "panicked at src/lib.rs:7:5: index out of bounds");
+        let said = "thread 'x' panicked at a.rs:1:1:\nassertion failed\n  left: 1\n right: 2\nnote: run with";
+        assert_eq!(panic_text(said).unwrap(), "panicked at a.rs:1:1: assertion failed left: 1 right: 2");
         assert_eq!(panic_text("Traceback\n  File x\nValueError: no\n").unwrap(), "ValueError: no");
         assert_eq!(panic_text(""), None);
     }

@@ -141,7 +141,11 @@ impl Interleave {
         for call in lost.iter().filter(|lost| lost.open) {
             let name = &*self.template.callback_name(call.callback);
             let error = match &why {
-                LaneEnd::NotMade(error) => CallError { callback: name.to_owned(), ..error.clone() },
+                LaneEnd::NotMade(error) => {
+                    // The lane did not know for which call it was made.
+                    let message = error.message.replacen(self.template.context.process.name.as_str(), name, 1);
+                    CallError { callback: name.to_owned(), message, ..error.clone() }
+                }
                 LaneEnd::Fault(fault, culprit) => self.fault_of(call, fault, *culprit, &lost),
                 LaneEnd::Told => {
                     CallError::failed(code::CANCELLED, format!("{name} was stopped with its instance"), name)

@@ -8,6 +8,7 @@ mod interleaved;
 mod lifecycle;
 mod limits;
 mod runs;
+mod storm;
 mod world;
 
 use std::collections::HashMap;
@@ -217,9 +218,17 @@ impl Bench {
             deadline: self.epoch.elapsed() + call.timeout,
         };
         match self.service.serve(incoming) {
-            Some(result) => Served::AtOnce(result),
+            Some(result) => {
+                self.answers.lock().unwrap().remove(&id).expect("a call is answered once");
+                Served::AtOnce(result)
+            }
             None => Served::Later(id, answer),
         }
+    }
+
+    /// How many calls are to be answered yet.
+    pub fn open_answers(&self) -> usize {
+        self.answers.lock().unwrap().len()
     }
 
     pub async fn call(&mut self, call: Call) -> ServeResult {
