@@ -149,3 +149,16 @@ fn a_callback_that_nobody_has_with_those_that_are_like_it() {
     says(&refused(&cluster, &["call", "divde(1, 2)"], 3), &["divde", "fixtures:guest/arith@0.1.0#divide"]);
     says(&refused(&cluster, &["call", "other:guest/arith#add(1, 2)"], 3), &["fixtures:guest/arith@0.1.0#add"]);
 }
+
+#[test]
+fn a_pattern_of_callbacks_that_matches_no_export() {
+    let cluster = Cluster::new();
+    let path = component("fixtures-names");
+    let config = cluster.file("daffi.toml", format!("[[module]]\npath = {path:?}\ncallbacks = [\"nope*\"]\n"));
+    let line = refused(&cluster, &["--controller", "--config", &config], 2);
+    says(&line, &["nope*", "other:math/ops#which"]);
+    let config = cluster.file("daffi.toml", format!("[[module]]\npath = {path:?}\ncallbacks = [\"other:*\"]\n"));
+    let _server = cluster.runtime("server").args(["--controller", "--config", &config]).ready();
+    assert_eq!(cluster.call("which()").success(), r#""other""#);
+    says(refused(&cluster, &["call", "unmistakable()"], 3).as_str(), &["unmistakable"]);
+}

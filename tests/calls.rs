@@ -265,3 +265,18 @@ fn a_guest_sees_who_is_there_and_waits_for_who_is_not() {
     let _late = cluster.runtime("late").module("late", "fixtures").ready();
     script.wait_for_line("late is there");
 }
+
+#[test]
+fn of_two_kinds_of_one_callback_a_typed_caller_reaches_its_own_and_a_dynamic_one_must_pin() {
+    let cluster = Cluster::new();
+    let _numbers = cluster.serving("numbers");
+    let _texts = cluster.runtime("texts").module("texts", "fixtures-kinds").ready();
+    let steps = ["wait-process texts 60000", "times 4 add 5 15", "call add [1, 2]", "pinned texts add [\"a\", \"b\"]"];
+    let output = cluster.runtime("script").script(&steps).finish();
+    let said = output.success();
+    assert_eq!(said.matches("add = 20").count(), 4, "{output:#?}");
+    says(said, &["add failed: not-run ambiguous", "add = \"ab\""]);
+    let refused = cluster.call("add(1, 2)");
+    says(refused.one_line_error(2), &["func(a: s64, b: s64) -> s64", "func(a: string, b: string) -> string"]);
+    assert_eq!(cluster.run(["call", "--receiver", "numbers", "add(1, 2)"]).success(), "3");
+}

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use super::cluster::output::says;
 use super::cluster::{CONNECTED, Cluster, Running};
 
@@ -163,4 +165,38 @@ fn a_node_that_comes_before_its_controller_keeps_trying_and_says_so() {
     let _controller = controller(&cluster);
     b.wait_for_line(CONNECTED);
     assert_eq!(cluster.call("who()").success(), "\"b\"");
+}
+
+#[test]
+fn a_node_that_shows_no_sign_of_life_is_given_up_and_welcome_when_it_is_back() {
+    let cluster = Cluster::new();
+    let controller = controller(&cluster);
+    let b = node(&cluster, "b");
+    let call = cluster.calling(&[r#"hold("x", 60000)"#]);
+    b.wait_for_line("x started");
+    b.signal(Signal::STOP);
+    says(call.output().one_line_error(4), &["hold", "b"]);
+    controller.wait_for_line_with(&["lost b", "no sign of life"]);
+    assert_eq!(cluster.ps(), serde_json::json!([]));
+    b.signal(Signal::CONT);
+    b.wait_for_line(CONNECTED);
+    assert_eq!(cluster.call("who()").success(), "\"b\"");
+}
+
+#[test]
+fn a_caller_over_tcp_and_one_over_the_unix_socket_meet_at_one_controller() {
+    let cluster = Cluster::new();
+    let address = format!("tcp://{}", cluster.loopback());
+    let socket = format!("unix://{}", cluster.socket().display());
+    let listen = ["--controller", "--no-node", "--listen", &address, "--listen", &socket];
+    let controller = cluster.bare("controller").args(listen).start();
+    controller.wait_for_line("listening on tcp://");
+    controller.wait_for_line("listening on unix://");
+    let _far = cluster.runtime("far").module("far", "fixtures").args(["--connect", &address]).ready();
+    let _near = cluster.runtime("near").module("near", "fixtures").ready();
+    let ask = |receiver: &str| {
+        cluster.run(["call", "--receiver", receiver, r#"forward("who", "[]", none, none)"#]).success().to_owned()
+    };
+    assert_eq!((ask("far").as_str(), ask("near").as_str()), (r#"ok("\"near\"")"#, r#"ok("\"far\"")"#));
+    says(cluster.run(["ps", "--connect", &address]).success(), &["far", "near"]);
 }

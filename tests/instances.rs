@@ -146,3 +146,31 @@ fn an_instance_of_a_per_call_module_is_told_nothing() {
     let _server = serving(&cluster, "fixtures-lifecycle", "per-call");
     assert_eq!(cluster.call("entries()").success(), "[]");
 }
+
+#[test]
+fn a_run_has_an_instance_of_its_own() {
+    let cluster = Cluster::new();
+    let server = cluster.runtime("a").controller().module("a", "fixtures-lifecycle").start();
+    server.wait_for_line("run has 0 entries");
+    server.wait_for_line("journal: connect");
+    assert_eq!(cluster.call("entries()").success(), r#"["init", "connect"]"#);
+}
+
+#[test]
+fn an_instance_that_traps_or_spins_in_its_first_function_fails_the_call_and_nothing_else() {
+    for how in ["trap", "spin"] {
+        let cluster = Cluster::new();
+        let server = cluster
+            .runtime("server")
+            .controller()
+            .module("a", "fixtures-lifecycle")
+            .module("b", "fixtures")
+            .args(["--max-call-time", "500ms", "--env", &format!("ON_INIT={how}")])
+            .start();
+        server.wait_for_line("journal: init");
+        let output = cluster.run(["call", "--wait-ready", "--timeout", "10s", "entries()"]);
+        assert!([1, 3].contains(&output.code()), "{output:#?}");
+        says(&output.stderr, &["on-init"]);
+        assert_eq!(cluster.call("add(1, 2)").success(), "3");
+    }
+}

@@ -170,3 +170,27 @@ fn the_default_socket_is_private() {
         .finish();
     says(refused.one_line_error(2), &["daffi-", "0755", "chmod 700"]);
 }
+
+#[test]
+fn a_module_with_callbacks_serves_on_after_its_run_unless_told_to_end() {
+    let cluster = Cluster::new();
+    let _controller = controller(&cluster);
+    let serving = cluster.runtime("a").module("a", "fixtures-lifecycle").start();
+    serving.wait_for_line("run has");
+    cluster.run(["call", "--wait-ready", "entries()"]).success();
+    let ending = cluster.runtime("b").module("b", "fixtures-lifecycle").args(["--exit-after-run"]).finish();
+    says(ending.success(), &["run has"]);
+}
+
+#[test]
+fn when_a_controller_ends_its_nodes_wait_for_the_next_one() {
+    let cluster = Cluster::new();
+    let first = controller(&cluster);
+    let b = cluster.runtime("b").module("b", "fixtures").ready();
+    first.terminate();
+    assert_eq!(first.exit_code(), 0);
+    b.wait_for_line("lost the controller");
+    let _second = controller(&cluster);
+    b.wait_for_line("connected to");
+    assert_eq!(cluster.call("who()").success(), "\"b\"");
+}

@@ -221,3 +221,42 @@ fn a_guest_sees_nothing_of_the_machine_but_what_it_is_given() {
     }
     says(cluster.call(r#"connect("127.0.0.1:1")"#).success(), &["err("]);
 }
+
+#[test]
+fn the_end_of_a_caller_ends_the_tree_of_calls_below_it() {
+    let cluster = Cluster::new();
+    let _a = cluster.serving("a");
+    let b = cluster.runtime("b").module("b", "fixtures").args(["--instances", "pool:1"]).ready();
+    let nested = r#"["hold", "[\"x\", 60000]", "b", 60000]"#;
+    let call = cluster.calling(&["--receiver", "a", "forward", "--json", nested]);
+    b.wait_for_line("x started");
+    call.kill();
+    // b's one instance is free again, and so is a, whose own call was waiting for b's.
+    assert_eq!(promptly(|| cluster.run(["call", "--receiver", "b", "count()"]).success().to_owned()), "1");
+    assert_eq!(promptly(|| cluster.run(["call", "--receiver", "a", "count()"]).success().to_owned()), "1");
+    assert_eq!(b.count("x finished"), 0);
+}
+
+#[test]
+fn a_guest_that_overflows_the_stack_fails_and_the_next_call_works() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures").ready();
+    let args = r#"["overflow", "[100000000]", "b", null]"#;
+    let output = cluster.run(["call", "--receiver", "a", "forward", "--json", args]);
+    let answer: serde_json::Value = serde_json::from_str(output.success()).unwrap();
+    assert_eq!(answer["err"]["outcome"], "failed", "{answer:#}");
+    assert_eq!(answer["err"]["code"], "limit-exceeded", "{answer:#}");
+    says(answer["err"]["message"].as_str().unwrap(), &["stack"]);
+    cluster.call("overflow(100)").success();
+}
+
+#[test]
+fn a_call_that_ends_for_want_of_memory_says_so() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures").ready();
+    let args = r#"["grow", "[1000]", "b", null]"#;
+    let output = cluster.run(["call", "--receiver", "a", "forward", "--json", args]);
+    let answer: serde_json::Value = serde_json::from_str(output.success()).unwrap();
+    assert_eq!((&answer["err"]["outcome"], &answer["err"]["code"]), (&"failed".into(), &"limit-exceeded".into()));
+    says(answer["err"]["message"].as_str().unwrap(), &["memory"]);
+}
