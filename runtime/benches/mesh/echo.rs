@@ -46,6 +46,8 @@ pub fn measure(case: &Case, folder: &Path) -> Result<Sample> {
         .block_on(async { drive(connect(&socket).await?, case, server.id()).await });
     server.kill().ok();
     server.wait()?;
+    // The next round listens at the same path.
+    std::fs::remove_file(&socket)?;
     sample
 }
 
