@@ -84,6 +84,14 @@ fn addresses_that_cannot_be_used() {
         says(&refused(&cluster, &["--controller", "--no-node", "--listen", url], 2), &[word]);
         says(&refused(&cluster, &["ps", "--connect", url], 2), &[word]);
     }
+    let nowhere = format!("unix://{}", cluster.path("no-folder").join("x.sock").display());
+    says(&refused(&cluster, &["--controller", "--no-node", "--listen", &nowhere], 2), &["no-folder", "--listen"]);
+    let file = format!("unix://{}", cluster.file("a-file", ""));
+    says(
+        &refused(&cluster, &["--controller", "--no-node", "--listen", &file], 2),
+        &["a-file", "no socket", "--listen"],
+    );
+    assert!(!cluster.path("a-file.lock").exists(), "a lock file was left beside what is no socket");
 }
 
 #[test]

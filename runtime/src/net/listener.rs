@@ -42,7 +42,7 @@ pub enum ListenError {
     #[error("{} exists and is no socket: remove it, or choose another address with --listen", path.display())]
     NotASocket { path: PathBuf },
     /// Anything else.
-    #[error("cannot listen on {endpoint}: {what}: {source}")]
+    #[error("cannot listen on {endpoint}: {what}: {source}; choose another address with --listen")]
     Io { endpoint: String, what: String, source: io::Error },
 }
 
