@@ -3,13 +3,13 @@
 //!
 //! The server is this binary started again with [`SERVER_ENV`] set to the socket's path; it ends when its client goes.
 
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::report::{Case, Sample, cpu_of};
@@ -84,17 +84,27 @@ async fn drive(mut stream: UnixStream, case: &Case, server: u32) -> Result<Sampl
         for _ in 0..case.in_flight {
             send(&mut output, &mut departures);
         }
-        stream.write_all(&output).await?;
-        output.clear();
+        let (mut reader, mut writer) = stream.split();
         while (latencies.len() as u64) < calls {
-            read_some(&mut stream, &mut input).await?;
+            // Reading goes on while there is something to write: the server reads nothing more once both buffers are
+            // full of its echoes.
+            tokio::select! {
+                biased;
+                written = writer.write_buf(&mut output), if !output.is_empty() => {
+                    written?;
+                    continue;
+                }
+                read = read_some(&mut reader, &mut input) => {
+                    if read? == 0 {
+                        return Err(ErrorKind::UnexpectedEof.into());
+                    }
+                }
+            }
             while let Some(mut frame) = next_frame(&mut input) {
                 let number = usize::try_from(frame.get_u64_le()).unwrap_or(0);
                 latencies.push(u64::try_from(departures[number].elapsed().as_nanos()).unwrap_or(u64::MAX));
                 send(&mut output, &mut departures);
             }
-            stream.write_all(&output).await?;
-            output.clear();
         }
         Ok(latencies)
     };
@@ -105,7 +115,7 @@ async fn drive(mut stream: UnixStream, case: &Case, server: u32) -> Result<Sampl
     Ok(Sample::new(latencies, started.elapsed(), cpu_of(&[server, std::process::id()]).saturating_sub(before)))
 }
 
-async fn read_some(stream: &mut UnixStream, input: &mut BytesMut) -> Result<usize> {
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<usize> {
     input.reserve(READ_BYTES);
     stream.read_buf(input).await
 }

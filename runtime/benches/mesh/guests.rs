@@ -69,7 +69,7 @@ impl Runtime {
             bail!("{} is missing: run `make guests`", component.display());
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
-        command.args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
+        command.args(["--log", "warn"]).args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
         for pair in env {
             command.arg("--env").arg(pair);
         }
