@@ -184,6 +184,25 @@ fn a_node_that_shows_no_sign_of_life_is_given_up_and_welcome_when_it_is_back() {
 }
 
 #[test]
+fn a_controller_ends_in_time_though_a_node_that_reads_nothing_has_filled_its_link() {
+    let cluster = Cluster::new();
+    let controller = controller(&cluster);
+    let b = node(&cluster, "b");
+    b.signal(Signal::STOP);
+    // More than a socket holds; each call has been sent when its caller gives up.
+    let long = "x".repeat(100_000);
+    let call = format!("hold({long:?}, 1)");
+    let calls: Vec<_> = (0..8).map(|_| cluster.calling(&["--timeout", "2s", &call])).collect();
+    for call in calls {
+        assert_eq!(call.output().code(), 4);
+    }
+    controller.terminate();
+    assert_eq!(controller.exit_code(), 0);
+    assert_eq!(controller.count("the network took"), 0, "the link to the frozen node was not given up");
+    b.signal(Signal::CONT);
+}
+
+#[test]
 fn a_caller_over_tcp_and_one_over_the_unix_socket_meet_at_one_controller() {
     let cluster = Cluster::new();
     let address = format!("tcp://{}", cluster.loopback());

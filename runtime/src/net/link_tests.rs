@@ -11,6 +11,9 @@ use super::*;
 use crate::mesh::link::{LinkEnd, SendError, recv};
 use crate::mesh::pipe;
 
+/// How long a test waits for what must come; only a failing one takes it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A small first frame, as on every link.
 fn first() -> Frame {
     Frame::new(Header::Hello { version: 1 })
@@ -130,6 +133,27 @@ async fn closing_towards_a_peer_that_does_not_read_ends_all_the_same() {
     near.sink.close().await;
     tasks.close();
     tasks.wait().await;
+}
+
+#[tokio::test]
+async fn a_link_whose_writer_waits_for_a_full_socket_can_be_closed_and_dropped() {
+    for close in [true, false] {
+        let limits = LinkLimits { close_timeout: Duration::from_millis(10), ..LinkLimits::default() };
+        let (near, _theirs, tasks) = over(16, limits);
+        near.sink.send(reply(1, &[1; 10_000])).unwrap();
+        near.sink.flush().unwrap();
+        tokio::task::yield_now().await; // the writer task fills the socket, and only the socket would wake it now
+        tasks.close();
+        let ends = async {
+            if close {
+                near.sink.close().await;
+            } else {
+                drop(near);
+            }
+            tasks.wait().await;
+        };
+        tokio::time::timeout(PATIENCE, ends).await.expect("the writer task is still there");
+    }
 }
 
 #[tokio::test]

@@ -47,10 +47,11 @@ impl FrameSink for SocketSink {
     fn flush(&self) -> Result<(), SendError> {
         let mut state = self.0.lock();
         // When the writer task is busy, the socket has its waker and what waits will go; it must keep that waker.
-        if state.waiting_bytes > 0 && state.idle_writer.is_some() {
+        if state.waiting_bytes > 0 && !state.busy {
             let written = state.poll_write(&mut Context::from_waker(Waker::noop()));
             if written.is_pending() {
-                wake(&mut state.idle_writer);
+                state.busy = true;
+                state.wake_writer();
             }
         }
         state.check()
@@ -62,7 +63,8 @@ impl FrameSink for SocketSink {
         if let Phase::Open = state.phase {
             state.phase = Phase::Finishing { _done: done };
         }
-        wake(&mut state.idle_writer);
+        // Also while it is busy: the socket may never take more, and only the task itself can give up.
+        state.wake_writer();
         drop(state);
         Box::pin(async move {
             // The sender is never used: dropping it, when the writer task has ended, is the signal.
@@ -94,8 +96,10 @@ struct State {
     tail: BytesMut,
     waiting_bytes: usize,
     phase: Phase,
-    /// The writer task, while it has nothing to do.
-    idle_writer: Option<Waker>,
+    /// Whether the writer task is about to write or waits for the socket, which then has its waker.
+    busy: bool,
+    /// The writer task, whatever it waits for, once it has started.
+    writer_task: Option<Waker>,
 }
 
 enum Phase {
@@ -115,7 +119,8 @@ impl Outgoing {
             tail: BytesMut::new(),
             waiting_bytes: 0,
             phase: Phase::Open,
-            idle_writer: None,
+            busy: true,
+            writer_task: None,
         };
         Self { state: Mutex::new(state), limits }
     }
@@ -135,13 +140,13 @@ impl Outgoing {
         let Phase::Open = state.phase else {
             return Poll::Ready(());
         };
-        // While this is empty nobody else waits for the socket, so it keeps this task's waker.
-        state.idle_writer = None;
+        state.writer_task = Some(cx.waker().clone());
+        state.busy = true;
         ready!(state.poll_write(cx));
         let Phase::Open = state.phase else {
             return Poll::Ready(());
         };
-        state.idle_writer = Some(cx.waker().clone());
+        state.busy = false;
         Poll::Pending
     }
 
@@ -236,12 +241,12 @@ impl State {
         self.tail.clear();
         self.waiting_bytes = 0;
         self.phase = Phase::Broken(reason);
-        wake(&mut self.idle_writer);
+        self.wake_writer();
     }
-}
 
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
+    fn wake_writer(&self) {
+        if let Some(task) = &self.writer_task {
+            task.wake_by_ref();
+        }
     }
 }
