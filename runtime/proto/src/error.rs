@@ -4,6 +4,13 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Longest text and longest trace of an error that is sent over a link, in bytes.
+const MAX_TEXT_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// Most bytes of an error on a link. A node sends less ([`CallError::within_bounds`]); the rest is room for what may
+/// follow the record one day.
+pub const MAX_ERROR_BYTES: usize = 128 * 1024;
+
 /// Whether the callback ran. The one thing a caller must know before it repeats a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Outcome {
@@ -103,6 +110,22 @@ impl CallError {
     pub fn with_trace(mut self, trace: impl Into<String>) -> Self {
         self.trace = Some(trace.into());
         self
+    }
+
+    /// The same error, fit for a link: a guest decides what is in its message and trace.
+    #[must_use]
+    pub fn within_bounds(&self) -> Self {
+        let cut = |text: &str, most: usize| text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned();
+        let (text, trace) = MAX_TEXT_BYTES;
+        Self {
+            outcome: self.outcome,
+            code: cut(&self.code, text),
+            message: cut(&self.message, text),
+            callback: cut(&self.callback, text),
+            process: self.process.as_ref().map(|process| cut(process, text)),
+            retryable: self.retryable,
+            trace: self.trace.as_ref().map(|text| cut(text, trace)),
+        }
     }
 
     fn new(outcome: Outcome, code: &str, message: impl Into<String>, callback: impl Into<String>) -> Self {

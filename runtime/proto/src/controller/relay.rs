@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::links::Member;
 use super::{Controller, MAX_CALLS_PER_LINK};
 use crate::call::{Hop, MAX_CHAIN};
-use crate::error::{CallError, code};
+use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName};
 use crate::registry::Choice;
@@ -32,6 +32,16 @@ pub(super) struct Relay {
     entry: EntryId,
     process: ProcessName,
     group: GroupId,
+}
+
+/// Whether a `Fail` holds an error.
+fn readable(frame: &Frame) -> Result<(), LinkFault> {
+    let bytes = frame.payload.len();
+    if bytes > MAX_ERROR_BYTES {
+        return Err(LinkFault::Broken(format!("an error of {bytes} bytes, the limit is {MAX_ERROR_BYTES}")));
+    }
+    frame.decode_payload::<CallError>()?;
+    Ok(())
 }
 
 impl Controller {
@@ -144,8 +154,14 @@ impl Controller {
 
     pub(super) fn relay_fail(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
         let relay = self.take_relay(link, id)?;
+        let frame = Frame::with_payload(Header::Fail { id }, payload);
+        // The caller's node takes it for the controller's word: what it could not read would be laid to this side.
+        if let Err(fault) = readable(&frame) {
+            self.fail_relay(relay, code::INTERNAL, "its node answered with an error that cannot be read");
+            return Err(fault);
+        }
         if let Some((caller, id)) = relay.caller {
-            self.send(caller, Frame::with_payload(Header::Fail { id }, payload));
+            self.send(caller, Frame { header: Header::Fail { id }, ..frame });
         }
         Ok(())
     }

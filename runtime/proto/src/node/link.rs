@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::{Node, Output};
+use super::{Node, Output, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, plain};
 use crate::id::CallId;
@@ -168,7 +168,9 @@ impl Node {
             Header::Cancel { id } => self.take_cancel(id),
             Header::Reply { id, process } => self.take_reply(id, process, frame.payload),
             Header::Fail { id } => {
-                let error = frame.decode_payload()?;
+                // One that cannot be read is that call's misfortune: the other calls of this link go on.
+                let error =
+                    frame.decode_payload().unwrap_or_else(|error| outcome::garbled(&error.to_string(), String::new()));
                 self.take_fail(id, error);
             }
             Header::Loads { id } => {

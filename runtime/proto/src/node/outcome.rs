@@ -20,24 +20,6 @@ const NEAR: f64 = 0.6;
 /// Most process names that are compared for a near match.
 const MAX_COMPARED_NAMES: usize = 4096;
 
-/// Longest message and longest trace of an error that is sent over a link, in bytes.
-const MAX_ERROR_BYTES: (usize, usize) = (4 * 1024, 64 * 1024);
-
-/// An error fit for a link: a guest decides what is in its message and trace.
-pub(super) fn within_bounds(error: &CallError) -> CallError {
-    let cut = |text: &str, most: usize| text.get(..text.floor_char_boundary(most)).unwrap_or_default().to_owned();
-    let (message, trace) = MAX_ERROR_BYTES;
-    CallError {
-        outcome: error.outcome,
-        code: cut(&error.code, message),
-        message: cut(&error.message, message),
-        callback: cut(&error.callback, message),
-        process: error.process.as_ref().map(|process| cut(process, message)),
-        retryable: error.retryable,
-        trace: error.trace.as_ref().map(|text| cut(text, trace)),
-    }
-}
-
 impl Node {
     /// Why no process takes a call, and none is waited for any more.
     pub(super) fn why_unplaced(&self, call: &Call) -> CallError {
@@ -227,6 +209,12 @@ pub(super) fn no_answer(process: &ProcessName, timeout: Duration, callback: Stri
 pub(super) fn link_lost(code: &str, reason: &str, callback: String) -> CallError {
     let message = format!("the link to the controller broke ({reason}); the call may or may not have run");
     CallError::unknown(code, message, callback)
+}
+
+/// The call failed, and how is not to be read.
+pub(super) fn garbled(detail: &str, callback: String) -> CallError {
+    let message = format!("the call failed, and its error cannot be read ({detail}); it may or may not have run");
+    CallError::unknown(code::INTERNAL, message, callback)
 }
 
 pub(super) fn not_connected(shut: Option<&str>, callback: String) -> CallError {

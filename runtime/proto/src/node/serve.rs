@@ -172,7 +172,7 @@ impl Node {
     }
 
     fn fail_incoming(&mut self, id: CallId, error: &CallError) {
-        let payload = Frame::encode_payload(&outcome::within_bounds(error));
+        let payload = Frame::encode_payload(&error.within_bounds());
         self.send(Frame::with_payload(Header::Fail { id }, payload));
     }
 

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use daffi_proto::call::CallRequest;
 use daffi_proto::controller::Input;
-use daffi_proto::error::{Outcome, code};
+use daffi_proto::error::{CallError, MAX_ERROR_BYTES, Outcome, code};
 use daffi_proto::frame::{Frame, Header};
-use daffi_proto::id::{EntryId, GroupId};
+use daffi_proto::id::{CallId, EntryId, GroupId};
 use daffi_proto::node;
 use daffi_proto::session::{HEARTBEAT, LinkFault, Liveness, MISSED_HEARTBEATS, Pulse};
 
@@ -183,6 +183,50 @@ fn callbacks_that_cannot_be_read_are_refused_and_the_link_lives() {
     net.settle();
     assert_eq!(net.closed.len(), 0);
     assert_eq!(net.controller.as_ref().unwrap().counts().processes, 1);
+}
+
+#[test]
+fn a_failure_that_cannot_be_read_ends_its_call_and_the_link_of_who_sent_it_and_nothing_else() {
+    let unreadable = CallError::failed(code::TRAP, "x".repeat(MAX_ERROR_BYTES), SUM);
+    let long = Bytes::from(postcard::to_stdvec(&unreadable).unwrap());
+    for payload in [Bytes::new(), Bytes::from_static(b"\x01\x04\xff\xff\xff\xff"), long] {
+        let mut net = Net::new(11);
+        let (publisher, math) = net.member("publisher", &[SUM]);
+        net.nodes[publisher].behaviours.insert(math, Behaviour::Hold);
+        net.nodes[publisher].redial = false;
+        let (bystander, _) = net.member("bystander", &["other#f"]);
+        let client = net.client();
+        let token = net.call(client, call(None, SUM));
+        net.settle();
+        // The first call that the controller ever relayed.
+        net.forge(net.link_of(publisher), Frame::with_payload(Header::Fail { id: CallId(1) }, payload));
+        net.settle();
+        let error = net.error(client, token);
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::INTERNAL));
+        assert_eq!((error.process.as_deref(), error.callback.as_str()), (Some("publisher"), SUM));
+        assert_eq!(net.closed.len(), 1, "{:?}", net.closed);
+        assert!(!net.linked(publisher) && net.linked(client) && net.linked(bystander));
+        let token = net.call(client, call(None, "other#f"));
+        net.settle();
+        assert!(net.result(client, token).is_ok());
+    }
+}
+
+#[test]
+fn a_failure_from_the_controller_that_cannot_be_read_is_the_end_of_its_call_alone() {
+    let mut net = Net::new(12);
+    let (publisher, math) = net.member("publisher", &[SUM]);
+    net.nodes[publisher].behaviours.insert(math, Behaviour::Hold);
+    let client = net.client();
+    let tokens = [(); 2].map(|()| net.call(client, call(None, SUM)));
+    net.settle();
+    let garbage = Frame::with_payload(Header::Fail { id: CallId(1) }, Bytes::from_static(b"\xff"));
+    net.node_input(client, node::Input::Frame(garbage));
+    let error = net.error(client, tokens[0]);
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::INTERNAL));
+    assert_eq!(error.callback, SUM);
+    assert_eq!(net.nodes[client].log, ["connected"]);
+    assert!(!net.nodes[client].calls.contains_key(&tokens[1]));
 }
 
 #[test]
