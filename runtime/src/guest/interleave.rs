@@ -80,11 +80,10 @@ impl Interleave {
         }
         let is_async = self.template.is_async(incoming.callback);
         let deadline = context.mesh.instant(incoming.deadline);
-        let now = Instant::now();
         let (placed, is_first_due) = {
             let mut lanes = self.lock();
-            let placed = lanes.admit(Job { incoming, deadline }, is_async, &context.process, now);
-            (placed, lanes.is_before_alarm(deadline.min(now + context.limits.max_call_time)))
+            let placed = lanes.admit(Job { incoming, deadline }, is_async, &context.process);
+            (placed, lanes.is_before_alarm(deadline))
         };
         match placed {
             Placed::Sent | Placed::Queued => {}
@@ -107,8 +106,21 @@ impl Interleave {
     }
 
     /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
-    pub fn begins(&self, lane: u32, id: ServeId) -> bool {
-        self.lock().begins(lane, id)
+    pub fn begins(self: &Arc<Self>, lane: u32, id: ServeId) -> bool {
+        let now = Instant::now();
+        let (begins, is_first_due, new) = {
+            let mut lanes = self.lock();
+            let begins = lanes.begins(lane, id, now);
+            // The call that nobody waits for held a place on the way to the lane that a queued one can have now.
+            let new = if begins { Vec::new() } else { lanes.serve_queue(&self.template.context.process) };
+            let too_long = now + self.template.context.limits.max_call_time;
+            (begins, begins && lanes.is_before_alarm(too_long), new)
+        };
+        self.spawn(new);
+        if is_first_due {
+            self.house.ring();
+        }
+        begins
     }
 
     /// A call ended in its lane.
@@ -117,7 +129,7 @@ impl Interleave {
             let mut lanes = self.lock();
             let now = Instant::now();
             let open = lanes.returned(lane, id, now);
-            (open, lanes.serve_queue(&self.template.context.process, now))
+            (open, lanes.serve_queue(&self.template.context.process))
         };
         self.spawn(new);
         self.house.load_changed();
@@ -131,7 +143,7 @@ impl Interleave {
         let (lost, new) = {
             let mut lanes = self.lock();
             let lost = lanes.ended(number);
-            (lost, lanes.serve_queue(&self.template.context.process, Instant::now()))
+            (lost, lanes.serve_queue(&self.template.context.process))
         };
         self.spawn(new);
         self.house.load_changed();
@@ -146,7 +158,9 @@ impl Interleave {
                     let message = error.message.replacen(self.template.context.process.name.as_str(), name, 1);
                     CallError { callback: name.to_owned(), message, ..error.clone() }
                 }
-                LaneEnd::Fault(fault, culprit) => self.fault_of(call, fault, *culprit, &lost),
+                LaneEnd::Fault(fault, culprit) if call.begun => self.fault_of(call, fault, *culprit, &lost),
+                LaneEnd::Fault(fault, _) => not_begun(name, &fault.message()),
+                LaneEnd::Told if !call.begun => not_begun(name, "it was stopped"),
                 LaneEnd::Told => {
                     CallError::failed(code::CANCELLED, format!("{name} was stopped with its instance"), name)
                 }
@@ -155,20 +169,21 @@ impl Interleave {
         }
     }
 
-    /// What a call is told whose instance ended.
+    /// What a call that had begun is told whose instance ended.
     fn fault_of(&self, call: &Lost, fault: &Fault, culprit: Culprit, lost: &[Lost]) -> CallError {
         let name = &*self.template.callback_name(call.callback);
-        let is_suspect = |lost: &&Lost| match culprit {
+        let served: Vec<&Lost> = lost.iter().filter(|lost| lost.begun).collect();
+        let is_suspect = |lost: &&&Lost| match culprit {
             Culprit::Call(id) => lost.id == id,
             Culprit::Callback(callback) => lost.callback == callback,
             Culprit::Unknown => true,
         };
-        let suspects: Vec<&Lost> = lost.iter().filter(is_suspect).collect();
+        let suspects: Vec<&&Lost> = served.iter().filter(is_suspect).collect();
         match suspects.as_slice() {
-            _ if lost.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
+            _ if served.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
             [one] if one.id == call.id => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
-            [one] => fault.lost(name, lost.len(), Some(&self.template.callback_name(one.callback))),
-            _ => fault.lost(name, lost.len(), None),
+            [one] => fault.lost(name, served.len(), Some(&self.template.callback_name(one.callback))),
+            _ => fault.lost(name, served.len(), None),
         }
     }
 
@@ -205,7 +220,7 @@ impl Interleave {
                 .busy()
                 .map(|(callback, caller)| Busy { callback: self.template.callback_name(callback), caller })
                 .collect();
-            (due, busy, lanes.serve_queue(&self.template.context.process, Instant::now()))
+            (due, busy, lanes.serve_queue(&self.template.context.process))
         };
         self.spawn(new);
         self.house.load_changed();
@@ -219,6 +234,7 @@ impl Interleave {
         match open.end {
             End::Expired => late_in_queue(&self.template, name, busy),
             End::LeftQueue => given_up(name),
+            End::NotBegun => not_begun(name, "the calls that it served ran longer than the module's max-call-time"),
             End::Deadline { stopped: true } => TimeUpBy::Deadline.into_error(name),
             End::Deadline { stopped: false } => runs_on(name, code::DEADLINE_EXCEEDED, "the call's deadline passed"),
             End::GaveUp { stopped: true } => {
@@ -241,8 +257,12 @@ impl Interleave {
         }
         for call in open.into_iter().filter(|lost| lost.open) {
             let name = &*self.template.callback_name(call.callback);
-            let message = format!("{name} was stopped: its runtime ends");
-            self.answer(call.id, Err(CallError::failed(code::CANCELLED, message, name))).await;
+            let error = if call.begun {
+                CallError::failed(code::CANCELLED, format!("{name} was stopped: its runtime ends"), name)
+            } else {
+                CallError::not_run(code::DRAINING, format!("{name} was not called: its runtime ends"), name)
+            };
+            self.answer(call.id, Err(error)).await;
         }
     }
 
@@ -272,6 +292,12 @@ impl Interleave {
     }
 }
 
+/// The instance that a call was sent to ended before the call could begin.
+fn not_begun(name: &str, why: &str) -> CallError {
+    let message = format!("{name} was not called: its instance ended before it could begin: {why}");
+    CallError::not_run(code::INSTANTIATION_FAILED, message, name)
+}
+
 /// The driver's side.
 pub(super) struct InterleaveService(pub Arc<Interleave>);
 
@@ -284,7 +310,7 @@ impl Serve for InterleaveService {
         let (left, new) = {
             let mut lanes = self.0.lock();
             let left = lanes.leave(id);
-            (left, lanes.serve_queue(&self.0.template.context.process, Instant::now()))
+            (left, lanes.serve_queue(&self.0.template.context.process))
         };
         self.0.spawn(new);
         if let Some(open) = left {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; a call is
-//! handed out for an answer exactly once (`Open`), whatever ends it.
+//! handed out for an answer exactly once (`Open`), whatever ends it; a call that has not begun (`begins`) did not run,
+//! and its time in the module's own limit has not begun either.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -74,6 +75,8 @@ pub(super) struct Lost {
     pub callback: u32,
     /// Whether its caller still waits.
     pub open: bool,
+    /// Whether the guest was entered for it: if not, no instruction of the callback ran.
+    pub begun: bool,
 }
 
 /// What ended the wait of a caller.
@@ -83,6 +86,8 @@ pub(super) enum End {
     Expired,
     /// It gave up in the queue.
     LeftQueue,
+    /// The calls before it in its lane ran too long, and the lane ended before it could begin.
+    NotBegun,
     /// Its deadline passed while the callback ran. Whether the callback was stopped, here and below.
     Deadline { stopped: bool },
     /// It gave up while the callback ran.
@@ -103,14 +108,13 @@ struct Running {
     callback: u32,
     caller: Option<ProcessRef>,
     is_async: bool,
-    /// When it has run for too long.
-    too_long: Instant,
+    deadline: Instant,
+    /// When it has run for too long; none as long as the guest was not entered for it.
+    too_long: Option<Instant>,
     /// When to look at it next: the time of its entry among the alarms.
     alarm: Instant,
     /// Whether its caller still waits.
     open: bool,
-    /// Whether the guest was entered for it.
-    begun: bool,
 }
 
 /// The lanes and the queue of one module.
@@ -143,11 +147,11 @@ impl Lanes {
     }
 
     /// Finds a place for a call of this process.
-    pub fn admit(&mut self, job: Job, is_async: bool, own: &ProcessRef, now: Instant) -> Placed {
+    pub fn admit(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Placed {
         if self.closed {
             return Placed::Refused(Refused::Closed, job);
         }
-        match self.place(job, is_async, own, now) {
+        match self.place(job, is_async, own) {
             Ok(new) => new.map_or(Placed::Sent, Placed::New),
             Err(job) if self.all_wait_for(&job.incoming.chain, own) => Placed::Refused(Refused::Cycle, job),
             Err(job) if self.queue.len() >= self.shape.queue => Placed::Refused(Refused::Overloaded, job),
@@ -164,14 +168,14 @@ impl Lanes {
     }
 
     /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
-    pub fn begins(&mut self, lane: u32, id: ServeId) -> bool {
-        match self.lanes.get_mut(&lane).and_then(|lane| lane.running.get_mut(&id)) {
-            Some(running) => {
-                running.begun = true;
-                true
-            }
-            None => false,
-        }
+    pub fn begins(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
+        let Some(running) = self.lanes.get_mut(&lane).and_then(|lane| lane.running.get_mut(&id)) else { return false };
+        let too_long = now + self.shape.max_call_time;
+        self.alarms.remove(&(running.alarm, id));
+        running.too_long = Some(too_long);
+        running.alarm = running.deadline.min(too_long);
+        self.alarms.insert((running.alarm, id));
+        true
     }
 
     /// A call ended in its lane. Whether its caller still waits for the answer.
@@ -182,8 +186,8 @@ impl Lanes {
         self.alarms.remove(&(running.alarm, id));
         if entry.used_up && entry.running.is_empty() {
             self.end_lane(lane);
-        } else if entry.running.values().all(|running| running.too_long <= now)
-            && let Some((&left, left_running)) = entry.running.iter_mut().next()
+        } else if entry.ran_too_long(now)
+            && let Some((&left, left_running)) = entry.running.iter_mut().find(|(_, running)| running.has_begun())
         {
             // Those that are left ran too long, and there is nobody any more for whose sake they were left alone.
             self.alarms.remove(&(left_running.alarm, left));
@@ -194,12 +198,12 @@ impl Lanes {
     }
 
     /// Gives calls of the queue to lanes that have room; the lanes that are to be made for it.
-    pub fn serve_queue(&mut self, own: &ProcessRef, now: Instant) -> Vec<NewLane> {
+    pub fn serve_queue(&mut self, own: &ProcessRef) -> Vec<NewLane> {
         let mut new = Vec::new();
         let mut waiting = std::mem::take(&mut self.queue).into_iter();
         while self.has_room() {
             let Some((job, is_async)) = waiting.next() else { break };
-            match self.place(job, is_async, own, now) {
+            match self.place(job, is_async, own) {
                 Ok(lane) => new.extend(lane),
                 Err(job) => self.queue.push_back((job, is_async)),
             }
@@ -223,14 +227,15 @@ impl Lanes {
         {
             self.alarms.pop_first();
             let Some(running) = self.running(id) else { continue };
-            let too_long = running.too_long;
-            if too_long <= now {
-                self.ran_too_long(id, now, &mut due);
-            } else {
+            match running.too_long {
+                Some(too_long) if too_long <= now => self.ran_too_long(id, now, &mut due),
                 // The alarm was its deadline.
-                running.alarm = too_long;
-                self.alarms.insert((too_long, id));
-                due.extend(self.give_up(id, |stopped| End::Deadline { stopped }));
+                Some(too_long) => {
+                    running.alarm = too_long;
+                    self.alarms.insert((too_long, id));
+                    due.extend(self.give_up(id, |stopped| End::Deadline { stopped }));
+                }
+                None => due.extend(self.give_up(id, |stopped| End::Deadline { stopped })),
             }
         }
         due
@@ -261,7 +266,11 @@ impl Lanes {
     /// A lane is no more: the calls that were in it.
     pub fn ended(&mut self, lane: u32) -> Vec<Lost> {
         let running = self.end_lane(lane).into_iter();
-        running.map(|(id, running)| Lost { id, callback: running.callback, open: running.open }).collect()
+        let lost = |(id, running): (ServeId, Running)| {
+            let (open, begun) = (running.open, running.has_begun());
+            Lost { id, callback: running.callback, open, begun }
+        };
+        running.map(lost).collect()
     }
 
     /// Takes no more calls, and ends all lanes: the queue, and the running calls whose callers still wait.
@@ -289,7 +298,7 @@ impl Lanes {
     }
 
     /// Gives a call to a lane, or hands it back.
-    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef, now: Instant) -> Result<Option<NewLane>, Job> {
+    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, Job> {
         let waits: BTreeSet<u32> = waiting_lanes(&job.incoming.chain, own);
         let per_lane = self.shape.per_lane;
         let best = self
@@ -307,15 +316,15 @@ impl Lanes {
             }
         };
         let Some(lane) = self.lanes.get_mut(&number) else { return Err(job) };
-        let (id, deadline, too_long) = (job.incoming.id, job.deadline, now + self.shape.max_call_time);
+        let (id, deadline) = (job.incoming.id, job.deadline);
         let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
         lane.used_up = self.shape.single_use;
-        let alarm = deadline.min(too_long);
-        lane.running.insert(id, Running { callback, caller, is_async, too_long, alarm, open: true, begun: false });
+        let running = Running { callback, caller, is_async, deadline, too_long: None, alarm: deadline, open: true };
+        lane.running.insert(id, running);
         self.whereabouts.insert(id, number);
-        self.alarms.insert((alarm, id));
+        self.alarms.insert((deadline, id));
         Ok(new)
     }
 
@@ -349,10 +358,10 @@ impl Lanes {
         if !std::mem::replace(&mut running.open, false) {
             return None;
         }
-        let begun = running.begun;
+        let begun = running.has_begun();
         let lane = *self.whereabouts.get(&id)?;
         if !begun {
-            // Its lane is still being made: it leaves as if it were in the queue, with nothing to stop.
+            // Its lane is still being made, or blocked: it leaves as if it were in the queue, with nothing to stop.
             self.returned(lane, id, Instant::now());
             let end = if matches!(end(false), End::GaveUp { .. }) { End::LeftQueue } else { End::Expired };
             return Some(Open { id, callback, end });
@@ -365,14 +374,15 @@ impl Lanes {
         Some(Open { id, callback, end: end(stopped) })
     }
 
-    /// A call met the module's own limit. When every call of its lane has, the lane ends.
+    /// A call met the module's own limit. When every call of its lane that has begun did, the lane ends: those that have
+    /// not may never, since what runs too long may keep everybody else out.
     fn ran_too_long(&mut self, id: ServeId, now: Instant, due: &mut Vec<Open>) {
         let Some(&number) = self.whereabouts.get(&id) else { return };
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        if lane.running.values().all(|running| running.too_long <= now) {
+        if lane.ran_too_long(now) {
             let calls = self.end_lane(number).into_iter().filter(|(_, running)| running.open);
             due.extend(calls.map(|(id, running)| {
-                let end = End::TooLong { stopped: true };
+                let end = if running.has_begun() { End::TooLong { stopped: true } } else { End::NotBegun };
                 Open { id, callback: running.callback, end }
             }));
             return;
@@ -407,9 +417,22 @@ impl Lane {
         !self.used_up && self.running.len() < per_lane && !self.jobs.is_closed()
     }
 
+    /// Whether it has calls that have begun, and all of those ran too long.
+    fn ran_too_long(&self, now: Instant) -> bool {
+        let mut begun = self.running.values().filter_map(|running| running.too_long).peekable();
+        begun.peek().is_some() && begun.all(|too_long| too_long <= now)
+    }
+
     /// Whether only synchronous exports are in it: the component model lets nobody else in until they return.
     fn is_blocked(&self) -> bool {
         !self.running.is_empty() && self.running.values().all(|running| !running.is_async)
+    }
+}
+
+impl Running {
+    /// Whether the guest was entered for it.
+    fn has_begun(&self) -> bool {
+        self.too_long.is_some()
     }
 }
 

@@ -34,12 +34,12 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
 /// Begins a call in the one lane there is to be.
 fn begin(lanes: &mut Lanes, job: Job, now: Instant) -> Option<NewLane> {
     let id = job.incoming.id;
-    let new = match lanes.admit(job, true, &own(), now) {
+    let new = match lanes.admit(job, true, &own()) {
         Placed::New(lane) => Some(lane),
         Placed::Sent => None,
         _ => panic!("there is room"),
     };
-    assert!(lanes.begins(0, id));
+    assert!(lanes.begins(0, id, now));
     new
 }
 
@@ -48,10 +48,10 @@ fn calls_share_a_lane_until_it_is_full_and_then_wait() {
     let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
     assert!(begin(&mut lanes, job(2, now, SECOND), now).is_none());
-    assert!(matches!(lanes.admit(job(3, now, SECOND), true, &own(), now), Placed::Queued));
-    assert!(matches!(lanes.admit(job(4, now, SECOND), true, &own(), now), Placed::Refused(Refused::Overloaded, _)));
+    assert!(matches!(lanes.admit(job(3, now, SECOND), true, &own()), Placed::Queued));
+    assert!(matches!(lanes.admit(job(4, now, SECOND), true, &own()), Placed::Refused(Refused::Overloaded, _)));
     assert!(lanes.returned(0, ServeId(1), now));
-    assert!(lanes.serve_queue(&own(), now).is_empty());
+    assert!(lanes.serve_queue(&own()).is_empty());
     assert_eq!((lanes.instances(), lanes.in_flight()), (1, 2));
 }
 
@@ -100,7 +100,56 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
 #[test]
 fn a_call_whose_lane_is_still_being_made_did_not_run() {
     let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
-    let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own(), now) else { panic!("there is room") };
+    let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(lanes.due(now + SECOND).first().unwrap().end, End::Expired);
-    assert!(!lanes.begins(0, ServeId(1)));
+    assert!(!lanes.begins(0, ServeId(1), now));
+}
+
+#[test]
+fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_long() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
+    let Placed::Sent = lanes.admit(job(2, now, 40 * SECOND), true, &own()) else { panic!("there is room") };
+    assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND));
+    // Its own time begins with it.
+    assert!(lanes.due(now + 35 * SECOND).is_empty());
+    assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND));
+    let due = lanes.due(now + 40 * SECOND);
+    assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
+    assert!(!lane.end.is_cancelled());
+    assert!(lanes.due(now + 65 * SECOND).is_empty(), "it was answered before");
+    assert!(lane.end.is_cancelled());
+}
+
+#[test]
+fn a_call_that_never_began_is_told_so_when_its_lane_ends() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let _lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
+    let Placed::Sent = lanes.admit(job(2, now, 100 * SECOND), true, &own()) else { panic!("there is room") };
+    let mut lost = lanes.ended(0);
+    lost.sort_by_key(|lost| lost.id);
+    let lost: Vec<(ServeId, bool)> = lost.iter().map(|lost| (lost.id, lost.begun)).collect();
+    assert_eq!(lost, [(ServeId(1), true), (ServeId(2), false)]);
+}
+
+#[test]
+fn calls_that_never_began_do_not_keep_a_lane_alive_whose_calls_ran_too_long() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
+    let later = now + 20 * SECOND;
+    let Placed::Sent = lanes.admit(job(2, later, 100 * SECOND), true, &own()) else { panic!("there is room") };
+    let mut due = lanes.due(now + 30 * SECOND);
+    due.sort_by_key(|open| open.id);
+    let ends: Vec<End> = due.iter().map(|open| open.end).collect();
+    assert_eq!(ends, [End::TooLong { stopped: true }, End::NotBegun]);
+    assert!(lane.end.is_cancelled());
+}
+
+#[test]
+fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
+    let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+    let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
+    let Placed::Sent = lanes.admit(job(2, now, SECOND), true, &own()) else { panic!("there is room") };
+    assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired }]);
+    assert!(!lane.end.is_cancelled());
 }

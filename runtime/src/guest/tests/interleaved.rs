@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daffi_proto::call::Caller;
-use daffi_proto::error::{Outcome, code};
+use daffi_proto::error::{CallError, Outcome, code};
 
 use super::world::ASYNC;
 use super::{Asked, Bench, LONG, call, value};
@@ -193,4 +193,49 @@ async fn an_interleaving_instance_hears_of_the_link_in_turns() {
         let reached = async { while value::<u32>(bench.call(call("log", &())).await) != log {} };
         tokio::time::timeout(LONG, reached).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_call_is_not_stranded_behind_calls_that_were_given_up() {
+    let mut bench = Bench::with(ASYNC, InstancePolicy::Singleton, |spec| spec.limits.async_calls = 2).await;
+    let blocking = bench.serve(call("relay-sync", &1u32));
+    let asked = bench.next_asked().await;
+    // The instance is blocked: these wait on the way to it, and hold their places there when they are given up.
+    for _ in 0..2 {
+        let given_up = bench.serve(call("count", &()));
+        bench.cancel(&given_up);
+        assert_eq!(given_up.result().await.unwrap_err().outcome, Outcome::NotRun);
+    }
+    let queued = bench.serve(call("count", &()));
+    asked.answer(&1u32);
+    assert!(blocking.result().await.is_ok());
+    assert_eq!(value::<u32>(queued.result().await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_before_an_instance_that_ends_did_not_run() {
+    let mut bench = Bench::new(ASYNC, InstancePolicy::Singleton).await;
+    let blocking = bench.serve(call("relay-sync", &1u32));
+    let asked = bench.next_asked().await;
+    let waiting = bench.serve(call("count", &()));
+    asked.fail(CallError::failed(code::TRAP, "no", "ask-sync"));
+    let error = blocking.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
+    assert!(!error.message.contains("calls at once"), "{}", error.message);
+    let error = waiting.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
+    assert!(error.message.contains("ended before it could begin"), "{}", error.message);
+    assert!(bench.call(call("count", &())).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_waits_before_an_instance_when_its_runtime_ends_did_not_run() {
+    let mut bench = Bench::new(ASYNC, InstancePolicy::Singleton).await;
+    let blocking = bench.serve(call("relay-sync", &1u32));
+    let _asked = bench.next_asked().await;
+    let waiting = bench.serve(call("count", &()));
+    bench.module.shutdown().await;
+    assert_eq!(blocking.result().await.unwrap_err().outcome, Outcome::Failed);
+    let error = waiting.result().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::DRAINING));
 }
