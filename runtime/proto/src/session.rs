@@ -149,14 +149,19 @@ impl LinkFault {
 ///
 /// ```text
 ///   heard ──every──▶ ping 1 ──every──▶ ping 2 … ping n ──every──▶ dead
-///     ▲                │                                 any frame in between
+///     ▲                │                                 any bytes in between
 ///     └────────────────┴──────────────────────────────────────────┘
 /// ```
+///
+/// Whoever sends much is heard all the time and so is not pinged, while his own pings wait behind what he sends. So a
+/// side that hears gives a sign once a heartbeat, unasked: its peer must not take a listener for dead.
 #[derive(Clone, Debug)]
 pub struct Liveness {
     every: Duration,
     most_missed: u32,
     heard: Duration,
+    /// When this side gave its last sign, ping or pong.
+    signed: Duration,
     next_check: Duration,
     pings: u32,
 }
@@ -177,14 +182,19 @@ impl Liveness {
     pub fn new(now: Duration, every: Duration, most_missed: u32) -> Self {
         // A peer that asks for heartbeats without pause must not make this side spin.
         let every = every.max(Duration::from_millis(10));
-        Self { every, most_missed: most_missed.max(1), heard: now, next_check: now + every, pings: 0 }
+        Self { every, most_missed: most_missed.max(1), heard: now, signed: now, next_check: now + every, pings: 0 }
     }
 
-    /// A frame came.
-    pub fn heard(&mut self, now: Duration) {
+    /// Bytes came, of a ping or of anything else. Tells whether to send a pong.
+    pub fn heard(&mut self, now: Duration, ping: bool) -> bool {
         self.heard = now;
         self.next_check = now + self.every;
         self.pings = 0;
+        let due = ping || now.saturating_sub(self.signed) >= self.every;
+        if due {
+            self.signed = now;
+        }
+        due
     }
 
     /// When to check next.
@@ -201,6 +211,7 @@ impl Liveness {
             Pulse::Dead
         } else {
             self.pings += 1;
+            self.signed = now;
             self.next_check = now + self.every;
             Pulse::Ping
         }

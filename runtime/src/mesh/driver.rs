@@ -40,7 +40,7 @@ const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 enum Event {
     /// Requests are in the driver's `requests_taken`; none when all handles are gone.
     Requests(usize),
-    /// Frames are in the driver's `frames`, unless the link ended.
+    /// Frames are in the driver's `frames`; none, when only a part of one has come, or the link ended.
     Frames(Result<(), LinkEnd>),
     /// The dialer has something.
     Delivery(Option<Delivery>),
@@ -159,6 +159,7 @@ impl Driver {
                 }
                 self.requests_taken = requests;
             }
+            Event::Frames(Ok(())) if self.frames.is_empty() => self.tell(Input::Heard),
             Event::Frames(end) => {
                 let mut frames = std::mem::take(&mut self.frames);
                 for frame in frames.drain(..) {

@@ -64,7 +64,7 @@ impl HubHandle {
     }
 }
 
-/// Frames of one link, or its end.
+/// Frames of one link (none, when only a part of one has come), or its end.
 struct Batch {
     link: LinkId,
     frames: Result<Vec<Frame>, LinkEnd>,
@@ -193,6 +193,10 @@ impl Hub {
             return; // said before it was closed
         }
         match frames {
+            Ok(frames) if frames.is_empty() => {
+                self.tell(Input::Heard { link });
+                self.carry_out();
+            }
             Ok(frames) => {
                 for frame in frames {
                     self.tell(Input::Frame { link, frame });

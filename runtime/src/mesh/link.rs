@@ -110,7 +110,8 @@ pub trait FrameSink: Send + Sync {
 
 /// The incoming direction.
 pub trait FrameSource: Send {
-    /// Appends all frames that are there; pending while there are none.
+    /// Appends all frames that are there; pending while nothing arrives. Ready without a frame says that bytes of one
+    /// have arrived, which may take long on a slow network: the peer lives.
     fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>>;
 }
 
@@ -122,7 +123,8 @@ pub struct Link {
     pub source: Box<dyn FrameSource>,
 }
 
-/// Waits for frames and appends all that are there. Cancel safe: what was read stays for the next call.
+/// Waits for frames and appends all that are there; none, when only a part of one has come. Cancel safe: what was read
+/// stays for the next call.
 ///
 /// # Errors
 /// [`LinkEnd`]: nothing more will come.

@@ -13,3 +13,6 @@ pub mod dial;
 pub mod endpoint;
 pub mod link;
 pub mod listener;
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,11 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// Bytes arrived that make no whole frame yet: the peer lives. Once for all that a read brought is enough.
+    Heard {
+        /// From where.
+        link: LinkId,
+    },
     /// The link broke. Ignored when the controller has closed it itself.
     Closed {
         /// Which.

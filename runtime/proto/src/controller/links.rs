@@ -74,10 +74,11 @@ impl Controller {
         let Some(member) = &mut state.member else {
             return self.greet(now, link, frame);
         };
-        member.liveness.heard(now);
+        if member.liveness.heard(now, frame.header == Header::Ping) {
+            self.send(link, Frame::new(Header::Pong));
+        }
         match frame.header {
-            Header::Ping => self.send(link, Frame::new(Header::Pong)),
-            Header::Pong => {}
+            Header::Ping | Header::Pong => {}
             Header::Register { number, process, instances } => {
                 return self.register(now, link, number, process, instances, frame.payload);
             }
@@ -108,6 +109,15 @@ impl Controller {
             | Header::Loads { .. }) => return Err(LinkFault::unexpected(&header, "from a node")),
         }
         Ok(())
+    }
+
+    /// Bytes came that are no frame yet.
+    pub(super) fn take_bytes(&mut self, now: Duration, link: LinkId) {
+        let member = self.links.get_mut(&link).and_then(|state| state.member.as_mut());
+        // A stranger's time for his handshake runs on.
+        if member.is_some_and(|member| member.liveness.heard(now, false)) {
+            self.send(link, Frame::new(Header::Pong));
+        }
     }
 
     /// The first frame of a link.

@@ -124,6 +124,7 @@ impl Controller {
                     self.shut(now, link, &fault);
                 }
             }
+            Input::Heard { link } => self.take_bytes(now, link),
             Input::Closed { link, reason } => self.drop_link(now, link, &reason, links::Farewell::None),
             Input::NotSent { link, frame } => self.not_sent(now, link, frame),
             Input::Timer => {}

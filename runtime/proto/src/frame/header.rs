@@ -72,7 +72,7 @@ pub enum Header {
     },
     /// 4, either way: are you there?
     Ping,
-    /// 5, the answer.
+    /// 5, the answer; also unasked, once a heartbeat, from a side that hears much and may have nothing to say.
     Pong,
     /// 6, node to controller: a process of mine. Payload: a [`CallbackTable`](crate::registry::CallbackTable).
     Register {

@@ -34,6 +34,8 @@ pub enum Input {
     LinkDown(String),
     /// A frame arrived.
     Frame(Frame),
+    /// Bytes arrived that make no whole frame yet: the controller lives. Once for all that a read brought is enough.
+    Heard,
     /// The link's queue was full: this frame was not sent. A `Call` is answered with `overloaded`; any other frame
     /// cannot be missed, so its link is closed: let calls find a full queue well before the others do.
     NotSent(Frame),

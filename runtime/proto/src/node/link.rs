@@ -94,16 +94,22 @@ impl Node {
     }
 
     pub(super) fn take_frame(&mut self, frame: Frame) {
-        let taken = match &mut self.link {
+        self.heard(frame.header == Header::Ping);
+        let taken = match &self.link {
             Link::Down => Ok(()), // what was on its way when the link was closed
             Link::Greeting { .. } => self.take_greeting(frame),
-            Link::Up(up) => {
-                up.liveness.heard(self.now);
-                self.take_news(frame)
-            }
+            Link::Up(_) => self.take_news(frame),
         };
         if let Err(fault) = taken {
             self.close_faulty(&fault);
+        }
+    }
+
+    /// Bytes came, of a ping or of anything else.
+    pub(super) fn heard(&mut self, ping: bool) {
+        let now = self.now;
+        if self.link.up_mut().is_some_and(|up| up.liveness.heard(now, ping)) {
+            self.send(Frame::new(Header::Pong));
         }
     }
 
@@ -151,8 +157,7 @@ impl Node {
     /// The frames of a link that is up.
     fn take_news(&mut self, frame: Frame) -> Result<(), LinkFault> {
         match frame.header {
-            Header::Ping => self.send(Frame::new(Header::Pong)),
-            Header::Pong => {}
+            Header::Ping | Header::Pong => {}
             Header::Registered { number, entry } => self.registered(number, entry),
             Header::NotRegistered { number, code, message, retryable } => {
                 self.not_registered(number, &code, &message, retryable);

@@ -193,6 +193,7 @@ impl Node {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),
             Input::Frame(frame) => self.take_frame(frame),
+            Input::Heard => self.heard(false),
             Input::NotSent(frame) => self.not_sent(frame),
             Input::Command(command) => self.command(command),
             Input::Timer => {}

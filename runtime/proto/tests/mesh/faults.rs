@@ -107,7 +107,7 @@ fn liveness_pings_after_each_silence_and_gives_up_after_the_last() {
     assert_eq!((liveness.check(secs(11)), liveness.next_check()), (Pulse::Fine, secs(12)));
     assert_eq!((liveness.check(secs(12)), liveness.next_check()), (Pulse::Ping, secs(14)));
     assert_eq!(liveness.check(secs(14)), Pulse::Ping);
-    liveness.heard(secs(15));
+    liveness.heard(secs(15), false);
     assert_eq!(liveness.next_check(), secs(17));
     for at in [17, 19] {
         assert_eq!(liveness.check(secs(at)), Pulse::Ping);

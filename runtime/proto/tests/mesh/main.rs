@@ -9,6 +9,7 @@
 //! | `lookup` | names and signatures, and waiting for them |
 //! | `deadlines` | time that runs out, and trees of calls that are cancelled |
 //! | `faults` | links that break, peers that are silent, queues that are full |
+//! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
 //! | `soak` | random runs of everything, checked as a whole |
 
@@ -28,5 +29,7 @@ mod lookup;
 mod names;
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod soak;

@@ -1,7 +1,8 @@
 //! The harness: a mesh in one thread.
 //!
 //! Every frame goes through its encoding. A link delivers in order, after a delay of its own; what is under way when a
-//! link is cut is lost, as are the frames that a silent link swallows. Timers fire when the time is moved on.
+//! link is cut is lost, as are the frames that a silent link swallows. A slow link delivers a frame when all its bytes
+//! have come, and tells of those that have while they do. Timers fire when the time is moved on.
 
 mod acts;
 mod breaks;
@@ -55,15 +56,37 @@ struct Wire {
     silent: bool,
     /// Frames of calls find no room.
     full: bool,
+    /// For a slow link.
+    bytes_a_second: Option<u64>,
     last: [Duration; 2],
     decoders: [Decoder; 2],
 }
 
 enum Delivery {
-    Bytes { link: LinkId, to_controller: bool, bytes: Bytes },
-    Closed { link: LinkId, to_controller: bool, reason: String },
-    Answer { node: usize, id: ServeId, result: ServeResult },
+    Bytes {
+        link: LinkId,
+        to_controller: bool,
+        bytes: Bytes,
+    },
+    /// Bytes of a frame that has not come whole.
+    Part {
+        link: LinkId,
+        to_controller: bool,
+    },
+    Closed {
+        link: LinkId,
+        to_controller: bool,
+        reason: String,
+    },
+    Answer {
+        node: usize,
+        id: ServeId,
+        result: ServeResult,
+    },
 }
+
+/// How often a slow link's reader reads.
+const READ_EVERY: Duration = Duration::from_millis(300);
 
 pub struct Net {
     pub now: Duration,
@@ -118,7 +141,8 @@ impl Net {
         self.last_link += 1;
         let link = LinkId(self.last_link);
         let decoders = [(); 2].map(|()| Decoder::new(DEFAULT_MAX_PAYLOAD_BYTES));
-        let wire = Wire { node, up: true, silent: false, full: false, last: [self.now; 2], decoders };
+        let wire =
+            Wire { node, up: true, silent: false, full: false, bytes_a_second: None, last: [self.now; 2], decoders };
         self.wires.insert(link, wire);
         self.nodes[node].link = Some(link);
         let identity = self.nodes[node].identity.clone();
@@ -205,6 +229,15 @@ impl Net {
                 self.controller_input(controller::Input::Closed { link, reason });
             }
             Delivery::Closed { link, to_controller: false, reason } => self.node_lost(link, reason),
+            Delivery::Part { link, to_controller } => {
+                let Some(wire) = self.wires.get(&link).filter(|wire| wire.up && !wire.silent) else { return };
+                let node = wire.node;
+                if to_controller {
+                    self.controller_input(controller::Input::Heard { link });
+                } else if self.nodes[node].link == Some(link) {
+                    self.node_input(node, node::Input::Heard);
+                }
+            }
             Delivery::Bytes { link, to_controller, bytes } => {
                 let Some(wire) = self.wires.get_mut(&link).filter(|wire| wire.up && !wire.silent) else { return };
                 let node = wire.node;
@@ -261,8 +294,26 @@ impl Net {
         let mut buffer = BytesMut::new();
         frame.encode_into(&mut buffer).unwrap();
         let bytes = buffer.freeze();
+        self.trickle(link, to_controller, bytes.len());
         self.deliver(link, to_controller, |link| Delivery::Bytes { link, to_controller, bytes });
         true
+    }
+
+    /// Lets the bytes of a frame come at the rate of a slow link.
+    fn trickle(&mut self, link: LinkId, to_controller: bool, bytes: usize) {
+        let wire = self.wires.get_mut(&link).unwrap();
+        let Some(rate) = wire.bytes_a_second else { return };
+        let last = &mut wire.last[usize::from(to_controller)];
+        let begins = (*last).max(self.now);
+        let ends = begins + ms(bytes as u64 * 1000 / rate);
+        *last = ends;
+        for read in 1.. {
+            let at = begins + READ_EVERY * read;
+            if at >= ends {
+                return;
+            }
+            self.put(at, Delivery::Part { link, to_controller });
+        }
     }
 
     fn hang_up(&mut self, link: LinkId, by_controller: bool, reason: &str) {

@@ -46,6 +46,7 @@ impl Incoming {
 impl FrameSource for Incoming {
     fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>> {
         let before = frames.len();
+        let mut heard = false;
         loop {
             if let Some(end) = self.end.take() {
                 return Poll::Ready(Err(end));
@@ -54,11 +55,18 @@ impl FrameSource for Incoming {
                 self.buffer.reserve(READ_BYTES);
             }
             // This future holds nothing between polls, so it may be made anew for each.
-            let read = ready!(pin!(self.reader.read_buf(&mut self.buffer)).poll(cx));
+            let read = match pin!(self.reader.read_buf(&mut self.buffer)).poll(cx) {
+                // All that was there is a part of a frame: that it came is told once.
+                Poll::Pending if heard => return Poll::Ready(Ok(())),
+                read => ready!(read),
+            };
             match read {
                 Ok(0) if self.buffer.is_empty() => return Poll::Ready(Err(LinkEnd::Closed)),
                 Ok(0) => return Poll::Ready(Err(LinkEnd::HalfFrame { bytes: self.buffer.len() })),
-                Ok(_) => self.decode(frames),
+                Ok(_) => {
+                    heard = true;
+                    self.decode(frames);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(LinkEnd::Broken(error))),
             }

@@ -1,4 +1,4 @@
-//! What a test does to the mesh: links that break, swallow or are full, runtimes that die.
+//! What a test does to the mesh: links that break, swallow, are slow or full, runtimes that die.
 
 use daffi_proto::controller::{Controller, ControllerConfig};
 use daffi_proto::node::Node;
@@ -36,6 +36,12 @@ impl Net {
     pub fn fill(&mut self, node: usize, full: bool) {
         let link = self.link_of(node);
         self.wires.get_mut(&link).unwrap().full = full;
+    }
+
+    /// The link's two directions take so many bytes a second each from now on.
+    pub fn slow(&mut self, node: usize, bytes_a_second: u64) {
+        let link = self.link_of(node);
+        self.wires.get_mut(&link).unwrap().bytes_a_second = Some(bytes_a_second);
     }
 
     /// The controller's process dies.

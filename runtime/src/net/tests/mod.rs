@@ -1,0 +1,97 @@
+//! Tests of sockets and mesh together; here is what they share: the other end of a link, byte by byte.
+
+mod slow;
+
+use bytes::BytesMut;
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
+use daffi_proto::id::{NodeKey, SessionId};
+use daffi_proto::node::NodeConfig;
+use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio_util::task::TaskTracker;
+
+use super::link::Connection;
+use crate::mesh::link::{Link, LinkLimits};
+
+/// The other end of a link, byte by byte.
+struct Peer {
+    stream: DuplexStream,
+    buffer: BytesMut,
+    decoder: Decoder,
+}
+
+fn link(tasks: &TaskTracker) -> (Link, Peer) {
+    let (ours, stream) = tokio::io::duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(ours);
+    let link = Connection::new(reader, writer).into_link(LinkLimits::default(), tasks);
+    (link, Peer { stream, buffer: BytesMut::new(), decoder: Decoder::new(DEFAULT_MAX_PAYLOAD_BYTES) })
+}
+
+impl Peer {
+    async fn write(&mut self, frame: Frame) {
+        self.stream.write_all(&encoded(&frame)).await.unwrap();
+    }
+
+    async fn read(&mut self) -> Frame {
+        loop {
+            if let Some(frame) = self.decoder.next(&mut self.buffer).unwrap() {
+                return frame;
+            }
+            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "the link was closed");
+        }
+    }
+
+    async fn read_until(&mut self, what: &str) {
+        loop {
+            let frame = self.read().await;
+            assert_ne!(frame.header.kind(), "Close", "{:?}", frame.header);
+            if frame.header.kind() == what {
+                return;
+            }
+        }
+    }
+
+    /// Joins a controller.
+    async fn greet_controller(&mut self) {
+        let hello = Hello {
+            features: 0,
+            key: NodeKey([1; 16]),
+            name: "peer".to_owned(),
+            role: Role::Node,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
+        };
+        let payload = postcard::to_stdvec(&hello).unwrap().into();
+        self.write(Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload)).await;
+    }
+
+    /// Is a controller to a node.
+    async fn greet_node(&mut self, heartbeat_ms: u32, missed_heartbeats: u32) {
+        self.read_until("Hello").await;
+        let welcome = Header::Welcome {
+            features: 0,
+            session: SessionId(1),
+            heartbeat_ms,
+            missed_heartbeats,
+            grace_ms: 0,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
+        };
+        self.write(Frame::new(welcome)).await;
+        self.write(Frame::new(Header::Synced)).await;
+    }
+}
+
+fn node_config() -> NodeConfig {
+    NodeConfig {
+        key: NodeKey([2; 16]),
+        name: "node".to_owned(),
+        role: Role::Node,
+        seed: 1,
+        max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+    }
+}
+
+fn encoded(frame: &Frame) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    frame.encode_into(&mut bytes).unwrap();
+    bytes
+}
