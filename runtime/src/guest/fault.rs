@@ -10,6 +10,7 @@ use daffi_proto::error::{CallError, code};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::backtrace;
 use super::limits::one_line;
 use super::state::GuestState;
 use super::transcode::TranscodeError;
@@ -179,7 +180,7 @@ pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestStat
 fn trace(error: &wasmtime::Error, last_words: &str) -> Option<String> {
     let mut trace = String::new();
     if let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() {
-        let _ = write!(trace, "{backtrace}");
+        trace = backtrace::text(backtrace, MAX_TRACE_BYTES);
     }
     if !last_words.is_empty() {
         if !trace.is_empty() {
@@ -216,7 +217,8 @@ fn panic_text(last_words: &str) -> Option<String> {
     (!said.is_empty()).then(|| cut(said, MAX_MESSAGE_BYTES))
 }
 
-fn cut(mut text: String, bytes: usize) -> String {
+/// The text, or as much of it as has these bytes, and a sign that there was more.
+pub(super) fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         let end = (0..=bytes).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
         text.truncate(end);

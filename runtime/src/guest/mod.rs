@@ -18,9 +18,10 @@
 //! | `house` | what a module does beside its calls |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
 //! | `answer` | what callers are told of calls that did not run |
-//! | `fault` | how a guest's end becomes the error of its call |
+//! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
 
 mod answer;
+mod backtrace;
 mod call;
 pub mod component;
 pub mod engine;

@@ -13,6 +13,7 @@
 mod machine;
 mod ticker;
 
+use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
@@ -34,6 +35,9 @@ const MAX_TABLES_PER_COMPONENT: u32 = 64;
 
 /// Most core instances of one component, its inner components included.
 const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 128;
+
+/// Frames of a guest's stack that are told when it traps, from the innermost on.
+const MAX_BACKTRACE_FRAMES: usize = 20;
 
 /// Most memory for the bookkeeping of one instance.
 const MAX_INSTANCE_META_BYTES: usize = 4 << 20;
@@ -226,7 +230,9 @@ fn build(config: &EngineConfig, plan: &Plan, kind: EngineKind, types: TypeFeatur
         .concurrency_support(concurrent)
         .max_wasm_stack(config.stack_bytes)
         .async_stack_size(config.stack_bytes.saturating_add(HOST_STACK_BYTES))
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        // Debug info is the component's own word, and untrusted: to read it, wasmtime recurses as deep as it is nested.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(MAX_BACKTRACE_FRAMES))
         .parallel_compilation(true)
         .memory_init_cow(true)
         .memory_reservation(plan.memory_reservation_bytes);

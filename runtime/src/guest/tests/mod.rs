@@ -9,6 +9,7 @@ mod lifecycle;
 mod limits;
 mod runs;
 mod storm;
+mod traces;
 mod world;
 
 use std::collections::HashMap;
