@@ -98,6 +98,21 @@ fn a_term_signal_lets_calls_in_flight_finish_and_takes_no_new_ones() {
 }
 
 #[test]
+fn a_controller_that_ends_lets_the_calls_through_it_finish_and_takes_no_new_ones() {
+    let cluster = Cluster::new();
+    let controller = controller(&cluster);
+    let b = cluster.runtime("b").module("b", "fixtures").args(["--instances", "pool:2"]).ready();
+    let held = cluster.calling(&[r#"hold("x", 5000)"#]);
+    b.wait_for_line("x started");
+    controller.terminate();
+    controller.wait_for_line("SIGTERM");
+    let refused = cluster.call("who()");
+    says(refused.one_line_error(3), &["draining", "the controller is shutting down"]);
+    assert_eq!(held.output().success(), r#""x""#);
+    assert_eq!(controller.exit_code(), 0);
+}
+
+#[test]
 fn an_interrupt_ends_a_runtime_well_too() {
     let cluster = Cluster::new();
     let server = cluster.serving("a");

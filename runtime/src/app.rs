@@ -190,9 +190,7 @@ impl App {
 
 /// Ends everything, in the order in which nobody is cut off who could still be served.
 async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_timeout: Duration) {
-    if let Some(mesh) = &running.mesh
-        && tokio::time::timeout(drain_timeout, mesh.drain()).await.is_err()
-    {
+    if tokio::time::timeout(drain_timeout, drained(&running)).await.is_err() {
         tracing::warn!("calls in flight did not finish within {drain_timeout:?}, and are given up");
     }
     for module in &running.modules {
@@ -207,6 +205,21 @@ async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_tim
     within("the network", running.tasks.wait()).await;
     drop(running.engines);
     running.printer.close();
+}
+
+/// No call is in flight any more: of the own node, or through the controller.
+async fn drained(running: &Running) {
+    let node = async {
+        if let Some(mesh) = &running.mesh {
+            mesh.drain().await;
+        }
+    };
+    let controller = async {
+        if let Some(hub) = &running.hub {
+            hub.drain().await;
+        }
+    };
+    tokio::join!(node, controller);
 }
 
 /// The news of the link that matter here.

@@ -3,7 +3,7 @@
 //! ```text
 //!   listeners ──NewLink──▶ ┌─────┐ ◀──batches of frames── a pump for each link
 //!   the own node ────────▶ │ Hub │ ──frames──▶ the links' sinks
-//!                          └─────┘ ──▶ how many nodes are there
+//!   the end ──drain──────▶ └─────┘ ──▶ how many nodes are there
 //! ```
 //!
 //! Invariants: [`Controller`] is told everything in the order in which it happened; its outputs are carried out before
@@ -17,7 +17,7 @@ use daffi_proto::controller::{Controller, ControllerConfig, Event as Told, Input
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
 use daffi_proto::session::PeerIdentity;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,6 +35,9 @@ const MAX_BATCHES: usize = 256;
 /// Most batches that are handled before what they gave to send is sent.
 const BATCHES_AT_ONCE: usize = 32;
 
+/// Who wait to be told that the hub is drained, and have not been heard yet.
+const MAX_DRAINS: usize = 4;
+
 /// A link for the controller.
 pub struct NewLink {
     /// The link.
@@ -49,6 +52,7 @@ pub struct NewLink {
 #[derive(Clone)]
 pub struct HubHandle {
     new_links: mpsc::Sender<NewLink>,
+    drains: mpsc::Sender<oneshot::Sender<()>>,
     nodes: watch::Receiver<usize>,
 }
 
@@ -56,6 +60,14 @@ impl HubHandle {
     /// Gives the controller a link.
     pub async fn add(&self, link: NewLink) {
         let _ = self.new_links.send(link).await;
+    }
+
+    /// Passes on no new calls from now on. Resolves when no call is on its way through here. Bound it with a timeout.
+    pub async fn drain(&self) {
+        let (reply, drained) = oneshot::channel();
+        if self.drains.send(reply).await.is_ok() {
+            let _ = drained.await;
+        }
     }
 
     /// How many nodes of other runtimes are there.
@@ -75,6 +87,8 @@ enum Event {
     NewLink(NewLink),
     /// Batches are in the hub's `batches_taken`.
     Batches,
+    /// Somebody wants it drained.
+    Drain(oneshot::Sender<()>),
     Alarm,
     Cancelled,
 }
@@ -88,6 +102,9 @@ pub struct Hub {
     batches: mpsc::Receiver<Batch>,
     batches_taken: Vec<Batch>,
     pumps: mpsc::Sender<Batch>,
+    drain_requests: mpsc::Receiver<oneshot::Sender<()>>,
+    drained: bool,
+    drains: Vec<oneshot::Sender<()>>,
     links: HashMap<LinkId, Open>,
     last_link: u64,
     /// Links with something to flush.
@@ -112,6 +129,7 @@ impl Hub {
     pub fn new(config: ControllerConfig, tasks: TaskTracker) -> (HubHandle, Self) {
         let (new_links_in, new_links) = mpsc::channel(MAX_NEW_LINKS);
         let (pumps, batches) = mpsc::channel(MAX_BATCHES);
+        let (drain_requests_in, drain_requests) = mpsc::channel(MAX_DRAINS);
         let (nodes, nodes_now) = watch::channel(0);
         let epoch = Instant::now();
         let hub = Self {
@@ -122,6 +140,9 @@ impl Hub {
             batches,
             batches_taken: Vec::with_capacity(BATCHES_AT_ONCE),
             pumps,
+            drain_requests,
+            drained: false,
+            drains: Vec::new(),
             links: HashMap::new(),
             last_link: 0,
             unflushed: Vec::new(),
@@ -129,7 +150,7 @@ impl Hub {
             nodes,
             tasks,
         };
-        (HubHandle { new_links: new_links_in, nodes: nodes_now }, hub)
+        (HubHandle { new_links: new_links_in, drains: drain_requests_in, nodes: nodes_now }, hub)
     }
 
     /// Runs until it is cancelled; then it says goodbye on all links.
@@ -154,6 +175,7 @@ impl Hub {
             // Both senders are held by this very hub, or by a handle whose end is no reason to stop.
             Some(link) = self.new_links.recv() => Event::NewLink(link),
             _ = self.batches.recv_many(&mut self.batches_taken, BATCHES_AT_ONCE) => Event::Batches,
+            Some(reply) = self.drain_requests.recv() => Event::Drain(reply),
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
         }
@@ -166,6 +188,11 @@ impl Hub {
                 let mut batches = std::mem::take(&mut self.batches_taken);
                 batches.drain(..).for_each(|batch| self.take_batch(batch));
                 self.batches_taken = batches;
+            }
+            Event::Drain(reply) if self.drained => drop(reply.send(())),
+            Event::Drain(reply) => {
+                self.drains.push(reply);
+                self.tell(Input::Drain);
             }
             Event::Alarm => self.tell(Input::Timer),
             Event::Cancelled => {}
@@ -223,6 +250,10 @@ impl Hub {
                 Output::Close { link, reason } => {
                     tracing::debug!("closing link {}: {reason}", link.0);
                     self.close(link);
+                }
+                Output::Drained => {
+                    self.drained = true;
+                    self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
                 }
                 Output::Event(told) => self.log(told),
             }

@@ -58,6 +58,9 @@ pub enum Input {
         /// The frame.
         frame: Frame,
     },
+    /// Pass on no new calls: they are refused as `draining`, but for those that calls in flight make to finish.
+    /// [`Output::Drained`] tells when nobody waits for an answer any more.
+    Drain,
     /// Nothing but the time.
     Timer,
 }
@@ -79,6 +82,8 @@ pub enum Output {
         /// For the log.
         reason: String,
     },
+    /// After [`Input::Drain`]: no call is relayed that somebody waits for. Told once.
+    Drained,
     /// Something for the log.
     Event(Event),
 }

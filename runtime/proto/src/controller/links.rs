@@ -187,6 +187,9 @@ impl Controller {
         };
         self.send(link, Frame::new(welcome));
         self.tell_directory(link);
+        if self.draining {
+            self.send(link, Frame::new(Header::Drain));
+        }
         self.event(Event::Joined { link, node: hello.name, identity, client: hello.role == Role::Client });
     }
 

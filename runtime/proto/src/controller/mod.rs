@@ -75,6 +75,8 @@ pub struct Controller {
     reserved: HashMap<ProcessRef, names::Reservation>,
     reserved_until: BTreeSet<(Duration, ProcessRef)>,
     relays: BTreeMap<CallId, relay::Relay>,
+    draining: bool,
+    drained_told: bool,
     last_session: u64,
     last_entry: u64,
     last_relay: u64,
@@ -109,6 +111,8 @@ impl Controller {
             reserved: HashMap::new(),
             reserved_until: BTreeSet::new(),
             relays: BTreeMap::new(),
+            draining: false,
+            drained_told: false,
             last_session: 0,
             last_entry: 0,
             last_relay: 0,
@@ -127,10 +131,12 @@ impl Controller {
             Input::Heard { link } => self.take_bytes(now, link),
             Input::Closed { link, reason } => self.drop_link(now, link, &reason, links::Farewell::None),
             Input::NotSent { link, frame } => self.not_sent(now, link, frame),
+            Input::Drain => self.begin_drain(),
             Input::Timer => {}
         }
         self.check_links(now);
         self.release_names(now);
+        self.check_drained();
     }
 
     /// What to do next, until there is nothing.

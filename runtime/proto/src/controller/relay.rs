@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::links::Member;
-use super::{Controller, MAX_CALLS_PER_LINK};
+use super::{Controller, MAX_CALLS_PER_LINK, Output};
 use crate::call::{Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
@@ -55,6 +55,11 @@ impl Controller {
         payload: Bytes,
     ) -> Result<(), LinkFault> {
         self.check_call(link, id, &chain)?;
+        if self.draining && chain.len() == 1 {
+            let message = "the controller is shutting down and passes on no new calls";
+            self.fail(link, id, &CallError::not_run(code::DRAINING, message, ""));
+            return Ok(());
+        }
         let choice = match self.choose(link, target, payload.len())? {
             Ok(choice) => choice,
             Err(error) => {
@@ -208,6 +213,27 @@ impl Controller {
         }
         for relay in member.calls.values() {
             self.abandon(*relay);
+        }
+    }
+
+    /// Tells all nodes that new calls find no way; those below a call in flight do, since it may need them to finish.
+    pub(super) fn begin_drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        let joined = self.links.iter().filter(|(_, link)| link.member.is_some());
+        let joined: Vec<LinkId> = joined.map(|(link, _)| *link).collect();
+        for link in joined {
+            self.send(link, Frame::new(Header::Drain));
+        }
+    }
+
+    /// A cancelled call may still run, and has nobody who waits for it.
+    pub(super) fn check_drained(&mut self) {
+        let mut members = self.links.values().filter_map(|link| link.member.as_ref());
+        if self.draining && !self.drained_told && members.all(|member| member.calls.is_empty()) {
+            self.drained_told = true;
+            self.outputs.push_back(Output::Drained);
         }
     }
 

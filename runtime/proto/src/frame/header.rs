@@ -176,7 +176,8 @@ pub enum Header {
         /// The question.
         id: u64,
     },
-    /// 21, node to controller: send me no new calls, and tell nobody of my processes.
+    /// 21, node to controller: send me no new calls, and tell nobody of my processes. Controller to node: I pass on no
+    /// new calls, but for those below others.
     Drain,
     /// 22, node to controller: goodbye. My names are free.
     Leave,

@@ -234,7 +234,7 @@ impl Node {
     fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
         let tenant = &call.origin.tenant;
         let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));
-        let away = self.may_go_away(&call.origin);
+        let away = self.may_go_away(&call.origin) && !self.waits_for_next_controller(call);
         let may_serve = |peer: Peer| match peer {
             Peer::Local(id) => Some(id) != call.origin.process,
             Peer::Remote(_) => away,
@@ -264,6 +264,11 @@ impl Node {
             local.is_some_and(|local| matches!(local.registration, Registration::Registered(_)))
         };
         self.link.is_synced() && origin.process.as_ref().is_none_or(known)
+    }
+
+    /// Whether this call would be refused by a controller that ends, and may wait for the one that follows.
+    pub(super) fn waits_for_next_controller(&self, call: &Call) -> bool {
+        call.wait_ready && call.chain.len() == 1 && self.link.up().is_some_and(|up| up.draining)
     }
 
     /// Whether a candidate for this call may yet come.

@@ -33,6 +33,8 @@ pub(super) struct Up {
     liveness: Liveness,
     pub synced: bool,
     pub connected: bool,
+    /// The controller ends soon and passes on no new calls.
+    pub draining: bool,
     pub max_payload_bytes: u64,
     pub grace: Duration,
     pub last_incoming: Option<CallId>,
@@ -128,8 +130,15 @@ impl Node {
                 let every = Duration::from_millis(heartbeat_ms.into());
                 let liveness = Liveness::new(self.now, every, missed_heartbeats);
                 let grace = Duration::from_millis(grace_ms.into());
-                let (synced, connected, last_incoming) = (false, false, None);
-                self.link = Link::Up(Up { liveness, synced, connected, max_payload_bytes, grace, last_incoming });
+                self.link = Link::Up(Up {
+                    liveness,
+                    synced: false,
+                    connected: false,
+                    draining: false,
+                    max_payload_bytes,
+                    grace,
+                    last_incoming: None,
+                });
                 if self.draining {
                     self.send(Frame::new(Header::Drain));
                 }
@@ -182,6 +191,11 @@ impl Node {
                 let loads = frame.decode_payload()?;
                 self.take_loads(id, loads);
             }
+            Header::Drain => {
+                if let Some(up) = self.link.up_mut() {
+                    up.draining = true;
+                }
+            }
             Header::Close { reason } => {
                 self.close(&format!("the controller closed the link: {}", plain(&reason)), true);
             }
@@ -193,7 +207,6 @@ impl Node {
             | Header::Ended { .. }
             | Header::Load { .. }
             | Header::ListLoads { .. }
-            | Header::Drain
             | Header::Leave) => return Err(LinkFault::unexpected(&header, "from the controller")),
         }
         Ok(())

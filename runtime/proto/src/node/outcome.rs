@@ -27,6 +27,9 @@ impl Node {
         if self.shut.is_some() || !self.settled() {
             return not_connected(self.shut.as_deref(), callback);
         }
+        if self.waits_for_next_controller(call) {
+            return controller_drains(callback);
+        }
         let tenant = &call.origin.tenant;
         if let Some(receiver) = &call.receiver
             && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
@@ -221,6 +224,11 @@ pub(super) fn not_connected(shut: Option<&str>, callback: String) -> CallError {
     let why = shut.unwrap_or("no controller was reached in time");
     let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
     if shut.is_some() { lasting(error) } else { error }
+}
+
+pub(super) fn controller_drains(callback: String) -> CallError {
+    let message = "the controller is shutting down, and no other was reached in time";
+    CallError::not_run(code::DRAINING, message, callback)
 }
 
 pub(super) fn receiver_left(callback: &str) -> CallError {

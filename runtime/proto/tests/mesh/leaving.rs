@@ -1,6 +1,7 @@
-//! Drain, leave, processes that are taken off; loads and lists.
+//! Drain of nodes and of the controller, leave, processes that are taken off; loads and lists.
 
 use daffi_proto::call::{CallRequest, Load};
+use daffi_proto::controller::Input;
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::node::{Command, LOAD_EVERY};
 
@@ -68,6 +69,79 @@ fn a_straggler_does_not_run_at_a_draining_node_and_a_typed_caller_goes_elsewhere
     assert!(!net.nodes[client].calls.contains_key(&typed));
     net.member("new", &[SUM]);
     assert_eq!(net.result(client, typed).as_ref().unwrap().process.as_str(), "new");
+}
+
+#[test]
+fn a_draining_controller_finishes_what_it_relays_and_passes_on_nothing_new() {
+    let mut net = Net::new(10);
+    let (publisher, process) = net.member("publisher", &[SUM]);
+    net.nodes[publisher].behaviours.insert(process, Behaviour::Hold);
+    let (helper, _) = net.member("helper", &["help#f"]);
+    let client = net.client();
+    let token = net.call(client, call(None, SUM));
+    let given_up = net.call(client, call(None, SUM));
+    net.settle();
+    net.command(client, Command::Cancel(given_up));
+    net.settle();
+    net.controller_input(Input::Drain);
+    net.settle();
+    let refused = net.call(client, call(None, SUM));
+    net.settle();
+    let error = net.error(client, refused);
+    assert_eq!((error.outcome, error.code.as_str(), error.retryable), (Outcome::NotRun, code::DRAINING, true));
+    assert!(error.message.contains("the controller") && error.callback == SUM, "{error:?}");
+    // What is in flight may need others to finish.
+    let parent = net.nodes[publisher].served[0].clone();
+    let nested = net.call(publisher, CallRequest { wait_ready: true, ..below(&parent, "help#f") });
+    net.settle();
+    assert!(net.result(publisher, nested).is_ok());
+    assert_eq!((net.nodes[helper].served.len(), net.drained), (1, false));
+    net.answer(publisher, parent.id, Ok("done".into()));
+    net.settle();
+    assert!(net.result(client, token).is_ok());
+    // The call that was given up still runs, and keeps nobody waiting.
+    assert!(net.drained);
+    assert_eq!(net.controller.as_ref().unwrap().counts().relays, 1);
+}
+
+#[test]
+fn a_controller_that_relays_nothing_is_drained_at_once() {
+    let mut net = Net::new(11);
+    net.member("publisher", &[SUM]);
+    net.controller_input(Input::Drain);
+    assert!(net.drained);
+}
+
+#[test]
+fn a_typed_call_waits_for_the_controller_after_the_one_that_drains() {
+    for early in [true, false] {
+        let mut net = Net::new(12);
+        net.member("publisher", &[SUM]);
+        let client = net.client();
+        net.delay = 0;
+        let typed = CallRequest { wait_ready: true, ..call(None, SUM) };
+        // One meets the drain on its way; the other is made by a client that came after it.
+        let (client, token) = if early {
+            let token = net.call(client, typed.clone());
+            net.controller_input(Input::Drain);
+            net.settle();
+            (client, token)
+        } else {
+            net.controller_input(Input::Drain);
+            let late = net.client();
+            (late, net.call(late, typed.clone()))
+        };
+        let hasty = net.call(client, CallRequest { timeout: secs(1), ..typed });
+        net.settle();
+        assert!(!net.nodes[client].calls.contains_key(&token));
+        net.run(secs(2));
+        let error = net.error(client, hasty);
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::DRAINING), "{error}");
+        net.kill_controller();
+        net.start_controller();
+        net.run(secs(5));
+        assert_eq!(net.result(client, token).as_ref().unwrap().process.as_str(), "publisher");
+    }
 }
 
 #[test]

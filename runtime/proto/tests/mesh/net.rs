@@ -96,6 +96,8 @@ pub struct Net {
     pub events: Vec<Event>,
     /// The reasons for which the controller closed links.
     pub closed: Vec<String>,
+    /// Whether the controller is drained.
+    pub drained: bool,
     /// What the controller sent to strangers.
     pub told: Vec<Frame>,
     wires: BTreeMap<LinkId, Wire>,
@@ -118,6 +120,7 @@ impl Net {
             nodes: Vec::new(),
             events: Vec::new(),
             closed: Vec::new(),
+            drained: false,
             told: Vec::new(),
             wires: BTreeMap::new(),
             deliveries: BTreeMap::new(),
@@ -341,6 +344,7 @@ impl Net {
                     self.closed.push(reason);
                 }
                 controller::Output::Event(event) => self.events.push(event),
+                controller::Output::Drained => self.drained = true,
             }
         }
     }
