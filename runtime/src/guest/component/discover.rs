@@ -45,6 +45,10 @@ pub(super) fn discover(name: &str, parsed: &Parsed, options: &LoadOptions) -> Re
             stub_resources: Vec::new(),
         },
     };
+    if parsed.has_error_contexts {
+        let reason = "is not provided, since what a guest keeps in it is outside of its memory limit; build the component without it";
+        discovery.refuse_import("error-context", reason);
+    }
     for (name, item) in parsed.imports() {
         discovery.import(name, item.ty);
     }

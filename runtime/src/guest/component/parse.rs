@@ -21,6 +21,8 @@ pub(super) struct Parsed {
     pub(super) engine: EngineKind,
     /// The types that the engine has to know.
     pub(super) features: TypeFeatures,
+    /// Whether it names `error-context` or its built-ins, at any depth: no engine knows those.
+    pub(super) has_error_contexts: bool,
 }
 
 impl Parsed {
@@ -50,9 +52,12 @@ const ASYNC: WasmFeatures = WasmFeatures::CM_ASYNC
     .union(WasmFeatures::CM_THREADING)
     .union(WasmFeatures::CM_ERROR_CONTEXT);
 
+/// Also known to be read here, so that components with it are told what is wrong, and to no engine: what a guest keeps
+/// in error contexts is the host's memory, without a limit.
+const ERROR_CONTEXT: WasmFeatures = WasmFeatures::CM_ERROR_CONTEXT;
+
 /// The features that wasmtime has in part only: those of [`TypeFeatures::Experimental`].
-const EXPERIMENTAL: WasmFeatures =
-    WasmFeatures::CM_ERROR_CONTEXT.union(WasmFeatures::CM_MAP).union(WasmFeatures::CM_FIXED_LENGTH_LISTS);
+const EXPERIMENTAL: WasmFeatures = ERROR_CONTEXT.union(WasmFeatures::CM_MAP).union(WasmFeatures::CM_FIXED_LENGTH_LISTS);
 
 /// Reads a component.
 pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Parsed, LoadError> {
@@ -68,13 +73,15 @@ pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Parsed, LoadError> {
         (all.difference(ASYNC).difference(EXPERIMENTAL), EngineKind::Sync, TypeFeatures::Standard),
         (all.difference(EXPERIMENTAL), EngineKind::Concurrent, TypeFeatures::Standard),
         (all.difference(ASYNC), EngineKind::Sync, TypeFeatures::Experimental),
+        (all.difference(ERROR_CONTEXT), EngineKind::Concurrent, TypeFeatures::Experimental),
         (all, EngineKind::Concurrent, TypeFeatures::Experimental),
     ];
     let mut last = None;
     for (features, engine, kind) in ways {
         match validate(bytes, features) {
             Ok((types, imports, exports)) => {
-                let parsed = Parsed { types, imports, exports, engine, features: kind };
+                let has_error_contexts = features.contains(ERROR_CONTEXT);
+                let parsed = Parsed { types, imports, exports, engine, features: kind, has_error_contexts };
                 if parsed.is_wit_package() {
                     return Err(LoadError::WitPackage { name: name.to_owned() });
                 }

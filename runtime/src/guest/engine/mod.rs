@@ -95,8 +95,8 @@ pub enum EngineKind {
 pub enum TypeFeatures {
     /// What wasmtime supports in full.
     Standard,
-    /// Also `map`, fixed-length lists and `error-context`: for components that have functions with such types, which
-    /// are left out, and others, which are served.
+    /// Also `map` and fixed-length lists: for components that have functions with such types, which are left out, and
+    /// others, which are served.
     Experimental,
 }
 
@@ -238,9 +238,6 @@ fn build(config: &EngineConfig, plan: &Plan, kind: EngineKind, types: TypeFeatur
         .memory_reservation(plan.memory_reservation_bytes);
     if types == TypeFeatures::Experimental {
         wasm.wasm_component_model_map(true).wasm_component_model_fixed_length_lists(true);
-        if concurrent {
-            wasm.wasm_component_model_error_context(true);
-        }
     }
     if plan.pooling {
         wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, plan)));

@@ -35,7 +35,7 @@ use crate::mesh::handle::{LinkState, MeshHandle, Request, Serve};
 const LONG: Duration = Duration::from_secs(60);
 
 /// The engines of all tests; they live as long as their clock is to tick.
-static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
+pub static ENGINES: LazyLock<Engines> = LazyLock::new(|| {
     Engines::new(EngineConfig { allocator: AllocatorChoice::OnDemand, ..EngineConfig::default() }).unwrap()
 });
 

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::guest::component::error::{Problems, Side};
+use crate::guest::component::load;
 use crate::guest::engine::{EngineKind, TypeFeatures};
+use crate::guest::tests::ENGINES;
 
 #[test]
 fn each_type_that_calls_do_not_carry_is_refused_with_its_reason() {
@@ -11,7 +13,6 @@ fn each_type_that_calls_do_not_carry_is_refused_with_its_reason() {
         ("f: func() -> option<future<u8>>;", "result has a future"),
         ("f: func(a: list<tuple<u8, list<u8, 4>>>);", "a list of fixed length"),
         ("f: func(a: map<string, u8>);", "a `map`"),
-        ("f: func(a: error-context);", "an `error-context`"),
     ];
     for (functions, reason) in cases {
         for (side, direction) in [(Side::Export, "export"), (Side::Import, "import")] {
@@ -86,8 +87,49 @@ fn types_that_wasmtime_has_in_part_only_are_known_to_an_engine_of_their_own() {
     assert_eq!((fixed.engine, fixed.types), (EngineKind::Sync, TypeFeatures::Experimental));
     let stream = described(&demo("", "export f: func(a: stream<u8>);"));
     assert_eq!((stream.engine, stream.types), (EngineKind::Concurrent, TypeFeatures::Standard));
-    let context = described(&demo("", "export f: func(a: error-context);"));
-    assert_eq!((context.engine, context.types), (EngineKind::Concurrent, TypeFeatures::Experimental));
+}
+
+#[test]
+fn a_component_that_names_or_makes_error_contexts_is_refused_as_a_whole() {
+    let makes = r#"(component
+        (core module $libc (memory (export "memory") 1))
+        (core instance $libc (instantiate $libc))
+        (core func $new (canon error-context.new (memory $libc "memory")))
+        (core module $m
+            (import "" "new" (func $new (param i32 i32) (result i32)))
+            (func (export "f") (drop (call $new (i32.const 0) (i32.const 65536)))))
+        (core instance $i (instantiate $m (with "" (instance (export "new" (func $new))))))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let inside = format!(
+        r#"(component (component $c {})
+            (instance $i (instantiate $c)) (alias export $i "f" (func $f)) (export "f" (func $f)))"#,
+        makes.strip_prefix("(component").unwrap().strip_suffix(')').unwrap()
+    );
+    let drops = r#"(component
+        (core func $drop (canon error-context.drop))
+        (core module $m (func (export "f")))
+        (core instance $i (instantiate $m))
+        (func (export "f") (canon lift (core func $i "f"))))"#;
+    let named = demo("", "export f: func(a: error-context); export g: func();");
+    let skip = LoadOptions { skip_unsupported: true, ..LoadOptions::default() };
+    for bytes in [wat(makes), wat(&inside), wat(drops), named] {
+        let found = described(&bytes);
+        let problem = found.problems.iter().find(|problem| problem.name == "error-context").unwrap();
+        assert!(!problem.can_skip && problem.reason.contains("memory limit"), "{problem}");
+        let error = load(&ENGINES, "test.wasm", &bytes, &skip).err().unwrap();
+        assert!(matches!(error, LoadError::Unservable { .. }), "{error}");
+    }
+}
+
+#[test]
+fn no_engine_knows_error_contexts() {
+    let bytes = wat("(component (core func (canon error-context.drop)))");
+    for kind in [EngineKind::Sync, EngineKind::Concurrent] {
+        for types in [TypeFeatures::Standard, TypeFeatures::Experimental] {
+            let engine = ENGINES.with_types(kind, types).unwrap();
+            assert!(wasmtime::component::Component::new(&engine, &bytes).is_err(), "{kind:?} {types:?}");
+        }
+    }
 }
 
 #[test]
