@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::alarm::Alarm;
 use super::asked::{Asked, Asker};
 use super::handle::{LinkState, MeshHandle, Request, Serve};
-use super::link::{Link, LinkEnd, SendError, recv};
+use super::link::{Link, LinkEnd, NotTaken, recv};
 use super::uplink::{Delivery, Order, Uplink};
 
 /// Most requests that are taken in one go.
@@ -66,6 +66,8 @@ pub struct Driver {
     /// Whether a link is on order.
     dialing: bool,
     link: Option<Link>,
+    /// Whether nothing can be sent over the link any more: it is only heard out.
+    mute: bool,
     frames: Vec<Frame>,
     link_state: watch::Sender<LinkState>,
     asked: Asked,
@@ -103,6 +105,7 @@ impl Driver {
             uplink,
             dialing: true,
             link: None,
+            mute: false,
             frames: Vec::new(),
             link_state,
             asked: Asked::new(),
@@ -142,7 +145,10 @@ impl Driver {
         };
         tokio::select! {
             end = arrives => Event::Frames(end),
-            count = self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE) => Event::Requests(count),
+            // What is asked for meanwhile waits for the next link, rather than fail with one that is as good as lost.
+            count = self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE), if !self.mute => {
+                Event::Requests(count)
+            }
             delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
@@ -320,21 +326,14 @@ impl Driver {
 
     fn send(&mut self, frame: Frame) {
         let Some(link) = &self.link else { return };
-        match link.sink.send(frame) {
-            Ok(()) => {}
-            Err(SendError::Full(frame)) => self.tell(Input::NotSent(*frame)),
-            Err(SendError::Broken(reason)) => self.drop_link(reason),
+        if let Err(NotTaken(frame)) = link.sink.send(frame) {
+            self.tell(Input::NotSent(*frame));
         }
     }
 
     fn flush(&mut self) {
         self.last_flush = Instant::now();
-        if let Some(link) = &self.link
-            && let Err(error) = link.sink.flush()
-        {
-            self.drop_link(error.to_string());
-            self.carry_out();
-        }
+        self.mute = self.link.as_ref().is_some_and(|link| link.sink.flush().is_err());
     }
 
     /// Nothing more arrives.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
-use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, SendError, recv};
+use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, NotTaken, recv};
 use super::pipe;
 use super::uplink::{Dialing, Order};
 
@@ -268,11 +268,7 @@ impl Hub {
                 open.unflushed = true;
                 self.unflushed.push(link);
             }
-            Err(SendError::Full(frame)) => self.tell(Input::NotSent { link, frame: *frame }),
-            Err(SendError::Broken(reason)) => {
-                self.tell(Input::Closed { link, reason });
-                self.close(link);
-            }
+            Err(NotTaken(frame)) => self.tell(Input::NotSent { link, frame: *frame }),
         }
     }
 
@@ -280,11 +276,8 @@ impl Hub {
         while let Some(link) = self.unflushed.pop() {
             let Some(open) = self.links.get_mut(&link) else { continue };
             open.unflushed = false;
-            if let Err(error) = open.sink.flush() {
-                self.tell(Input::Closed { link, reason: error.to_string() });
-                self.close(link);
-                self.carry_out();
-            }
+            // One that is mute is heard out: its pump tells the end.
+            let _ = open.sink.flush();
         }
     }
 

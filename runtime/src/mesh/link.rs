@@ -1,7 +1,8 @@
 //! A link as the drivers see it: frames go out, frames come in.
 //!
 //! Invariants: frames arrive whole and in order, or the link ends with a reason; what waits to be sent is bounded
-//! ([`LinkLimits`]). There are two kinds: a pipe in memory ([`super::pipe`]), and a socket (the `net` modules), which
+//! ([`LinkLimits`]). The end of a link is its source's alone: one to which nothing can be written any more ends when all
+//! that the peer said before has been received. There are two kinds: a pipe in memory ([`super::pipe`]), and a socket (the `net` modules), which
 //! this module does not know.
 
 use std::future;
@@ -26,29 +27,53 @@ pub struct LinkLimits {
     pub close_above_bytes: usize,
     /// How long a link that is closed may take to send what still waits.
     pub close_timeout: Duration,
+    /// How long a peer to whom nothing can be written any more may take to end what he says.
+    pub last_words_timeout: Duration,
 }
 
 /// How long a link that is closed may take to send what still waits, unless said otherwise.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a peer to whom nothing can be written any more may take to end what he says, unless said otherwise. Mostly
+/// all of it has arrived by then.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl LinkLimits {
     /// The bounds that go with a limit of payloads: some payloads of full size fit in.
     pub fn for_payload(max_payload_bytes: usize) -> Self {
         let refuse_above_bytes = max_payload_bytes.saturating_mul(8).max(8 * 1024 * 1024);
         let close_above_bytes = refuse_above_bytes.saturating_mul(4);
-        Self { max_payload_bytes, refuse_above_bytes, close_above_bytes, close_timeout: CLOSE_TIMEOUT }
+        Self {
+            max_payload_bytes,
+            refuse_above_bytes,
+            close_above_bytes,
+            close_timeout: CLOSE_TIMEOUT,
+            last_words_timeout: LAST_WORDS_TIMEOUT,
+        }
     }
 
     /// Checks a frame that is to be sent, with so much waiting already.
     ///
     /// # Errors
-    /// [`SendError::Full`]: the frame is not to be sent.
-    pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, SendError> {
+    /// The frame is not to be sent.
+    pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, NotTaken> {
         let most_bytes = match frame.header {
             Header::Call { .. } => self.refuse_above_bytes,
             _ => self.close_above_bytes,
         };
-        if waiting_bytes > most_bytes { Err(SendError::Full(Box::new(frame))) } else { Ok(frame) }
+        if waiting_bytes > most_bytes { Err(NotTaken(Box::new(frame))) } else { Ok(frame) }
+    }
+
+    /// What becomes of a frame for a link that is mute: a call did not go out for certain, and the rest, which cannot be
+    /// missed, goes down with the link.
+    ///
+    /// # Errors
+    /// The call.
+    pub fn drop_unsent(frame: Frame) -> Result<(), NotTaken> {
+        match frame.header {
+            Header::Call { .. } => Err(NotTaken(Box::new(frame))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -58,16 +83,13 @@ impl Default for LinkLimits {
     }
 }
 
-/// A frame was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum SendError {
-    /// Too much waits already: the frame is given back.
-    #[error("too much waits to be sent")]
-    Full(Box<Frame>),
-    /// The link is of no use any more, for this reason.
-    #[error("{0}")]
-    Broken(String),
-}
+/// A frame was not taken, and is given back: too much waits already, or this is a call and nothing can be sent any more.
+#[derive(Debug)]
+pub struct NotTaken(pub Box<Frame>);
+
+/// Nothing can be sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mute;
 
 /// Why nothing more arrives.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +106,9 @@ pub enum LinkEnd {
     /// The system says so.
     #[error("the link broke: {0}")]
     Broken(#[from] io::Error),
+    /// Nothing can be written any more, and the peer has not ended in time.
+    #[error("{0}")]
+    Mute(String),
     /// What arrived is no frame.
     #[error("what arrived is no frame: {0}")]
     Garbage(#[from] FrameError),
@@ -94,14 +119,14 @@ pub trait FrameSink: Send + Sync {
     /// Puts a frame behind the others; [`FrameSink::flush`] sends it off.
     ///
     /// # Errors
-    /// [`SendError`]: the frame was not taken.
-    fn send(&self, frame: Frame) -> Result<(), SendError>;
+    /// [`NotTaken`]: the frame.
+    fn send(&self, frame: Frame) -> Result<(), NotTaken>;
 
     /// Sends off what waits, without waiting itself.
     ///
     /// # Errors
-    /// [`SendError::Broken`] when sending failed, now or since the last flush.
-    fn flush(&self) -> Result<(), SendError>;
+    /// [`Mute`] when sending failed, now or before. The source tells the end, and why.
+    fn flush(&self) -> Result<(), Mute>;
 
     /// Sends what waits and closes this direction. The future resolves when that is done or took too long; dropping it
     /// changes nothing.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use daffi_proto::frame::Frame;
 use futures::future::BoxFuture;
 
-use super::link::{FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, SendError};
+use super::link::{FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, Mute, NotTaken};
 
 /// The two ends of a link in memory.
 pub fn pair(limits: LinkLimits) -> (Link, Link) {
@@ -49,10 +49,10 @@ impl Pipe {
 struct PipeSink(Arc<Pipe>);
 
 impl FrameSink for PipeSink {
-    fn send(&self, frame: Frame) -> Result<(), SendError> {
+    fn send(&self, frame: Frame) -> Result<(), NotTaken> {
         let mut state = self.0.lock();
         if state.source_gone {
-            return Err(gone());
+            return LinkLimits::drop_unsent(frame);
         }
         let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
         state.waiting_bytes = state.waiting_bytes.saturating_add(frame.payload.len()).saturating_add(FRAME_COST_BYTES);
@@ -60,10 +60,10 @@ impl FrameSink for PipeSink {
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), SendError> {
+    fn flush(&self) -> Result<(), Mute> {
         let mut state = self.0.lock();
         if state.source_gone {
-            return Err(gone());
+            return Err(Mute); // whoever drops the source drops the sink with it, and so our source ends
         }
         if !state.frames.is_empty() {
             wake(&mut state.receiver);
@@ -115,8 +115,4 @@ fn wake(waker: &mut Option<Waker>) {
     if let Some(waker) = waker.take() {
         waker.wake();
     }
-}
-
-fn gone() -> SendError {
-    SendError::Broken("the other end in this process has gone".to_owned())
 }

@@ -62,7 +62,8 @@ impl Connection {
     pub fn into_link(self, limits: LinkLimits, tasks: &TaskTracker) -> Link {
         let outgoing = Arc::new(Outgoing::new(self.writer, limits));
         tasks.spawn(Arc::clone(&outgoing).write_the_rest());
-        Link { sink: Box::new(SocketSink::new(outgoing)), source: Box::new(Incoming::new(self.reader, limits)) }
+        let source = Incoming::new(self.reader, limits, Arc::clone(&outgoing));
+        Link { sink: Box::new(SocketSink::new(outgoing)), source: Box::new(source) }
     }
 }
 

@@ -8,7 +8,7 @@ use daffi_proto::id::{CallId, GroupId};
 use tokio::io::AsyncWriteExt;
 
 use super::*;
-use crate::mesh::link::{LinkEnd, SendError, recv};
+use crate::mesh::link::{LinkEnd, Mute, NotTaken, recv};
 use crate::mesh::pipe;
 
 /// How long a test waits for what must come; only a failing one takes it.
@@ -93,7 +93,7 @@ async fn a_pipe_carries_frames_and_tells_when_the_other_end_has_gone() {
     assert_eq!(take(&mut near, 1).await, [reply(1, b"one")]);
     assert!(matches!(recv(&mut *near.source, &mut Vec::new()).await, Err(LinkEnd::Closed)));
     drop(far.source);
-    assert!(matches!(near.sink.send(first()), Err(SendError::Broken(_))));
+    assert_eq!(near.sink.flush(), Err(Mute));
 }
 
 #[tokio::test]
@@ -104,9 +104,9 @@ async fn a_full_link_gives_calls_back_and_takes_replies_up_to_the_hard_limit() {
     for link in [socket, memory] {
         link.sink.send(call(20_000)).unwrap();
         link.sink.flush().unwrap();
-        assert!(matches!(link.sink.send(call(1)), Err(SendError::Full(frame)) if *frame == call(1)));
+        assert!(matches!(link.sink.send(call(1)), Err(NotTaken(frame)) if *frame == call(1)));
         link.sink.send(reply(1, &[0; 40_000])).unwrap();
-        assert!(matches!(link.sink.send(reply(2, b"")), Err(SendError::Full(_))));
+        assert!(matches!(link.sink.send(reply(2, b"")), Err(NotTaken(_))));
     }
 }
 
@@ -153,6 +153,33 @@ async fn a_link_whose_writer_waits_for_a_full_socket_can_be_closed_and_dropped()
             tasks.wait().await;
         };
         tokio::time::timeout(PATIENCE, ends).await.expect("the writer task is still there");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_to_whom_nothing_can_be_written_is_heard_to_his_end_or_for_a_while() {
+    for ends in [true, false] {
+        let tasks = TaskTracker::new();
+        let [(reader, mut theirs), (writer, gone)] = [(); 2].map(|()| tokio::io::duplex(64 * 1024));
+        let limits = LinkLimits { last_words_timeout: Duration::from_millis(10), ..LinkLimits::default() };
+        let mut link = Connection::new(reader, writer).into_link(limits, &tasks);
+        tokio::task::yield_now().await; // the writer task goes idle, so that the flush writes itself
+        drop(gone);
+        link.sink.send(call(1)).unwrap();
+        assert_eq!(link.sink.flush(), Err(Mute));
+        assert!(matches!(link.sink.send(call(1)), Err(NotTaken(_))), "this one did not go out for certain");
+        link.sink.send(reply(1, b"")).unwrap();
+        let mut bytes = bytes::BytesMut::new();
+        first().encode_into(&mut bytes).unwrap();
+        theirs.write_all(&bytes).await.unwrap();
+        assert_eq!(take(&mut link, 1).await, [first()]);
+        let theirs = (!ends).then_some(theirs);
+        match recv(&mut *link.source, &mut Vec::new()).await {
+            Err(LinkEnd::Closed) => assert!(ends),
+            Err(LinkEnd::Mute(reason)) => assert!(!ends && reason.contains("broke"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        drop(theirs);
     }
 }
 

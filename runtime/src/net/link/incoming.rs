@@ -1,13 +1,21 @@
 //! The incoming direction of a link over a socket.
+//!
+//! When nothing can be written any more, what the peer said before is still here or on its way, with answers to calls
+//! and a goodbye among it. So this goes on until the peer ends, or takes too long to.
 
+use std::future::Future;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use daffi_proto::frame::{Decoder, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, Sleep};
 
+use super::outgoing::Outgoing;
 use crate::mesh::link::{FrameSource, LinkEnd, LinkLimits};
 
 /// Room that is made for a read.
@@ -22,11 +30,31 @@ pub(super) struct Incoming {
     decoder: Decoder,
     /// Found behind good frames; told after them.
     end: Option<LinkEnd>,
+    outgoing: Arc<Outgoing>,
+    last_words_timeout: Duration,
+    /// Runs once nothing can be written any more; with the reason.
+    last_words: Option<(Pin<Box<Sleep>>, String)>,
 }
 
 impl Incoming {
-    pub(super) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, limits: LinkLimits) -> Self {
-        Self { reader, buffer: BytesMut::new(), decoder: Decoder::new(limits.max_payload_bytes), end: None }
+    pub(super) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, limits: LinkLimits, outgoing: Arc<Outgoing>) -> Self {
+        let LinkLimits { max_payload_bytes, last_words_timeout, .. } = limits;
+        let decoder = Decoder::new(max_payload_bytes);
+        Self { reader, buffer: BytesMut::new(), decoder, end: None, outgoing, last_words_timeout, last_words: None }
+    }
+
+    /// Ready when nothing can be written any more and the peer has been heard for long enough.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<LinkEnd> {
+        if self.last_words.is_none() {
+            let reason = ready!(self.outgoing.poll_broken(cx));
+            self.last_words = Some((Box::pin(tokio::time::sleep(self.last_words_timeout)), reason));
+        }
+        let Some((sleep, reason)) = &mut self.last_words else { return Poll::Pending };
+        // The time itself is looked at too: a peer who never pauses leaves this task no turn for its timer.
+        if sleep.deadline() > Instant::now() {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        Poll::Ready(LinkEnd::Mute(std::mem::take(reason)))
     }
 
     fn decode(&mut self, frames: &mut Vec<Frame>) {
@@ -56,9 +84,15 @@ impl FrameSource for Incoming {
             }
             // This future holds nothing between polls, so it may be made anew for each.
             let read = match pin!(self.reader.read_buf(&mut self.buffer)).poll(cx) {
-                // All that was there is a part of a frame: that it came is told once.
-                Poll::Pending if heard => return Poll::Ready(Ok(())),
-                read => ready!(read),
+                Poll::Ready(read) => read,
+                Poll::Pending => {
+                    return match self.poll_given_up(cx) {
+                        Poll::Ready(end) => Poll::Ready(Err(end)),
+                        // All that was there is a part of a frame: that it came is told once.
+                        Poll::Pending if heard => Poll::Ready(Ok(())),
+                        Poll::Pending => Poll::Pending,
+                    };
+                }
             };
             match read {
                 Ok(0) if self.buffer.is_empty() => return Poll::Ready(Err(LinkEnd::Closed)),

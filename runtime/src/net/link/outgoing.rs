@@ -4,6 +4,8 @@
 //!   Open ── close ──▶ Finishing ── all written, or too late ──▶ Broken
 //!     └──────────────── a write failed, or the sink was dropped ────▲
 //! ```
+//!
+//! A failed write is no end: the incoming direction is woken, and ends the link when it has heard the peer out.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -19,7 +21,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
 use super::COPY_BELOW_BYTES;
-use crate::mesh::link::{FrameSink, LinkLimits, SendError};
+use crate::mesh::link::{FrameSink, LinkLimits, Mute, NotTaken};
 
 /// The buffer of small frames is put into the queue as one piece when it is larger than this.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -37,14 +39,19 @@ impl SocketSink {
 }
 
 impl FrameSink for SocketSink {
-    fn send(&self, frame: Frame) -> Result<(), SendError> {
+    fn send(&self, frame: Frame) -> Result<(), NotTaken> {
         let mut state = self.0.lock();
-        state.check()?;
+        if let Phase::Broken(_) = state.phase {
+            return LinkLimits::drop_unsent(frame);
+        }
         let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
-        state.push(frame).map_err(|error| SendError::Broken(format!("a frame cannot be encoded: {error}")))
+        if let Err(error) = state.push(frame) {
+            state.fail(format!("a frame cannot be encoded: {error}"));
+        }
+        Ok(())
     }
 
-    fn flush(&self) -> Result<(), SendError> {
+    fn flush(&self) -> Result<(), Mute> {
         let mut state = self.0.lock();
         // When the writer task is busy, the socket has its waker and what waits will go; it must keep that waker.
         if state.waiting_bytes > 0 && !state.busy {
@@ -54,7 +61,7 @@ impl FrameSink for SocketSink {
                 state.wake_writer();
             }
         }
-        state.check()
+        if let Phase::Broken(_) = state.phase { Err(Mute) } else { Ok(()) }
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -100,6 +107,8 @@ struct State {
     busy: bool,
     /// The writer task, whatever it waits for, once it has started.
     writer_task: Option<Waker>,
+    /// Who reads this link, while he waits.
+    reader_task: Option<Waker>,
 }
 
 enum Phase {
@@ -121,8 +130,21 @@ impl Outgoing {
             phase: Phase::Open,
             busy: true,
             writer_task: None,
+            reader_task: None,
         };
         Self { state: Mutex::new(state), limits }
+    }
+
+    /// For the reader: ready, with the reason, when nothing can be written any more.
+    pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<String> {
+        let mut state = self.lock();
+        match &state.phase {
+            Phase::Broken(reason) => Poll::Ready(reason.clone()),
+            Phase::Open | Phase::Finishing { .. } => {
+                state.reader_task = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
     }
 
     /// The writer task: writes what a flush could not, until the link is closed.
@@ -163,13 +185,6 @@ impl Outgoing {
 }
 
 impl State {
-    fn check(&self) -> Result<(), SendError> {
-        match &self.phase {
-            Phase::Broken(reason) => Err(SendError::Broken(reason.clone())),
-            Phase::Open | Phase::Finishing { .. } => Ok(()),
-        }
-    }
-
     fn push(&mut self, frame: Frame) -> Result<(), FrameError> {
         let before = self.tail.len();
         if frame.payload.len() < COPY_BELOW_BYTES {
@@ -242,6 +257,9 @@ impl State {
         self.waiting_bytes = 0;
         self.phase = Phase::Broken(reason);
         self.wake_writer();
+        if let Some(task) = self.reader_task.take() {
+            task.wake();
+        }
     }
 
     fn wake_writer(&self) {

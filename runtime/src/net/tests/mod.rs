@@ -1,5 +1,6 @@
 //! Tests of sockets and mesh together; here is what they share: the other end of a link, byte by byte.
 
+mod last_words;
 mod slow;
 
 use bytes::BytesMut;
@@ -15,21 +16,23 @@ use crate::mesh::link::{Link, LinkLimits};
 
 /// The other end of a link, byte by byte.
 struct Peer {
-    stream: DuplexStream,
+    writer: DuplexStream,
+    /// What it reads from, until it stops reading.
+    reader: Option<DuplexStream>,
     buffer: BytesMut,
     decoder: Decoder,
 }
 
 fn link(tasks: &TaskTracker) -> (Link, Peer) {
-    let (ours, stream) = tokio::io::duplex(64 * 1024);
-    let (reader, writer) = tokio::io::split(ours);
-    let link = Connection::new(reader, writer).into_link(LinkLimits::default(), tasks);
-    (link, Peer { stream, buffer: BytesMut::new(), decoder: Decoder::new(DEFAULT_MAX_PAYLOAD_BYTES) })
+    let [(our_reader, writer), (our_writer, reader)] = [(); 2].map(|()| tokio::io::duplex(64 * 1024));
+    let link = Connection::new(our_reader, our_writer).into_link(LinkLimits::default(), tasks);
+    let decoder = Decoder::new(DEFAULT_MAX_PAYLOAD_BYTES);
+    (link, Peer { writer, reader: Some(reader), buffer: BytesMut::new(), decoder })
 }
 
 impl Peer {
     async fn write(&mut self, frame: Frame) {
-        self.stream.write_all(&encoded(&frame)).await.unwrap();
+        self.writer.write_all(&encoded(&frame)).await.unwrap();
     }
 
     async fn read(&mut self) -> Frame {
@@ -37,34 +40,36 @@ impl Peer {
             if let Some(frame) = self.decoder.next(&mut self.buffer).unwrap() {
                 return frame;
             }
-            assert_ne!(self.stream.read_buf(&mut self.buffer).await.unwrap(), 0, "the link was closed");
+            let reader = self.reader.as_mut().unwrap();
+            assert_ne!(reader.read_buf(&mut self.buffer).await.unwrap(), 0, "the link was closed");
         }
     }
 
-    async fn read_until(&mut self, what: &str) {
+    /// Reads over all frames but those of this kind.
+    async fn read_until(&mut self, what: &str) -> Frame {
         loop {
             let frame = self.read().await;
             assert_ne!(frame.header.kind(), "Close", "{:?}", frame.header);
             if frame.header.kind() == what {
-                return;
+                return frame;
             }
         }
     }
 
     /// Joins a controller.
-    async fn greet_controller(&mut self) {
+    async fn greet_controller(&mut self, name: &str, role: Role) {
         let hello = Hello {
             features: 0,
-            key: NodeKey([1; 16]),
-            name: "peer".to_owned(),
-            role: Role::Node,
+            key: NodeKey([name.as_bytes()[0]; 16]),
+            name: name.to_owned(),
+            role,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
         };
         let payload = postcard::to_stdvec(&hello).unwrap().into();
         self.write(Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload)).await;
     }
 
-    /// Is a controller to a node.
+    /// Is a controller to a node, up to the processes of others.
     async fn greet_node(&mut self, heartbeat_ms: u32, missed_heartbeats: u32) {
         self.read_until("Hello").await;
         let welcome = Header::Welcome {
@@ -76,7 +81,6 @@ impl Peer {
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
         };
         self.write(Frame::new(welcome)).await;
-        self.write(Frame::new(Header::Synced)).await;
     }
 }
 

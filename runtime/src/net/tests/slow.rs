@@ -7,7 +7,7 @@ use bytes::Bytes;
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::frame::{Frame, Header};
 use daffi_proto::id::CallId;
-use daffi_proto::session::PeerIdentity;
+use daffi_proto::session::{PeerIdentity, Role};
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +30,7 @@ impl Peer {
         let bytes = encoded(&Frame::with_payload(Header::Cancel { id: CallId(1) }, payload));
         for piece in bytes.chunks(bytes.len().div_ceil(PIECES)) {
             self.read_until("Ping").await;
-            self.stream.write_all(piece).await.unwrap();
+            self.writer.write_all(piece).await.unwrap();
         }
         self.write(Frame::new(Header::Ping)).await;
         self.read_until("Pong").await;
@@ -49,7 +49,7 @@ async fn a_controller_hears_a_node_by_the_bytes_of_a_frame_that_takes_long() {
     tasks.spawn(task.run(cancel.clone()));
     let (link, mut peer) = link(&tasks);
     hub.add(NewLink { link, identity: PeerIdentity::InProcess, place: None }).await;
-    peer.greet_controller().await;
+    peer.greet_controller("peer", Role::Node).await;
     peer.trickle().await;
     cancel.cancel();
 }
@@ -63,6 +63,7 @@ async fn a_node_hears_its_controller_by_the_bytes_of_a_frame_that_takes_long() {
     let (link, mut peer) = link(&tasks);
     dialing.connected(link).await;
     peer.greet_node(HEARTBEAT_MS, MISSED_HEARTBEATS).await;
+    peer.write(Frame::new(Header::Synced)).await;
     peer.trickle().await;
     cancel.cancel();
 }
