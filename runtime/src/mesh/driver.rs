@@ -19,7 +19,6 @@ use daffi_proto::error::CallError;
 use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output};
-use daffi_proto::session::Role;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +27,7 @@ use super::alarm::Alarm;
 use super::asked::{Asked, Asker};
 use super::handle::{LinkState, MeshHandle, Request, Serve};
 use super::link::{Link, LinkEnd, NotTaken, recv};
+use super::news::News;
 use super::uplink::{Delivery, Order, Uplink};
 
 /// Most requests that are taken in one go.
@@ -53,11 +53,7 @@ enum Event {
 /// See the module.
 pub struct Driver {
     node: Node,
-    name: String,
-    /// What it connects to, for the log.
-    target: String,
-    /// How much people want to hear of the link: all of a node's, nothing of a client's.
-    is_client: bool,
+    news: News,
     epoch: Instant,
     alarm: Alarm,
     requests: mpsc::Receiver<Request>,
@@ -77,8 +73,6 @@ pub struct Driver {
     drained: bool,
     drains: Vec<oneshot::Sender<()>>,
     leaves: Vec<oneshot::Sender<()>>,
-    /// Whether it was told to leave: the end of the link is no news then.
-    leaving: bool,
     tasks: TaskTracker,
 }
 
@@ -90,14 +84,11 @@ impl Driver {
         let not_yet = LinkState::Down { reason: "not connected yet".to_owned() };
         let (link_state, link_states) = watch::channel(not_yet);
         let (handle, requests) = MeshHandle::new(epoch, link_states);
-        let name = config.name.clone();
-        let is_client = config.role == Role::Client;
+        let news = News::new(&config, target);
         uplink.order(Order::Dial);
         let driver = Self {
             node: Node::new(config),
-            name,
-            target,
-            is_client,
+            news,
             epoch,
             alarm: Alarm::new(epoch),
             requests,
@@ -115,7 +106,6 @@ impl Driver {
             drained: false,
             drains: Vec::new(),
             leaves: Vec::new(),
-            leaving: false,
             tasks,
         };
         (handle, driver)
@@ -238,7 +228,7 @@ impl Driver {
                 Command::Drain
             }
             Request::Leave { reply } => {
-                self.leaving = true;
+                self.news.leaving();
                 self.leaves.push(reply);
                 Command::Leave
             }
@@ -256,7 +246,7 @@ impl Driver {
             Some(Delivery::Refused(message)) => {
                 self.set_link_state(LinkState::Refused { code: "no-controller".to_owned(), message });
             }
-            None => tracing::debug!("{}: nobody dials any more", self.name),
+            None => self.news.detail("nobody dials any more"),
         }
     }
 
@@ -272,7 +262,7 @@ impl Driver {
                 }
                 Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
                 Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
-                Output::NameHeld { message, .. } => tracing::warn!("{}: {message}; trying again", self.name),
+                Output::NameHeld { process, message } => self.news.name_held(process, &message),
                 Output::Serve(incoming) => self.serve(incoming),
                 Output::CancelServe(id) => {
                     if let Some(service) = self.serving.get(&id) {
@@ -349,7 +339,7 @@ impl Driver {
     /// The link is of no use any more.
     fn drop_link(&mut self, reason: String) {
         if self.link.take().is_some() {
-            tracing::debug!("{}: {reason}", self.name);
+            self.news.detail(&reason);
             self.tell(Input::LinkDown(reason));
             self.dial();
         }
@@ -358,7 +348,7 @@ impl Driver {
     /// The node wants the link closed, when all that was to be sent before is.
     fn close_link(&mut self, reason: &str, again: bool) {
         let Some(Link { sink, source }) = self.link.take() else { return };
-        tracing::debug!("{}: closing the link: {reason}", self.name);
+        self.news.detail(&format!("closing the link: {reason}"));
         drop(source);
         let leaves = std::mem::take(&mut self.leaves);
         let closed = sink.close();
@@ -376,20 +366,8 @@ impl Driver {
         self.uplink.order(Order::Dial);
     }
 
-    fn set_link_state(&self, state: LinkState) {
-        let Self { name, target, .. } = self;
-        match &state {
-            LinkState::Down { reason } if self.is_client || self.leaving => {
-                tracing::debug!("lost the controller: {reason}")
-            }
-            LinkState::Up if self.is_client => tracing::debug!("connected to {target}"),
-            LinkState::Down { reason } => {
-                tracing::warn!("{name}: lost the controller at {target} ({reason}); trying to come back");
-            }
-            LinkState::Up => tracing::info!("{name}: connected to {target}"),
-            // Whoever waits for the link says it.
-            LinkState::Refused { message, .. } => tracing::debug!("{name}: refused: {message}"),
-        }
+    fn set_link_state(&mut self, state: LinkState) {
+        self.news.link(&state);
         self.link_state.send_replace(state);
     }
 }

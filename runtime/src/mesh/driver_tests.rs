@@ -10,6 +10,7 @@ use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, TenantName};
+use daffi_proto::session::Role;
 use daffi_proto::signature::{Field, Signature, Type};
 
 use super::*;

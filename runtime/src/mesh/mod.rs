@@ -6,6 +6,7 @@
 //! | [`hub`] | the same for the controller's state |
 //! | [`handle`] | what everybody else holds: a cloneable, asynchronous way to ask the driver |
 //! | [`link`] | a link as the drivers see it: frames go out, frames come in |
+//! | [`news`] | what the log says of a node's link, and how often |
 //! | [`pipe`] | a link in memory, between a node and a controller of one process |
 //! | [`uplink`] | how the driver gets its link to the controller |
 
@@ -15,5 +16,6 @@ pub mod driver;
 pub mod handle;
 pub mod hub;
 pub mod link;
+pub mod news;
 pub mod pipe;
 pub mod uplink;

@@ -1,7 +1,7 @@
 //! A node's side of sockets: connect to the controller, and connect again with backoff.
 //!
 //! Invariants: the first attempt is made at once, the next ones after pauses that grow ([`Backoff`]) until a link has
-//! been of use. A missing controller is mentioned once, and then every [`REMIND_AFTER`]. A controller that runs as
+//! been of use. A missing controller is mentioned once, and then now and then ([`Reminder`]). A controller that runs as
 //! another user is never talked to.
 
 use std::io;
@@ -15,10 +15,8 @@ use tokio_util::task::TaskTracker;
 use super::endpoint::{Endpoint, EndpointError, check_private_folder};
 use super::link::Connection;
 use crate::mesh::link::LinkLimits;
+use crate::mesh::news::Reminder;
 use crate::mesh::uplink::{Dialing, Order};
-
-/// How often a missing controller is mentioned.
-pub const REMIND_AFTER: Duration = Duration::from_secs(60);
 
 /// How long one attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -150,34 +148,9 @@ async fn keep_trying(
     }
 }
 
-/// When to mention what goes on and on.
-#[derive(Default)]
-struct Reminder {
-    last: Option<Instant>,
-}
-
-impl Reminder {
-    fn is_due(&mut self, now: Instant) -> bool {
-        let due = self.last.is_none_or(|last| now.duration_since(last) >= REMIND_AFTER);
-        if due {
-            self.last = Some(now);
-        }
-        due
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_controller_is_mentioned_once_a_minute() {
-        let start = Instant::now();
-        let mut reminder = Reminder::default();
-        assert!(reminder.is_due(start));
-        assert!(!reminder.is_due(start + REMIND_AFTER / 2));
-        assert!(reminder.is_due(start + REMIND_AFTER));
-    }
 
     #[tokio::test]
     async fn a_socket_that_is_not_there_is_no_controller() {

@@ -1,0 +1,127 @@
+//! What the log says of how a node stands to its controller.
+//!
+//! Invariant: a change is said once, and what goes on and on once every [`REMIND_AFTER`]. All of it is said of a node;
+//! of a client, which people do not think of as a part of the mesh, nothing above `debug`.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use daffi_proto::id::LocalId;
+use daffi_proto::node::NodeConfig;
+use daffi_proto::session::Role;
+
+use super::handle::LinkState;
+
+/// How often it is mentioned that something still is as it was.
+pub const REMIND_AFTER: Duration = Duration::from_secs(60);
+
+/// When to mention what goes on and on.
+#[derive(Default)]
+pub struct Reminder {
+    last: Option<Instant>,
+}
+
+impl Reminder {
+    /// Whether it is time to mention it.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.last.is_none_or(|last| now.duration_since(last) >= REMIND_AFTER);
+        if due {
+            self.last = Some(now);
+        }
+        due
+    }
+}
+
+/// Says it.
+pub(super) struct News {
+    name: String,
+    /// What it connects to.
+    target: String,
+    is_client: bool,
+    /// Whether it was told to leave: the end of the link is no news then.
+    leaving: bool,
+    /// Processes whose names others held, since the node was connected last.
+    held: HashMap<LocalId, Reminder>,
+}
+
+impl News {
+    /// News of this node, which connects to `target`.
+    pub(super) fn new(config: &NodeConfig, target: String) -> Self {
+        let (name, is_client) = (config.name.clone(), config.role == Role::Client);
+        Self { name, target, is_client, leaving: false, held: HashMap::new() }
+    }
+
+    /// It was told to leave.
+    pub(super) fn leaving(&mut self) {
+        self.leaving = true;
+    }
+
+    /// How it stands now.
+    pub(super) fn link(&mut self, state: &LinkState) {
+        let Self { name, target, .. } = self;
+        match state {
+            LinkState::Down { reason } if self.is_client || self.leaving => {
+                tracing::debug!("lost the controller: {reason}")
+            }
+            LinkState::Up if self.is_client => tracing::debug!("connected to {target}"),
+            LinkState::Down { reason } => {
+                tracing::warn!("{name}: lost the controller at {target} ({reason}); trying to come back");
+            }
+            LinkState::Up => {
+                tracing::info!("{name}: connected to {target}");
+                self.held.clear();
+            }
+            // Whoever waits for the link says it.
+            LinkState::Refused { message, .. } => tracing::debug!("{name}: refused: {message}"),
+        }
+    }
+
+    /// Somebody else still has the name of one of its processes, and it keeps trying.
+    pub(super) fn name_held(&mut self, process: LocalId, message: &str) {
+        let due = self.is_reminder_due(process, Instant::now());
+        let name = &self.name;
+        if due {
+            tracing::warn!("{name}: {message}; trying again until the name is free");
+        } else {
+            tracing::debug!("{name}: {message}; trying again");
+        }
+    }
+
+    fn is_reminder_due(&mut self, process: LocalId, now: Instant) -> bool {
+        self.held.entry(process).or_default().is_due(now)
+    }
+
+    /// Something of less interest.
+    pub(super) fn detail(&self, text: &str) {
+        tracing::debug!("{}: {text}", self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daffi_proto::id::NodeKey;
+
+    use super::*;
+
+    #[test]
+    fn a_held_name_is_mentioned_once_until_the_node_is_connected_again() {
+        let key = NodeKey([0; 16]);
+        let config = NodeConfig { key, name: "n".to_owned(), role: Role::Node, seed: 0, max_payload_bytes: 0 };
+        let mut news = News::new(&config, "the test".to_owned());
+        let now = Instant::now();
+        let due = |news: &mut News| [1, 2, 1].map(|process| news.is_reminder_due(LocalId(process), now));
+        assert_eq!(due(&mut news), [true, true, false]);
+        assert_eq!(due(&mut news), [false; 3]);
+        news.link(&LinkState::Up);
+        assert_eq!(due(&mut news), [true, true, false]);
+    }
+
+    #[test]
+    fn what_goes_on_is_mentioned_once_a_minute() {
+        let start = Instant::now();
+        let mut reminder = Reminder::default();
+        assert!(reminder.is_due(start));
+        assert!(!reminder.is_due(start + REMIND_AFTER / 2));
+        assert!(reminder.is_due(start + REMIND_AFTER));
+    }
+}
