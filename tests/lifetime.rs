@@ -98,6 +98,15 @@ fn a_term_signal_lets_calls_in_flight_finish_and_takes_no_new_ones() {
 }
 
 #[test]
+fn a_runtime_that_is_told_to_end_before_it_has_started_ends_well_too() {
+    let cluster = Cluster::new();
+    let server = cluster.runtime("a").controller().module("a", "fixtures").args(["--log", "debug"]).start();
+    server.wait_for_line("loading the modules");
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
 fn a_controller_that_ends_lets_the_calls_through_it_finish_and_takes_no_new_ones() {
     let cluster = Cluster::new();
     let controller = controller(&cluster);

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   load all modules ─▶ listen, controller ─▶ node, modules registered ─▶ connected: `run`s start
-//!        │ bad input                                                          │
+//!        │ bad input; signal                                                  │
 //!        ▼                                                                    ▼
-//!      Failure                    signal, stop(code), all is done, refused ─▶ drain ─▶ leave ─▶ exit code
+//!      Failure; exit 0            signal, stop(code), all is done, refused ─▶ drain ─▶ leave ─▶ exit code
 //! ```
 //!
 //! Invariants: nothing listens before all modules are loaded; a module is on the mesh before the node connects, so that
@@ -55,8 +55,16 @@ enum Event {
 /// [`Failure`] when it cannot start, or the controller refuses it.
 pub async fn run(config: RuntimeConfig, guests: Handle) -> Result<u8, Failure> {
     let (exit_after_run, drain_timeout) = (config.exit_after_run, config.drain_timeout);
-    let loaded = start::load(&config).await?;
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
+    tracing::debug!("loading the modules");
+    let loaded = tokio::select! {
+        loaded = start::load(&config) => loaded?,
+        // Compiling cannot be interrupted; nobody waits for it any more, and the process ends without it.
+        Came { name, .. } = signals.next() => {
+            tracing::info!("{name}: ending before the start");
+            return Ok(exit::OK);
+        }
+    };
     let running = start::start(config, loaded, guests).await?;
     let mut app = App {
         modules: running
