@@ -24,7 +24,17 @@ fn the_exit_code_of_a_call_says_what_happened() {
     assert_eq!(cluster.call("divide(1, 0)").code(), 1, "it failed");
     assert_eq!(cluster.call("add(1)").code(), 2, "bad arguments");
     assert_eq!(cluster.call("no-such-thing()").code(), 3, "it did not run");
-    assert_eq!(cluster.run(["call", "--timeout", "100ms", "spin()"]).code(), 4, "nobody knows");
+    assert_eq!(cluster.run(["call", "--timeout", "1s", "spin()"]).code(), 4, "nobody knows");
+}
+
+#[test]
+fn a_call_ends_by_its_timeout_also_where_somebody_listens_who_never_answers() {
+    let cluster = Cluster::new();
+    let _silent = std::os::unix::net::UnixListener::bind(cluster.socket()).unwrap();
+    for more in [&["call", "--timeout", "300ms", "f()"][..], &["call", "--timeout", "300ms", "--wait-ready", "f()"]] {
+        let output = cluster.run(more);
+        says(output.one_line_error(5), &["no controller", "controller.sock", "300ms"]);
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn a_pool_runs_as_many_calls_at_once_as_it_has_instances_each_with_its_own_state
     server.wait_for_line("x started");
     server.wait_for_line("y started");
     // Both instances are taken: the third call waits, and its time is over before it has run.
-    let third = cluster.run(["call", "--timeout", "300ms", "count()"]);
+    let third = cluster.run(["call", "--timeout", "1s", "count()"]);
     says(third.one_line_error(3), &["count"]);
 }
 

@@ -62,7 +62,7 @@ fn a_singleton_runs_on_after_the_deadline_until_its_own_limit() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--max-call-time", "1500ms"]);
     assert_eq!(cluster.call("count()").success(), "1");
-    let output = promptly(|| cluster.run(["call", "--timeout", "200ms", "spin()"]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "500ms", "spin()"]));
     assert_eq!(output.code(), 4, "{output:#?}");
     // It waits behind the spinning call, which loses its instance at the module's own limit.
     assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
@@ -73,7 +73,7 @@ fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
     let cluster = Cluster::new();
     let server = serving(&cluster, "fixtures", &[]);
     assert_eq!(cluster.call("count()").success(), "1");
-    let output = promptly(|| cluster.run(["call", "--timeout", "200ms", r#"hold("x", 1000)"#]));
+    let output = promptly(|| cluster.run(["call", "--timeout", "500ms", r#"hold("x", 1000)"#]));
     assert_eq!(output.code(), 4, "{output:#?}");
     server.wait_for_line("x finished");
     assert_eq!(cluster.call("count()").success(), "2");

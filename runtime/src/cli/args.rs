@@ -208,7 +208,7 @@ pub struct CallArgs {
     /// The arguments in JSON: an array, or an object by parameter name
     #[arg(long, value_name = "ARGS")]
     pub json: Option<String>,
-    /// How long to wait for the answer, such as 500ms or 2m
+    /// How long all of it may take, such as 500ms or 2m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub timeout: Duration,
     /// Call this process and no other

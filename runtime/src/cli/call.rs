@@ -12,8 +12,11 @@ use daffi_proto::name::Pattern;
 use daffi_proto::value::{self, Limits};
 
 use super::args::CallArgs;
-use super::client::{self, Client, call_failure};
+use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
 use crate::exit::Failure;
+
+/// How long the goodbye may take at least: also a caller whose time is over tells that nobody waits any more.
+const GOODBYE_AT_LEAST: Duration = Duration::from_millis(100);
 
 /// What the arguments are written in, and so the result.
 #[derive(Clone, Copy)]
@@ -34,9 +37,14 @@ struct Written<'a> {
 struct Wait {
     /// Also for what is not there yet.
     ready: bool,
-    timeout: Duration,
     /// When the timeout is over that began with the command.
     ends: Instant,
+}
+
+impl Wait {
+    fn left(self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
 }
 
 /// Calls, and prints the result.
@@ -49,10 +57,11 @@ pub fn run(args: &CallArgs) -> Result<(), Failure> {
     let receiver = receiver.map_err(|error| Failure::usage(format!("--receiver: {error}")))?;
     let ends = Instant::now() + args.timeout;
     let text = client::block_on(async {
-        let client = Client::join(&args.connect, args.wait_ready.then_some(args.timeout)).await?;
-        let wait = Wait { ready: args.wait_ready, timeout: args.timeout, ends };
+        let joining = if args.wait_ready { Joining::Patiently } else { Joining::AtOnce };
+        let client = Client::join(&args.connect, joining(args.timeout)).await?;
+        let wait = Wait { ready: args.wait_ready, ends };
         let result = call(&client, &written, receiver, wait).await;
-        client.leave().await;
+        client.leave(wait.left().clamp(GOODBYE_AT_LEAST, LEAVE_TIMEOUT)).await;
         result
     })?;
     if !text.is_empty() {
@@ -85,15 +94,15 @@ async fn call(
     client: &Client,
     written: &Written<'_>,
     receiver: Option<ProcessName>,
-    Wait { ready: wait_ready, timeout, ends }: Wait,
+    wait: Wait,
 ) -> Result<String, Failure> {
     let caller = || Caller::Client { tenant: TenantName::default() };
     let question = ResolveRequest {
         caller: caller(),
         pattern: written.pattern.clone(),
         receiver: receiver.clone(),
-        timeout: ends.saturating_duration_since(Instant::now()),
-        wait_ready,
+        timeout: wait.left(),
+        wait_ready: wait.ready,
     };
     let resolved = client.mesh().resolve(question).await.map_err(|error| failure(&error))?;
     let args = encode(written, &resolved)?;
@@ -104,9 +113,8 @@ async fn call(
         signature: Some(Arc::clone(&resolved.signature)),
         receiver,
         args,
-        // What was waited for counts; the moment that joining and asking took does not.
-        timeout: if wait_ready { ends.saturating_duration_since(Instant::now()) } else { timeout },
-        wait_ready,
+        timeout: wait.left(),
+        wait_ready: wait.ready,
     };
     let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
     let limits = Limits::for_payload(reply.result.len().max(Limits::default().max_bytes));

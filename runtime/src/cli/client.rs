@@ -1,10 +1,10 @@
 //! Joining the mesh as an anonymous client: what `call` and `ps` do first.
 //!
 //! Invariant: a client never hangs on a mesh that is not there: without a controller it fails at once, unless it was
-//! told to wait, and then at its timeout.
+//! told to wait, and in every case at its timeout.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use daffi_proto::error::CallError;
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
@@ -28,7 +28,16 @@ use crate::net::link::Connection;
 const MAX_PAYLOAD_BYTES: usize = 4 * DEFAULT_MAX_PAYLOAD_BYTES;
 
 /// How long leaving may take: the answer is there, and nobody waits for more.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How to join, and how long it may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Joining {
+    /// At a controller that is there. One that does not complete the handshake in [`HANDSHAKE_TIMEOUT`] counts as none.
+    AtOnce(Duration),
+    /// At one that may come in this time.
+    Patiently(Duration),
+}
 
 /// A client that has joined.
 pub struct Client {
@@ -45,15 +54,19 @@ pub struct Client {
 pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(exit::FAILED, format!("cannot start: {error}")))?;
-    runtime.block_on(work)
+    let done = runtime.block_on(work);
+    // A look-up of a host's name that hangs cannot be cancelled, and must not be waited for.
+    runtime.shutdown_background();
+    done
 }
 
 impl Client {
-    /// Joins. With a time to wait, a controller that is not there yet is waited for so long.
+    /// Joins.
     ///
     /// # Errors
     /// Bad endpoints, no controller, or one that refuses us.
-    pub async fn join(args: &ConnectArgs, wait: Option<Duration>) -> Result<Self, Failure> {
+    pub async fn join(args: &ConnectArgs, joining: Joining) -> Result<Self, Failure> {
+        let started = Instant::now();
         let endpoint = match &args.connect {
             Some(url) => Endpoint::parse(url, args.insecure),
             None => Endpoint::default_socket(&Surroundings::of_this_process()),
@@ -63,12 +76,19 @@ impl Client {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let limits = LinkLimits::for_payload(MAX_PAYLOAD_BYTES);
         let seed = getrandom::u64().unwrap_or_default();
-        if wait.is_some() {
-            tasks.spawn(dial::run(endpoint.clone(), limits, seed, dialing, tasks.clone(), cancel.clone()));
-        } else {
-            let connection = dial::connect(&endpoint).await.map_err(no_controller)?;
-            tasks.spawn(deliver_once(connection, limits, dialing, tasks.clone()));
-        }
+        let (left, within) = match joining {
+            Joining::Patiently(within) => {
+                tasks.spawn(dial::run(endpoint.clone(), limits, seed, dialing, tasks.clone(), cancel.clone()));
+                (within, within)
+            }
+            Joining::AtOnce(within) => {
+                let connected = tokio::time::timeout(within, dial::connect(&endpoint)).await;
+                let connection = connected.map_err(|_| no_answer(&endpoint, within))?.map_err(no_controller)?;
+                tasks.spawn(deliver_once(connection, limits, dialing, tasks.clone()));
+                let left = within.saturating_sub(started.elapsed());
+                if left > HANDSHAKE_TIMEOUT { (HANDSHAKE_TIMEOUT, HANDSHAKE_TIMEOUT) } else { (left, within) }
+            }
+        };
         let config = NodeConfig {
             key: NodeKey(random_key()?),
             name: format!("client-{}", std::process::id()),
@@ -79,7 +99,8 @@ impl Client {
         let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
         let client = Self { mesh, endpoint, tasks, cancel };
-        client.connected(wait.unwrap_or(HANDSHAKE_TIMEOUT)).await?;
+        let settled = tokio::time::timeout(left, client.settled()).await;
+        settled.map_err(|_| no_answer(&client.endpoint, within))??;
         Ok(client)
     }
 
@@ -88,29 +109,32 @@ impl Client {
         &self.mesh
     }
 
-    /// Says goodbye.
-    pub async fn leave(self) {
-        let _ = tokio::time::timeout(LEAVE_TIMEOUT, self.mesh.leave()).await;
-        self.cancel.cancel();
-        self.tasks.close();
-        let _ = tokio::time::timeout(LEAVE_TIMEOUT, self.tasks.wait()).await;
+    /// Says goodbye, as well as it can be said in this time.
+    pub async fn leave(self, within: Duration) {
+        let goodbye = async {
+            self.mesh.leave().await;
+            self.cancel.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        };
+        let _ = tokio::time::timeout(within, goodbye).await;
     }
 
-    async fn connected(&self, timeout: Duration) -> Result<(), Failure> {
+    /// Resolves when the controller has let the client in, or not.
+    async fn settled(&self) -> Result<(), Failure> {
         let mut link = self.mesh.link();
-        let settled = link.wait_for(|state| !matches!(state, LinkState::Down { .. }));
-        match tokio::time::timeout(timeout, settled).await {
-            Ok(Ok(state)) => match &*state {
-                LinkState::Refused { message, .. } => Err(Failure::new(exit::NO_CONTROLLER, message)),
-                LinkState::Up | LinkState::Down { .. } => Ok(()),
-            },
-            Ok(Err(_)) => Err(Failure::new(exit::FAILED, "the client ended unexpectedly")),
-            Err(_) => {
-                let message = format!("no controller at {} answered within {timeout:?}", self.endpoint);
-                Err(Failure::new(exit::NO_CONTROLLER, message))
-            }
+        let settled = link.wait_for(|state| !matches!(state, LinkState::Down { .. })).await;
+        match settled.map(|state| state.clone()) {
+            Ok(LinkState::Refused { message, .. }) => Err(Failure::new(exit::NO_CONTROLLER, message)),
+            Ok(LinkState::Up | LinkState::Down { .. }) => Ok(()),
+            Err(_) => Err(Failure::new(exit::FAILED, "the client ended unexpectedly")),
         }
     }
+}
+
+/// The error of a client whom nobody answers in time.
+fn no_answer(endpoint: &Endpoint, within: Duration) -> Failure {
+    Failure::new(exit::NO_CONTROLLER, format!("no controller at {endpoint} answered within {within:?}"))
 }
 
 /// The error of a client that finds nobody.
@@ -193,8 +217,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("unix://{}/none.sock", folder.path().display());
         let args = ConnectArgs { connect: Some(url), ..ConnectArgs::default() };
-        let failure = Client::join(&args, None).await.err().unwrap();
+        let failure = Client::join(&args, Joining::AtOnce(Duration::from_secs(60))).await.err().unwrap();
         assert_eq!(failure.code, exit::NO_CONTROLLER);
         assert!(failure.message.contains("none.sock") && failure.message.contains("--controller"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_does_not_answer_is_given_up_at_the_timeout() {
+        // Connections are made, since the system takes them for a listener; nobody says anything on them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("tcp://{}", silent.local_addr().unwrap());
+        let args = ConnectArgs { connect: Some(url.clone()), ..ConnectArgs::default() };
+        for joining in [Joining::AtOnce, Joining::Patiently] {
+            let failure = Client::join(&args, joining(Duration::from_millis(200))).await.err().unwrap();
+            assert_eq!(failure.code, exit::NO_CONTROLLER);
+            assert_eq!(failure.message, format!("no controller at {url} answered within 200ms"));
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::Duration;
 
 use daffi_proto::call::{CallbackInfo, ProcessInfo};
 use daffi_proto::id::TenantName;
@@ -11,8 +12,11 @@ use daffi_proto::signature::wit::wit_document;
 use serde::Serialize;
 
 use super::args::PsArgs;
-use super::client::{self, Client, call_failure};
+use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
 use crate::exit::Failure;
+
+/// How long joining may take.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Lists the processes.
 ///
@@ -20,9 +24,9 @@ use crate::exit::Failure;
 /// No controller.
 pub fn run(args: &PsArgs) -> Result<(), Failure> {
     let processes = client::block_on(async {
-        let client = Client::join(&args.connect, None).await?;
+        let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
         let processes = client.mesh().processes(TenantName::default()).await;
-        client.leave().await;
+        client.leave(LEAVE_TIMEOUT).await;
         processes.map_err(|error| call_failure(&error))
     })?;
     let text = match (args.json, args.wit) {
