@@ -80,6 +80,37 @@ fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
 }
 
 #[test]
+fn a_singleton_that_runs_for_nobody_is_shown_as_busy_until_it_is_done() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, "fixtures", &[]);
+    let output = promptly(|| cluster.run(["call", "--timeout", "1s", r#"hold("x", 4000)"#]));
+    assert_eq!(output.code(), 4, "{output:#?}");
+    let mut looks = 0;
+    loop {
+        let processes = cluster.ps();
+        if server.count("x finished") > 0 {
+            break;
+        }
+        assert_eq!(processes[0]["in-flight"], 1, "{processes:#}");
+        looks += 1;
+    }
+    assert!(looks > 0, "it was done before anybody looked");
+}
+
+#[test]
+fn calls_pass_by_a_singleton_that_runs_for_a_caller_who_gave_up() {
+    let cluster = Cluster::new();
+    let a = cluster.serving("a");
+    let _b = cluster.runtime("b").module("b", "fixtures").ready();
+    let held = cluster.calling(&["--receiver", "a", r#"hold("x", 60000)"#]);
+    a.wait_for_line("x started");
+    held.kill();
+    for _ in 0..6 {
+        assert_eq!(promptly(|| cluster.call("who()").success().to_owned()), r#""b""#);
+    }
+}
+
+#[test]
 fn a_sleeping_guest_of_a_pool_is_stopped_at_the_deadline() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &["--instances", "pool:1"]);

@@ -1,8 +1,8 @@
 //! The calls of one module whose calls interleave: components with async functions.
 //!
 //! Each instance is a lane with a task of its own ([`super::lane`]); which call goes where is decided by
-//! [`super::lanes`], under a lock that is held for moments. A deadline and a cancellation answer the caller at once;
-//! they stop the callback only where that costs no other call. A synchronous export of such a component is served in
+//! [`super::lanes`], under a lock that is held for moments. At a deadline the caller is told at once; it and a
+//! cancellation stop the callback only where that costs no other call. A synchronous export of such a component is served in
 //! the same way; the component model lets nobody else into the instance until it returns.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,15 +125,15 @@ impl Interleave {
 
     /// A call ended in its lane.
     pub async fn returned(self: &Arc<Self>, lane: u32, id: ServeId, result: ServeResult) {
-        let (open, new) = {
+        let (over, new) = {
             let mut lanes = self.lock();
             let now = Instant::now();
-            let open = lanes.returned(lane, id, now);
-            (open, lanes.serve_queue(&self.template.context.process))
+            let over = lanes.returned(lane, id, now);
+            (over, lanes.serve_queue(&self.template.context.process))
         };
         self.spawn(new);
         self.house.load_changed();
-        if open {
+        if over {
             self.answer(id, result).await;
         }
     }
@@ -150,7 +150,7 @@ impl Interleave {
         if lost.iter().all(|lost| !lost.open) {
             self.log_end(&why);
         }
-        for call in lost.iter().filter(|lost| lost.open) {
+        for call in &lost {
             let name = &*self.template.callback_name(call.callback);
             let error = match &why {
                 LaneEnd::NotMade(error) => {
@@ -225,7 +225,13 @@ impl Interleave {
         self.spawn(new);
         self.house.load_changed();
         for open in due {
-            self.answer(open.id, Err(self.verdict(&open, &busy))).await;
+            let error = self.verdict(&open, &busy);
+            if open.end.is_over() {
+                self.answer(open.id, Err(error)).await;
+            } else {
+                let context = &self.template.context;
+                context.mesh.answered(open.id, error.at(context.process.name.as_str())).await;
+            }
         }
     }
 
@@ -250,12 +256,12 @@ impl Interleave {
     }
 
     async fn close(&self) {
-        let (queued, open) = self.lock().close();
+        let (queued, running) = self.lock().close();
         for job in queued {
             let error = refused(&self.template, &Refused::Closed, &job.incoming);
             self.answer(job.incoming.id, Err(error)).await;
         }
-        for call in open.into_iter().filter(|lost| lost.open) {
+        for call in running {
             let name = &*self.template.callback_name(call.callback);
             let error = if call.begun {
                 CallError::failed(code::CANCELLED, format!("{name} was stopped: its runtime ends"), name)
@@ -313,7 +319,7 @@ impl Serve for InterleaveService {
             (left, lanes.serve_queue(&self.0.template.context.process))
         };
         self.0.spawn(new);
-        if let Some(open) = left {
+        if let Some(open) = left.filter(|left| left.end.is_over()) {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
             let task = async move { pool.answer(open.id, Err(pool.verdict(&open, &[]))).await };

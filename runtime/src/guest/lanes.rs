@@ -9,9 +9,9 @@
 //!   otherwise the caller is answered and the call runs on, until all calls of its lane ran too long
 //! ```
 //!
-//! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; a call is
-//! handed out for an answer exactly once (`Open`), whatever ends it; a call that has not begun (`begins`) did not run,
-//! and its time in the module's own limit has not begun either.
+//! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; the end of
+//! a call is handed out exactly once, when it is really over, and what its caller is told before that once at most; a
+//! call that has not begun (`begins`) did not run, and its time in the module's own limit has not begun either.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ pub(super) enum Placed {
     Refused(Refused, Job),
 }
 
-/// A call that is to be answered now.
+/// A call whose caller waits no longer, or that is over ([`End::is_over`]).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Open {
     pub id: ServeId,
@@ -79,7 +79,7 @@ pub(super) struct Lost {
     pub begun: bool,
 }
 
-/// What ended the wait of a caller.
+/// What ended a call, or the wait of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// Its deadline passed in the queue.
@@ -94,6 +94,16 @@ pub(super) enum End {
     GaveUp { stopped: bool },
     /// The callback ran longer than the module allows.
     TooLong { stopped: bool },
+}
+
+impl End {
+    /// Whether it is the end of the call, which otherwise runs on.
+    pub fn is_over(self) -> bool {
+        match self {
+            Self::Expired | Self::LeftQueue | Self::NotBegun => true,
+            Self::Deadline { stopped } | Self::GaveUp { stopped } | Self::TooLong { stopped } => stopped,
+        }
+    }
 }
 
 struct Lane {
@@ -178,7 +188,7 @@ impl Lanes {
         true
     }
 
-    /// A call ended in its lane. Whether its caller still waits for the answer.
+    /// A call ended in its lane. False when its end was handed out before.
     pub fn returned(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
         let Some(entry) = self.lanes.get_mut(&lane) else { return false };
         let Some(running) = entry.running.remove(&id) else { return false };
@@ -194,7 +204,7 @@ impl Lanes {
             left_running.alarm = now;
             self.alarms.insert((now, left));
         }
-        running.open
+        true
     }
 
     /// Gives calls of the queue to lanes that have room; the lanes that are to be made for it.
@@ -273,7 +283,7 @@ impl Lanes {
         running.map(lost).collect()
     }
 
-    /// Takes no more calls, and ends all lanes: the queue, and the running calls whose callers still wait.
+    /// Takes no more calls, and ends all lanes: the queue, and the calls that were in them.
     pub fn close(&mut self) -> (Vec<Job>, Vec<Lost>) {
         self.closed = true;
         let queued = std::mem::take(&mut self.queue).into_iter().map(|(job, _)| job).collect();
@@ -286,7 +296,7 @@ impl Lanes {
         self.lanes.len()
     }
 
-    /// Calls that run or wait.
+    /// Calls that run, for somebody or nobody, or wait.
     pub fn in_flight(&self) -> usize {
         self.whereabouts.len() + self.queue.len()
     }
@@ -380,8 +390,7 @@ impl Lanes {
         let Some(&number) = self.whereabouts.get(&id) else { return };
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         if lane.ran_too_long(now) {
-            let calls = self.end_lane(number).into_iter().filter(|(_, running)| running.open);
-            due.extend(calls.map(|(id, running)| {
+            due.extend(self.end_lane(number).into_iter().map(|(id, running)| {
                 let end = if running.has_begun() { End::TooLong { stopped: true } } else { End::NotBegun };
                 Open { id, callback: running.callback, end }
             }));

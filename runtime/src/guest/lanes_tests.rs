@@ -56,7 +56,7 @@ fn calls_share_a_lane_until_it_is_full_and_then_wait() {
 }
 
 #[test]
-fn a_deadline_is_answered_once_and_the_result_that_comes_later_is_dropped() {
+fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
     let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, SECOND), now);
     assert_eq!(lanes.arm(), Some(now + SECOND));
@@ -65,7 +65,9 @@ fn a_deadline_is_answered_once_and_the_result_that_comes_later_is_dropped() {
     assert_eq!(lanes.due(late), [expected]);
     assert!(lanes.due(late).is_empty());
     assert_eq!(lanes.leave(ServeId(1)), None);
-    assert!(!lanes.returned(0, ServeId(1), late));
+    assert_eq!(lanes.in_flight(), 1);
+    assert!(lanes.returned(0, ServeId(1), late));
+    assert_eq!(lanes.in_flight(), 0);
     assert_eq!(lanes.arm(), None);
 }
 
@@ -77,7 +79,7 @@ fn a_lone_call_is_stopped_where_the_policy_kills() {
     let due = lanes.due(now + SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    assert!(!lanes.returned(0, ServeId(1), now));
+    assert!(lanes.returned(0, ServeId(1), now));
     assert_eq!(lanes.leave(ServeId(2)).unwrap().end, End::GaveUp { stopped: true });
     assert!(lane.end.is_cancelled());
     assert_eq!(lanes.instances(), 0);
@@ -93,8 +95,9 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
     assert_eq!(due.first().unwrap().end, End::TooLong { stopped: false });
     assert!(!lane.end.is_cancelled());
     assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND));
-    assert!(lanes.due(now + 32 * SECOND).is_empty(), "it was answered before");
-    assert!(lane.end.is_cancelled());
+    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true } };
+    assert_eq!(lanes.due(now + 32 * SECOND), [over], "its caller was told before, its end was not");
+    assert!(lane.end.is_cancelled() && !lanes.returned(0, ServeId(1), now + 32 * SECOND));
 }
 
 #[test]
@@ -117,7 +120,8 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
     let due = lanes.due(now + 40 * SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    assert!(lanes.due(now + 65 * SECOND).is_empty(), "it was answered before");
+    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true } };
+    assert_eq!(lanes.due(now + 65 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled());
 }
 

@@ -6,9 +6,9 @@
 //!                    └──► queued ──► the next worker that is free
 //! ```
 //!
-//! Invariants: the lock is held for moments and never over an await or an entry into a guest; each call that
-//! [`Serve::serve`] leaves open is answered exactly once, by whoever takes it out of the roster; every task is tracked
-//! and ends when the pool is shut down.
+//! Invariants: the lock is held for moments and never over an await or an entry into a guest; the end of each call that
+//! [`Serve::serve`] leaves open is told exactly once, by whoever takes it out of the roster; every task is tracked and
+//! ends when the pool is shut down.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -221,9 +221,15 @@ impl Pool {
         }
     }
 
-    /// Answers a call that was left open.
+    /// Tells the caller why he waits no longer; the call runs on.
+    pub async fn runs_on(&self, id: ServeId, error: CallError) {
+        let error = error.at(self.template.context.process.name.as_str());
+        self.template.context.mesh.answered(id, error).await;
+    }
+
+    /// A call that was left open is over.
     pub async fn answer(&self, id: ServeId, result: ServeResult) {
-        self.lock().roster.answered(id);
+        self.lock().roster.over(id);
         self.house.load_changed();
         self.template.context.mesh.served(id, signed(&self.template, result)).await;
     }

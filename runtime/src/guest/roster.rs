@@ -85,7 +85,8 @@ pub(super) struct Roster<I, B> {
     live: HashSet<u32>,
     next_number: u32,
     queue: VecDeque<Job>,
-    running: HashMap<ServeId, oneshot::Sender<()>>,
+    /// The calls on the worker threads until they are over, and how those for which somebody waits are cancelled.
+    running: HashMap<ServeId, Option<oneshot::Sender<()>>>,
     busy: HashMap<u32, B>,
     closed: bool,
 }
@@ -151,12 +152,12 @@ impl<I, B> Roster<I, B> {
     /// A call runs on the worker threads; its cancellation comes by the channel.
     pub fn runs(&mut self, id: ServeId) -> oneshot::Receiver<()> {
         let (sender, cancel) = oneshot::channel();
-        self.running.insert(id, sender);
+        self.running.insert(id, Some(sender));
         cancel
     }
 
-    /// A call that ran on the worker threads has its answer.
-    pub fn answered(&mut self, id: ServeId) {
+    /// A call that ran on the worker threads is over.
+    pub fn over(&mut self, id: ServeId) {
         self.running.remove(&id);
     }
 
@@ -202,8 +203,10 @@ impl<I, B> Roster<I, B> {
 
     /// A caller gave up.
     pub fn leave(&mut self, id: ServeId) -> Left {
-        if let Some(cancel) = self.running.remove(&id) {
-            let _ = cancel.send(());
+        if let Some(cancel) = self.running.get_mut(&id) {
+            if let Some(cancel) = cancel.take() {
+                let _ = cancel.send(());
+            }
             return Left::Running;
         }
         match self.queue.iter().position(|job| job.incoming.id == id).and_then(|at| self.queue.remove(at)) {
@@ -251,7 +254,7 @@ impl<I, B> Roster<I, B> {
         self.live.len()
     }
 
-    /// Calls that run on the worker threads or are queued.
+    /// Calls that run on the worker threads, for somebody or nobody, or are queued.
     pub fn in_flight(&self) -> usize {
         self.running.len() + self.queue.len()
     }
@@ -369,6 +372,21 @@ mod tests {
         assert_eq!(roster.expire(late).first().unwrap().incoming.id, ServeId(2));
         assert_eq!(roster.expire(late + Duration::from_secs(1)).len(), 1);
         assert_eq!(roster.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_call_that_its_caller_gave_up_is_in_flight_until_it_is_over() {
+        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let _seat = seat(roster.admit(job(1, &[]), &own()));
+        let mut cancel = roster.runs(ServeId(1));
+        for _ in 0..2 {
+            assert!(matches!(roster.leave(ServeId(1)), Left::Running));
+            assert_eq!(roster.in_flight(), 1);
+        }
+        assert!(cancel.try_recv().is_ok());
+        roster.over(ServeId(1));
+        assert_eq!(roster.in_flight(), 0);
+        assert!(matches!(roster.leave(ServeId(1)), Left::Unknown));
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //!   Prepare ──► the instance is made, initialised, told of the link ──► Call ──► Ended
 //!      │ deadline, cancelled:               │ deadline, cancelled:
 //!      │ not run; a kept instance           │ kill: the instance is dropped, `failed`
-//!      ▼ is finished all the same           ▼ finish: answered `unknown`, the guest runs on until max-call-time
+//!      ▼ is finished all the same           ▼ finish: the guest runs on until max-call-time, for nobody
 //! ```
 //!
-//! Invariants: a call that moved here is answered exactly once; the guest is always polled before the clock is looked
+//! Invariants: the end of a call that moved here is told exactly once, when it is really over, and its caller is told at
+//! the deadline at the latest; the guest is always polled before the clock is looked
 //! at, so that a spinning guest ends by its own epoch check (with a backtrace), and only one that waits in the host is
 //! dropped. When a call ends, the worker takes the next one of the queue without changing the thread.
 
@@ -38,8 +39,10 @@ type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(super) struct Run {
     number: u32,
     step: Current,
-    /// The call's number; none for an instance that is only prepared, or once the call was answered.
-    open: Option<ServeId>,
+    /// The call until it is over; none for an instance that is only prepared.
+    call: Option<ServeId>,
+    /// Whether its caller was told, or has gone: it runs on for nobody.
+    unwanted: bool,
     /// What to call once the instance is prepared.
     job: Option<Job>,
     /// The callback's name, for errors.
@@ -67,7 +70,7 @@ pub(super) enum Progress {
     Pending,
     /// The instance is ready for its call, if there is (still) one.
     Prepared(Seat<Box<Instance>>, Option<Job>),
-    /// It is over; the answer, and the call that it is for, unless that had one before.
+    /// It is over; the call that ended with it, if any, and what that came to.
     Ended(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
 }
 
@@ -97,7 +100,8 @@ impl Run {
         Self {
             number,
             step: Current::Prepare(Box::pin(step)),
-            open: job.as_ref().map(|job| job.incoming.id),
+            call: job.as_ref().map(|job| job.incoming.id),
+            unwanted: false,
             caller: job.as_ref().and_then(|job| job.incoming.caller.clone()),
             deadline: job.as_ref().map(|job| job.deadline),
             job,
@@ -132,7 +136,8 @@ impl Run {
         Self {
             number: seat.number,
             step: Current::Call(step),
-            open: Some(id),
+            call: Some(id),
+            unwanted: false,
             job: None,
             name,
             caller,
@@ -144,9 +149,9 @@ impl Run {
         }
     }
 
-    /// The call that is to be answered, where its cancellation does not come here yet.
+    /// Its call, where that one's cancellation does not come here yet.
     pub fn uncancellable(&self) -> Option<ServeId> {
-        if self.cancel.is_none() { self.open } else { None }
+        if self.cancel.is_none() { self.call } else { None }
     }
 
     /// The cancellation of its call comes from there.
@@ -190,7 +195,7 @@ impl Run {
             // state nobody knows, goes with it.
             let message = format!("the runtime failed while it ran {}; its log says how", self.name);
             let error = CallError::failed(code::INTERNAL, message, &*self.name);
-            let answer = self.open.take().map(|id| (id, Err(error)));
+            let answer = self.take_answer(Err(error));
             return Poll::Ready(Progress::Ended(self.abandon(), answer));
         };
         progress
@@ -221,16 +226,14 @@ impl Run {
         }
     }
 
-    /// The answer, where somebody waits for it; an error for which nobody waits goes to the log.
+    /// The end of its call, if there is one; an error for which nobody waits goes to the log.
     fn take_answer(&mut self, result: ServeResult) -> Option<(ServeId, ServeResult)> {
-        match (self.open.take(), result) {
-            (Some(id), result) => Some((id, result)),
-            (None, Ok(_)) => None,
-            (None, Err(error)) => {
-                tracing::error!(what = %self.name, %error, "an instance ended, or could not be made; no caller waits");
-                None
-            }
+        if let Err(error) = &result
+            && !self.is_awaited()
+        {
+            tracing::error!(what = %self.name, %error, "an instance ended, or could not be made; no caller waits");
         }
+        self.call.take().map(|id| (id, result))
     }
 
     /// Gives up what runs, the instance with it; the seat that it leaves.
@@ -240,13 +243,18 @@ impl Run {
         Seat { number: self.number, instance: None }
     }
 
+    /// Whether somebody waits for its call.
+    fn is_awaited(&self) -> bool {
+        self.call.is_some() && !self.unwanted
+    }
+
     fn is_calling(&self) -> bool {
         matches!(self.step, Current::Call(_))
     }
 
-    /// When somebody must look at the clock: the caller's deadline while the call is open, the guest's last moment.
+    /// When somebody must look at the clock: the caller's deadline while he waits, the guest's last moment.
     fn next_time(&self) -> Option<Instant> {
-        let deadline = self.open.and(self.deadline);
+        let deadline = self.deadline.filter(|_| self.is_awaited());
         let stop = self.stop.map(|stop| stop.at);
         match (deadline, stop) {
             (Some(deadline), Some(stop)) => Some(deadline.min(stop)),
@@ -267,10 +275,12 @@ enum Event {
 enum Then {
     /// The same run goes on.
     GoOn,
-    /// The seat is free; this was the call's answer, unless it had one.
+    /// The seat is free, and the call is over that was in it.
     Free(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
-    /// The call is answered, and the guest runs on.
-    Answer(ServeId, ServeResult),
+    /// The call is over before it began, and the seat is not free yet.
+    Leave(ServeId, CallError),
+    /// The caller is told, and the call runs on.
+    RunsOn(ServeId, CallError),
 }
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
@@ -280,7 +290,8 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
         let event = next_event(&pool, &mut run).await;
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
-            Then::Answer(id, result) => pool.answer(id, result).await,
+            Then::Leave(id, error) => pool.answer(id, Err(error)).await,
+            Then::RunsOn(id, error) => pool.runs_on(id, error).await,
             Then::Free(seat, answer) => {
                 pool.ran(run.used);
                 let next = pool.release(seat);
@@ -352,45 +363,47 @@ fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
 fn on_time(pool: &Pool, run: &mut Run) -> Then {
     let now = Instant::now();
     if let Some(stop) = run.stop.filter(|stop| stop.at <= now) {
-        let open = run.open.take();
-        if open.is_none() {
+        if !run.is_awaited() {
             let process = &pool.template.context.process.name;
             tracing::warn!(%process, callback = %run.name, "an instance was ended: nobody waits for its call any more, and it met max-call-time");
         }
         let error = stop.by.into_error(&run.name);
-        return Then::Free(run.abandon(), open.map(|id| (id, Err(error))));
+        let call = run.call.take();
+        return Then::Free(run.abandon(), call.map(|id| (id, Err(error))));
     }
-    if run.deadline.is_none_or(|deadline| deadline > now) {
-        return Then::GoOn;
-    }
-    let Some(id) = run.open.take() else { return Then::GoOn };
+    let late_now = run.is_awaited() && run.deadline.is_some_and(|deadline| deadline <= now);
+    let Some(id) = run.call.filter(|_| late_now) else { return Then::GoOn };
     if run.is_calling() {
-        let error = runs_on(&run.name, code::DEADLINE_EXCEEDED, "the call's deadline passed");
-        return Then::Answer(id, Err(error));
+        run.unwanted = true;
+        return Then::RunsOn(id, runs_on(&run.name, code::DEADLINE_EXCEEDED, "the call's deadline passed"));
     }
-    run.job = None;
     leave_preparation(pool, run, id, late(&run.name, "while its instance was made"))
 }
 
 fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
-    let Some(id) = run.open.take() else { return Then::GoOn };
+    let Some(id) = run.call.filter(|_| run.is_awaited()) else { return Then::GoOn };
     if !run.is_calling() {
-        run.job = None;
         return leave_preparation(pool, run, id, given_up(&run.name));
     }
     match pool.on_cancel {
         OnCancel::Kill => {
+            run.call = None;
             let message = format!("{} was stopped: the caller gave up", run.name);
             Then::Free(run.abandon(), Some((id, Err(CallError::failed(code::CANCELLED, message, &*run.name)))))
         }
-        OnCancel::Finish => Then::Answer(id, Err(runs_on(&run.name, code::CANCELLED, "the caller gave up"))),
+        OnCancel::Finish => {
+            run.unwanted = true;
+            Then::GoOn
+        }
     }
 }
 
-/// The call is answered before it began. An instance that is kept is finished all the same, for the next call.
+/// The call is over before it began. An instance that is kept is finished all the same, for the next call.
 fn leave_preparation(pool: &Pool, run: &mut Run, id: ServeId, error: CallError) -> Then {
+    run.call = None;
+    run.job = None;
     if pool.policy.is_long_lived() {
-        return Then::Answer(id, Err(error));
+        return Then::Leave(id, error);
     }
     Then::Free(run.abandon(), Some((id, Err(error))))
 }
@@ -401,6 +414,6 @@ fn on_shutdown(run: &mut Run) -> Then {
     } else {
         CallError::not_run(code::DRAINING, format!("{} was not called: its runtime ends", run.name), &*run.name)
     };
-    let open = run.open.take();
-    Then::Free(run.abandon(), open.map(|id| (id, Err(error))))
+    let call = run.call.take();
+    Then::Free(run.abandon(), call.map(|id| (id, Err(error))))
 }

@@ -214,6 +214,7 @@ impl Driver {
                 self.asked.forget(token);
                 Command::Cancel(token)
             }
+            Request::Answered { id, error } => Command::Answered { id, error },
             Request::Served { id, result } => {
                 self.serving.remove(&id);
                 Command::Served { id, result }

@@ -25,10 +25,11 @@ pub const MAX_OPEN_REQUESTS: usize = MAX_QUEUED_REQUESTS / 2;
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
     /// Takes a call. The driver calls this in its own task: it may run a guest for one epoch tick at most, and must not
-    /// block. `Some` is the answer; with `None` the answer comes later through [`MeshHandle::served`], exactly once.
+    /// block. `Some` is the answer; with `None` it comes later through [`MeshHandle::served`], exactly once.
     fn serve(&self, incoming: Incoming) -> Option<ServeResult>;
 
-    /// Nobody waits for this call any more. An answer may still be given and is dropped.
+    /// Nobody waits for this call any more: its answer will be dropped. It is in flight until [`MeshHandle::served`] says
+    /// that it is over.
     fn cancel(&self, id: ServeId);
 }
 
@@ -55,6 +56,8 @@ pub enum Request {
     List { token: Token, tenant: TenantName, reply: oneshot::Sender<Vec<ProcessInfo>> },
     /// The asker of this token has gone.
     Cancel(Token),
+    /// See [`MeshHandle::answered`].
+    Answered { id: ServeId, error: CallError },
     /// See [`MeshHandle::served`].
     Served { id: ServeId, result: ServeResult },
     /// See [`MeshHandle::load`].
@@ -164,7 +167,12 @@ impl MeshHandle {
         self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }).await
     }
 
-    /// Gives the answer to a call that [`Serve::serve`] left open.
+    /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
+    pub async fn answered(&self, id: ServeId, error: CallError) {
+        let _ = self.requests.send(Request::Answered { id, error }).await;
+    }
+
+    /// A call that [`Serve::serve`] left open is over; the answer, unless its caller was told or has gone.
     pub async fn served(&self, id: ServeId, result: ServeResult) {
         let _ = self.requests.send(Request::Served { id, result }).await;
     }

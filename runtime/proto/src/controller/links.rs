@@ -87,7 +87,7 @@ impl Controller {
                 return self.relay_call(link, id, target, timeout_ms, chain, frame.payload);
             }
             Header::Reply { id, .. } => return self.relay_reply(link, id, frame.payload),
-            Header::Fail { id } => return self.relay_fail(link, id, frame.payload),
+            Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
             Header::Cancel { id } => self.relay_cancel(link, id),
             Header::Load { number, load } => return self.take_load(link, number, load),

@@ -161,6 +161,12 @@ impl Controller {
         }
     }
 
+    /// How many calls it relays to a process that can be called, those that run on for nobody included.
+    pub fn in_flight(&self, process: &ProcessRef) -> Option<u32> {
+        let entry = self.registry.named(process).first()?;
+        Some(self.registry.in_flight(*entry))
+    }
+
     fn send(&mut self, link: LinkId, frame: Frame) {
         self.outputs.push_back(Output::Send { link, frame });
     }

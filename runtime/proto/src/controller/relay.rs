@@ -5,10 +5,11 @@
 //!                  Reply 7 ◀── relay 9 ◀── Reply 9                both forget it
 //!                  Cancel 7 ─▶ relay 9, without a caller ─▶ Cancel 9
 //!                              relay 9 ◀── Reply, Fail or Ended 9
+//!                  Fail 7  ◀── relay 9 ◀── Fail 9, runs on        without a caller, until Ended 9
 //! ```
 //!
-//! A relay lives until the callee says that the call is over or the callee's link ends. The caller's node keeps the
-//! deadline (it cancels), so that there are no timers here.
+//! A relay lives until the callee says that the call is over or the callee's link ends, also where nobody waits any
+//! more. The caller's node keeps the deadline (it cancels), so that there are no timers here.
 
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub(super) struct Relay {
     entry: EntryId,
     process: ProcessName,
     group: GroupId,
+    /// Whether the callee has given its answer, and the callback runs on.
+    answered: bool,
 }
 
 /// Whether a `Fail` holds an error.
@@ -72,7 +75,8 @@ impl Controller {
         self.last_relay += 1;
         let relay = CallId(self.last_relay);
         let caller = Some((link, id));
-        self.relays.insert(relay, Relay { caller, callee, entry: choice.process, process, group: choice.group });
+        let (entry, group) = (choice.process, choice.group);
+        self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false });
         self.registry.began(choice.process);
         if let Some(member) = self.member_mut(link) {
             member.calls.insert(id, relay);
@@ -145,6 +149,7 @@ impl Controller {
     }
 
     pub(super) fn relay_reply(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
+        self.check_unanswered(id)?;
         let Relay { caller, process, group, .. } = self.take_relay(link, id)?;
         let Some((caller, id)) = caller else { return Ok(()) };
         if self.member_mut(caller).is_some_and(|member| payload.len() as u64 > member.max_payload_bytes) {
@@ -157,16 +162,24 @@ impl Controller {
         Ok(())
     }
 
-    pub(super) fn relay_fail(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
-        let relay = self.take_relay(link, id)?;
-        let frame = Frame::with_payload(Header::Fail { id }, payload);
+    pub(super) fn relay_fail(
+        &mut self,
+        link: LinkId,
+        id: CallId,
+        runs_on: bool,
+        payload: Bytes,
+    ) -> Result<(), LinkFault> {
+        self.check_unanswered(id)?;
+        let frame = Frame::with_payload(Header::Fail { id, runs_on: false }, payload);
         // The caller's node takes it for the controller's word: what it could not read would be laid to this side.
         if let Err(fault) = readable(&frame) {
+            let relay = self.take_relay(link, id)?;
             self.fail_relay(relay, code::INTERNAL, "its node answered with an error that cannot be read");
             return Err(fault);
         }
-        if let Some((caller, id)) = relay.caller {
-            self.send(caller, Frame { header: Header::Fail { id }, ..frame });
+        let caller = if runs_on { self.answer_relay(link, id)? } else { self.take_relay(link, id)?.caller };
+        if let Some((caller, id)) = caller {
+            self.send(caller, Frame { header: Header::Fail { id, runs_on: false }, ..frame });
         }
         Ok(())
     }
@@ -174,9 +187,9 @@ impl Controller {
     pub(super) fn relay_ended(&mut self, link: LinkId, id: CallId) -> Result<(), LinkFault> {
         let relay = self.take_relay(link, id)?;
         if relay.caller.is_some() {
-            // The caller must not wait for an answer that will not come.
+            // Neither cancelled nor answered: the caller must not wait for an answer that will not come.
             self.fail_relay(relay, code::INTERNAL, "the receiver's node dropped the call");
-            return Err(LinkFault::Broken(format!("the call {} ended without a cancellation", id.0)));
+            return Err(LinkFault::Broken(format!("the call {} ended without an answer", id.0)));
         }
         Ok(())
     }
@@ -204,11 +217,7 @@ impl Controller {
         for id in &member.serving {
             let Some(relay) = self.relays.remove(id) else { continue };
             self.registry.ended(relay.entry);
-            if let Some(caller) = relay.caller
-                && let Some(member) = self.member_mut(caller.0)
-            {
-                member.calls.remove(&caller.1);
-            }
+            self.forget_call(relay.caller);
             self.fail_relay(relay, code::LINK_LOST, "the link to its node broke while it had the call");
         }
         for relay in member.calls.values() {
@@ -244,24 +253,49 @@ impl Controller {
         self.send(callee, Frame::new(Header::Cancel { id }));
     }
 
-    /// Takes out a relay that its callee has answered.
-    fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
-        if self.relays.get(&id).is_none_or(|relay| relay.callee != link) {
-            return Err(LinkFault::Broken(format!("the call {} is answered, and was not given to it", id.0)));
+    fn check_unanswered(&self, id: CallId) -> Result<(), LinkFault> {
+        match self.relays.get(&id) {
+            Some(relay) if relay.answered => Err(LinkFault::Broken(format!("the call {} is answered twice", id.0))),
+            _ => Ok(()),
         }
+    }
+
+    /// The relay of a call that this link's node serves.
+    fn served_by(&mut self, link: LinkId, id: CallId) -> Result<&mut Relay, LinkFault> {
+        let relay = self.relays.get_mut(&id).filter(|relay| relay.callee == link);
+        relay.ok_or_else(|| LinkFault::Broken(format!("the call {} is answered, and was not given to it", id.0)))
+    }
+
+    /// The callee has answered, and the callback runs on: whoever waited, waits no more.
+    fn answer_relay(&mut self, link: LinkId, id: CallId) -> Result<Option<(LinkId, CallId)>, LinkFault> {
+        let relay = self.served_by(link, id)?;
+        relay.answered = true;
+        let caller = relay.caller.take();
+        self.forget_call(caller);
+        Ok(caller)
+    }
+
+    /// Takes out a relay that is over at its callee.
+    fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
+        self.served_by(link, id)?;
         let Some(relay) = self.relays.remove(&id) else {
-            return Err(LinkFault::Broken(format!("the call {} is answered twice", id.0)));
+            return Err(LinkFault::Broken(format!("the call {} is over twice", id.0)));
         };
         self.registry.ended(relay.entry);
         if let Some(member) = self.member_mut(link) {
             member.serving.remove(&id);
         }
-        if let Some((caller, caller_id)) = relay.caller
-            && let Some(member) = self.member_mut(caller)
-        {
-            member.calls.remove(&caller_id);
-        }
+        self.forget_call(relay.caller);
         Ok(relay)
+    }
+
+    /// The caller's own call is over.
+    fn forget_call(&mut self, caller: Option<(LinkId, CallId)>) {
+        if let Some((link, id)) = caller
+            && let Some(member) = self.member_mut(link)
+        {
+            member.calls.remove(&id);
+        }
     }
 
     /// Tells the caller that nobody knows what became of his call.
@@ -273,7 +307,7 @@ impl Controller {
     }
 
     fn fail(&mut self, link: LinkId, id: CallId, error: &CallError) {
-        self.send(link, Frame::with_payload(Header::Fail { id }, Frame::encode_payload(error)));
+        self.send(link, Frame::with_payload(Header::Fail { id, runs_on: false }, Frame::encode_payload(error)));
     }
 
     /// The name for an error; empty, for the caller's node to fill in, where the group has gone.

@@ -17,13 +17,16 @@
 //!                ◀──────────────────────────── Reply 7
 //!   Cancel 7     ────────────────────────────▶ Cancel 9 ─────────────────▶ nobody waits any more
 //!                                                              ◀───────── Ended 9: it is over
+//!                ◀──────────────────────────── Fail 7         ◀───────── Fail 9, runs on: nobody waits any more,
+//!                                                              ◀───────── Ended 9: and now it is over
 //!   Drain, Leave ────────────────────────────▶            no new calls; goodbye
 //!   Ping         ◀──────────────────────────▶ Pong        either side, after silence
 //! ```
 //!
 //! A call id belongs to the side that sent the `Call`, and is used once on a link, in rising order. Every `Call` that
-//! arrives is answered by exactly one of `Reply`, `Fail` and (only after a `Cancel`) `Ended`, when it is really over:
-//! the controller's count of calls in flight at a process is right even where a cancelled guest runs on.
+//! arrives ends with exactly one of `Reply`, `Fail` and `Ended`, when it is really over; `Ended` is for those whose
+//! caller was told before, by a `Fail` that says that the callback runs on, or has given up with a `Cancel`. So the
+//! controller's count of calls in flight at a process is right even where a guest runs on for nobody.
 
 use std::sync::Arc;
 
@@ -148,13 +151,16 @@ pub enum Header {
     Fail {
         /// The call.
         id: CallId,
+        /// Whether the callback still runs: `Ended` follows. Never from a controller, where the call is over for the
+        /// caller.
+        runs_on: bool,
     },
     /// 16, with a `Call`: nobody waits for the answer.
     Cancel {
         /// The call.
         id: CallId,
     },
-    /// 17, against a `Call` that was cancelled: it is over, its result was dropped.
+    /// 17, against a `Call` that was cancelled or has failed and ran on: it is over, its result was dropped.
     Ended {
         /// The call.
         id: CallId,

@@ -93,7 +93,16 @@ pub enum Command {
         /// Whose processes.
         tenant: TenantName,
     },
-    /// The answer to an [`Output::Serve`]; exactly one each, also after [`Output::CancelServe`].
+    /// What the caller of an [`Output::Serve`] is told while the callback runs on; at most one each. The call stays in
+    /// flight until [`Command::Served`].
+    Answered {
+        /// The call.
+        id: ServeId,
+        /// Why its caller waits no longer.
+        error: CallError,
+    },
+    /// An [`Output::Serve`] is over; exactly one each. Where the caller has been told already, or has given up
+    /// ([`Output::CancelServe`]), the result is dropped.
     Served {
         /// The call.
         id: ServeId,
@@ -157,7 +166,8 @@ pub enum Output {
     },
     /// A call for a process of this node.
     Serve(Incoming),
-    /// Nobody waits for this call any more: its result will be dropped, but must be told.
+    /// Nobody waits for this call any more: its result will be dropped. Its end must be told, and no sooner than it is
+    /// really over.
     CancelServe(ServeId),
     /// A call ended.
     CallDone {

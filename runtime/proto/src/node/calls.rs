@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::directory::Registration;
+use super::serve::Wish;
 use super::waiting::Key;
 use super::{CallKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN};
@@ -190,10 +191,10 @@ impl Node {
                 let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
                     return Err(outcome::process_left(String::new()));
                 };
-                // A call that was answered already has nobody above who could give up, and its time is over.
+                // A call that is over has nobody above who could give up, and its time is over.
                 let parent = parent.filter(|parent| self.serves.contains_key(parent));
                 let above = parent.and_then(|parent| self.serves.get(&parent));
-                if above.is_some_and(|above| above.cancelled) {
+                if above.is_some_and(|above| above.wish == Wish::Cancelled) {
                     return Err(outcome::caller_cancelled(Outcome::NotRun, String::new()));
                 }
                 let origin = Origin {

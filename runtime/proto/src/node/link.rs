@@ -181,7 +181,7 @@ impl Node {
             }
             Header::Cancel { id } => self.take_cancel(id),
             Header::Reply { id, process } => self.take_reply(id, process, frame.payload),
-            Header::Fail { id } => {
+            Header::Fail { id, .. } => {
                 // One that cannot be read is that call's misfortune: the other calls of this link go on.
                 let error =
                     frame.decode_payload().unwrap_or_else(|error| outcome::garbled(&error.to_string(), String::new()));

@@ -110,7 +110,7 @@ pub struct Node {
     serves: BTreeMap<ServeId, serve::Served>,
     /// The calls that came over the link, by the controller's ids.
     incoming: BTreeMap<CallId, ServeId>,
-    /// Served calls that were not cancelled.
+    /// Served calls for which somebody waits.
     wanted_serves: usize,
     last_local: u32,
     last_call: u64,
@@ -134,7 +134,7 @@ pub struct NodeCounts {
     pub waiting: usize,
     /// Timers of requests.
     pub deadlines: usize,
-    /// Calls that are served, cancelled ones that still run included.
+    /// Calls that are served, those that run on for nobody included.
     pub serves: usize,
     /// Those of them that came over the link.
     pub incoming: usize,
@@ -239,6 +239,7 @@ impl Node {
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, tenant, what, but, timeout } => self.wait(token, tenant, what, but, timeout),
             Command::List { token, tenant } => self.list(token, tenant),
+            Command::Answered { id, error } => self.answered(id, error),
             Command::Served { id, result } => self.served(id, result),
             Command::Load { process, load } => self.take_load(process, load),
             Command::Drain => self.drain(),

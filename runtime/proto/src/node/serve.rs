@@ -3,11 +3,12 @@
 //! ```text
 //!   from a call of this node, or a Call over the link
 //!     └──▶ Serve ──Served──▶ the caller's answer
-//!            └──CancelServe──▶ nobody waits, all calls below end ──Served──▶ dropped (Ended over the link)
+//!            ├──Answered──▶ the caller's answer, and it runs on ─────────Served──▶ dropped (Ended over the link)
+//!            └──CancelServe──▶ nobody waits, all calls below end ────────Served──▶ dropped (Ended over the link)
 //! ```
 //!
-//! A served call stays until the user tells its result, cancelled or not: the counts of calls in flight are those of
-//! calls that really run or are queued.
+//! A served call stays until the user tells that it is over, whether or not somebody waits: the counts of calls in
+//! flight are those of calls that really run or are queued.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,12 +30,23 @@ pub(super) struct Served {
     process: LocalId,
     pub deadline: Duration,
     pub chain: Arc<[Hop]>,
-    pub cancelled: bool,
+    pub wish: Wish,
     /// The requests that were made for it and are open.
     pub below: BTreeSet<Request>,
 }
 
-/// Who waits for the answer.
+/// Whether somebody waits for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Its caller does.
+    Wanted,
+    /// Its caller has been told; it runs on, as do the calls below it, until their deadlines.
+    Answered,
+    /// Its caller has given up: nothing may begin for it any more.
+    Cancelled,
+}
+
+/// Whom the answer, or the end, is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AnswerTo {
     /// A call of this node.
@@ -84,7 +96,7 @@ impl Node {
         };
         let process = LocalId(number);
         if let Err(error) = self.may_serve(process, callback, timeout_ms) {
-            self.fail_incoming(id, &error);
+            self.fail_incoming(id, &error, false);
             return Ok(());
         }
         let serve = self.next_serve();
@@ -125,7 +137,7 @@ impl Node {
             process: incoming.process,
             deadline: incoming.deadline,
             chain: incoming.chain.clone(),
-            cancelled: false,
+            wish: Wish::Wanted,
             below: BTreeSet::new(),
         };
         self.serves.insert(incoming.id, served);
@@ -137,12 +149,28 @@ impl Node {
         self.outputs.push_back(Output::Serve(incoming));
     }
 
-    /// The user tells what a call came to.
+    /// The caller is told, and the call runs on.
+    pub(super) fn answered(&mut self, id: ServeId, error: CallError) {
+        let Some(served) = self.serves.get_mut(&id).filter(|served| served.wish == Wish::Wanted) else { return };
+        served.wish = Wish::Answered;
+        self.wanted_serves -= 1;
+        match served.caller {
+            AnswerTo::Nobody => {}
+            AnswerTo::Call(call) => {
+                served.caller = AnswerTo::Nobody;
+                self.call_served(call, Err(error));
+            }
+            AnswerTo::Link(call) => self.fail_incoming(call, &error, true),
+        }
+    }
+
+    /// A call is over.
     pub(super) fn served(&mut self, id: ServeId, result: ServeResult) {
         let Some(served) = self.serves.remove(&id) else { return };
         let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
         self.mesh.ended(Peer::Local(served.process));
-        if !served.cancelled {
+        let wanted = served.wish == Wish::Wanted;
+        if wanted {
             self.wanted_serves -= 1;
         }
         let limit = self.config.max_payload_bytes;
@@ -157,11 +185,11 @@ impl Node {
                 let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
                 let limit = limit.min(usize::try_from(theirs).unwrap_or(usize::MAX));
                 match result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref())) {
-                    _ if served.cancelled => self.send(Frame::new(Header::Ended { id: call })),
+                    _ if !wanted => self.send(Frame::new(Header::Ended { id: call })),
                     Ok(bytes) => {
                         self.send(Frame::with_payload(Header::Reply { id: call, process: name }, bytes));
                     }
-                    Err(error) => self.fail_incoming(call, &error),
+                    Err(error) => self.fail_incoming(call, &error, false),
                 }
             }
         }
@@ -171,9 +199,9 @@ impl Node {
         self.forget_if_over(served.process);
     }
 
-    fn fail_incoming(&mut self, id: CallId, error: &CallError) {
+    fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {
         let payload = Frame::encode_payload(&error.within_bounds());
-        self.send(Frame::with_payload(Header::Fail { id }, payload));
+        self.send(Frame::with_payload(Header::Fail { id, runs_on }, payload));
     }
 
     pub(super) fn take_cancel(&mut self, id: CallId) {
@@ -197,14 +225,20 @@ impl Node {
     pub(super) fn cancel_serve(&mut self, id: ServeId) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
-            let Some(served) = self.serves.get_mut(&id).filter(|served| !served.cancelled) else { continue };
-            served.cancelled = true;
+            let Some(served) = self.serves.get_mut(&id) else { continue };
+            match std::mem::replace(&mut served.wish, Wish::Cancelled) {
+                Wish::Cancelled => continue,
+                // Whoever serves it has told the caller, and knows.
+                Wish::Answered => {}
+                Wish::Wanted => {
+                    self.wanted_serves -= 1;
+                    self.outputs.push_back(Output::CancelServe(id));
+                }
+            }
             if let AnswerTo::Call(_) = served.caller {
                 served.caller = AnswerTo::Nobody;
             }
             let below = std::mem::take(&mut served.below);
-            self.wanted_serves -= 1;
-            self.outputs.push_back(Output::CancelServe(id));
             for request in below {
                 match request {
                     Request::Call(call) => open.extend(self.cancel_call_below(call)),

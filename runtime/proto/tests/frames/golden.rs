@@ -72,7 +72,7 @@ fn headers() -> Vec<(Header, &'static str)> {
             "0d0100c801b0ea0102010764656661756c740161ac020000",
         ),
         (Header::Reply { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "0e0101046d617468"),
-        (Header::Fail { id: CallId(1) }, "0f01"),
+        (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
         (Header::Cancel { id: CallId(1) }, "1001"),
         (Header::Ended { id: CallId(1) }, "1101"),
         (Header::Load { number: 7, load: Load { instances: 4, in_flight: 200 } }, "120704c801"),

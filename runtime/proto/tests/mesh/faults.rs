@@ -199,7 +199,7 @@ fn a_failure_that_cannot_be_read_ends_its_call_and_the_link_of_who_sent_it_and_n
         let token = net.call(client, call(None, SUM));
         net.settle();
         // The first call that the controller ever relayed.
-        net.forge(net.link_of(publisher), Frame::with_payload(Header::Fail { id: CallId(1) }, payload));
+        net.forge(net.link_of(publisher), Frame::with_payload(Header::Fail { id: CallId(1), runs_on: false }, payload));
         net.settle();
         let error = net.error(client, token);
         assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::INTERNAL));
@@ -220,7 +220,7 @@ fn a_failure_from_the_controller_that_cannot_be_read_is_the_end_of_its_call_alon
     let client = net.client();
     let tokens = [(); 2].map(|()| net.call(client, call(None, SUM)));
     net.settle();
-    let garbage = Frame::with_payload(Header::Fail { id: CallId(1) }, Bytes::from_static(b"\xff"));
+    let garbage = Frame::with_payload(Header::Fail { id: CallId(1), runs_on: false }, Bytes::from_static(b"\xff"));
     net.node_input(client, node::Input::Frame(garbage));
     let error = net.error(client, tokens[0]);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::INTERNAL));

@@ -117,7 +117,7 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         (&[Header::Hello { version: 1 }], "unexpected Hello frame"),
         (&[Header::Synced], "unexpected Synced frame"),
         (&[Header::Reply { id: CallId(5), process: None }], "the call 5 is answered, and was not given to it"),
-        (&[Header::Fail { id: CallId(5) }], "was not given to it"),
+        (&[Header::Fail { id: CallId(5), runs_on: false }], "was not given to it"),
         (&[Header::Ended { id: CallId(5) }], "was not given to it"),
         (&[call_id(3), call_id(3)], "the call id 3 is used twice"),
         (&[call_id(3), call_id(2)], "the call id 2 is used twice"),

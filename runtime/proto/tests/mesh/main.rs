@@ -8,6 +8,7 @@
 //! | `calls` | whom a call goes to and what comes back |
 //! | `lookup` | names and signatures, and waiting for them |
 //! | `deadlines` | time that runs out, and trees of calls that are cancelled |
+//! | `run_on` | calls that run on after their caller was told, or has given up |
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
@@ -29,6 +30,8 @@ mod lookup;
 mod names;
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+mod run_on;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]

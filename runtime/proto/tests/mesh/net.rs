@@ -7,6 +7,7 @@
 mod acts;
 mod breaks;
 mod kit;
+mod user;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
-use daffi_proto::node::{self, Command, Node, NodeConfig};
+use daffi_proto::node::{self, Node, NodeConfig};
 use daffi_proto::session::{Backoff, PeerIdentity, Random};
 
 pub use kit::*;
@@ -36,6 +37,8 @@ pub struct Runtime {
     pub behaviours: HashMap<LocalId, Behaviour>,
     pub served: Vec<Incoming>,
     pub answered: HashSet<ServeId>,
+    /// What really runs.
+    pub running: BTreeMap<ServeId, Running>,
     pub cancelled: Vec<ServeId>,
     pub calls: HashMap<Token, Result<CallReply, CallError>>,
     /// When they ended.
@@ -46,6 +49,13 @@ pub struct Runtime {
     pub added: HashMap<Token, Result<LocalId, CallError>>,
     /// Everything else, in words.
     pub log: Vec<String>,
+}
+
+/// A call that a node's user works on, and the link that the node had when it came.
+#[derive(Clone, Debug)]
+pub struct Running {
+    pub incoming: Incoming,
+    pub link: Option<LinkId>,
 }
 
 /// One direction's state is in the deliveries; this is what both share.
@@ -82,6 +92,12 @@ enum Delivery {
         node: usize,
         id: ServeId,
         result: ServeResult,
+    },
+    /// The deadline of a call that a pool serves.
+    Deadline {
+        node: usize,
+        id: ServeId,
+        kills: bool,
     },
 }
 
@@ -192,6 +208,17 @@ impl Net {
         self.now = end;
     }
 
+    /// Whether nothing is under way.
+    pub fn is_quiet(&self) -> bool {
+        !self.deliveries.values().any(|delivery| matches!(delivery, Delivery::Bytes { .. } | Delivery::Closed { .. }))
+    }
+
+    /// Whether a node's link carries frames, as far as the node knows and in truth.
+    pub fn is_sound(&self, node: usize) -> bool {
+        let wire = self.nodes[node].link.and_then(|link| self.wires.get(&link));
+        wire.is_some_and(|wire| wire.up && !wire.silent)
+    }
+
     fn next_event(&self) -> Option<Duration> {
         let delivery = self.deliveries.first_key_value().map(|((at, _), _)| *at);
         let nodes = self.nodes.iter().filter_map(|runtime| runtime.node.next_timeout());
@@ -226,8 +253,8 @@ impl Net {
 
     fn arrive(&mut self, delivery: Delivery) {
         match delivery {
-            Delivery::Answer { node, .. } if self.nodes[node].dead => {}
-            Delivery::Answer { node, id, result } => self.command(node, Command::Served { id, result }),
+            Delivery::Answer { node, id, result } => self.end(node, id, result),
+            Delivery::Deadline { node, id, kills } => self.overdue(node, id, kills),
             Delivery::Closed { link, to_controller: true, reason } => {
                 self.controller_input(controller::Input::Closed { link, reason });
             }
@@ -353,66 +380,6 @@ impl Net {
         self.nodes[node].node.handle(self.now, input);
         while let Some(output) = self.nodes[node].node.poll_output() {
             self.node_output(node, output);
-        }
-    }
-
-    fn node_output(&mut self, node: usize, output: node::Output) {
-        let runtime = &mut self.nodes[node];
-        match output {
-            node::Output::Send(frame) => {
-                let Some(link) = runtime.link else { return };
-                if !self.transmit(link, true, &frame) {
-                    self.nodes[node].node.handle(self.now, node::Input::NotSent(frame));
-                }
-            }
-            node::Output::CloseLink { reason, again } => {
-                runtime.log.push(format!("close: {reason}"));
-                if let Some(link) = runtime.link.take() {
-                    self.hang_up(link, false, &reason);
-                }
-                if again {
-                    self.later(node);
-                }
-            }
-            node::Output::Connected => {
-                runtime.backoff.reset();
-                runtime.log.push("connected".to_owned());
-            }
-            node::Output::Disconnected { .. } => runtime.log.push("disconnected".to_owned()),
-            node::Output::Refused { code, message } => runtime.log.push(format!("refused: {code}: {message}")),
-            node::Output::NameHeld { message, .. } => runtime.log.push(format!("held: {message}")),
-            node::Output::Drained => runtime.log.push("drained".to_owned()),
-            node::Output::ProcessAdded { token, result } => drop(runtime.added.insert(token, result)),
-            node::Output::CancelServe(id) => runtime.cancelled.push(id),
-            node::Output::CallDone { token, result } => {
-                runtime.ended.insert(token, self.now);
-                assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
-            }
-            node::Output::Resolved { token, result } => {
-                runtime.ended.insert(token, self.now);
-                assert!(runtime.resolved.insert(token, result).is_none(), "a resolve ended twice");
-            }
-            node::Output::WaitDone { token, result } => {
-                runtime.ended.insert(token, self.now);
-                assert!(runtime.waits.insert(token, result).is_none(), "a wait ended twice");
-            }
-            node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
-            node::Output::Serve(incoming) => self.serve(node, incoming),
-        }
-    }
-
-    fn serve(&mut self, node: usize, incoming: Incoming) {
-        let runtime = &mut self.nodes[node];
-        let behaviour = runtime.behaviours.get(&incoming.process).cloned().unwrap_or(Behaviour::Echo(Duration::ZERO));
-        let (id, args) = (incoming.id, incoming.args.clone());
-        if !matches!(behaviour, Behaviour::Hold) {
-            runtime.answered.insert(id);
-        }
-        runtime.served.push(incoming);
-        match behaviour {
-            Behaviour::Echo(after) => self.put(self.now + after, Delivery::Answer { node, id, result: Ok(args) }),
-            Behaviour::Fail(error) => self.put(self.now, Delivery::Answer { node, id, result: Err(error) }),
-            Behaviour::Hold => {}
         }
     }
 }

@@ -109,15 +109,36 @@ async fn a_cancelled_call_of_a_pool_is_stopped_and_what_it_waits_for_is_cancelle
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_call_of_a_singleton_runs_on_and_its_state_survives() {
     let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
-    let first = bench.serve(call("relay", &1u32));
+    let mut first = bench.serve(call("relay", &1u32));
     let asked = bench.next_asked().await;
     bench.cancel(&first);
-    let error = first.result().await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::CANCELLED));
-    assert!(!asked.is_abandoned());
     let second = bench.serve(call("count", &()));
+    // It is in flight as long as it runs, though nobody waits for it.
+    bench.loads.wait_for(|load| load.in_flight == 2).await.unwrap();
+    assert!(!asked.is_abandoned());
+    assert_eq!(bench.in_flight(), 2);
     asked.answer(&1u32);
+    first.end().await;
     assert_eq!(value::<u32>(second.result().await), 2);
+    bench.loads.wait_for(|load| load.in_flight == 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_singletons_caller_is_told_at_his_deadline_and_the_call_is_in_flight_until_it_is_over() {
+    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
+    let mut first = bench.serve(call("relay", &1u32).timeout(Duration::from_millis(20)));
+    let asked = bench.next_asked().await;
+    let error = first.answer().await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
+    assert_eq!(error.process.as_deref(), Some("own"));
+    // Its caller gave up in the moment in which he was told.
+    bench.cancel(&first);
+    let second = bench.serve(call("count", &()));
+    bench.loads.wait_for(|load| load.in_flight == 2).await.unwrap();
+    asked.answer(&1u32);
+    first.end().await;
+    assert_eq!(value::<u32>(second.result().await), 2);
+    bench.loads.wait_for(|load| load.in_flight == 0).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

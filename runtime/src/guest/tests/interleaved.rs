@@ -76,11 +76,31 @@ async fn a_deadline_answers_its_call_and_the_others_go_on() {
     let mut bench = Bench::new(ASYNC, InstancePolicy::Pool(1)).await;
     let first = bench.serve(call("relay", &1u32));
     let one = bench.next_asked().await;
-    let error = bench.call(call("relay", &2u32).timeout(Duration::from_millis(20))).await.unwrap_err();
+    let mut second = bench.serve(call("relay", &2u32).timeout(Duration::from_millis(20)));
+    let two = bench.next_asked().await;
+    let error = second.answer().await.unwrap_err();
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
+    // It is in flight as long as it runs, though nobody waits for it.
+    bench.loads.wait_for(|load| load.in_flight == 2).await.unwrap();
+    assert_eq!(bench.in_flight(), 2);
     one.answer(&10u32);
     assert_eq!(value::<u32>(first.result().await), 10);
+    two.answer(&20u32);
+    second.end().await;
     assert_eq!(value::<u32>(bench.call(call("count", &())).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_its_caller_gave_up_is_in_flight_until_it_returns() {
+    let mut bench = Bench::new(ASYNC, InstancePolicy::Singleton).await;
+    let mut first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    bench.cancel(&first);
+    assert_eq!(value::<u32>(bench.call(call("count", &())).await), 1);
+    assert_eq!(bench.in_flight(), 1);
+    asked.answer(&1u32);
+    first.end().await;
+    bench.loads.wait_for(|load| load.in_flight == 0).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

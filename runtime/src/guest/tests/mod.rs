@@ -91,6 +91,16 @@ impl Question {
     }
 }
 
+/// The calls that are not over.
+type Answers = Arc<Mutex<HashMap<ServeId, InFlight>>>;
+
+/// Who waits for a call.
+struct InFlight {
+    /// Its caller, until he is told.
+    answer: Option<oneshot::Sender<ServeResult>>,
+    over: oneshot::Sender<()>,
+}
+
 /// A module under test and the mesh that the test plays.
 pub struct Bench {
     pub module: Arc<GuestModule>,
@@ -99,7 +109,7 @@ pub struct Bench {
     pub loads: watch::Receiver<Load>,
     link: watch::Sender<LinkState>,
     service: Arc<dyn Serve>,
-    answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
+    answers: Answers,
     callbacks: Vec<String>,
     epoch: Instant,
     next_id: u64,
@@ -140,21 +150,37 @@ impl Call {
 /// What serving came to.
 pub enum Served {
     AtOnce(ServeResult),
-    Later(ServeId, oneshot::Receiver<ServeResult>),
+    /// With what the caller is told, and the end of the call.
+    Later(ServeId, oneshot::Receiver<ServeResult>, oneshot::Receiver<()>),
 }
 
 impl Served {
     pub async fn result(self) -> ServeResult {
         match self {
             Self::AtOnce(result) => result,
-            Self::Later(_, answer) => tokio::time::timeout(LONG, answer).await.unwrap().unwrap(),
+            Self::Later(_, answer, _) => tokio::time::timeout(LONG, answer).await.unwrap().unwrap(),
+        }
+    }
+
+    /// What the caller of a call is told that was not answered at once.
+    pub async fn answer(&mut self) -> ServeResult {
+        match self {
+            Self::AtOnce(_) => panic!("answered at once"),
+            Self::Later(_, answer, _) => tokio::time::timeout(LONG, answer).await.unwrap().unwrap(),
+        }
+    }
+
+    /// Resolves when the call is really over.
+    pub async fn end(&mut self) {
+        if let Self::Later(_, _, over) = self {
+            tokio::time::timeout(LONG, over).await.unwrap().unwrap();
         }
     }
 
     pub fn id(&self) -> ServeId {
         match self {
             Self::AtOnce(_) => panic!("answered at once"),
-            Self::Later(id, _) => *id,
+            Self::Later(id, ..) => *id,
         }
     }
 
@@ -206,8 +232,9 @@ impl Bench {
     pub fn serve(&mut self, call: Call) -> Served {
         let id = ServeId(self.next_id);
         self.next_id += 1;
-        let (sender, answer) = oneshot::channel();
-        self.answers.lock().unwrap().insert(id, sender);
+        let (tell, answer) = oneshot::channel();
+        let (end, over) = oneshot::channel();
+        self.answers.lock().unwrap().insert(id, InFlight { answer: Some(tell), over: end });
         let callback = self.callbacks.iter().position(|name| name == call.callback).unwrap();
         let incoming = Incoming {
             id,
@@ -223,12 +250,12 @@ impl Bench {
                 self.answers.lock().unwrap().remove(&id).expect("a call is answered once");
                 Served::AtOnce(result)
             }
-            None => Served::Later(id, answer),
+            None => Served::Later(id, answer, over),
         }
     }
 
-    /// How many calls are to be answered yet.
-    pub fn open_answers(&self) -> usize {
+    /// How many calls are not over yet.
+    pub fn in_flight(&self) -> usize {
         self.answers.lock().unwrap().len()
     }
 
@@ -255,7 +282,7 @@ impl Bench {
 
 async fn play_driver(
     mut requests: mpsc::Receiver<Request>,
-    answers: Arc<Mutex<HashMap<ServeId, oneshot::Sender<ServeResult>>>>,
+    answers: Answers,
     ask: mpsc::UnboundedSender<Asked>,
     wonder: mpsc::UnboundedSender<Question>,
     loads: watch::Sender<Load>,
@@ -269,9 +296,15 @@ async fn play_driver(
                 let _ = reply.send(Ok(LocalId(7)));
                 let _ = give_service.take().unwrap().send(service);
             }
+            Request::Answered { id, error } => {
+                let mut answers = answers.lock().unwrap();
+                let call = answers.get_mut(&id).expect("a call that is over is not answered");
+                let _ = call.answer.take().expect("a caller is told once").send(Err(error));
+            }
             Request::Served { id, result } => {
-                let answer = answers.lock().unwrap().remove(&id).expect("a call is answered once");
-                let _ = answer.send(result);
+                let call = answers.lock().unwrap().remove(&id).expect("a call ends once");
+                call.answer.map(|answer| answer.send(result));
+                let _ = call.over.send(());
             }
             Request::Call { request, reply, .. } => {
                 let _ = ask.send(Asked { request, reply });

@@ -1,4 +1,4 @@
-//! Many calls of all kinds at once: whatever happens to them, each is answered once, and nothing is left over.
+//! Many calls of all kinds at once: whatever happens to them, each ends once, and nothing is left over.
 
 use std::time::Duration;
 
@@ -61,14 +61,14 @@ async fn storm(text: &str, policy: InstancePolicy, on_cancel: Option<OnCancel>, 
             tokio::task::yield_now().await;
         }
     }
-    for served in open {
-        let _ = served.result().await;
+    for mut served in open {
+        served.end().await;
         answered += 1;
     }
     assert_eq!(answered, CALLS);
     let idle = bench.loads.wait_for(|load| load.in_flight == 0);
     tokio::time::timeout(LONG, idle).await.unwrap().unwrap();
-    assert_eq!(bench.open_answers(), 0);
+    assert_eq!(bench.in_flight(), 0);
     tokio::time::timeout(LONG, bench.module.shutdown()).await.unwrap();
 }
 

@@ -1,6 +1,6 @@
 //! What a test does with the mesh, and what it reads from it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ impl Net {
             behaviours: HashMap::new(),
             served: Vec::new(),
             answered: HashSet::new(),
+            running: BTreeMap::new(),
             cancelled: Vec::new(),
             calls: HashMap::new(),
             ended: HashMap::new(),
@@ -128,7 +129,7 @@ impl Net {
     /// Answers the calls that a node holds.
     pub fn answer(&mut self, node: usize, id: ServeId, result: ServeResult) {
         self.nodes[node].answered.insert(id);
-        self.command(node, Command::Served { id, result });
+        self.end(node, id, result);
     }
 
     /// The result of a call that has ended.

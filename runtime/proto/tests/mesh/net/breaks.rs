@@ -63,6 +63,7 @@ impl Net {
         runtime.link = None;
         runtime.redial = false;
         runtime.dead = true;
+        runtime.running.clear();
         runtime.node = Node::new(runtime.config.clone());
     }
 }

@@ -53,6 +53,9 @@ pub enum Behaviour {
     Hold,
     /// Fails at once.
     Fail(CallError),
+    /// Answers with the arguments after this time, and minds deadline and cancellation as the runtime's pools do: it
+    /// stops then (`kills`), or tells the caller of a deadline and runs on.
+    Pool { takes: Duration, kills: bool },
 }
 
 /// A call of the type `sum` with a deadline of 10 s.

@@ -1,0 +1,106 @@
+//! What the user of a node does: he notes what comes out of it, and serves the calls that come.
+
+use std::time::Duration;
+
+use daffi_proto::call::{Incoming, ServeResult};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::ServeId;
+use daffi_proto::node::{self, Command};
+
+use super::{Behaviour, Delivery, Net, Running};
+
+impl Net {
+    pub(super) fn node_output(&mut self, node: usize, output: node::Output) {
+        let runtime = &mut self.nodes[node];
+        match output {
+            node::Output::Send(frame) => {
+                let Some(link) = runtime.link else { return };
+                if !self.transmit(link, true, &frame) {
+                    self.nodes[node].node.handle(self.now, node::Input::NotSent(frame));
+                }
+            }
+            node::Output::CloseLink { reason, again } => {
+                runtime.log.push(format!("close: {reason}"));
+                if let Some(link) = runtime.link.take() {
+                    self.hang_up(link, false, &reason);
+                }
+                if again {
+                    self.later(node);
+                }
+            }
+            node::Output::Connected => {
+                runtime.backoff.reset();
+                runtime.log.push("connected".to_owned());
+            }
+            node::Output::Disconnected { .. } => runtime.log.push("disconnected".to_owned()),
+            node::Output::Refused { code, message } => runtime.log.push(format!("refused: {code}: {message}")),
+            node::Output::NameHeld { message, .. } => runtime.log.push(format!("held: {message}")),
+            node::Output::Drained => runtime.log.push("drained".to_owned()),
+            node::Output::ProcessAdded { token, result } => drop(runtime.added.insert(token, result)),
+            node::Output::CancelServe(id) => self.unwanted(node, id),
+            node::Output::CallDone { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
+            }
+            node::Output::Resolved { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.resolved.insert(token, result).is_none(), "a resolve ended twice");
+            }
+            node::Output::WaitDone { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.waits.insert(token, result).is_none(), "a wait ended twice");
+            }
+            node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
+            node::Output::Serve(incoming) => self.serve(node, incoming),
+        }
+    }
+
+    fn serve(&mut self, node: usize, incoming: Incoming) {
+        let runtime = &mut self.nodes[node];
+        let behaviour = runtime.behaviours.get(&incoming.process).cloned().unwrap_or(Behaviour::Echo(Duration::ZERO));
+        let (id, args) = (incoming.id, incoming.args.clone());
+        if !matches!(behaviour, Behaviour::Hold) {
+            runtime.answered.insert(id);
+        }
+        let (deadline, link) = (incoming.deadline, runtime.link);
+        runtime.running.insert(id, Running { incoming: incoming.clone(), link });
+        runtime.served.push(incoming);
+        match behaviour {
+            Behaviour::Pool { takes, kills } => {
+                self.put(self.now + takes, Delivery::Answer { node, id, result: Ok(args) });
+                self.put(deadline, Delivery::Deadline { node, id, kills });
+            }
+            Behaviour::Echo(after) => self.put(self.now + after, Delivery::Answer { node, id, result: Ok(args) }),
+            Behaviour::Fail(error) => self.put(self.now, Delivery::Answer { node, id, result: Err(error) }),
+            Behaviour::Hold => {}
+        }
+    }
+
+    /// Nobody waits for a call any more.
+    fn unwanted(&mut self, node: usize, id: ServeId) {
+        let runtime = &mut self.nodes[node];
+        runtime.cancelled.push(id);
+        let behaviour = runtime.running.get(&id).map(|running| runtime.behaviours.get(&running.incoming.process));
+        if let Some(Some(Behaviour::Pool { kills: true, .. })) = behaviour {
+            let error = CallError::failed(code::CANCELLED, "stopped by its pool", "");
+            self.put(self.now, Delivery::Answer { node, id, result: Err(error) });
+        }
+    }
+
+    /// The deadline of a call that a pool serves.
+    pub(super) fn overdue(&mut self, node: usize, id: ServeId, kills: bool) {
+        if kills {
+            self.end(node, id, Err(CallError::failed(code::DEADLINE_EXCEEDED, "stopped by its pool", "")));
+        } else if self.nodes[node].running.contains_key(&id) {
+            let error = CallError::unknown(code::DEADLINE_EXCEEDED, "it runs on", "");
+            self.command(node, Command::Answered { id, error });
+        }
+    }
+
+    /// A call that a node's user works on is over, unless it was before.
+    pub(super) fn end(&mut self, node: usize, id: ServeId, result: ServeResult) {
+        if self.nodes[node].running.remove(&id).is_some() {
+            self.command(node, Command::Served { id, result });
+        }
+    }
+}

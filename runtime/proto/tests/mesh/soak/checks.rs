@@ -1,0 +1,102 @@
+//! What must be true of a random run, while it goes on and after it.
+
+use std::collections::BTreeMap;
+
+use daffi_proto::error::Outcome;
+use daffi_proto::id::Token;
+
+use super::{Endings, Made, NODES, Run, token_of};
+use crate::net::Running;
+
+impl Run {
+    /// The counts of calls in flight are right wherever nothing is under way: at each node of all that runs there, at
+    /// the controller of what runs there for others.
+    pub fn check_in_flight(&mut self, seed: u64) {
+        for node in self.alive.iter().copied() {
+            let runtime = &self.net.nodes[node];
+            assert_eq!(self.net.count(node).serves, runtime.running.len(), "seed {seed}, node {node}");
+        }
+        let Some(controller) = self.net.controller.as_ref().filter(|_| self.net.is_quiet()) else { return };
+        for (node, id) in self.locals.iter().copied().filter(|(node, _)| self.net.is_sound(*node)) {
+            let runtime = &self.net.nodes[node];
+            let process = &self.names[&(node, id)];
+            let Some(relayed) = controller.in_flight(&crate::net::process(process)) else { continue };
+            let for_others: Vec<&Running> = runtime
+                .running
+                .values()
+                .filter(|running| {
+                    let caller = self.made[&token_of(&running.incoming)].node;
+                    running.incoming.process == id && running.link == Some(self.net.link_of(node)) && caller != node
+                })
+                .collect();
+            assert_eq!(relayed as usize, for_others.len(), "seed {seed}: {process} of the node {node}");
+            let unwanted = for_others.iter().filter(|running| !self.is_open(token_of(&running.incoming)));
+            self.unwanted += unwanted.count() as u64;
+        }
+    }
+
+    pub fn check(&self, seed: u64, endings: &mut Endings) {
+        let mut serves: BTreeMap<Token, u32> = BTreeMap::new();
+        for incoming in self.net.nodes.iter().flat_map(|runtime| &runtime.served) {
+            *serves.entry(token_of(incoming)).or_default() += 1;
+        }
+        for (token, made) in &self.made {
+            let served = serves.get(token).copied().unwrap_or(0);
+            assert!(served <= 1, "seed {seed}: {token:?} ran {served} times");
+            let ending = self.check_call(seed, *token, made, served);
+            *endings.entry(ending).or_default() += 1;
+        }
+        for (token, made) in &self.asked {
+            let runtime = &self.net.nodes[made.node];
+            let answered = runtime.waits.contains_key(token) || runtime.resolved.contains_key(token);
+            assert!(answered || runtime.dead, "seed {seed}: {token:?} was never answered");
+            let late = runtime.ended.get(token).is_some_and(|at| *at > made.deadline);
+            assert!(!late, "seed {seed}: {token:?} was answered after its deadline");
+        }
+        self.nothing_is_left(seed);
+    }
+
+    /// Returns how the call ended.
+    fn check_call(&self, seed: u64, token: Token, made: &Made, served: u32) -> String {
+        let runtime = &self.net.nodes[made.node];
+        if made.given_up {
+            assert!(!runtime.calls.contains_key(&token), "seed {seed}: {token:?} was given up and answered");
+            return "given up".to_owned();
+        }
+        let Some(result) = runtime.calls.get(&token) else {
+            assert!(runtime.dead, "seed {seed}: {token:?} never ended");
+            return "its runtime was killed".to_owned();
+        };
+        assert!(runtime.ended[&token] <= made.deadline, "seed {seed}: {token:?} ended after its deadline");
+        match result {
+            Ok(reply) => {
+                assert_eq!(served, 1, "seed {seed}: {token:?} has a result and never ran");
+                assert_eq!(reply.result[..8], token.0.to_le_bytes(), "seed {seed}: the result of another call");
+                "ok".to_owned()
+            }
+            Err(error) => {
+                match error.outcome {
+                    Outcome::NotRun => assert_eq!(served, 0, "seed {seed}: {token:?} ran, it says not: {error:?}"),
+                    Outcome::Failed => assert_eq!(served, 1, "seed {seed}: {error:?}"),
+                    Outcome::Unknown => {}
+                }
+                format!("{:?} {}", error.outcome, error.code)
+            }
+        }
+    }
+
+    fn nothing_is_left(&self, seed: u64) {
+        let controller = self.net.controller.as_ref().unwrap().counts();
+        assert_eq!((controller.relays, controller.reserved), (0, 0), "seed {seed}");
+        assert_eq!(controller.links, NODES + 1, "seed {seed}");
+        let all: usize = self.alive.iter().map(|node| self.net.count(*node).locals).sum();
+        assert_eq!((all, controller.processes), (self.locals.len(), all), "seed {seed}");
+        for node in &self.alive {
+            let counts = self.net.count(*node);
+            let open = [counts.calls, counts.asks, counts.away, counts.waiting, counts.deadlines];
+            assert_eq!(open, [0; 5], "seed {seed}, node {node}");
+            assert_eq!((counts.serves, counts.incoming), (0, 0), "seed {seed}, node {node}");
+            assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}");
+        }
+    }
+}
