@@ -10,6 +10,7 @@
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`limits`] | memory, stack, time, payload, queue |
+//! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
 //! | [`bad_input`] | one line of error: what, where, what to do |
@@ -30,6 +31,8 @@ mod cluster;
 mod conformance;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]

@@ -264,6 +264,9 @@ fn module_of(
         limits.concurrency = concurrency;
         limits.async_calls = concurrency as usize;
     }
+    if let Some(calls) = args.open_calls.or(table.open_calls) {
+        limits.open_calls = calls as usize;
+    }
     let instances = args.instances.or(table.instances).unwrap_or_default();
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
     env.extend(args.env.iter().cloned());

@@ -183,6 +183,14 @@ impl Running {
         kill_process(Pid::from_child(&child), signal).unwrap();
     }
 
+    /// The most memory that it had so far, in KiB.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let id = self.child.lock().unwrap().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    }
+
     /// Whether it has ended.
     pub fn ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()

@@ -144,6 +144,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub concurrency: Option<u32>,
 
+    /// Most calls to others that one module has open at once; more are refused as `overloaded` [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub open_calls: Option<u32>,
+
     /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
     /// else kill]
     #[arg(long, value_name = "finish|kill")]

@@ -135,6 +135,7 @@ pub(super) struct ModuleTable {
     pub(super) max_call_time: Option<Duration>,
     pub(super) queue: Option<u32>,
     pub(super) concurrency: Option<NonZeroU32>,
+    pub(super) open_calls: Option<u32>,
     #[serde(default, deserialize_with = "text")]
     pub(super) on_cancel: Option<OnCancel>,
     #[serde(default)]
@@ -156,6 +157,7 @@ impl ModuleTable {
             max_call_time: None,
             queue: None,
             concurrency: None,
+            open_calls: None,
             on_cancel: None,
             env: BTreeMap::new(),
             callbacks: None,

@@ -149,6 +149,8 @@ async fn fg(
         return Err(origin.no_time(&callback).into());
     }
     let started = Instant::now();
+    // The arguments are held also while the callback is waited for.
+    let _open = origin.open(&callback, length(&arguments))?;
     let caller = origin.caller(&callback)?;
     let resolved = origin
         .module
@@ -202,6 +204,14 @@ impl Encoding {
             types::Value::Json(_) => Self::Json,
             types::Value::Wave(_) => Self::Wave,
         }
+    }
+}
+
+/// How many bytes of the host's memory it takes.
+fn length(value: &types::Value) -> usize {
+    match value {
+        types::Value::Postcard(bytes) => bytes.len(),
+        types::Value::Json(text) | types::Value::Wave(text) => text.len(),
     }
 }
 

@@ -110,6 +110,7 @@ impl Import {
             );
             return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, self.name()));
         }
+        let _open = origin.open(&self.name(), args.len())?;
         let request = CallRequest {
             caller: origin.caller(&self.name())?,
             callbacks: self.candidates.clone(),

@@ -1,7 +1,7 @@
 //! What a module may use, and how its instances are kept.
 //!
 //! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), by the pool (time, queue,
-//! instances) or by the instance (payloads), and has a test that runs into it. A guest that ends after it was refused
+//! instances), by the instance (payloads, handles) or by the module (open calls), and has a test that runs into it. A guest that ends after it was refused
 //! something is told apart from one that ends by itself: [`Limiter`] remembers what it refused.
 //! It does not know calls; the stack is bounded per engine, not here.
 
@@ -33,8 +33,23 @@ pub struct ModuleLimits {
     pub async_calls: usize,
     /// Bytes of arguments, and of a result, in postcard.
     pub payload_bytes: usize,
-    /// Handles to things of the host (streams, pollables) that one instance may hold.
+    /// Calls to others that a module may have open; beyond it they are refused (`overloaded`). The arguments that they
+    /// hold are bounded by [`ModuleLimits::payload_bytes`].
+    pub open_calls: usize,
+    /// Handles that one instance may hold: to things of the host (streams, pollables), and its own (resources, subtasks,
+    /// waitable sets), of which it may always have what its calls need.
     pub host_handles: usize,
+}
+
+/// Handles of an instance that each call in it, or made by it, may need at once: a thread, a subtask, sets to wait in.
+const HANDLES_PER_CALL: usize = 4;
+
+impl ModuleLimits {
+    /// Handles of its own that one instance may hold.
+    pub fn component_handles(&self) -> usize {
+        let calls = self.async_calls.saturating_add(self.open_calls);
+        self.host_handles.max(calls.saturating_mul(HANDLES_PER_CALL))
+    }
 }
 
 impl Default for ModuleLimits {
@@ -48,6 +63,7 @@ impl Default for ModuleLimits {
             concurrency: 64,
             async_calls: 1024,
             payload_bytes: 16 << 20,
+            open_calls: 1024,
             host_handles: 10_000,
         }
     }

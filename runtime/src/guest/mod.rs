@@ -17,6 +17,7 @@
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
 //! | `house` | what a module does beside its calls |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
+//! | `outgoing` | how many calls a module has open to others |
 //! | `answer` | what callers are told of calls that did not run |
 //! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
 
@@ -34,6 +35,7 @@ mod lane;
 mod lanes;
 pub mod limits;
 pub mod module;
+mod outgoing;
 pub mod output;
 mod pool;
 mod roster;

@@ -93,7 +93,7 @@ impl GuestModule {
                 .collect(),
             instances: policy.to_string(),
         };
-        let context = Arc::new(ModuleContext::new(process, node, mesh.clone(), limits, env, output));
+        let context = Arc::new(ModuleContext::new(process, node, mesh.clone(), (limits, policy), env, output));
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));

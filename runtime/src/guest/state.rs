@@ -19,7 +19,8 @@ use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::fault::TimeUp;
-use super::limits::{Limiter, ModuleLimits};
+use super::limits::{InstancePolicy, Limiter, ModuleLimits};
+use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, Output};
 use super::transcode::bound_lifts;
 use crate::mesh::handle::MeshHandle;
@@ -36,6 +37,8 @@ pub(super) struct ModuleContext {
     pub limits: ModuleLimits,
     pub env: Vec<(String, String)>,
     pub output: Output,
+    /// What its guests have open to others.
+    pub outgoing: Outgoing,
     /// The process's number, known from its registration on.
     local: OnceLock<LocalId>,
 }
@@ -45,11 +48,12 @@ impl ModuleContext {
         process: ProcessRef,
         node: String,
         mesh: MeshHandle,
-        limits: ModuleLimits,
+        (limits, policy): (ModuleLimits, InstancePolicy),
         env: Vec<(String, String)>,
         output: Output,
     ) -> Self {
-        Self { process, node, mesh, limits, env, output, local: OnceLock::new() }
+        let outgoing = Outgoing::new(&limits, policy);
+        Self { process, node, mesh, limits, env, output, outgoing, local: OnceLock::new() }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.
@@ -112,12 +116,13 @@ impl GuestState {
         table.set_max_capacity(module.limits.host_handles);
         let scopes = if interleaves { Scopes::ByTask(HashMap::new()) } else { Scopes::One(Scope::default()) };
         let limiter = Limiter::new(&module.limits);
-        let payload_bytes = module.limits.payload_bytes;
+        let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
         let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, pulse: Arc::default() };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         // A result that is a little over the payload limit fails its call; only one far over it ends the instance.
         bound_lifts(&mut store, payload_bytes.saturating_mul(2));
+        store.set_max_component_handles(handles);
         store.epoch_deadline_callback(|mut cx| cx.data_mut().tick());
         store
     }
@@ -245,6 +250,14 @@ impl CallOrigin {
             CallError::not_run(code::NOT_CONNECTED, message, callback)
         })?;
         Ok(Caller::Process { id, instance: self.number, parent: self.parent })
+    }
+
+    /// Takes a place among the calls that the module has open, for one with so many bytes of arguments.
+    ///
+    /// # Errors
+    /// `overloaded`
+    pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall<'_>, CallError> {
+        self.module.outgoing.open(&self.module.process, callback, bytes)
     }
 
     /// The timeout of a call that was asked for this one, or for none.

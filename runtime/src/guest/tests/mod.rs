@@ -7,6 +7,7 @@ mod imports;
 mod interleaved;
 mod lifecycle;
 mod limits;
+mod open_calls;
 mod runs;
 mod storm;
 mod traces;

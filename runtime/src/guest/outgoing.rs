@@ -1,0 +1,134 @@
+//! The calls that one module has open to others: how many, and how many bytes of arguments they hold.
+//!
+//! A guest whose calls interleave can begin calls without waiting for any, and the host holds the arguments of each
+//! until it ends. What is open is therefore counted for the module, all its instances together, and what is beyond is
+//! refused at once: the guest that opened the others is the one to wait.
+//! Invariant: what was taken is given back when the call ends, however it does.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::ProcessRef;
+
+use super::limits::{InstancePolicy, ModuleLimits};
+
+/// How many calls with arguments of full size a module may have open at least. Where it has more instances, each may
+/// have one, as the only call of an instance without async functions.
+const LARGEST_CALLS: usize = 4;
+
+/// What a module has open, and may have.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    calls: AtomicUsize,
+    max_calls: usize,
+    bytes: AtomicUsize,
+    max_bytes: usize,
+}
+
+impl Outgoing {
+    pub fn new(limits: &ModuleLimits, policy: InstancePolicy) -> Self {
+        let instances = match policy {
+            InstancePolicy::Singleton => 1,
+            InstancePolicy::Pool(size) => size,
+            InstancePolicy::PerCall => limits.concurrency,
+        };
+        let largest = usize::try_from(instances).unwrap_or(usize::MAX).max(LARGEST_CALLS);
+        Self {
+            calls: AtomicUsize::new(0),
+            max_calls: limits.open_calls,
+            bytes: AtomicUsize::new(0),
+            max_bytes: limits.payload_bytes.saturating_mul(largest),
+        }
+    }
+
+    /// Takes a place for a call with so many bytes of arguments; it is free again when the result is dropped.
+    ///
+    /// # Errors
+    /// `not-run`, `overloaded`
+    pub fn open(&self, own: &ProcessRef, callback: &str, bytes: usize) -> Result<OpenCall<'_>, CallError> {
+        let refused = |what: &str| {
+            let message = format!("{callback} was not called: {} has {what}", own.name);
+            CallError::not_run(code::OVERLOADED, message, callback)
+        };
+        if !take(&self.calls, 1, self.max_calls) {
+            let most = self.max_calls;
+            return Err(refused(&format!(
+                "{most} calls of its own open, as many as it may: wait for some, or raise its limit of open calls"
+            )));
+        }
+        // From here on the place is given back with this, whatever comes.
+        let mut open = OpenCall { outgoing: self, bytes: 0 };
+        if !take(&self.bytes, bytes, self.max_bytes) {
+            let most = self.max_bytes;
+            return Err(refused(&format!(
+                "calls of its own open whose arguments and these are more than {most} bytes: wait for some, or raise \
+                 the payload limit"
+            )));
+        }
+        open.bytes = bytes;
+        Ok(open)
+    }
+}
+
+fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
+    let add = |taken: usize| taken.checked_add(more).filter(|sum| *sum <= most);
+    taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+/// An open call's place.
+#[derive(Debug)]
+pub(super) struct OpenCall<'a> {
+    outgoing: &'a Outgoing,
+    bytes: usize,
+}
+
+impl Drop for OpenCall<'_> {
+    fn drop(&mut self) {
+        self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
+        self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daffi_proto::error::Outcome;
+    use daffi_proto::id::{ProcessName, TenantName};
+
+    use super::*;
+
+    fn own() -> ProcessRef {
+        ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
+    }
+
+    fn outgoing(policy: InstancePolicy) -> Outgoing {
+        Outgoing::new(&ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() }, policy)
+    }
+
+    #[test]
+    fn calls_beyond_the_limit_are_refused_until_one_ends() {
+        let outgoing = outgoing(InstancePolicy::Singleton);
+        let mut open: Vec<OpenCall<'_>> = (0..6).map(|_| outgoing.open(&own(), "f", 1).unwrap()).collect();
+        let error = outgoing.open(&own(), "f", 1).unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
+        open.pop();
+        assert!(outgoing.open(&own(), "f", 1).is_ok());
+    }
+
+    #[test]
+    fn bytes_beyond_the_limit_are_refused_and_take_nothing() {
+        let outgoing = outgoing(InstancePolicy::Singleton);
+        let open = outgoing.open(&own(), "f", 301).unwrap();
+        let error = outgoing.open(&own(), "f", 100).unwrap_err();
+        assert!(error.message.contains("more than 400 bytes"), "{}", error.message);
+        assert!(outgoing.open(&own(), "f", 99).is_ok());
+        drop(open);
+        assert_eq!((outgoing.calls.into_inner(), outgoing.bytes.into_inner()), (0, 0));
+    }
+
+    #[test]
+    fn each_instance_may_have_a_call_of_full_size() {
+        let outgoing = outgoing(InstancePolicy::Pool(5));
+        let _open: Vec<OpenCall<'_>> = (0..5).map(|_| outgoing.open(&own(), "f", 100).unwrap()).collect();
+        assert!(outgoing.open(&own(), "f", 1).is_err());
+    }
+}
