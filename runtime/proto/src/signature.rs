@@ -122,6 +122,10 @@ pub enum DefKind {
     },
     /// `flags`, 1 to 32 of them
     Flags(Vec<String>),
+    /// `stream<T>`; without a type `stream`. Its items have no stream in them.
+    Stream(Option<Type>),
+    /// `future<T>`; without a type `future`. Its value has no stream in it.
+    Future(Option<Type>),
 }
 
 /// A named field of a record, or a parameter.
@@ -181,6 +185,12 @@ impl Signature {
         }
     }
 
+    /// Whether a stream or a future is among the parameters or in the result.
+    pub fn has_streams(&self) -> bool {
+        let streams = with_streams(&self.defs);
+        self.params.iter().map(|param| param.ty).chain(self.result).any(|ty| is_with_streams(ty, &streams))
+    }
+
     /// Whether the type is `call-error` of `daffi:runtime/types`, in any version: by origin, and of the frozen shape.
     pub fn is_call_error(&self, ty: Type) -> bool {
         let Some(Def { name: Some(TypeName { interface: Some(interface), name }), kind }) = self.def(ty) else {
@@ -224,6 +234,23 @@ fn needed(defs: &[Def], of: impl Iterator<Item = Type>) -> Vec<bool> {
     needed
 }
 
+/// Which definitions are a stream or a future, or have one in them.
+fn with_streams(defs: &[Def]) -> Vec<bool> {
+    let mut streams = Vec::with_capacity(defs.len());
+    for def in defs {
+        let mut found = matches!(def.kind, DefKind::Stream(_) | DefKind::Future(_));
+        def.kind.for_each_type(|ty| found |= is_with_streams(ty, &streams));
+        streams.push(found);
+    }
+    streams
+}
+
+/// The same of a type, given the definitions before it.
+fn is_with_streams(ty: Type, streams: &[bool]) -> bool {
+    let Type::Def(at) = ty else { return false };
+    usize::try_from(at).ok().and_then(|at| streams.get(at)).copied().unwrap_or(false)
+}
+
 impl DefKind {
     /// Calls `each` with the types that this definition is made of, in order.
     pub(crate) fn for_each_type(&self, mut each: impl FnMut(Type)) {
@@ -233,6 +260,7 @@ impl DefKind {
             Self::Record(fields) => fields.iter().map(|field| field.ty).for_each(each),
             Self::Variant(cases) => cases.iter().filter_map(|case| case.ty).for_each(each),
             Self::Result { ok, err } => ok.iter().chain(err).copied().for_each(each),
+            Self::Stream(item) | Self::Future(item) => item.iter().copied().for_each(each),
             Self::Enum(_) | Self::Flags(_) => {}
         }
     }
@@ -252,6 +280,8 @@ impl DefKind {
             Self::Result { ok, err } => Self::Result { ok: ok.map(&mut map), err: err.map(&mut map) },
             Self::Enum(names) => Self::Enum(names.clone()),
             Self::Flags(names) => Self::Flags(names.clone()),
+            Self::Stream(item) => Self::Stream(item.map(map)),
+            Self::Future(item) => Self::Future(item.map(map)),
         }
     }
 }

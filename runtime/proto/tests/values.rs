@@ -1,8 +1,11 @@
 //! Values in all their encodings: identities over random types, agreement with serde and with the `wasm-wave` crate,
-//! rules of the texts one by one, what malformed input is answered with, and WIT printed and read back.
+//! rules of the texts one by one, what malformed input is answered with, channels of
+//! streams, and WIT printed and read back.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "the helpers of tests may fail as tests do")]
 
+#[path = "values/channels.rs"]
+mod channels;
 #[path = "values/malformed.rs"]
 mod malformed;
 #[path = "values/random.rs"]

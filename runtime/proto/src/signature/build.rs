@@ -79,6 +79,16 @@ impl SignatureBuilder {
         self.unnamed(DefKind::Flags(names.into_iter().map(str::to_owned).collect()))
     }
 
+    /// `stream<T>`, or `stream`
+    pub fn stream(&mut self, item: Option<Type>) -> Type {
+        self.unnamed(DefKind::Stream(item))
+    }
+
+    /// `future<T>`, or `future`
+    pub fn future(&mut self, value: Option<Type>) -> Type {
+        self.unnamed(DefKind::Future(value))
+    }
+
     /// `call-error` of `daffi:runtime/types` in this version.
     pub fn call_error(&mut self, version: &str) -> Type {
         let (interface, name) = CALL_ERROR;

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use super::{
     Def, DefKind, MAX_ALL_MEMBERS, MAX_DEFS, MAX_DEPTH, MAX_FLAGS, MAX_LABEL_BYTES, MAX_MEMBERS, Signature, Type,
-    TypeName,
+    TypeName, is_with_streams, with_streams,
 };
 use crate::name::{MAX_CALLBACK_NAME_BYTES, is_label};
 
@@ -50,6 +50,12 @@ pub enum BadSignature {
         /// What.
         what: String,
     },
+    /// A stream or future whose items have streams in them.
+    #[error("type {at} is a stream of streams, which cannot be carried")]
+    StreamOfStreams {
+        /// Which definition.
+        at: usize,
+    },
     /// A name that WIT does not have.
     #[error("{what}: `{name}` is no name: words of letters and digits joined by `-`, {MAX_LABEL_BYTES} bytes at most")]
     Name {
@@ -87,6 +93,14 @@ impl Signature {
                 return Err(BadSignature::TooLarge);
             }
         }
+        let streams = with_streams(&self.defs);
+        let nested = |def: &Def| match def.kind {
+            DefKind::Stream(Some(item)) | DefKind::Future(Some(item)) => is_with_streams(item, &streams),
+            _ => false,
+        };
+        if let Some(at) = self.defs.iter().position(nested) {
+            return Err(BadSignature::StreamOfStreams { at });
+        }
         let what = || "the function".to_owned();
         if self.params.len() > MAX_MEMBERS {
             return Err(BadSignature::Count {
@@ -120,6 +134,7 @@ fn check_def(def: &Def, depths: &[usize]) -> Result<(usize, usize), BadSignature
         DefKind::Enum(names) => (names.len(), "cases", MAX_MEMBERS),
         DefKind::Flags(names) => (names.len(), "flags", MAX_FLAGS),
         DefKind::List(_) | DefKind::Option(_) | DefKind::Result { .. } => (1, "", 1),
+        DefKind::Stream(_) | DefKind::Future(_) => (1, "", 1),
     };
     if count == 0 || count > most {
         return Err(BadSignature::Count { what: what(), count, of, most });
@@ -129,6 +144,7 @@ fn check_def(def: &Def, depths: &[usize]) -> Result<(usize, usize), BadSignature
         DefKind::Variant(cases) => check_names(&what, cases.iter().map(|case| case.name.as_str()))?,
         DefKind::Enum(names) | DefKind::Flags(names) => check_names(&what, names.iter().map(String::as_str))?,
         DefKind::List(_) | DefKind::Tuple(_) | DefKind::Option(_) | DefKind::Result { .. } => {}
+        DefKind::Stream(_) | DefKind::Future(_) => {}
     }
     let mut deepest = Ok(0);
     def.kind.for_each_type(|ty| {
@@ -221,6 +237,23 @@ mod tests {
             ),
         ] {
             assert_eq!(of(vec![def(kind)]).check().unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn a_stream_of_streams_is_refused() {
+        let stream = |item| def(DefKind::Stream(item));
+        let pair = || def(DefKind::Tuple(vec![Type::Def(0), Type::U8]));
+        assert_eq!(of(vec![stream(None), pair()]).check(), Ok(()));
+        assert!(of(vec![stream(None), pair()]).has_streams());
+        assert!(!of(vec![stream(None), def(DefKind::List(Type::U8))]).has_streams(), "it is not used");
+        for defs in [
+            vec![stream(Some(Type::U8)), stream(Some(Type::Def(0)))],
+            vec![def(DefKind::Future(None)), pair(), stream(Some(Type::Def(1)))],
+            vec![stream(Some(Type::U8)), pair(), def(DefKind::Future(Some(Type::Def(1))))],
+        ] {
+            let at = defs.len() - 1;
+            assert_eq!(of(defs).check(), Err(BadSignature::StreamOfStreams { at }));
         }
     }
 

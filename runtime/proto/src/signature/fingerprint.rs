@@ -71,6 +71,8 @@ fn hash_def(def: &Def, earlier: &[Hash]) -> Hash {
         DefKind::Option(_) => 5,
         DefKind::Result { .. } => 6,
         DefKind::Flags(_) => 7,
+        DefKind::Stream(_) => 8,
+        DefKind::Future(_) => 9,
     };
     hasher.update([tag]);
     match &def.kind {
@@ -101,6 +103,7 @@ fn hash_def(def: &Def, earlier: &[Hash]) -> Hash {
             hash_optional(&mut hasher, *ok, earlier);
             hash_optional(&mut hasher, *err, earlier);
         }
+        DefKind::Stream(item) | DefKind::Future(item) => hash_optional(&mut hasher, *item, earlier),
     }
     hasher.finalize().into()
 }
@@ -207,6 +210,10 @@ mod tests {
             of(DefKind::Option(Type::U8)),
             of(DefKind::Result { ok: Some(Type::U8), err: None }),
             of(DefKind::Result { ok: None, err: Some(Type::U8) }),
+            of(DefKind::Stream(Some(Type::U8))),
+            of(DefKind::Future(Some(Type::U8))),
+            of(DefKind::Stream(None)),
+            of(DefKind::Future(None)),
         ];
         for (at, one) in kinds.iter().enumerate() {
             assert!(!kinds.iter().skip(at + 1).any(|other| one == other), "{at}");

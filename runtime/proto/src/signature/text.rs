@@ -203,6 +203,10 @@ impl Text {
             }
             DefKind::Enum(names) => self.names(names, "enum"),
             DefKind::Flags(names) => self.names(names, "flags"),
+            DefKind::Stream(None) => self.push("stream"),
+            DefKind::Future(None) => self.push("future"),
+            DefKind::Stream(item) => self.angled(signature, "stream", &[*item], depth),
+            DefKind::Future(item) => self.angled(signature, "future", &[*item], depth),
         }
     }
 
@@ -280,6 +284,19 @@ mod tests {
             "async func(p: point) -> result<result> where point = record { x: s32, %type: s32 }"
         );
         assert_eq!(SignatureBuilder::new().function([], None).unwrap().to_wit(), "func()");
+    }
+
+    #[test]
+    fn streams_and_futures_print_as_wit() {
+        let mut types = SignatureBuilder::new();
+        let (bytes, ticks) = (types.stream(Some(Type::U8)), types.stream(None));
+        let (text, done) = (types.future(Some(Type::String)), types.future(None));
+        let pair = types.tuple([bytes, done]);
+        let signature = types.function([("a", bytes), ("b", ticks), ("c", text)], Some(pair)).unwrap();
+        assert_eq!(
+            signature.to_wit(),
+            "func(a: stream<u8>, b: stream, c: future<string>) -> tuple<stream<u8>, future>"
+        );
     }
 
     #[test]

@@ -219,6 +219,7 @@ fn print_members(out: &mut String, indent: &str, name: &str, kind: &DefKind, typ
         DefKind::Enum(names) => ("enum", names.iter().map(|name| escape(name).into_owned()).collect()),
         DefKind::Flags(names) => ("flags", names.iter().map(|name| escape(name).into_owned()).collect()),
         DefKind::List(_) | DefKind::Tuple(_) | DefKind::Option(_) | DefKind::Result { .. } => return,
+        DefKind::Stream(_) | DefKind::Future(_) => return,
     };
     let _ = writeln!(out, "{indent}{word} {name} {{");
     for member in members {
@@ -240,6 +241,10 @@ fn inline(kind: &DefKind, types: &[String]) -> String {
             let part = |ty: &Option<Type>| ty.as_ref().map_or("_".into(), used);
             format!("result<{}, {}>", part(ok), part(err))
         }
+        DefKind::Stream(None) => "stream".to_owned(),
+        DefKind::Stream(Some(item)) => format!("stream<{}>", used(item)),
+        DefKind::Future(None) => "future".to_owned(),
+        DefKind::Future(Some(item)) => format!("future<{}>", used(item)),
         DefKind::Record(_) | DefKind::Variant(_) | DefKind::Enum(_) | DefKind::Flags(_) => String::new(),
     }
 }
@@ -382,6 +387,23 @@ package geo:shapes@1.0.0 {
         let signature = types.function([("bomb", ty)], Some(ty)).unwrap();
         let document = wit_document(&[(name("a:b/c#d"), &signature)]);
         assert!(document.len() < 20_000, "{}", document.len());
+    }
+
+    #[test]
+    fn streams_and_futures_are_written_where_they_are_used() {
+        let mut types = SignatureBuilder::new();
+        let point = types.record([("x", Type::S32)]);
+        let point = types.named(point, Some("a:b/c"), "point");
+        let (points, ticks) = (types.stream(Some(point)), types.stream(None));
+        let (first, done) = (types.future(Some(point)), types.future(None));
+        let feed = types.named(points, Some("a:b/c"), "feed");
+        let mut signature = types.function([("all", feed), ("ticks", ticks), ("done", done)], Some(first)).unwrap();
+        signature.is_async = true;
+        let document = wit_document(&[(name("a:b/c#watch"), &signature)]);
+        parse(&document);
+        assert!(document.contains("type feed = stream<point>;"), "{document}");
+        let watch = "watch: async func(all: feed, ticks: stream, done: future) -> future<point>;";
+        assert!(document.contains(watch), "{document}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The check of untrusted bytes: are they a value of this type, and nothing else?
 //!
-//! It allocates nothing but errors, and is one pass at memory speed over bytes and floats. What passes can be lowered
-//! into a guest without a surprise.
+//! It allocates nothing but errors and the list of channels, and is one pass at memory speed over bytes and floats.
+//! What passes can be lowered into a guest without a surprise.
 
-use super::Limits;
 use super::error::{Place, ValueError};
 use super::read::{Reader, least_bytes};
+use super::{Channel, Limits};
 use crate::signature::{DefKind, MAX_DEPTH, Signature, Type};
 
 /// Checks that `bytes` are arguments for this function.
@@ -13,11 +13,19 @@ use crate::signature::{DefKind, MAX_DEPTH, Signature, Type};
 /// # Errors
 /// [`ValueError`] with the place, the parameter's name first.
 pub fn check_args(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<(), ValueError> {
-    let mut check = Check { signature, reader: Reader::new(bytes, limits)? };
+    channels_of_args(signature, bytes, limits).map(drop)
+}
+
+/// The same, and the channels of the streams and futures in the arguments, by number.
+///
+/// # Errors
+/// As [`check_args`].
+pub fn channels_of_args(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<Vec<Channel>, ValueError> {
+    let mut check = Check::new(signature, bytes, limits)?;
     for param in &signature.params {
         check.value(param.ty, 0).in_name(&param.name)?;
     }
-    check.reader.finish()
+    check.finish()
 }
 
 /// Checks that `bytes` are a result of this function; no bytes where it has none.
@@ -25,19 +33,57 @@ pub fn check_args(signature: &Signature, bytes: &[u8], limits: &Limits) -> Resul
 /// # Errors
 /// [`ValueError`] with the place.
 pub fn check_result(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<(), ValueError> {
-    let mut check = Check { signature, reader: Reader::new(bytes, limits)? };
+    channels_of_result(signature, bytes, limits).map(drop)
+}
+
+/// The same, and the channels of the streams and futures in the result, by number.
+///
+/// # Errors
+/// As [`check_result`].
+pub fn channels_of_result(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<Vec<Channel>, ValueError> {
+    let mut check = Check::new(signature, bytes, limits)?;
     if let Some(ty) = signature.result {
         check.value(ty, 0)?;
     }
-    check.reader.finish()
+    check.finish()
+}
+
+/// Checks that `bytes` are exactly `count` values of a type of this signature, one after another: the items of a
+/// stream as they come, or the value of a future.
+///
+/// # Errors
+/// [`ValueError`] with the place, the item's number among these first.
+pub fn check_items(
+    signature: &Signature,
+    item: Type,
+    count: usize,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(), ValueError> {
+    let mut check = Check::new(signature, bytes, limits)?;
+    match item {
+        Type::S8 | Type::U8 => check.reader.bytes(count).map(drop)?,
+        _ => (0..count).try_for_each(|at| check.value(item, 0).in_item(at))?,
+    }
+    check.finish().map(drop)
 }
 
 struct Check<'a> {
     signature: &'a Signature,
     reader: Reader<'a>,
+    channels: Vec<Channel>,
 }
 
 impl<'a> Check<'a> {
+    fn new(signature: &'a Signature, bytes: &'a [u8], limits: &Limits) -> Result<Self, ValueError> {
+        Ok(Self { signature, reader: Reader::new(bytes, limits)?, channels: Vec::new() })
+    }
+
+    fn finish(self) -> Result<Vec<Channel>, ValueError> {
+        self.reader.finish()?;
+        Ok(self.channels)
+    }
+
     fn value(&mut self, ty: Type, depth: usize) -> Result<(), ValueError> {
         let reader = &mut self.reader;
         match ty {
@@ -82,7 +128,15 @@ impl<'a> Check<'a> {
                 ty.map_or(Ok(()), |ty| self.value(ty, depth).in_name(name))
             }
             DefKind::Flags(names) => self.reader.flags(names.len()).map(drop),
+            DefKind::Stream(item) => self.channel(Channel::Stream(*item)),
+            DefKind::Future(item) => self.channel(Channel::Future(*item)),
         }
+    }
+
+    fn channel(&mut self, channel: Channel) -> Result<(), ValueError> {
+        self.reader.channel()?;
+        self.channels.push(channel);
+        Ok(())
     }
 
     fn list(&mut self, item: Type, depth: usize) -> Result<(), ValueError> {

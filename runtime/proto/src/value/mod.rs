@@ -15,6 +15,7 @@
 //! | `variant`, `enum`, `result` | varint index (`ok` 0, `err` 1), then the payload where there is one |
 //! | `record`, `tuple`, arguments | the parts in order |
 //! | `flags` | `ceil(n/8)` bytes, the first flag lowest |
+//! | `stream`, `future` | varint number of its channel: 0, 1, … in the order in which they stand in the value |
 //!
 //! There is one encoding of each value: longer varints, other bits and bytes left over are errors.
 //!
@@ -43,12 +44,27 @@ mod tree;
 mod wave;
 mod write;
 
-pub use self::check::{check_args, check_result};
+pub use self::check::{channels_of_args, channels_of_result, check_args, check_items, check_result};
 pub use self::checked::{checked_err, checked_ok};
 pub use self::error::ValueError;
 pub use self::json::{args_from_json, args_to_json, result_from_json, result_to_json};
 pub use self::tree::{Value, decode_args, decode_result, encode_args, encode_result};
 pub use self::wave::{BadCall, args_from_wave, args_to_wave, parse_call, result_from_wave, result_to_wave};
+
+use crate::signature::Type;
+
+/// Most streams and futures in one value: the arguments of a call, or its result.
+pub const MAX_CHANNELS: u32 = 256;
+
+/// A stream or future that stands in a value, with the type of its items where it has one. Its number, which is all
+/// that the value says of it, is its place among the channels of the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// `stream<T>`
+    Stream(Option<Type>),
+    /// `future<T>`
+    Future(Option<Type>),
+}
 
 /// What a codec may take and make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! Nothing here allocates, except for errors.
 
-use super::Limits;
 use super::error::ValueError;
+use super::{Limits, MAX_CHANNELS};
 use crate::signature::Type;
 
 /// Reads primitives from the front of some bytes, within a budget.
@@ -11,6 +11,8 @@ pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     elements_left: usize,
     max_elements: usize,
+    /// How many streams and futures there were.
+    channels: u32,
 }
 
 impl<'a> Reader<'a> {
@@ -20,7 +22,7 @@ impl<'a> Reader<'a> {
         if bytes.len() > limits.max_bytes {
             return Err(over_bytes(bytes.len(), limits.max_bytes));
         }
-        Ok(Self { rest: bytes, elements_left: limits.max_elements, max_elements: limits.max_elements })
+        Ok(Self { rest: bytes, elements_left: limits.max_elements, max_elements: limits.max_elements, channels: 0 })
     }
 
     /// # Errors
@@ -202,6 +204,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The number of a stream's or a future's channel: one more than that of the one before it.
+    pub(crate) fn channel(&mut self) -> Result<u32, ValueError> {
+        let number = self.varint::<32>()?;
+        if number != u64::from(self.channels) {
+            return Err(bad_channel(number, self.channels));
+        }
+        if self.channels >= MAX_CHANNELS {
+            return Err(over_channels());
+        }
+        let number = self.channels;
+        self.channels += 1;
+        Ok(number)
+    }
+
     /// The bits of `count` flags.
     pub(crate) fn flags(&mut self, count: usize) -> Result<u32, ValueError> {
         let mut bits: u64 = 0;
@@ -272,6 +288,16 @@ fn bad_char(text: &str) -> ValueError {
 #[cold]
 fn bad_case(index: u64, count: usize) -> ValueError {
     ValueError::new(format!("there is no case {index}; the type has {count}"))
+}
+
+#[cold]
+pub(crate) fn bad_channel(number: u64, expected: u32) -> ValueError {
+    ValueError::new(format!("the channel {number} where {expected} comes next"))
+}
+
+#[cold]
+pub(crate) fn over_channels() -> ValueError {
+    ValueError::too_large(format!("more streams than the {MAX_CHANNELS} that are allowed in one value"))
 }
 
 #[cold]

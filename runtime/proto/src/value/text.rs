@@ -119,6 +119,13 @@ pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'
     ValueError::new(format!("unknown {what} `{}`{hint}", quote(name)))
 }
 
+/// A stream or a future where a text is read or written.
+#[cold]
+pub(super) fn no_text(signature: &Signature, ty: Type) -> ValueError {
+    let name = type_name(signature, ty);
+    ValueError::new(format!("{name} has no form in JSON or WAVE: only a guest that imports the function can call it"))
+}
+
 #[cold]
 pub(super) fn missing(what: &str, name: &str) -> ValueError {
     ValueError::new(format!("the {what} `{name}` is missing"))

@@ -54,6 +54,8 @@ pub enum Value {
     Result(Result<Option<Box<Value>>, Option<Box<Value>>>),
     /// The bits of `flags`, the first flag lowest
     Flags(u32),
+    /// A `stream` or a `future`: the number of its channel
+    Channel(u32),
 }
 
 /// The arguments that `bytes` are.
@@ -176,6 +178,7 @@ impl Decode<'_> {
                 Value::Result(if is_ok { Ok(payload) } else { Err(payload) })
             }
             DefKind::Flags(names) => Value::Flags(self.reader.flags(names.len())?),
+            DefKind::Stream(_) | DefKind::Future(_) => Value::Channel(self.reader.channel()?),
         })
     }
 }
@@ -251,6 +254,7 @@ impl Encode<'_> {
             (DefKind::Flags(names), Value::Flags(bits)) if u64::from(*bits) >> names.len().min(63) == 0 => {
                 self.writer.flags(*bits, names.len())
             }
+            (DefKind::Stream(_) | DefKind::Future(_), Value::Channel(number)) => self.writer.channel(*number),
             _ => Err(self.mismatch(ty)),
         }
     }

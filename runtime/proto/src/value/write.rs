@@ -1,8 +1,8 @@
 //! Primitives to postcard bytes, within a budget.
 
-use super::Limits;
 use super::error::ValueError;
-use super::read::{over_bytes, over_elements};
+use super::read::{bad_channel, over_bytes, over_channels, over_elements};
+use super::{Limits, MAX_CHANNELS};
 
 /// Collects postcard bytes. What is beyond the limits is refused before it is stored.
 pub(crate) struct Writer {
@@ -10,6 +10,8 @@ pub(crate) struct Writer {
     max_bytes: usize,
     elements_left: usize,
     max_elements: usize,
+    /// How many streams and futures there were.
+    channels: u32,
 }
 
 impl Writer {
@@ -19,6 +21,7 @@ impl Writer {
             max_bytes: limits.max_bytes,
             elements_left: limits.max_elements,
             max_elements: limits.max_elements,
+            channels: 0,
         }
     }
 
@@ -78,6 +81,18 @@ impl Writer {
     pub(crate) fn flags(&mut self, bits: u32, count: usize) -> Result<(), ValueError> {
         let bytes = bits.to_le_bytes();
         self.bytes(bytes.get(..count.div_ceil(8)).unwrap_or(&bytes))
+    }
+
+    /// The number of a stream's or a future's channel: one more than that of the one before it.
+    pub(crate) fn channel(&mut self, number: u32) -> Result<(), ValueError> {
+        if number != self.channels {
+            return Err(bad_channel(number.into(), self.channels));
+        }
+        if number >= MAX_CHANNELS {
+            return Err(over_channels());
+        }
+        self.channels += 1;
+        self.varint(number.into())
     }
 
     /// Puts the length of a list before its items, which are all that was written since `start`: who reads a list from
