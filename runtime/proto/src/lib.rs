@@ -13,6 +13,7 @@
 //! | [`frame`] | headers, framing, limits |
 //! | [`registry`] | who has which callback, and whom a call goes to |
 //! | [`call`] | calls as the node's user sees them: requests, incoming calls, outcomes |
+//! | [`stream`] | one stream between two nodes: credit, order, how it ends |
 //! | [`session`] | the handshake and liveness of one link |
 //! | [`node`] | a node's state machine |
 //! | [`controller`] | the controller's state machine |
@@ -27,4 +28,5 @@ pub mod node;
 pub mod registry;
 pub mod session;
 pub mod signature;
+pub mod stream;
 pub mod value;

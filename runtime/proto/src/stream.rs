@@ -1,0 +1,299 @@
+//! One stream between two nodes, with backpressure by credit: the states of its two ends, without I/O.
+//!
+//! ```text
+//!   writer's node: Outlet                                     reader's node: Inlet
+//!                          ◀───────────────────────── Grant   as much as the window, in all since the start
+//!   push ────────── Items, Items ────────────────────▶ take   in order
+//!                          ◀───────────────────────── Grant   when half of the window was taken
+//!   finish or fail ─── End ──────────────────────────▶        behind the items
+//!                          ◀────────────────────────── Done   everything was taken: both know the ending
+//!
+//!                          ◀──────────────────────── Cancel   at any time; what is on the way is dropped
+//!                      End (Stopped) ────────────────▶        unless an End is on the way already
+//! ```
+//!
+//! A future is a stream of exactly one item ([`Flow::One`]). Items go in chunks: `count` values in postcard, one after
+//! another. What they are, and whether they are that (`value::check_items`), is not known here.
+//!
+//! # Invariants
+//! * The writer never has more on the way, and the reader never more to take, than the reader's window; one item that
+//!   is larger than half of the window goes when that half is free.
+//! * A chunk is never more than half of the window, and half of the window is granted anew as soon as it was taken, so
+//!   that neither end ever waits for the other's wait. A reader's window is at least the one of [`Flow::window`].
+//! * Either end says one last word (`End`; `Done` or `Cancel`) and nothing after it. A stream is forgotten when both
+//!   have been said and heard, so that a message for a stream that is not known is a fault of the peer, and no race.
+//! * Each end learns exactly one [`Ending`], and both the same one unless the link breaks: the writer's counts when the
+//!   reader confirms it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `outlet` | [`Outlet`]: the writer's end |
+//! | `inlet` | [`Inlet`]: the reader's end |
+//! | `channels` | [`Channels`]: the streams of one call |
+//!
+//! It has no timers: who drives it looks at `last_progress` and ends what stands still for [`IDLE`].
+
+mod channels;
+mod inlet;
+mod outlet;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::channels::{Channels, Message};
+pub use self::inlet::Inlet;
+pub use self::outlet::{NotTaken, Outlet};
+use crate::error::CallError;
+use crate::signature::Type;
+use crate::value::Channel;
+
+/// Most items that are on the way or wait at the reader, where items are not single bytes.
+pub const WINDOW_ITEMS: u32 = 1024;
+
+/// Most bytes that are on the way or wait at the reader, and most items of one byte each.
+pub const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Most items in a chunk, where items are not single bytes.
+pub const CHUNK_ITEMS: u32 = WINDOW_ITEMS / 4;
+
+/// Most bytes in a chunk, unless it is a single item.
+pub const CHUNK_BYTES: u32 = WINDOW_BYTES / 4;
+
+/// How long a stream may stand still.
+pub const IDLE: Duration = Duration::from_secs(30);
+
+/// How much must be free in the window for a single item that does not fit into what is free.
+const FREE_FOR_LARGE: u64 = (WINDOW_BYTES / 2) as u64;
+
+/// How the items of a stream are counted. Both ends know it from the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flow {
+    /// A stream of `u8` or `s8`: many small items, whose number is that of their bytes.
+    Bytes,
+    /// A stream of anything else.
+    Items,
+    /// A future: one item.
+    One,
+}
+
+impl Flow {
+    /// That of a stream or future in a value.
+    pub fn of(channel: &Channel) -> Self {
+        match channel {
+            Channel::Stream(Some(Type::U8 | Type::S8)) => Self::Bytes,
+            Channel::Stream(_) => Self::Items,
+            Channel::Future(_) => Self::One,
+        }
+    }
+
+    /// How much the reader lets come before it takes anything.
+    pub const fn window(self) -> Credit {
+        match self {
+            Self::Bytes => Credit::of(WINDOW_BYTES, WINDOW_BYTES),
+            Self::Items => Credit::of(WINDOW_ITEMS, WINDOW_BYTES),
+            Self::One => Credit::of(1, WINDOW_BYTES),
+        }
+    }
+
+    /// Most items and most bytes of a chunk; a single item may have more bytes.
+    pub const fn chunk(self) -> Credit {
+        match self {
+            Self::Bytes => Credit::of(CHUNK_BYTES, CHUNK_BYTES),
+            Self::Items => Credit::of(CHUNK_ITEMS, CHUNK_BYTES),
+            Self::One => Credit::of(1, CHUNK_BYTES),
+        }
+    }
+}
+
+/// An amount of items and bytes; what is granted, sent and taken is counted from the stream's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Credit {
+    /// Items.
+    pub items: u64,
+    /// Bytes of items.
+    pub bytes: u64,
+}
+
+impl Credit {
+    const fn of(items: u32, bytes: u32) -> Self {
+        Self { items: items as u64, bytes: bytes as u64 }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { items: self.items.saturating_add(other.items), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    /// What is left; nothing where more was used than was there.
+    fn less(self, used: Self) -> Self {
+        Self { items: self.items.saturating_sub(used.items), bytes: self.bytes.saturating_sub(used.bytes) }
+    }
+
+    /// Whether a chunk may be sent while so much is left.
+    fn admits(self, chunk: &Chunk) -> bool {
+        let Self { items, bytes } = chunk.size();
+        let fits = bytes <= self.bytes || (items == 1 && self.bytes >= FREE_FOR_LARGE);
+        items <= self.items && fits
+    }
+}
+
+/// Items on their way: `count` values in postcard, one after another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// How many; never none.
+    pub count: u32,
+    /// Their bytes; every value has at least one.
+    pub bytes: Bytes,
+}
+
+impl Chunk {
+    fn size(&self) -> Credit {
+        Credit { items: u64::from(self.count), bytes: self.bytes.len() as u64 }
+    }
+
+    /// Whether it is one that this flow has, whatever its values are.
+    ///
+    /// # Errors
+    /// [`BadStream::BadChunk`], [`BadStream::ItemTooLarge`].
+    fn check(&self, flow: Flow, max_item_bytes: usize) -> Result<(), BadStream> {
+        let (size, most, bytes) = (self.size(), flow.chunk(), self.bytes.len());
+        let is_possible = match flow {
+            Flow::Bytes => size.items == size.bytes,
+            Flow::Items | Flow::One => size.items <= size.bytes,
+        };
+        if size.items == 0 || !is_possible || size.items > most.items || (size.items > 1 && size.bytes > most.bytes) {
+            return Err(BadStream::BadChunk { count: self.count, bytes });
+        }
+        if bytes > max_item_bytes && size.items == 1 {
+            return Err(BadStream::ItemTooLarge { bytes, limit: max_item_bytes });
+        }
+        Ok(())
+    }
+}
+
+/// What the writer's end sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// The next items.
+    Items(Chunk),
+    /// Its last word.
+    End(End),
+}
+
+/// The last word of the writer's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// These were all items.
+    Finished,
+    /// There would have been more.
+    Failed(Box<CallError>),
+    /// The reader's [`Pull::Cancel`] has arrived.
+    Stopped,
+}
+
+/// What the reader's end sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// How much the writer may send in all, since the stream's start.
+    Grant(Credit),
+    /// Its last word: everything was taken, and the end was seen.
+    Done,
+    /// Its last word: it takes no more, for this reason where it is not the reader's own wish.
+    Cancel(Option<Box<CallError>>),
+}
+
+impl Push {
+    /// What it is, for errors.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Items(_) => "items",
+            Self::End(End::Finished) => "the end",
+            Self::End(End::Failed(_)) => "a failure",
+            Self::End(End::Stopped) => "a stop",
+        }
+    }
+}
+
+impl Pull {
+    /// What it is, for errors.
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Grant(_) => "a grant",
+            Self::Done => "a confirmation",
+            Self::Cancel(_) => "a cancellation",
+        }
+    }
+}
+
+/// What a stream came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All items arrived.
+    Finished,
+    /// The writer failed in between.
+    Failed(Box<CallError>),
+    /// The reader wanted no more, or could take no more for this reason.
+    Cancelled(Option<Box<CallError>>),
+    /// The link broke: it is not known how much arrived.
+    Lost,
+}
+
+/// The peer did what it must not; its link is to be closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadStream {
+    /// Not a stream of this call, or not any more.
+    #[error("{what} for the stream {number}, which the call does not have")]
+    Unknown {
+        /// What came.
+        what: &'static str,
+        /// The stream's number.
+        number: u32,
+    },
+    /// No items, more than a chunk has, or more than its bytes can hold.
+    #[error("a chunk of {count} items in {bytes} bytes")]
+    BadChunk {
+        /// How many items.
+        count: u32,
+        /// In how many bytes.
+        bytes: usize,
+    },
+    /// An item over the payload limit.
+    #[error("an item of {bytes} bytes, the limit is {limit}")]
+    ItemTooLarge {
+        /// How large.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More than was granted.
+    #[error(
+        "{count} items of {bytes} bytes where {} items and {} bytes were left of what was granted",
+        left.items, left.bytes
+    )]
+    OverCredit {
+        /// How many items.
+        count: u32,
+        /// Of how many bytes.
+        bytes: usize,
+        /// How much was left.
+        left: Credit,
+    },
+    /// Something after the last word.
+    #[error("{what} after the end of the stream")]
+    AfterEnd {
+        /// What came.
+        what: &'static str,
+    },
+    /// The end of a future that has no value.
+    #[error("a future ended without its value")]
+    NoValue,
+    /// The answer to a cancellation that was not sent.
+    #[error("the writer stopped without being told to")]
+    Unasked,
+    /// The confirmation of an end that was not sent.
+    #[error("the reader was done before the stream ended")]
+    DoneTooEarly,
+    /// Less credit than before.
+    #[error("credit was taken back")]
+    LessCredit,
+}
