@@ -42,6 +42,15 @@ const FLOOD: &str = r#"
     (canon lift (core func $i "hoard") async (callback (func $i "never")))))
 "#;
 
+/// Waits for so many calls, all of which are open when the last one comes.
+async fn all_open(bench: &mut Bench, calls: usize) {
+    let mut asked = Vec::new();
+    for _ in 0..calls {
+        asked.push(bench.next_asked().await);
+    }
+    assert!(asked.iter().all(|asked| !asked.is_abandoned()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_beyond_those_that_a_module_may_have_open_does_not_run() {
     let mut bench = Bench::with(CHECKED, InstancePolicy::Pool(3), |spec| spec.limits.open_calls = 2).await;
@@ -79,9 +88,7 @@ async fn a_flood_of_calls_ends_at_the_limit_and_gives_all_places_back() {
         }
     }
     let _open = bench.serve(call("flood", &(10u32, 1u32)));
-    for _ in 0..10 {
-        assert!(!bench.next_asked().await.is_abandoned());
-    }
+    all_open(&mut bench, 10).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,9 +101,7 @@ async fn a_flood_of_bytes_ends_at_four_payloads() {
         assert!(bench.next_asked().await.is_abandoned());
     }
     let _open = bench.serve(call("flood", &(4u32, 998u32)));
-    for _ in 0..4 {
-        assert!(!bench.next_asked().await.is_abandoned());
-    }
+    all_open(&mut bench, 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
