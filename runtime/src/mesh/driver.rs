@@ -238,8 +238,9 @@ impl Driver {
     }
 
     fn take_delivery(&mut self, delivery: Option<Delivery>) {
-        self.dialing = false;
+        self.dialing = matches!(delivery, Some(Delivery::NotYet(_)));
         match delivery {
+            Some(Delivery::NotYet(reason)) => self.tell(Input::NoLink(reason)),
             Some(Delivery::Link(link)) => {
                 self.link = Some(link);
                 self.tell(Input::LinkUp);

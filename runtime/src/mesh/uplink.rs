@@ -24,6 +24,8 @@ pub enum Order {
 pub enum Delivery {
     /// A connected link.
     Link(Link),
+    /// Not yet: an attempt failed, for this reason, and the next one will be made.
+    NotYet(String),
     /// There will be none, for this reason.
     Refused(String),
 }
@@ -68,6 +70,11 @@ impl Dialing {
     /// Delivers a link.
     pub async fn connected(&self, link: Link) {
         let _ = self.deliveries.send(Delivery::Link(link)).await;
+    }
+
+    /// Says why there is no link yet. When too much of that has not been heard, there is no need for more.
+    pub fn not_yet(&self, reason: String) {
+        let _ = self.deliveries.try_send(Delivery::NotYet(reason));
     }
 
     /// Says that there will be no link.

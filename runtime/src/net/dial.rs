@@ -116,7 +116,7 @@ pub async fn run(
                 let pause = if std::mem::take(&mut first) { Duration::ZERO } else { backoff.pause() };
                 let connected = tokio::select! {
                     () = cancel.cancelled() => return,
-                    connected = keep_trying(&endpoint, pause, &mut backoff, &mut reminder) => connected,
+                    connected = keep_trying(&endpoint, pause, &mut backoff, &mut reminder, &dialing) => connected,
                 };
                 match connected {
                     Ok(connection) => dialing.connected(connection.into_link(limits, &tasks)).await,
@@ -132,6 +132,7 @@ async fn keep_trying(
     mut pause: Duration,
     backoff: &mut Backoff,
     reminder: &mut Reminder,
+    dialing: &Dialing,
 ) -> Result<Connection, DialError> {
     loop {
         tokio::time::sleep(pause).await;
@@ -142,6 +143,7 @@ async fn keep_trying(
                 }
                 pause = backoff.pause();
                 tracing::debug!("{error}; next attempt in {pause:?}");
+                dialing.not_yet(error.to_string());
             }
             other => return other,
         }

@@ -32,6 +32,8 @@ pub enum Input {
     LinkUp,
     /// The link broke, with the reason for the log. Ignored when the node has closed it itself.
     LinkDown(String),
+    /// An attempt to get a link failed, for this reason, and another will be made.
+    NoLink(String),
     /// A frame arrived.
     Frame(Frame),
     /// Bytes arrived that make no whole frame yet: the controller lives. Once for all that a read brought is enough.

@@ -241,9 +241,7 @@ impl Node {
         let error = match self.look(ask) {
             State::Missing(error) if self.settled() || !matches!(ask.question, Question::Resolve { .. }) => error,
             State::Answered(Err(error)) => error,
-            State::Missing(_) | State::Answered(Ok(_)) => {
-                outcome::not_connected(self.shut.as_deref(), ask.question.text())
-            }
+            State::Missing(_) | State::Answered(Ok(_)) => self.not_connected(ask.question.text()),
         };
         self.answer(id, Err(error));
     }

@@ -260,6 +260,7 @@ impl Node {
     /// The link is gone: everything that went over it ends.
     fn lose_link(&mut self, reason: &str) {
         let former = std::mem::replace(&mut self.link, Link::Down);
+        self.unlinked = Some(reason.to_owned());
         self.answer_lists();
         self.forget_registrations();
         self.keep_stale();

@@ -86,6 +86,8 @@ pub struct Node {
     link: link::Link,
     /// Why the node will never be connected again: it left, or was refused.
     shut: Option<String>,
+    /// Why it is not connected now, as far as anybody has told.
+    unlinked: Option<String>,
     draining: bool,
     drained_told: bool,
     /// All processes that can be called, those of this node included.
@@ -156,6 +158,7 @@ impl Node {
             outputs: VecDeque::new(),
             link: link::Link::Down,
             shut: None,
+            unlinked: None,
             draining: false,
             drained_told: false,
             mesh: Registry::new(seed),
@@ -192,6 +195,7 @@ impl Node {
         match input {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),
+            Input::NoLink(reason) => self.unlinked = Some(reason),
             Input::Frame(frame) => self.take_frame(frame),
             Input::Heard => self.heard(false),
             Input::NotSent(frame) => self.not_sent(frame),

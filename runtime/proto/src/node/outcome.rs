@@ -25,7 +25,7 @@ impl Node {
     pub(super) fn why_unplaced(&self, call: &Call) -> CallError {
         let callback = call.callback();
         if self.shut.is_some() || !self.settled() {
-            return not_connected(self.shut.as_deref(), callback);
+            return self.not_connected(callback);
         }
         if self.waits_for_next_controller(call) {
             return controller_drains(callback);
@@ -54,6 +54,13 @@ impl Node {
                 CallError::not_run(code::NO_SUCH_CALLBACK, message, callback)
             }
         }
+    }
+
+    pub(super) fn not_connected(&self, callback: String) -> CallError {
+        let known = self.shut.as_deref().or(self.unlinked.as_deref());
+        let why = known.unwrap_or("no controller was reached in time");
+        let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
+        if self.shut.is_some() { lasting(error) } else { error }
     }
 
     /// Others have the callback with another signature only.
@@ -218,12 +225,6 @@ pub(super) fn link_lost(code: &str, reason: &str, callback: String) -> CallError
 pub(super) fn garbled(detail: &str, callback: String) -> CallError {
     let message = format!("the call failed, and its error cannot be read ({detail}); it may or may not have run");
     CallError::unknown(code::INTERNAL, message, callback)
-}
-
-pub(super) fn not_connected(shut: Option<&str>, callback: String) -> CallError {
-    let why = shut.unwrap_or("no controller was reached in time");
-    let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
-    if shut.is_some() { lasting(error) } else { error }
 }
 
 pub(super) fn controller_drains(callback: String) -> CallError {

@@ -213,14 +213,30 @@ fn without_a_link_calls_and_questions_wait_for_it() {
     let node = net.runtime("node", Role::Node, PeerIdentity::InProcess);
     let lucky = net.call(node, call(None, SUM));
     let asked = net.resolve(node, question(None, "sum"));
-    let unlucky = net.call(node, CallRequest { timeout: secs(1), ..call(None, SUM) });
+    let brief = CallRequest { timeout: secs(1), ..call(None, SUM) };
+    let unlucky = net.call(node, brief.clone());
     net.run(secs(2));
     let error = net.error(node, unlucky);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::NOT_CONNECTED));
+    // Who tries to connect knows more than that.
+    let unlucky = net.call(node, brief.clone());
+    for reason in ["no such file", "connection refused"] {
+        net.node_input(node, daffi_proto::node::Input::NoLink(reason.to_owned()));
+    }
+    net.run(secs(2));
+    let message = "this runtime is not connected: connection refused";
+    assert_eq!((net.error(node, unlucky).message.as_str(), net.error(node, unlucky).retryable), (message, true));
     net.dial(node);
     net.settle();
     assert!(net.result(node, lucky).is_ok());
     assert!(net.nodes[node].resolved[&asked].is_ok());
+    // A link that is lost is a reason too, and the one before is none any more.
+    net.nodes[node].redial = false;
+    net.cut(node);
+    net.settle();
+    let unlucky = net.call(node, brief);
+    net.run(secs(2));
+    assert_eq!(net.error(node, unlucky).message, "this runtime is not connected: cut by the test");
 }
 
 #[test]
