@@ -190,3 +190,30 @@ pub struct Load {
     /// Calls being served or queued.
     pub in_flight: u32,
 }
+
+/// What watchers are told of a tenant's processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberEvent {
+    /// It is there: it came, or was there when the watch began.
+    Joined(Member),
+    /// It came back from a lost link, or was replaced, with other callbacks.
+    CallbacksChanged(Member),
+    /// It is there no more.
+    Left {
+        /// Its name.
+        name: ProcessName,
+        /// The runtime that it lived in.
+        node: String,
+    },
+}
+
+/// A process as watchers are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name in the watched tenant.
+    pub name: ProcessName,
+    /// The name of the runtime that it lives in.
+    pub node: String,
+    /// The full names of its callbacks.
+    pub callbacks: Vec<CallbackName>,
+}

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use daffi_proto::call::{CallReply, ProcessInfo, Resolved};
+use daffi_proto::call::{CallReply, MemberEvent, ProcessInfo, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::handle::Serve;
 
@@ -29,6 +29,8 @@ pub(super) enum Asker {
     Resolve(Reply<Resolved>),
     /// For a process or callback to come.
     Wait(Reply<()>),
+    /// For whatever happens to the processes of a tenant, until he gives up.
+    Watch(mpsc::Sender<Result<MemberEvent, CallError>>),
     /// For a list.
     List(oneshot::Sender<Vec<ProcessInfo>>),
 }
@@ -87,6 +89,23 @@ impl Asked {
     pub(super) fn wait_done(&mut self, token: Token, result: Result<(), CallError>) {
         if let Some(Asker::Wait(reply)) = self.askers.remove(&token) {
             let _ = reply.send(result);
+        }
+    }
+
+    /// A process came or went. False when whoever watches has fallen too far behind, and is not told any more.
+    pub(super) fn member(&mut self, token: Token, event: MemberEvent) -> bool {
+        let Some(Asker::Watch(events)) = self.askers.get(&token) else { return true };
+        let told = events.try_send(Ok(event)).is_ok();
+        if !told {
+            self.askers.remove(&token);
+        }
+        told
+    }
+
+    /// There will be nothing to watch.
+    pub(super) fn watch_refused(&mut self, token: Token, error: CallError) {
+        if let Some(Asker::Watch(events)) = self.askers.remove(&token) {
+            let _ = events.try_send(Err(error));
         }
     }
 

@@ -210,6 +210,10 @@ impl Driver {
                 self.asked.insert(token, Asker::List(reply));
                 Command::List { token, tenant }
             }
+            Request::Watch { token, tenant, events } => {
+                self.asked.insert(token, Asker::Watch(events));
+                Command::Watch { token, tenant }
+            }
             Request::Cancel(token) => {
                 self.asked.forget(token);
                 Command::Cancel(token)
@@ -279,6 +283,12 @@ impl Driver {
                 Output::CallDone { token, result } => self.asked.call_done(token, result),
                 Output::Resolved { token, result } => self.asked.resolved(token, result),
                 Output::WaitDone { token, result } => self.asked.wait_done(token, result),
+                Output::Membership { token, event } => {
+                    if !self.asked.member(token, event) {
+                        self.tell(Input::Command(Command::Cancel(token)));
+                    }
+                }
+                Output::WatchRefused { token, error } => self.asked.watch_refused(token, error),
                 Output::Processes { token, processes } => self.asked.listed(token, processes),
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, Caller, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+    CallReply, CallRequest, CallbackSpec, Caller, MemberEvent, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
 };
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
@@ -291,5 +291,25 @@ async fn the_hub_tells_how_many_nodes_of_others_are_there() {
     let mut mesh = Mesh::new();
     let _own = mesh.node("own", Arc::new(Echo)).await;
     assert_eq!(*mesh.hub.nodes().borrow(), 0, "the node in the controller's own runtime does not count");
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_processes_that_come_and_go_and_ends_with_its_owner() {
+    let mut mesh = Mesh::new();
+    let first = mesh.node("first", Arc::new(Echo)).await;
+    let mut watch = first.mesh.watch(TenantName::default()).await.unwrap();
+    let mut next = async || match watch.next().await.unwrap().unwrap() {
+        MemberEvent::Joined(member) => format!("{} is there", member.name),
+        MemberEvent::CallbacksChanged(member) => format!("{} changed", member.name),
+        MemberEvent::Left { name, .. } => format!("{name} left"),
+    };
+    assert_eq!(next().await, "first is there");
+    let second = mesh.node("second", Arc::new(Echo)).await;
+    assert_eq!(next().await, "second is there");
+    second.cancel.cancel();
+    assert_eq!(next().await, "second left");
+    first.cancel.cancel();
+    assert!(watch.next().await.is_none());
     mesh.end().await;
 }

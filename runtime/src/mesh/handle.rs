@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{
-    CallReply, CallRequest, Incoming, Load, ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
+    CallReply, CallRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest, Resolved,
+    ServeResult, WaitFor,
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
@@ -21,6 +23,9 @@ pub const MAX_QUEUED_REQUESTS: usize = 65_536;
 
 /// Most calls, look-ups, waits and lists that are open at once. More are refused at once, as `overloaded`.
 pub const MAX_OPEN_REQUESTS: usize = MAX_QUEUED_REQUESTS / 2;
+
+/// Most events of a [`Watch`] that wait to be fetched; one more ends the watch.
+pub const MAX_UNREAD_EVENTS: usize = 4096;
 
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
@@ -52,6 +57,8 @@ pub enum Request {
         timeout: Duration,
         reply: oneshot::Sender<Result<(), CallError>>,
     },
+    /// See [`MeshHandle::watch`].
+    Watch { token: Token, tenant: TenantName, events: mpsc::Sender<Result<MemberEvent, CallError>> },
     /// See [`MeshHandle::processes`].
     List { token: Token, tenant: TenantName, reply: oneshot::Sender<Vec<ProcessInfo>> },
     /// The asker of this token has gone.
@@ -167,6 +174,19 @@ impl MeshHandle {
         self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }).await
     }
 
+    /// Tells of the processes of a tenant: of those that are there first, and then of those that come and go.
+    ///
+    /// # Errors
+    /// `overloaded` when this runtime has too many requests open. Cancel safe.
+    pub async fn watch(&self, tenant: TenantName) -> Result<Watch, CallError> {
+        let token = self.next_token();
+        let counted = Counted::new(&self.shared)?;
+        let (sender, events) = mpsc::channel(MAX_UNREAD_EVENTS);
+        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
+        self.requests.send(Request::Watch { token, tenant, events: sender }).await.map_err(|_| driver_ended())?;
+        Ok(Watch { events, _open: OpenRequest { token, place: Some(place) }, _counted: counted })
+    }
+
     /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
     pub async fn answered(&self, id: ServeId, error: CallError) {
         let _ = self.requests.send(Request::Answered { id, error }).await;
@@ -218,6 +238,10 @@ impl MeshHandle {
         }
     }
 
+    fn next_token(&self) -> Token {
+        Token(self.shared.next_token.fetch_add(1, Ordering::Relaxed))
+    }
+
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CallError> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| driver_ended())?;
@@ -228,7 +252,7 @@ impl MeshHandle {
         &self,
         request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
     ) -> Result<T, CallError> {
-        let token = Token(self.shared.next_token.fetch_add(1, Ordering::Relaxed));
+        let token = self.next_token();
         let _counted = Counted::new(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
@@ -240,12 +264,35 @@ impl MeshHandle {
     }
 }
 
-/// One of the open requests.
-struct Counted<'a>(&'a Shared);
+/// The processes of a tenant as they come and go. Dropping it ends the watch.
+pub struct Watch {
+    events: mpsc::Receiver<Result<MemberEvent, CallError>>,
+    _open: OpenRequest,
+    _counted: Counted,
+}
 
-impl<'a> Counted<'a> {
-    fn new(shared: &'a Shared) -> Result<Self, CallError> {
-        let counted = Self(shared); // counts down again also when refused
+impl Watch {
+    /// The next event; `None` after [`MAX_UNREAD_EVENTS`] that were not fetched in time, or when the runtime ends: watch
+    /// anew, the present state comes first then. Cancel safe.
+    ///
+    /// # Errors
+    /// `overloaded` when the node has too many watches; the watch is over.
+    pub async fn next(&mut self) -> Option<Result<MemberEvent, CallError>> {
+        self.events.recv().await
+    }
+
+    /// As [`Watch::next`], for those who are polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MemberEvent, CallError>>> {
+        self.events.poll_recv(cx)
+    }
+}
+
+/// One of the open requests.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Result<Self, CallError> {
+        let counted = Self(shared.clone()); // counts down again also when refused
         if shared.open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN_REQUESTS {
             let message = format!("this runtime has {MAX_OPEN_REQUESTS} calls and questions open already");
             return Err(CallError::not_run(code::OVERLOADED, message, ""));
@@ -254,7 +301,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

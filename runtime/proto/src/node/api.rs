@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::call::{
-    CallReply, CallRequest, Incoming, Load, ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
+    CallReply, CallRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest, Resolved,
+    ServeResult, WaitFor,
 };
 use crate::error::CallError;
 use crate::frame::Frame;
@@ -66,7 +67,7 @@ pub enum Command {
         /// The call.
         request: CallRequest,
     },
-    /// Give up a call, a resolve, a wait or a list: no answer will come for the token.
+    /// Give up a call, a resolve, a wait, a list or a watch: no answer will come for the token.
     Cancel(Token),
     /// Answered by [`Output::Resolved`].
     Resolve {
@@ -90,6 +91,14 @@ pub enum Command {
     },
     /// Answered by [`Output::Processes`].
     List {
+        /// Names the request.
+        token: Token,
+        /// Whose processes.
+        tenant: TenantName,
+    },
+    /// Be told of the processes that are there, by [`Output::Membership`], and then of those that come and go, until it
+    /// is cancelled; or [`Output::WatchRefused`].
+    Watch {
         /// Names the request.
         token: Token,
         /// Whose processes.
@@ -201,4 +210,18 @@ pub enum Output {
     },
     /// After [`Command::Drain`]: no call is in flight on this node, served or made. Told once.
     Drained,
+    /// A process came, went or changed.
+    Membership {
+        /// The watch.
+        token: Token,
+        /// What happened.
+        event: MemberEvent,
+    },
+    /// There are too many watches or requests.
+    WatchRefused {
+        /// The watch.
+        token: Token,
+        /// Which limit.
+        error: CallError,
+    },
 }

@@ -54,6 +54,9 @@ impl Node {
         if let Some(id) = added {
             self.register(id);
             self.wake_for(Peer::Local(id));
+            if let Some(process) = self.locals.get(&id).map(|local| local.process.clone()) {
+                self.tell_joined(&process, None);
+            }
         }
     }
 
@@ -99,7 +102,9 @@ impl Node {
             local.registration = Registration::Idle;
             self.send(Frame::new(Header::Unregister { number: id.0 }));
         }
-        self.mesh.remove(Peer::Local(id));
+        if let Some(process) = self.mesh.remove(Peer::Local(id)) {
+            self.tell_left(&process);
+        }
         self.loads_changed.remove(&id);
         self.forget_if_over(id);
         self.fail_waiting_calls_of(id);
@@ -219,21 +224,24 @@ impl Node {
             return Err(LinkFault::Broken("the controller sent a process whose callbacks are not numbered".to_owned()));
         }
         let back: Vec<u64> = self.stale.named(&process).to_vec();
-        for former in back {
-            self.stale.remove(former);
-        }
+        let former = back.into_iter().filter_map(|former| self.stale.remove(former)).last();
+        let name = process.clone();
         self.mesh.insert(
             Peer::Remote(entry),
             Process { process, node: node.into(), instances: instances.into(), callbacks },
         );
         self.remote_groups.insert(entry, groups.into());
         self.wake_for(Peer::Remote(entry));
+        self.tell_joined(&name, former.as_ref());
         Ok(())
     }
 
     pub(super) fn take_gone(&mut self, entry: EntryId) {
-        self.mesh.remove(Peer::Remote(entry));
+        let left = self.mesh.remove(Peer::Remote(entry));
         self.remote_groups.remove(&entry);
+        if let Some(process) = left {
+            self.tell_left(&process);
+        }
     }
 
     pub(super) fn take_synced(&mut self) {
@@ -265,7 +273,9 @@ impl Node {
             self.stale_until = None;
             let gone: Vec<u64> = self.stale.processes().map(|(id, _)| id).collect();
             for id in gone {
-                self.stale.remove(id);
+                if let Some(process) = self.stale.remove(id) {
+                    self.tell_left(&process);
+                }
             }
             self.wake_all();
         }
@@ -295,7 +305,7 @@ impl Node {
         match request {
             Request::Call(id) => self.place_call(id),
             Request::Ask(id) => self.try_ask(id),
-            Request::List(_) => {}
+            Request::List(_) | Request::Watch => {}
         }
     }
 

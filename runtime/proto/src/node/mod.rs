@@ -13,6 +13,7 @@
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
 //! | `asks` | questions: resolve, wait, list |
 //! | `waiting` | who waits for which callback or process |
+//! | `watch` | who is told of processes that come and go |
 //! | `outcome` | the errors of all of these |
 //!
 //! Invariants: every request is answered exactly once, by its deadline, unless it is cancelled; every `Serve` is
@@ -28,12 +29,14 @@ mod link;
 mod outcome;
 mod serve;
 mod waiting;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output};
+pub use watch::MAX_WATCHES;
 
 use crate::frame::Frame;
 use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
@@ -75,6 +78,8 @@ enum Request {
     Call(CallKey),
     Ask(AskId),
     List(u64),
+    /// No timer and nothing to wait for: it lasts until it is cancelled.
+    Watch,
 }
 
 /// See the module.
@@ -109,6 +114,7 @@ pub struct Node {
     lists: BTreeMap<u64, asks::List>,
     deadlines: BTreeSet<(Duration, Request)>,
     waiting: waiting::Waiting,
+    watches: watch::Watches,
     serves: BTreeMap<ServeId, serve::Served>,
     /// The calls that came over the link, by the controller's ids.
     incoming: BTreeMap<CallId, ServeId>,
@@ -134,6 +140,8 @@ pub struct NodeCounts {
     pub away: usize,
     /// Requests that wait for a callback, a process or the link.
     pub waiting: usize,
+    /// Those who are told of processes that come and go.
+    pub watches: usize,
     /// Timers of requests.
     pub deadlines: usize,
     /// Calls that are served, those that run on for nobody included.
@@ -176,6 +184,7 @@ impl Node {
             lists: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             waiting: waiting::Waiting::default(),
+            watches: watch::Watches::default(),
             serves: BTreeMap::new(),
             incoming: BTreeMap::new(),
             wanted_serves: 0,
@@ -225,6 +234,7 @@ impl Node {
             asks: self.asks.len() + self.lists.len(),
             away: self.away.len(),
             waiting: self.waiting.len(),
+            watches: self.watches.len(),
             deadlines: self.deadlines.len(),
             serves: self.serves.len(),
             incoming: self.incoming.len(),
@@ -243,6 +253,7 @@ impl Node {
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, tenant, what, but, timeout } => self.wait(token, tenant, what, but, timeout),
             Command::List { token, tenant } => self.list(token, tenant),
+            Command::Watch { token, tenant } => self.watch(token, tenant),
             Command::Answered { id, error } => self.answered(id, error),
             Command::Served { id, result } => self.served(id, result),
             Command::Load { process, load } => self.take_load(process, load),
@@ -260,6 +271,10 @@ impl Node {
                 self.lists.remove(&id);
                 self.requests.remove(&token);
             }
+            Some(Request::Watch) => {
+                self.watches.remove(token);
+                self.requests.remove(&token);
+            }
             None => {} // its answer is on the way to the user
         }
     }
@@ -274,7 +289,7 @@ impl Node {
             match request {
                 Request::Call(id) => self.call_overdue(id),
                 Request::Ask(id) => self.ask_overdue(id),
-                Request::List(_) => {}
+                Request::List(_) | Request::Watch => {}
             }
         }
         self.check_link();

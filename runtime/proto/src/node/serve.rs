@@ -243,7 +243,7 @@ impl Node {
                 match request {
                     Request::Call(call) => open.extend(self.cancel_call_below(call)),
                     Request::Ask(ask) => self.cancel_ask_below(ask),
-                    Request::List(_) => {}
+                    Request::List(_) | Request::Watch => {}
                 }
             }
         }

@@ -12,6 +12,7 @@
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
+//! | `watch` | who is told of processes that come and go |
 //! | `soak` | random runs of everything, checked as a whole |
 
 #[cfg(test)]
@@ -36,3 +37,5 @@ mod run_on;
 mod slow;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod watch;

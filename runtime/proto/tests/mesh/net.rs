@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use daffi_proto::call::{CallReply, Incoming, ProcessInfo, Resolved, ServeResult};
+use daffi_proto::call::{CallReply, Incoming, MemberEvent, ProcessInfo, Resolved, ServeResult};
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
@@ -46,6 +46,8 @@ pub struct Runtime {
     pub resolved: HashMap<Token, Result<Resolved, CallError>>,
     pub waits: HashMap<Token, Result<(), CallError>>,
     pub lists: HashMap<Token, Vec<ProcessInfo>>,
+    /// What the watches were told.
+    pub members: HashMap<Token, Vec<MemberEvent>>,
     pub added: HashMap<Token, Result<LocalId, CallError>>,
     /// Everything else, in words.
     pub log: Vec<String>,

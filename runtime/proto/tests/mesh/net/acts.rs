@@ -49,6 +49,7 @@ impl Net {
             resolved: HashMap::new(),
             waits: HashMap::new(),
             lists: HashMap::new(),
+            members: HashMap::new(),
             added: HashMap::new(),
             log: Vec::new(),
         });

@@ -51,6 +51,10 @@ impl Net {
                 assert!(runtime.waits.insert(token, result).is_none(), "a wait ended twice");
             }
             node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
+            node::Output::Membership { token, event } => {
+                runtime.members.entry(token).or_default().push(event);
+            }
+            node::Output::WatchRefused { error, .. } => runtime.log.push(format!("watch refused: {error}")),
             node::Output::Serve(incoming) => self.serve(node, incoming),
         }
     }
