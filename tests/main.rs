@@ -13,6 +13,7 @@
 //! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
+//! | [`events`] | who comes and goes, as it happens |
 //! | [`bad_input`] | one line of error: what, where, what to do |
 //! | [`layout`] | who may name what, and who depends on whom |
 //!
@@ -29,6 +30,8 @@ mod cli;
 mod cluster;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod events;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

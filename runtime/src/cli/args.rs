@@ -66,6 +66,8 @@ pub enum Command {
     Call(CallArgs),
     /// List the processes of the mesh and their callbacks
     Ps(PsArgs),
+    /// Tell of processes that come and go, as it happens
+    Events(EventsArgs),
     /// Tell what this machine allows, what was chosen, and how to get more
     Doctor(DoctorArgs),
 }
@@ -252,6 +254,26 @@ pub struct PsArgs {
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
+
+/// `events`
+#[derive(Debug, Args)]
+#[command(after_help = EVENTS_HELP)]
+pub struct EventsArgs {
+    /// Print a line of JSON for each event
+    #[arg(long)]
+    pub json: bool,
+    /// Where the mesh is.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+const EVENTS_HELP: &str = "\
+It begins with one `joined` for each process that is there, and goes on until it is interrupted (exit code 0) or the
+controller has gone (5). A process that comes back with other callbacks has `changed`.
+
+Example:
+  daffi-runtime events
+  daffi-runtime events --json | jq -r 'select(.event == \"left\").process'";
 
 /// `doctor`
 #[derive(Debug, Args)]

@@ -5,12 +5,13 @@
 //! | [`args`] | every flag with its help text |
 //! | [`words`] | from words to [`args`]; every mistake is one line |
 //! | [`client`] | joining the mesh as an anonymous client |
-//! | [`call`], [`ps`], [`doctor`], [`inspect`] | the subcommands |
+//! | [`call`], [`ps`], [`events`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
 pub mod call;
 pub mod client;
 pub mod doctor;
+pub mod events;
 pub mod inspect;
 pub mod ps;
 pub mod words;
