@@ -9,6 +9,7 @@
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
+//! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
@@ -38,6 +39,8 @@ mod faults;
 mod hostile;
 #[cfg(test)]
 mod instances;
+#[cfg(test)]
+mod keeping;
 #[cfg(test)]
 mod layout;
 #[cfg(test)]

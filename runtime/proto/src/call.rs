@@ -79,6 +79,19 @@ pub struct CallRequest {
     pub timeout: Duration,
     /// Whether to wait (within the timeout) for a callback that is not there yet.
     pub wait_ready: bool,
+    /// What becomes of it when the call that it is made for is given up.
+    pub when_abandoned: WhenAbandoned,
+}
+
+/// What becomes of a call when the one that it is made for is given up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenAbandoned {
+    /// It ends at once, and the calls below it: nobody has a use for it.
+    #[default]
+    Cancel,
+    /// It goes on, or is made all the same, until its own deadline: its failure would end an instance that others rely
+    /// on.
+    Finish,
 }
 
 /// What a call came to.

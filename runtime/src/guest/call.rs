@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, ResolveRequest, WaitFor};
+use daffi_proto::call::{CallRequest, ResolveRequest, WaitFor, WhenAbandoned};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::ProcessName;
 use daffi_proto::signature::{Fingerprint, Signature};
@@ -175,6 +175,8 @@ async fn fg(
         args,
         timeout: timeout.saturating_sub(started.elapsed()),
         wait_ready: options.wait_ready,
+        // Its failure is a value.
+        when_abandoned: WhenAbandoned::Cancel,
     };
     let reply = origin.module.mesh.call(request).await?;
     decode(&resolved.signature, reply.result, encoding, &limits).map_err(|error| {

@@ -2,7 +2,8 @@
 //!
 //! The signature was compared at load and is compared again by the mesh, by fingerprint; an import waits for its
 //! callback until the deadline. Failures: an import whose result is `result<T, call-error>` gets them as a value, any
-//! other traps the guest that called it. Arguments come from the guest itself and are values of their types; results
+//! other traps the guest that called it; so where others rely on the instance, a call of the latter kind is finished also
+//! when the one that it is made for is given up. Arguments come from the guest itself and are values of their types; results
 //! come from other machines and are checked before they are lowered.
 //! Ordering: calls of one instance of a synchronous component are sent in the order in which it makes them.
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::CallRequest;
+use daffi_proto::call::{CallRequest, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::{Fingerprint, Form, Signature};
@@ -120,6 +121,7 @@ impl Import {
             args,
             timeout: origin.timeout(None),
             wait_ready: true,
+            when_abandoned: if self.is_checked() { WhenAbandoned::Cancel } else { origin.module.plain_calls },
         };
         if request.timeout == Duration::ZERO {
             return Err(origin.no_time(&self.name()));

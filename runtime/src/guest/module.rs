@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use daffi_proto::call::{CallbackSpec, ProcessSpec};
+use daffi_proto::call::{CallbackSpec, ProcessSpec, WhenAbandoned};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessRef};
 use tokio::runtime::Handle;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::component::Loaded;
+use super::engine::EngineKind;
 use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
@@ -93,10 +94,13 @@ impl GuestModule {
                 .collect(),
             instances: policy.to_string(),
         };
-        let context = Arc::new(ModuleContext::new(process, node, mesh.clone(), (limits, policy), env, output));
+        let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
+        let interleaves = loaded.description.engine == EngineKind::Concurrent;
+        let plain_calls = plain_calls(policy, on_cancel, interleaves);
+        let context =
+            Arc::new(ModuleContext::new(process, node, mesh.clone(), (limits, policy), env, output, plain_calls));
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let register = async |service: Arc<dyn Serve>| {
             let process = context.process.name.to_string();
             let local = mesh.add_process(registration, service).await;
@@ -173,6 +177,17 @@ impl GuestModule {
         self.shutdown.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// What becomes of calls whose failure traps, when the calls that they are made for are given up: where those run on, a
+/// trap would end the instance that others rely on. Calls that interleave run on unless they are alone in their instance;
+/// one that is alone goes with it, and takes the calls that it makes along.
+fn plain_calls(policy: InstancePolicy, on_cancel: OnCancel, interleaves: bool) -> WhenAbandoned {
+    match on_cancel {
+        OnCancel::Finish => WhenAbandoned::Finish,
+        OnCancel::Kill if interleaves && policy.is_long_lived() => WhenAbandoned::Finish,
+        OnCancel::Kill => WhenAbandoned::Cancel,
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::{Caller, DEFAULT_TIMEOUT};
+use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -39,6 +39,8 @@ pub(super) struct ModuleContext {
     pub output: Output,
     /// What its guests have open to others.
     pub outgoing: Outgoing,
+    /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
+    pub plain_calls: WhenAbandoned,
     /// The process's number, known from its registration on.
     local: OnceLock<LocalId>,
 }
@@ -51,9 +53,10 @@ impl ModuleContext {
         (limits, policy): (ModuleLimits, InstancePolicy),
         env: Vec<(String, String)>,
         output: Output,
+        plain_calls: WhenAbandoned,
     ) -> Self {
         let outgoing = Outgoing::new(&limits, policy);
-        Self { process, node, mesh, limits, env, output, outgoing, local: OnceLock::new() }
+        Self { process, node, mesh, limits, env, output, outgoing, plain_calls, local: OnceLock::new() }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.

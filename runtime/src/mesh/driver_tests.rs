@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use daffi_proto::call::{
     CallReply, CallRequest, CallbackSpec, Caller, MemberEvent, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+    WhenAbandoned,
 };
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
@@ -92,6 +93,7 @@ impl TestNode {
             args: Bytes::from_static(args),
             timeout: Duration::from_secs(30),
             wait_ready: true,
+            when_abandoned: WhenAbandoned::Cancel,
         };
         self.mesh.call(request).await
     }

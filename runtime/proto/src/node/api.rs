@@ -208,7 +208,7 @@ pub enum Output {
         /// By name.
         processes: Vec<ProcessInfo>,
     },
-    /// After [`Command::Drain`]: no call is in flight on this node, served or made. Told once.
+    /// After [`Command::Drain`]: no call is in flight on this node, served or made, for which somebody waits. Told once.
     Drained,
     /// A process came, went or changed.
     Membership {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::calls::Origin;
 use super::waiting::Key;
 use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{CallbackInfo, Load, ProcessInfo, ResolveRequest, Resolved, WaitFor};
+use crate::call::{CallbackInfo, Load, ProcessInfo, ResolveRequest, Resolved, WaitFor, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Loads};
 use crate::id::{LocalId, ProcessName, TenantName, Token};
@@ -56,7 +56,7 @@ enum State {
 impl Node {
     pub(super) fn resolve(&mut self, token: Token, request: ResolveRequest) {
         let ResolveRequest { caller, pattern, receiver, timeout, wait_ready } = request;
-        let asked = self.asker(&caller).and_then(|asker| {
+        let asked = self.asker(&caller, WhenAbandoned::Cancel).and_then(|asker| {
             let pattern = Pattern::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
             let own = |receiver: &&ProcessName| asker.origin.name.as_ref() == Some(*receiver);
             if let Some(receiver) = receiver.as_ref().filter(own) {

@@ -6,6 +6,7 @@
 //!               │                        │
 //!               ├── none, and none will come: not-run      ├── deadline, link lost: unknown, and Cancel
 //!               └── deadline: not-run                      └── given up, parent cancelled: Cancel
+//!                                                              (or on to its end: WhenAbandoned::Finish)
 //! ```
 //!
 //! A call goes to the candidate with the fewest calls in flight that this node knows of. A remote one that is not
@@ -20,7 +21,7 @@ use super::directory::Registration;
 use super::serve::Wish;
 use super::waiting::Key;
 use super::{CallKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN};
+use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
@@ -50,6 +51,9 @@ pub(super) struct Call {
     pub timeout: Duration,
     pub deadline: Duration,
     pub wait_ready: bool,
+    pub when_abandoned: WhenAbandoned,
+    /// Whether the call that it is made for was given up.
+    pub abandoned: bool,
     chain: Arc<[Hop]>,
     pub place: Place,
     pub placements: u32,
@@ -71,6 +75,8 @@ pub(super) struct Asker {
     pub hop: Hop,
     /// Of the call that he serves: its deadline and its chain.
     pub above: Option<(Duration, Arc<[Hop]>)>,
+    /// Whether that one was given up.
+    pub abandoned: bool,
 }
 
 /// Where a call is.
@@ -130,7 +136,7 @@ impl Node {
         if self.requests.len() >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
-        let Asker { origin, hop, above } = self.asker(&request.caller)?;
+        let Asker { origin, hop, above, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
         let mut deadline = self.deadline(request.timeout);
         let mut chain: Vec<Hop> = Vec::new();
         if let Some((parent, hops)) = above {
@@ -170,22 +176,25 @@ impl Node {
             timeout: deadline.saturating_sub(self.now),
             deadline,
             wait_ready: request.wait_ready,
+            when_abandoned: request.when_abandoned,
+            abandoned,
             chain: chain.into(),
             place: Place::Waiting,
             placements: 0,
         };
         self.deadlines.insert((deadline, Request::Call(id)));
         self.requests.insert(token, Request::Call(id));
+        self.abandoned_calls += usize::from(abandoned);
         self.calls.insert(id, call);
         Ok(id)
     }
 
     /// Who asks for something; an error if he may not.
-    pub(super) fn asker(&self, caller: &Caller) -> Result<Asker, CallError> {
+    pub(super) fn asker(&self, caller: &Caller, when_abandoned: WhenAbandoned) -> Result<Asker, CallError> {
         match caller {
             Caller::Client { tenant } => {
                 let origin = Origin { tenant: tenant.clone(), process: None, name: None, parent: None };
-                Ok(Asker { origin, hop: Hop { process: None, instance: 0 }, above: None })
+                Ok(Asker { origin, hop: Hop { process: None, instance: 0 }, above: None, abandoned: false })
             }
             Caller::Process { id, instance, parent } => {
                 let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
@@ -194,7 +203,8 @@ impl Node {
                 // A call that is over has nobody above who could give up, and its time is over.
                 let parent = parent.filter(|parent| self.serves.contains_key(parent));
                 let above = parent.and_then(|parent| self.serves.get(&parent));
-                if above.is_some_and(|above| above.wish == Wish::Cancelled) {
+                let abandoned = above.is_some_and(|above| above.wish == Wish::Cancelled);
+                if abandoned && when_abandoned == WhenAbandoned::Cancel {
                     return Err(outcome::caller_cancelled(Outcome::NotRun, String::new()));
                 }
                 let origin = Origin {
@@ -204,7 +214,8 @@ impl Node {
                     parent,
                 };
                 let hop = Hop { process: Some(local.process.clone()), instance: *instance };
-                Ok(Asker { origin, hop, above: above.map(|above| (above.deadline, above.chain.clone())) })
+                let above = above.map(|above| (above.deadline, above.chain.clone()));
+                Ok(Asker { origin, hop, above, abandoned })
             }
         }
     }

@@ -351,7 +351,7 @@ impl Node {
     }
 
     pub(super) fn check_drained(&mut self) {
-        if self.draining && !self.drained_told && self.calls.is_empty() && self.wanted_serves == 0 {
+        if self.draining && !self.drained_told && self.calls.len() == self.abandoned_calls && self.wanted_serves == 0 {
             self.drained_told = true;
             self.outputs.push_back(Output::Drained);
         }

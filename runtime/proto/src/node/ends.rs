@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Place};
 use super::{CallKey, Node, Output, Request, outcome};
-use crate::call::CallReply;
+use crate::call::{CallReply, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, LocalId, ProcessName, ServeId};
@@ -84,7 +84,11 @@ impl Node {
 
     /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
     pub(super) fn cancel_call_below(&mut self, id: CallKey) -> Option<ServeId> {
-        let call = self.calls.get(&id)?;
+        let call = self.calls.get_mut(&id)?;
+        if call.when_abandoned == WhenAbandoned::Finish {
+            self.abandoned_calls += usize::from(!std::mem::replace(&mut call.abandoned, true));
+            return None;
+        }
         let sent = match call.place {
             Place::Waiting => Outcome::NotRun,
             Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
@@ -155,6 +159,7 @@ impl Node {
     fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
+        self.abandoned_calls -= usize::from(call.abandoned);
         self.deadlines.remove(&(call.deadline, request));
         self.requests.remove(&call.token);
         self.waiting.remove(request);

@@ -120,6 +120,8 @@ pub struct Node {
     incoming: BTreeMap<CallId, ServeId>,
     /// Served calls for which somebody waits.
     wanted_serves: usize,
+    /// Calls that go on though the ones that they are made for were given up.
+    abandoned_calls: usize,
     last_local: u32,
     last_call: u64,
     last_wire: u64,
@@ -188,6 +190,7 @@ impl Node {
             serves: BTreeMap::new(),
             incoming: BTreeMap::new(),
             wanted_serves: 0,
+            abandoned_calls: 0,
             last_local: 0,
             last_call: 0,
             last_wire: 0,

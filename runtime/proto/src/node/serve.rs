@@ -4,7 +4,7 @@
 //!   from a call of this node, or a Call over the link
 //!     └──▶ Serve ──Served──▶ the caller's answer
 //!            ├──Answered──▶ the caller's answer, and it runs on ─────────Served──▶ dropped (Ended over the link)
-//!            └──CancelServe──▶ nobody waits, all calls below end ────────Served──▶ dropped (Ended over the link)
+//!            └──CancelServe──▶ nobody waits, the calls below end ────────Served──▶ dropped (Ended over the link)
 //! ```
 //!
 //! A served call stays until the user tells that it is over, whether or not somebody waits: the counts of calls in
@@ -221,7 +221,7 @@ impl Node {
         }
     }
 
-    /// Nobody waits for this call: the tree of calls below it ends.
+    /// Nobody waits for this call: the tree of calls below it ends, but for those that are to be finished.
     pub(super) fn cancel_serve(&mut self, id: ServeId) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {

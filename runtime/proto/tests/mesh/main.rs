@@ -8,6 +8,7 @@
 //! | `calls` | whom a call goes to and what comes back |
 //! | `lookup` | names and signatures, and waiting for them |
 //! | `deadlines` | time that runs out, and trees of calls that are cancelled |
+//! | `abandoned` | calls that are to be finished though the ones that they are made for are given up |
 //! | `run_on` | calls that run on after their caller was told, or has given up |
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
@@ -15,6 +16,8 @@
 //! | `watch` | who is told of processes that come and go |
 //! | `soak` | random runs of everything, checked as a whole |
 
+#[cfg(test)]
+mod abandoned;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming, Load, ResolveRequest, WaitFor};
+use daffi_proto::call::{CallRequest, Caller, Incoming, Load, ResolveRequest, WaitFor, WhenAbandoned};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::node::Command;
@@ -24,6 +24,8 @@ const CALLBACKS: [&str; 3] = ["a#f", "b#f", "c#f"];
 struct Made {
     node: usize,
     deadline: Duration,
+    /// Whether it is to be finished when the call above it is given up.
+    finish: bool,
     given_up: bool,
 }
 
@@ -144,7 +146,7 @@ impl Run {
             }
         };
         let deadline = self.net.now + timeout;
-        self.asked.insert(token, Made { node, deadline, given_up: false });
+        self.asked.insert(token, Made { node, deadline, finish: false, given_up: false });
     }
 
     fn load(&mut self) {
@@ -233,6 +235,7 @@ impl Run {
         let token = self.net.token();
         let receiver = (self.below(6) == 0 && self.next_name > 0)
             .then(|| name(&format!("p{}", 1 + self.below(u64::from(self.next_name)))));
+        let finish = self.below(3) == 0;
         let request = CallRequest {
             caller,
             callbacks: [crate::net::callback(CALLBACKS[self.below(3) as usize])].into(),
@@ -240,11 +243,12 @@ impl Run {
             args: Bytes::copy_from_slice(&token.0.to_le_bytes()),
             timeout,
             wait_ready: self.below(2) == 0,
+            when_abandoned: if finish { WhenAbandoned::Finish } else { WhenAbandoned::Cancel },
             ..call(None, "a#f")
         };
         let now = self.net.now;
         let deadline = (now + timeout).min(inherited.max(now));
-        self.made.insert(token, Made { node, deadline, given_up: false });
+        self.made.insert(token, Made { node, deadline, finish, given_up: false });
         self.net.command(node, Command::Call { token, request });
     }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use daffi_proto::call::{Caller, DEFAULT_TIMEOUT};
+use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, WhenAbandoned};
 use daffi_proto::error::{CallError, Outcome, code};
 
-use super::world::{CHECKED, KITCHEN};
+use super::world::{ASYNC, CHECKED, KITCHEN};
 use super::{Bench, call, value};
-use crate::guest::limits::InstancePolicy;
+use crate::guest::limits::{InstancePolicy, OnCancel};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_is_a_call_that_waits_for_its_callback_and_inherits_the_deadline() {
@@ -36,6 +36,29 @@ async fn a_failure_traps_a_guest_that_has_no_place_for_it() {
     assert_eq!(error.message, "relay trapped: its call of test:peer/api#ask failed: ask trapped: no");
     let trace = error.trace.unwrap();
     assert!(trace.contains("wasm backtrace") && trace.contains("deep inside"), "{trace}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_failure_would_end_an_instance_that_others_rely_on_is_to_be_finished() {
+    let (cancel, finish) = (WhenAbandoned::Cancel, WhenAbandoned::Finish);
+    for (component, policy, on_cancel, expected) in [
+        (KITCHEN, InstancePolicy::Singleton, None, finish),
+        (KITCHEN, InstancePolicy::Singleton, Some(OnCancel::Kill), cancel),
+        (KITCHEN, InstancePolicy::Pool(1), None, cancel),
+        (KITCHEN, InstancePolicy::Pool(1), Some(OnCancel::Finish), finish),
+        (KITCHEN, InstancePolicy::PerCall, None, cancel),
+        // Its failure is a value.
+        (CHECKED, InstancePolicy::Singleton, None, cancel),
+        // A call that is not alone in its instance runs on.
+        (ASYNC, InstancePolicy::Singleton, None, finish),
+        (ASYNC, InstancePolicy::Pool(1), None, finish),
+        (ASYNC, InstancePolicy::PerCall, None, cancel),
+    ] {
+        let mut bench = Bench::with(component, policy, |spec| spec.on_cancel = on_cancel).await;
+        let _served = bench.serve(call("relay", &1u32));
+        let asked = bench.next_asked().await;
+        assert_eq!(asked.request.when_abandoned, expected, "{policy} {on_cancel:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

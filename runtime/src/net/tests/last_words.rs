@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, CallbackSpec, Caller, Hop, ResolveRequest};
+use daffi_proto::call::{CallRequest, CallbackSpec, Caller, Hop, ResolveRequest, WhenAbandoned};
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header, Target};
@@ -46,6 +46,7 @@ fn request() -> CallRequest {
         args: Bytes::new(),
         timeout: Duration::from_secs(30),
         wait_ready: false,
+        when_abandoned: WhenAbandoned::Cancel,
     }
 }
 

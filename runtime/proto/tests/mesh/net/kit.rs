@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest};
+use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest, WhenAbandoned};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, TenantName};
 use daffi_proto::name::CallbackName;
@@ -74,6 +74,7 @@ pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
         args: Bytes::from_static(b"args"),
         timeout: secs(10),
         wait_ready: false,
+        when_abandoned: WhenAbandoned::Cancel,
     }
 }
 

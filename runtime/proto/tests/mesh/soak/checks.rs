@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daffi_proto::error::Outcome;
+use daffi_proto::error::{Outcome, code};
 use daffi_proto::id::Token;
 
 use super::{Endings, Made, NODES, Run, token_of};
@@ -75,6 +75,7 @@ impl Run {
                 "ok".to_owned()
             }
             Err(error) => {
+                assert!(!made.finish || error.code != code::CANCELLED, "seed {seed}: {token:?}: {error:?}");
                 match error.outcome {
                     Outcome::NotRun => assert_eq!(served, 0, "seed {seed}: {token:?} ran, it says not: {error:?}"),
                     Outcome::Failed => assert_eq!(served, 1, "seed {seed}: {error:?}"),
