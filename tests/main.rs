@@ -13,6 +13,7 @@
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
+//! | [`output`] | prints and logs that nobody reads |
 //! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
 //! | [`events`] | who comes and goes, as it happens |
 //! | [`bad_input`] | one line of error: what, where, what to do |
@@ -47,6 +48,8 @@ mod layout;
 mod lifetime;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod output;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::config::RuntimeConfig;
 use crate::exit::{self, Failure};
 use crate::guest::run::RunOutcome;
 use crate::mesh::handle::{LinkState, MeshHandle};
+use crate::output::Printer;
 use signals::{Came, Signals};
 use start::Running;
 use verdict::{ModuleState, Verdict};
@@ -49,11 +50,11 @@ enum Event {
     Nodes,
 }
 
-/// Runs a runtime to its end, and gives its exit code.
+/// Runs a runtime to its end, and gives its exit code. Its guests print to the printer.
 ///
 /// # Errors
 /// [`Failure`] when it cannot start, or the controller refuses it.
-pub async fn run(config: RuntimeConfig, guests: Handle) -> Result<u8, Failure> {
+pub async fn run(config: RuntimeConfig, guests: Handle, printer: &Printer) -> Result<u8, Failure> {
     let (exit_after_run, drain_timeout) = (config.exit_after_run, config.drain_timeout);
     let mut signals = Signals::listen()?;
     tracing::debug!("loading the modules");
@@ -65,7 +66,7 @@ pub async fn run(config: RuntimeConfig, guests: Handle) -> Result<u8, Failure> {
             return Ok(exit::OK);
         }
     };
-    let running = start::start(config, loaded, guests).await?;
+    let running = start::start(config, loaded, guests, printer).await?;
     let mut app = App {
         modules: running
             .modules
@@ -212,7 +213,6 @@ async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_tim
     running.tasks.close();
     within("the network", running.tasks.wait()).await;
     drop(running.engines);
-    running.printer.close();
 }
 
 /// No call is in flight any more: of the own node, or through the controller.

@@ -24,6 +24,9 @@ use units::ByteSize;
 /// How long calls in flight may take to finish when the runtime ends, unless said otherwise.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least that a module's guests may be allowed to print in a second: with less, nothing they say would be heard.
+const MIN_OUTPUT_RATE: ByteSize = ByteSize(1 << 10);
+
 /// What a runtime is to do.
 #[derive(Debug)]
 pub struct RuntimeConfig {
@@ -266,6 +269,12 @@ fn module_of(
     }
     if let Some(calls) = args.open_calls.or(table.open_calls) {
         limits.open_calls = calls as usize;
+    }
+    if let Some(rate) = args.output_rate.or(table.output_rate) {
+        if rate < MIN_OUTPUT_RATE {
+            return Err(flags(format!("--output-rate {rate}: it is at least {MIN_OUTPUT_RATE} (in a second)")));
+        }
+        limits.output_bytes_per_second = rate.0 as u64;
     }
     let instances = args.instances.or(table.instances).unwrap_or_default();
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();

@@ -64,6 +64,7 @@ fn flags_that_do_not_go_together_are_errors_with_advice() {
         ("--connect tls://h:1 --module a.wasm", "not supported by this version"),
         ("--controller --listen tcp://0.0.0.0:1", "--insecure"),
         ("--controller --max-payload 1B", "from 1KiB"),
+        ("--controller --module a.wasm --output-rate 1B", "at least 1KiB"),
         ("--controller --name a/b", "is no process name"),
     ] {
         let error = with(command).unwrap_err();

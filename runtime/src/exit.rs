@@ -1,5 +1,6 @@
 //! Exit codes, and errors for the user that carry one.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// All went well.
@@ -54,7 +55,8 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         // A message may carry text from a file or from another machine: line breaks in it are no new errors.
         let line = self.message.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty());
-        eprintln!("error: {}", line.collect::<Vec<_>>().join("; "));
+        // A reader that has gone is no second failure.
+        let _ = writeln!(std::io::stderr(), "error: {}", line.collect::<Vec<_>>().join("; "));
         ExitCode::from(self.code)
     }
 }

@@ -1,7 +1,7 @@
 //! The binary: from words to work, and from its end to an exit code.
 //!
 //! Threads: the main one waits; `daffi-net` does all that is sockets, mesh and timers; `daffi-guest` runs guests that
-//! had to wait or to compute for longer; `daffi-print` prints.
+//! had to wait or to compute for longer; `daffi-out` and `daffi-err` print.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,12 +11,15 @@ use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
 use daffi_runtime::cli::{call, doctor, events, ps};
-use daffi_runtime::exit::Failure;
+use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
-use daffi_runtime::output::NET_THREAD;
+use daffi_runtime::output::Printer;
 use daffi_runtime::{app, config, telemetry};
 use tokio::runtime::{Builder, Runtime};
+
+/// How the names of the network's threads begin.
+const NET_THREAD: &str = "daffi-net";
 
 /// How often a guests' thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
 const GUEST_EVENT_INTERVAL_POLLS: u32 = 7;
@@ -53,8 +56,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// The log of a client, which nobody waits for: it prints for itself.
 fn start_log(filter: Option<&str>) -> Result<(), Failure> {
-    telemetry::init(filter).map_err(Failure::usage)
+    telemetry::init(filter, std::io::stderr).map_err(Failure::usage)
 }
 
 fn print(text: Result<String, Failure>) -> Result<u8, Failure> {
@@ -66,11 +70,16 @@ fn print(text: Result<String, Failure>) -> Result<u8, Failure> {
 
 fn run(args: RunArgs) -> Result<u8, Failure> {
     let config = config::resolve(args, &Surroundings::of_this_process()).map_err(Failure::usage)?;
-    start_log(config.log.as_deref())?;
-    let (net, guests) = threads().map_err(|error| Failure::new(1, format!("{error:#}")))?;
-    let end = net.block_on(app::run(config, guests.handle().clone()));
+    let no_thread = |error| Failure::new(exit::FAILED, format!("no thread for output: {error}"));
+    let printer = Printer::start().map_err(no_thread)?;
+    telemetry::init(config.log.as_deref(), printer.log()).map_err(Failure::usage)?;
+    printer.tell_panics();
+    let (net, guests) = threads().map_err(|error| Failure::new(exit::FAILED, format!("{error:#}")))?;
+    let end = net.block_on(app::run(config, guests.handle().clone(), &printer));
     guests.shutdown_timeout(THREADS_TIMEOUT);
     net.shutdown_timeout(THREADS_TIMEOUT);
+    // Last: whatever ends may have something to say.
+    printer.close();
     end
 }
 

@@ -1,8 +1,14 @@
-//! What guests print, on our own stdout and stderr.
+//! What guests print and what the runtime logs, on our own stdout and stderr.
 //!
-//! Invariants: lines come out whole, in the order in which they were printed, each flushed; a guest that prints faster
-//! than the reader reads waits, at [`MAX_WAITING_BYTES`]; but a thread of the network never waits: what it cannot leave
-//! is dropped and counted, since a full pipe must not cost the node its links.
+//! ```text
+//!   guests' stdout ─────────────▶ queue ─▶ thread ─▶ stdout
+//!   guests' stderr, log lines ──▶ queue ─▶ thread ─▶ stderr
+//! ```
+//!
+//! Invariants: nothing that puts here ever waits for a reader; lines come out whole, each flushed, and in the order in
+//! which they were put, on both streams together, for as long as both are read: a stream that is not holds the other up
+//! by [`ORDER_GRACE`] a piece at most. Guests' output is bounded by [`crate::guest::output`]; the log by
+//! [`MAX_LOG_BYTES`]: what is beyond is dropped and counted, and the count is told once there is room again.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -10,86 +16,206 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::guest::output::{GuestStream, Output};
+use crate::guest::output::{GuestStream, Output, Printed};
 
-/// How much may wait to be printed.
-pub const MAX_WAITING_BYTES: usize = 4 << 20;
+/// How much of the log may wait to be printed.
+pub const MAX_LOG_BYTES: usize = 1 << 20;
 
-/// How long the end of the runtime waits for a reader that does not read.
+/// What a log line counts beside its text: about what it takes to keep it.
+const LOG_LINE_BYTES: usize = 128;
+
+/// For how long a piece waits for what was put before it on the other stream.
+const ORDER_GRACE: Duration = Duration::from_millis(200);
+
+/// How long the end of the runtime waits for readers that do not read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How the names of the network's threads begin.
-pub const NET_THREAD: &str = "daffi-net";
+/// How long a panic waits for its message to be printed: what follows may be an abort.
+const PANIC_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The thread that prints.
+/// The threads that print.
 pub struct Printer {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    /// Something was put, or the end has come.
-    put: Condvar,
-    /// Something was taken.
-    taken: Condvar,
+    /// Something changed that the stream's thread waits for.
+    out_changed: Condvar,
+    err_changed: Condvar,
+    /// A piece was printed.
+    printed: Condvar,
+    order_grace: Duration,
 }
 
 #[derive(Default)]
 struct Waiting {
-    lines: VecDeque<(GuestStream, String)>,
-    bytes: usize,
-    dropped: u64,
+    out: Queue,
+    err: Queue,
+    next_number: u64,
+    log_bytes: usize,
+    lost_log_lines: u64,
     closed: bool,
-    printed_all: bool,
+}
+
+#[derive(Default)]
+struct Queue {
+    pieces: VecDeque<Piece>,
+    /// What its thread prints right now.
+    printing: Option<u64>,
+    ended: bool,
+}
+
+struct Piece {
+    number: u64,
+    put: Instant,
+    text: Text,
+}
+
+enum Text {
+    /// What guests of the module of this name printed; none where there is only one module.
+    Guest(Option<Arc<str>>, Printed),
+    Log(String),
 }
 
 impl Printer {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn start() -> std::io::Result<Self> {
-        Self::to(std::io::stdout(), std::io::stderr())
+        Self::to(std::io::stdout(), std::io::stderr(), ORDER_GRACE)
     }
 
-    fn to(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let thread = std::thread::Builder::new().name("daffi-print".to_owned());
-        let printing = Arc::clone(&shared);
-        let thread = thread.spawn(move || printing.print(out, err))?;
-        Ok(Self { shared, thread: Some(thread) })
+    fn to(
+        out: impl Write + Send + 'static,
+        err: impl Write + Send + 'static,
+        order_grace: Duration,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            out_changed: Condvar::new(),
+            err_changed: Condvar::new(),
+            printed: Condvar::new(),
+            order_grace,
+        });
+        let (for_out, for_err) = (shared.clone(), shared.clone());
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        // Held from here on: should the second thread not start, the first one ends.
+        let mut printer = Self { shared, threads: Vec::new() };
+        printer.threads.push(thread("daffi-out").spawn(move || for_out.print(GuestStream::Stdout, out))?);
+        printer.threads.push(thread("daffi-err").spawn(move || for_err.print(GuestStream::Stderr, err))?);
+        Ok(printer)
     }
 
     /// Where one module's guests print. With a name, each line begins with it.
     pub fn output(&self, name: Option<&str>) -> Output {
-        Output::new(self.taker(name))
+        let shared = self.shared.clone();
+        let name: Option<Arc<str>> = name.map(Arc::from);
+        Output::new(move |printed| shared.put(printed.stream, Text::Guest(name.clone(), printed)))
     }
 
-    fn taker(&self, name: Option<&str>) -> impl Fn(GuestStream, &str) + Send + Sync + use<> {
-        let shared = Arc::clone(&self.shared);
-        let prefix = name.map(|name| format!("{name} | ")).unwrap_or_default();
-        move |stream, line| shared.put(stream, format!("{prefix}{line}\n"))
+    /// Makes writers for the log; each write is a line.
+    pub fn log(&self) -> impl Fn() -> LogLine + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move || LogLine(shared.clone())
+    }
+
+    /// Lets the messages of panics go the way of the log: a panicking thread must not wait for a reader either.
+    pub fn tell_panics(&self) {
+        let shared = self.shared.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            let trace = std::backtrace::Backtrace::capture();
+            let trace = match trace.status() {
+                std::backtrace::BacktraceStatus::Captured => format!("{trace}"),
+                _ => String::new(),
+            };
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("without a name");
+            shared.put(GuestStream::Stderr, Text::Log(format!("thread {name:?} {info}\n{trace}")));
+            shared.wait_for_end(PANIC_TIMEOUT, |waiting| waiting.err.is_idle());
+        }));
     }
 
     /// Prints what waits, and ends; or gives up where nobody reads.
     pub fn close(mut self) {
-        let mut waiting = self.shared.lock();
-        waiting.closed = true;
-        self.shared.put.notify_one();
-        let ends = Instant::now() + CLOSE_TIMEOUT;
-        while !waiting.printed_all {
-            let left = ends.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.out_changed.notify_one();
+        self.shared.err_changed.notify_one();
+        let threads = std::mem::take(&mut self.threads);
+        if self.shared.wait_for_end(CLOSE_TIMEOUT, |waiting| waiting.out.ended && waiting.err.ended) {
+            for thread in threads {
+                let _ = thread.join();
             }
-            waiting = self.shared.taken.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(waiting);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.end();
         }
+    }
+}
+
+/// A line of the log.
+pub struct LogLine(Arc<Shared>);
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.log(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Queue {
+    /// The number of the first piece that is not printed yet.
+    fn first(&self) -> Option<u64> {
+        self.printing.or_else(|| self.pieces.front().map(|piece| piece.number))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.first().is_none()
+    }
+}
+
+impl Waiting {
+    fn queue(&mut self, stream: GuestStream) -> &mut Queue {
+        match stream {
+            GuestStream::Stdout => &mut self.out,
+            GuestStream::Stderr => &mut self.err,
+        }
+    }
+}
+
+impl Text {
+    fn log_bytes(&self) -> usize {
+        match self {
+            Self::Guest(..) => 0,
+            Self::Log(line) => line.len() + LOG_LINE_BYTES,
+        }
+    }
+
+    fn print(&self, mut to: impl Write) -> std::io::Result<()> {
+        match self {
+            Self::Log(text) | Self::Guest(None, Printed { text, .. }) => to.write_all(text.as_bytes())?,
+            Self::Guest(Some(name), printed) => {
+                let lines = printed.text.split_inclusive('\n');
+                let text: String = lines.flat_map(|line| [name, " | ", line]).collect();
+                to.write_all(text.as_bytes())?;
+            }
+        }
+        to.flush()
     }
 }
 
@@ -98,116 +224,106 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, stream: GuestStream, line: String) {
-        let mut waiting = self.lock();
-        if waiting.bytes > MAX_WAITING_BYTES {
-            if std::thread::current().name().is_some_and(|name| name.starts_with(NET_THREAD)) {
-                waiting.dropped += 1;
-                return;
-            }
-            while waiting.bytes > MAX_WAITING_BYTES && !waiting.closed {
-                waiting = self.taken.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            }
+    fn changed(&self, stream: GuestStream) -> &Condvar {
+        match stream {
+            GuestStream::Stdout => &self.out_changed,
+            GuestStream::Stderr => &self.err_changed,
         }
-        waiting.bytes += line.len();
-        waiting.lines.push_back((stream, line));
-        self.put.notify_one();
     }
 
-    fn print(&self, mut out: impl Write, mut err: impl Write) {
-        loop {
-            let mut waiting = self.lock();
-            while waiting.lines.is_empty() && !waiting.closed {
-                waiting = self.put.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            }
-            let lines = std::mem::take(&mut waiting.lines);
-            let dropped = std::mem::take(&mut waiting.dropped);
-            if lines.is_empty() {
-                waiting.printed_all = true;
-                self.taken.notify_all();
-                return;
-            }
-            drop(waiting);
-            // A reader that has gone (a closed pipe) is no reason to end the guests.
-            let bytes = lines.iter().map(|(_, line)| line.len()).sum();
-            for (stream, line) in lines {
-                let _ = match stream {
-                    GuestStream::Stdout => out.write_all(line.as_bytes()).and_then(|()| out.flush()),
-                    GuestStream::Stderr => err.write_all(line.as_bytes()).and_then(|()| err.flush()),
-                };
-            }
-            if dropped > 0 {
-                tracing::warn!("{dropped} lines of guests were dropped: nobody reads this runtime's output");
-            }
-            let mut waiting = self.lock();
-            waiting.bytes = waiting.bytes.saturating_sub(bytes);
-            self.taken.notify_all();
+    fn put(&self, stream: GuestStream, text: Text) {
+        self.put_in(self.lock(), stream, text);
+    }
+
+    fn put_in(&self, mut waiting: MutexGuard<'_, Waiting>, stream: GuestStream, text: Text) {
+        let number = waiting.next_number;
+        waiting.next_number += 1;
+        waiting.log_bytes += text.log_bytes();
+        waiting.queue(stream).pieces.push_back(Piece { number, put: Instant::now(), text });
+        self.changed(stream).notify_one();
+    }
+
+    fn log(&self, line: String) {
+        let mut waiting = self.lock();
+        if waiting.log_bytes > MAX_LOG_BYTES {
+            waiting.lost_log_lines += 1;
+            return;
         }
+        self.put_in(waiting, GuestStream::Stderr, Text::Log(line));
+    }
+
+    /// Waits until this holds; whether it does now.
+    fn wait_for_end(&self, timeout: Duration, holds: impl Fn(&Waiting) -> bool) -> bool {
+        let ends = Instant::now() + timeout;
+        let mut waiting = self.lock();
+        while !holds(&waiting) {
+            let left = ends.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            waiting = self.printed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// What a stream's thread does.
+    fn print(&self, stream: GuestStream, mut to: impl Write) {
+        let other = match stream {
+            GuestStream::Stdout => GuestStream::Stderr,
+            GuestStream::Stderr => GuestStream::Stdout,
+        };
+        while let Some(piece) = self.next(stream, other) {
+            // A reader that has gone (a closed pipe) is no reason to end the guests.
+            let _ = piece.text.print(&mut to);
+            let lost = self.was_printed(stream, other, &piece);
+            // Guests may go on with what it took.
+            drop(piece);
+            if lost > 0 {
+                let _ = writeln!(to, "warning: {lost} log lines were lost: nobody read them");
+            }
+        }
+        self.lock().queue(stream).ended = true;
+        self.printed.notify_all();
+    }
+
+    /// The next piece, once what was put before it on the other stream is printed, or cannot be for too long; none at
+    /// the end.
+    fn next(&self, stream: GuestStream, other: GuestStream) -> Option<Piece> {
+        let mut waiting = self.lock();
+        loop {
+            let before = waiting.queue(other).first();
+            let first = waiting.queue(stream).pieces.front();
+            let Some(Piece { number, put, .. }) = first else {
+                if waiting.closed {
+                    return None;
+                }
+                waiting = self.changed(stream).wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let grace = self.order_grace.saturating_sub(put.elapsed());
+            if before.is_none_or(|before| before > *number) || grace.is_zero() {
+                waiting.queue(stream).printing = Some(*number);
+                return waiting.queue(stream).pieces.pop_front();
+            }
+            let waited = self.changed(stream).wait_timeout(waiting, grace);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Notes that a piece is printed; how many log lines were lost that nobody told of yet, and can be now.
+    fn was_printed(&self, stream: GuestStream, other: GuestStream, piece: &Piece) -> u64 {
+        let mut waiting = self.lock();
+        waiting.queue(stream).printing = None;
+        waiting.log_bytes = waiting.log_bytes.saturating_sub(piece.text.log_bytes());
+        self.changed(other).notify_one();
+        self.printed.notify_all();
+        if stream == GuestStream::Stderr && waiting.log_bytes <= MAX_LOG_BYTES / 2 {
+            return std::mem::take(&mut waiting.lost_log_lines);
+        }
+        0
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Kept {
-        fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-        }
-    }
-
-    /// A writer that takes nothing until it is let go.
-    struct Stuck(std::sync::mpsc::Receiver<()>);
-
-    impl Write for Stuck {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let _ = self.0.recv();
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn one_module_prints_as_it_is_and_several_with_their_names() {
-        let (out, err) = (Kept::default(), Kept::default());
-        let printer = Printer::to(out.clone(), err.clone()).unwrap();
-        printer.shared.put(GuestStream::Stderr, "oops\n".to_owned());
-        printer.taker(None)(GuestStream::Stdout, "Result = 20");
-        printer.taker(Some("b"))(GuestStream::Stdout, "hello");
-        printer.close();
-        assert_eq!((out.text().as_str(), err.text().as_str()), ("Result = 20\nb | hello\n", "oops\n"));
-    }
-
-    #[test]
-    fn a_network_thread_never_waits_for_a_reader() {
-        let (go, stuck) = std::sync::mpsc::channel();
-        let printer = Printer::to(Stuck(stuck), Kept::default()).unwrap();
-        let shared = Arc::clone(&printer.shared);
-        let line = "x".repeat(1 << 20);
-        let thread = std::thread::Builder::new().name(format!("{NET_THREAD}-1"));
-        let putting = thread.spawn(move || {
-            for _ in 0..20 {
-                shared.put(GuestStream::Stdout, line.clone());
-            }
-            shared.lock().dropped
-        });
-        assert!(putting.unwrap().join().unwrap() > 0);
-        drop(go);
-        printer.close();
-    }
-}
+#[path = "output_tests.rs"]
+mod tests;

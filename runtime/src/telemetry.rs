@@ -10,7 +10,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, Uptime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 /// What is logged when nobody says: warnings of all, and the news of our own crates.
@@ -27,11 +27,15 @@ pub struct BadFilter {
     reason: String,
 }
 
-/// Starts the log, once in a process. `flag` is what `--log` or the config says; `$DAFFI_LOG` is next.
+/// Starts the log, once in a process, on a writer that takes a line at each write. `flag` is what `--log` or the config
+/// says; `$DAFFI_LOG` is next.
 ///
 /// # Errors
 /// [`BadFilter`]
-pub fn init(flag: Option<&str>) -> Result<(), BadFilter> {
+pub fn init<W>(flag: Option<&str>, to: W) -> Result<(), BadFilter>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let variable = std::env::var("DAFFI_LOG").ok().filter(|filter| !filter.is_empty());
     let filter = match (flag, variable) {
         (Some(filter), _) => parse("--log", filter)?,
@@ -42,7 +46,7 @@ pub fn init(flag: Option<&str>) -> Result<(), BadFilter> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(terminal)
-        .with_writer(std::io::stderr)
+        .with_writer(to)
         .event_format(Line { started: Uptime::default() })
         .finish();
     // A second start is a test's; the first one stays.

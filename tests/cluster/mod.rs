@@ -17,6 +17,7 @@ pub mod raw;
 pub mod running;
 
 use std::ffi::OsStr;
+use std::io::PipeReader;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -201,6 +202,20 @@ impl Start<'_> {
     /// Starts it.
     pub fn start(self) -> Running {
         self.cluster.shared.start(&self.name, self.command)
+    }
+
+    /// Starts it with a standard output that is read by nobody but the test.
+    pub fn start_unread(mut self) -> (Running, PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        self.command.stdout(writer);
+        (self.start(), reader)
+    }
+
+    /// Starts it with a standard error that is read by nobody but the test.
+    pub fn start_unlogged(mut self) -> (Running, PipeReader) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        self.command.stderr(writer);
+        (self.start(), reader)
     }
 
     /// Starts it and waits until it is connected.

@@ -62,14 +62,20 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Starts a command whose outputs are pipes.
+    /// Starts a command; those of its outputs that are pipes of ours are read.
     pub fn start(&self, name: &str, mut command: Command) -> Running {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-        let lines = Lines { all: Vec::new(), open: 2 };
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let open = u8::from(out.is_some()) + u8::from(err.is_some());
+        let lines = Lines { all: Vec::new(), open };
         let transcript =
             Arc::new(Transcript { name: name.to_owned(), lines: Mutex::new(lines), changed: Condvar::new() });
-        read(&transcript, Stream::Out, child.stdout.take().unwrap());
-        read(&transcript, Stream::Err, child.stderr.take().unwrap());
+        if let Some(out) = out {
+            read(&transcript, Stream::Out, out);
+        }
+        if let Some(err) = err {
+            read(&transcript, Stream::Err, err);
+        }
         let child = Arc::new(Mutex::new(child));
         self.started.lock().unwrap().push(Started { child: child.clone(), transcript: transcript.clone() });
         Running { child, transcript }

@@ -40,8 +40,6 @@ pub(super) struct Running {
     pub(super) tasks: TaskTracker,
     /// Ends them.
     pub(super) cancel: CancellationToken,
-    /// Prints what guests print.
-    pub(super) printer: Printer,
     /// Held for their epoch clock: without it nothing interrupts a guest.
     pub(super) engines: Option<Engines>,
 }
@@ -113,10 +111,13 @@ fn engine_config(modules: &[ModuleConfig]) -> EngineConfig {
 ///
 /// # Errors
 /// An address that cannot be taken, or a module that does not fit the host.
-pub(super) async fn start(config: RuntimeConfig, loaded: Guests, guests: Handle) -> Result<Running, Failure> {
+pub(super) async fn start(
+    config: RuntimeConfig,
+    loaded: Guests,
+    guests: Handle,
+    printer: &Printer,
+) -> Result<Running, Failure> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-    let printer =
-        Printer::start().map_err(|error| Failure::new(exit::FAILED, format!("no thread for output: {error}")))?;
     let limits = LinkLimits::for_payload(config.max_payload_bytes);
     let mut listeners = Vec::with_capacity(config.listen.len());
     for endpoint in &config.listen {
@@ -130,13 +131,13 @@ pub(super) async fn start(config: RuntimeConfig, loaded: Guests, guests: Handle)
         handle
     });
     let Guests { engines, modules: loaded } = loaded;
-    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, printer, engines };
+    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, engines };
     if let Some(hub) = &running.hub {
         listen(listeners, hub, limits, &running);
     }
     if !config.modules.is_empty() {
         let (mesh, dialing) = start_node(&config, &running)?;
-        running.modules = start_modules(&config, &loaded, &mesh, &guests, &running.printer).await?;
+        running.modules = start_modules(&config, &loaded, &mesh, &guests, printer).await?;
         // Only now: whoever sees the node connected finds all its processes registered.
         dial(dialing, &config, limits, &running);
         running.mesh = Some(mesh);

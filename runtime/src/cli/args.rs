@@ -159,6 +159,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE")]
     pub max_payload: Option<ByteSize>,
 
+    /// How much the guests of one module may print in a second, such as 1MiB; beyond it they wait [default: 10MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub output_rate: Option<ByteSize>,
+
     /// How long calls in flight may take to finish when the runtime ends [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub drain_timeout: Option<Duration>,

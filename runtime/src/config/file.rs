@@ -137,6 +137,8 @@ pub(super) struct ModuleTable {
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) open_calls: Option<u32>,
     #[serde(default, deserialize_with = "text")]
+    pub(super) output_rate: Option<ByteSize>,
+    #[serde(default, deserialize_with = "text")]
     pub(super) on_cancel: Option<OnCancel>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
@@ -158,6 +160,7 @@ impl ModuleTable {
             queue: None,
             concurrency: None,
             open_calls: None,
+            output_rate: None,
             on_cancel: None,
             env: BTreeMap::new(),
             callbacks: None,

@@ -1,30 +1,34 @@
-//! What guests print.
+//! What one module's guests print: how much of it, how fast, and where it goes.
 //!
-//! Whole lines of a guest's stdout and stderr go to the [`Output`] that the app gives, as they come; the last
-//! [`TAIL_BYTES`] of stderr are kept too, since a Rust guest that panics says why on its stderr and nowhere else.
-//! Invariants: a line is at most [`MAX_LINE_BYTES`] long (longer ones are cut into several); what is kept of a guest is
-//! bounded; a guest's write is always taken at once. It does not read: a guest's stdin is closed.
+//! ```text
+//!   instances ──► sinks ([`sink`]) ──► [`ModuleOutput`]: room and rate ──► [`Output`] of the app ──► Printed dropped
+//!                  ▲                                                                                 │
+//!                  └───────────── a sink without room is pending, and woken ◀────────────────────────┘
+//! ```
+//!
+//! Invariants: what a module's guests printed and nobody has taken away yet is bounded, by [`MAX_WAITING_BYTES`] and
+//! what each of its instances may write at once; past it, and past the module's rate, a guest's write is pending, so
+//! that it costs a guest its own time and no thread. It does not print.
 
-use std::collections::VecDeque;
-use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+mod rate;
+mod sink;
 
-use bytes::Bytes;
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-/// Longest line that is passed on in one piece.
-pub const MAX_LINE_BYTES: usize = 8 << 10;
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
 
-/// How much of a guest's last words an error carries.
-pub const TAIL_BYTES: usize = 4 << 10;
+use self::rate::Bucket;
+pub(super) use self::sink::LineSink;
 
-/// How much a guest may write at once.
-const WRITE_BYTES: usize = 64 << 10;
+/// How much of what one module's guests printed may wait to be taken away.
+pub const MAX_WAITING_BYTES: usize = 1 << 20;
+
+/// What a piece counts beside its text: about what it takes to keep it.
+const PIECE_BYTES: usize = 128;
 
 /// Which of a guest's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,189 +39,139 @@ pub enum GuestStream {
     Stderr,
 }
 
+/// Whole lines that a guest printed. They count against what its module may leave waiting until this is dropped.
+pub struct Printed {
+    /// Where it printed them.
+    pub stream: GuestStream,
+    /// The lines, each with its line break.
+    pub text: String,
+    room: Arc<Room>,
+}
+
+impl Printed {
+    fn bytes(&self) -> usize {
+        self.text.len().saturating_add(PIECE_BYTES)
+    }
+}
+
+impl Drop for Printed {
+    fn drop(&mut self) {
+        self.room.leave(self.bytes());
+    }
+}
+
 /// Where the lines of a module's guests go. Called on whatever thread runs the guest: it must be quick.
 #[derive(Clone)]
-pub struct Output(Arc<TakeLine>);
+pub struct Output(Arc<Take>);
 
-type TakeLine = dyn Fn(GuestStream, &str) + Send + Sync;
+type Take = dyn Fn(Printed) + Send + Sync;
 
 impl Output {
-    /// Passes lines (without their line break) to `take`.
-    pub fn new(take: impl Fn(GuestStream, &str) + Send + Sync + 'static) -> Self {
+    /// Passes what is printed to `take`.
+    pub fn new(take: impl Fn(Printed) + Send + Sync + 'static) -> Self {
         Self(Arc::new(take))
     }
 
     /// Drops all lines.
     pub fn none() -> Self {
-        Self::new(|_, _| ())
+        Self::new(drop)
+    }
+
+    /// Prints as a module of its own does.
+    #[cfg(test)]
+    pub fn print(&self, stream: GuestStream, text: &str) -> Waits {
+        let module = ModuleOutput::new(self.clone(), u64::MAX);
+        module.pass_on(stream, text.to_owned());
+        Waits(module)
     }
 }
 
-/// One stream of one instance. Clones are the same stream.
-#[derive(Clone)]
-pub(super) struct LineSink(Arc<Mutex<Lines>>);
-
-struct Lines {
-    stream: GuestStream,
-    output: Output,
-    partial: Vec<u8>,
-    tail: VecDeque<u8>,
-}
-
-impl LineSink {
-    pub(super) fn new(stream: GuestStream, output: Output) -> Self {
-        Self(Arc::new(Mutex::new(Lines { stream, output, partial: Vec::new(), tail: VecDeque::new() })))
-    }
-
-    /// Forgets what was written so far: a new call starts.
-    pub(super) fn start_tail(&self) {
-        self.with(|lines| lines.tail.clear());
-    }
-
-    /// The last that was written since [`LineSink::start_tail`], [`TAIL_BYTES`] at most.
-    pub(super) fn tail(&self) -> String {
-        self.with(|lines| String::from_utf8_lossy(lines.tail.make_contiguous()).trim().to_owned())
-    }
-
-    fn write(&self, bytes: &[u8]) {
-        self.with(|lines| lines.write(bytes));
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut Lines) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Lines {
-    fn write(&mut self, bytes: &[u8]) {
-        if self.stream == GuestStream::Stderr {
-            let kept = bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or(bytes);
-            let over = (self.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
-            self.tail.drain(..over);
-            self.tail.extend(kept);
-        }
-        for piece in bytes.split_inclusive(|&b| b == b'\n') {
-            let (text, ends) = match piece.split_last() {
-                Some((b'\n', text)) => (text, true),
-                _ => (piece, false),
-            };
-            for part in text.chunks(MAX_LINE_BYTES) {
-                if self.partial.len() + part.len() > MAX_LINE_BYTES {
-                    self.pass_on();
-                }
-                self.partial.extend_from_slice(part);
-            }
-            if ends {
-                self.pass_on();
-            }
-        }
-    }
-
-    fn pass_on(&mut self) {
-        let line = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
-        (self.output.0)(self.stream, &String::from_utf8_lossy(line));
-        self.partial.clear();
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        if !self.partial.is_empty() {
-            self.pass_on();
-        }
-    }
-}
-
-impl IsTerminal for LineSink {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for LineSink {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(self.clone())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-}
-
-impl OutputStream for LineSink {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        LineSink::write(self, &bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
-    }
-}
-
-#[async_trait]
-impl Pollable for LineSink {
-    async fn ready(&mut self) {}
-}
-
-impl AsyncWrite for LineSink {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        LineSink::write(&self, bytes);
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
+/// What a test's module printed.
+#[cfg(test)]
+pub struct Waits(Arc<ModuleOutput>);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
+impl Waits {
+    /// How much of it waits yet.
+    pub fn bytes(&self) -> usize {
+        self.0.room.taken_bytes.load(Ordering::Acquire)
+    }
+}
 
-    fn sink(stream: GuestStream) -> (LineSink, Arc<Mutex<Vec<String>>>) {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let seen = lines.clone();
-        (LineSink::new(stream, Output::new(move |_, line| seen.lock().unwrap().push(line.to_owned()))), lines)
+/// What all instances of a module print to.
+pub(super) struct ModuleOutput {
+    output: Output,
+    room: Arc<Room>,
+    rate: Mutex<Bucket>,
+}
+
+/// What was printed and waits.
+#[derive(Default)]
+struct Room {
+    taken_bytes: AtomicUsize,
+    /// It is no longer full.
+    freed: Notify,
+}
+
+impl ModuleOutput {
+    pub fn new(output: Output, bytes_per_second: u64) -> Arc<Self> {
+        let rate = Mutex::new(Bucket::new(bytes_per_second, Instant::now()));
+        Arc::new(Self { output, room: Arc::default(), rate })
     }
 
-    #[test]
-    fn lines_are_passed_on_whole_and_the_rest_when_the_instance_ends() {
-        let (sink, lines) = sink(GuestStream::Stdout);
-        sink.write(b"one\r\ntw");
-        sink.write(b"o\n\nthr");
-        assert_eq!(*lines.lock().unwrap(), ["one", "two", ""]);
-        drop(sink);
-        assert_eq!(lines.lock().unwrap().last().unwrap(), "thr");
+    /// Whether a guest may write now.
+    fn is_open(&self) -> bool {
+        !self.room.is_full() && self.rate().opens(Instant::now()).is_none()
     }
 
-    #[test]
-    fn a_line_without_end_is_cut_into_pieces() {
-        let (sink, lines) = sink(GuestStream::Stdout);
-        for _ in 0..5 {
-            sink.write(&vec![b'x'; MAX_LINE_BYTES / 2]);
+    /// Waits until a guest may write. Cancel safe.
+    async fn opened(&self) {
+        loop {
+            let mut freed = pin!(self.room.freed.notified());
+            // From here on no news is missed.
+            freed.as_mut().enable();
+            if self.room.is_full() {
+                freed.await;
+                continue;
+            }
+            let opens = self.rate().opens(Instant::now());
+            match opens {
+                Some(opens) => sleep_until(opens.into()).await,
+                None => return,
+            }
         }
-        sink.write(&vec![b'y'; 3 * MAX_LINE_BYTES]);
-        let lines = lines.lock().unwrap();
-        assert!(lines.len() >= 4 && lines.iter().all(|line| line.len() <= MAX_LINE_BYTES));
     }
 
-    #[test]
-    fn the_tail_is_the_last_of_stderr_since_the_call_began() {
-        let (sink, _) = sink(GuestStream::Stderr);
-        sink.write(b"before\n");
-        sink.start_tail();
-        sink.write(&vec![b'a'; 2 * TAIL_BYTES]);
-        sink.write(b"the end\n");
-        let tail = sink.tail();
-        assert!(tail.len() <= TAIL_BYTES && tail.ends_with("aaathe end"), "{tail}");
+    /// A guest wrote this many bytes.
+    fn wrote(&self, bytes: usize) {
+        self.rate().take(bytes, Instant::now());
+    }
+
+    /// Passes lines on; it never waits, and there is always room for what a guest was allowed to write.
+    fn pass_on(&self, stream: GuestStream, text: String) {
+        let printed = Printed { stream, text, room: self.room.clone() };
+        self.room.enter(printed.bytes());
+        (self.output.0)(printed);
+    }
+
+    fn rate(&self) -> MutexGuard<'_, Bucket> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Room {
+    fn is_full(&self) -> bool {
+        self.taken_bytes.load(Ordering::Acquire) >= MAX_WAITING_BYTES
+    }
+
+    fn enter(&self, bytes: usize) {
+        self.taken_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn leave(&self, bytes: usize) {
+        let before = self.taken_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        if before >= MAX_WAITING_BYTES && before.saturating_sub(bytes) < MAX_WAITING_BYTES {
+            self.freed.notify_waiters();
+        }
     }
 }

@@ -21,7 +21,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::fault::TimeUp;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
-use super::output::{GuestStream, LineSink, Output};
+use super::output::{GuestStream, LineSink, ModuleOutput, Output};
 use super::transcode::bound_lifts;
 use crate::mesh::handle::MeshHandle;
 
@@ -36,7 +36,7 @@ pub(super) struct ModuleContext {
     pub mesh: MeshHandle,
     pub limits: ModuleLimits,
     pub env: Vec<(String, String)>,
-    pub output: Output,
+    pub output: Arc<ModuleOutput>,
     /// What its guests have open to others.
     pub outgoing: Outgoing,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
@@ -55,6 +55,7 @@ impl ModuleContext {
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
+        let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let outgoing = Outgoing::new(&limits, policy);
         Self { process, node, mesh, limits, env, output, outgoing, plain_calls, local: OnceLock::new() }
     }
