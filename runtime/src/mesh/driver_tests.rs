@@ -202,6 +202,25 @@ async fn when_a_node_goes_its_callers_hear_at_once_that_nobody_knows() {
 }
 
 #[tokio::test]
+async fn a_call_that_the_driver_had_when_it_ended_may_have_run_and_one_that_comes_later_did_not() {
+    let mut mesh = Mesh::new();
+    let (keeper, mut calls, _) = Keeper::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", keeper).await;
+    let ending = async {
+        calls.recv().await.unwrap();
+        a.cancel.cancel();
+    };
+    let (reply, ()) = tokio::join!(a.call("b", b"\x01x"), ending);
+    let error = reply.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str(), error.retryable), (Outcome::Unknown, code::LINK_LOST, false));
+    assert_eq!(error.callback, "test:mesh/talk#echo");
+    let error = a.call("b", b"\x01x").await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::NOT_CONNECTED));
+    mesh.end().await;
+}
+
+#[tokio::test]
 async fn draining_waits_for_what_is_in_flight_and_leaving_frees_the_name() {
     let mut mesh = Mesh::new();
     let (keeper, mut calls, _) = Keeper::new();

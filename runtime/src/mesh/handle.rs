@@ -16,6 +16,7 @@ use daffi_proto::call::{
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
+use daffi_proto::name::CallbackName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
@@ -141,7 +142,12 @@ impl MeshHandle {
     /// # Errors
     /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
     pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
-        self.ask_cancellable(|token, reply| Request::Call { token, request, reply }).await?
+        let callbacks = request.callbacks.clone();
+        let asked = self.ask_cancellable(
+            |token, reply| Request::Call { token, request, reply },
+            || call_lost(&callbacks), // the driver has had it
+        );
+        asked.await?
     }
 
     /// Looks up what a dynamic caller's text means.
@@ -149,7 +155,7 @@ impl MeshHandle {
     /// # Errors
     /// `not-run`: no such callback (with near matches), ambiguous, no such process, not connected. Cancel safe.
     pub async fn resolve(&self, request: ResolveRequest) -> Result<Resolved, CallError> {
-        self.ask_cancellable(|token, reply| Request::Resolve { token, request, reply }).await?
+        self.ask_cancellable(|token, reply| Request::Resolve { token, request, reply }, driver_ended).await?
     }
 
     /// Waits until the process or callback is on the mesh; `but` names a process whose own callbacks do not count.
@@ -163,7 +169,8 @@ impl MeshHandle {
         but: Option<LocalId>,
         timeout: Duration,
     ) -> Result<(), CallError> {
-        self.ask_cancellable(|token, reply| Request::Wait { token, tenant, what, but, timeout, reply }).await?
+        self.ask_cancellable(|token, reply| Request::Wait { token, tenant, what, but, timeout, reply }, driver_ended)
+            .await?
     }
 
     /// The processes of a tenant that this node knows of, by name. Cancel safe.
@@ -171,7 +178,7 @@ impl MeshHandle {
     /// # Errors
     /// `internal` when the driver has ended.
     pub async fn processes(&self, tenant: TenantName) -> Result<Vec<ProcessInfo>, CallError> {
-        self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }).await
+        self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }, driver_ended).await
     }
 
     /// Tells of the processes of a tenant: of those that are there first, and then of those that come and go.
@@ -251,6 +258,7 @@ impl MeshHandle {
     async fn ask_cancellable<T>(
         &self,
         request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
+        unanswered: impl FnOnce() -> CallError,
     ) -> Result<T, CallError> {
         let token = self.next_token();
         let _counted = Counted::new(&self.shared)?;
@@ -258,7 +266,8 @@ impl MeshHandle {
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
         self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
         let mut open = OpenRequest { token, place: Some(place) };
-        let result = answer.await.map_err(|_| driver_ended());
+        // Only a driver that has ended drops the sender.
+        let result = answer.await.map_err(|_| unanswered());
         open.place = None;
         result
     }
@@ -319,6 +328,13 @@ impl Drop for OpenRequest {
             place.send(Request::Cancel(self.token));
         }
     }
+}
+
+/// The driver ended before it told what became of a call that it was given.
+fn call_lost(callbacks: &[CallbackName]) -> CallError {
+    let callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
+    let message = "this runtime ended before the call had its answer; it may or may not have run";
+    CallError::unknown(code::LINK_LOST, message, callback)
 }
 
 fn driver_ended() -> CallError {
