@@ -59,13 +59,11 @@ fn ps_shows_processes_and_their_callbacks_with_signatures() {
     says(
         output.success(),
         &[
-            "a",
-            "b",
             "server",
             "other",
             "default",
             "pool:3",
-            "add",
+            "fixtures:guest/arith@0.1.0#add",
             "func(a: s64, b: s64) -> s64",
             "other:math/ops#which",
         ],

@@ -97,7 +97,6 @@ fn nonsense_on_the_socket_closes_that_link_with_a_reason_and_nothing_else_notice
     let held = cluster.calling(&[r#"hold("x", 3000)"#]);
     b.wait_for_line("x started");
 
-    let _silent = cluster.raw();
     let mut garbage = cluster.raw();
     garbage.frame(&[0xff; 64]);
     garbage.closed();
@@ -107,7 +106,7 @@ fn nonsense_on_the_socket_closes_that_link_with_a_reason_and_nothing_else_notice
     half.write(&[200, 0, 0, 0, 1, 2, 3]);
     half.end();
     half.closed();
-    controller.wait_for_line_with_any(&["middle of a frame", "half", "mid-frame"]);
+    controller.wait_for_line_with_any(&["middle of a frame"]);
 
     let mut giant = cluster.raw();
     giant.write(&u32::MAX.to_le_bytes());

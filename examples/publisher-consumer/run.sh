@@ -5,7 +5,11 @@
 needs publisher consumer
 
 case ${1:-unix} in
-  unix) listen=() connect=() ;;
+  unix)
+    listen=() connect=()
+    # A controller that this user already runs keeps the default socket.
+    if "$DAFFI_RUNTIME" ps >/dev/null 2>&1; then own_socket; fi
+    ;;
   tcp)
     url=${URL:-tcp://127.0.0.1:8888}
     listen=(--listen "$url") connect=(--connect "$url")

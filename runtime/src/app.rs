@@ -177,7 +177,7 @@ impl App {
         }
         state.ran(outcome.exit_code());
         if state.is_over() {
-            module.shutdown().await;
+            within("a module", module.shutdown()).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! The daffi-runtime host: a map of its modules is in ARCHITECTURE.md.
 //!
 //! ```text
-//!   main ─▶ cli, config ─▶ app ─▶ guest, net ─▶ mesh ─▶ daffi-proto
+//!   main ─▶ cli, app ─▶ config, guest, net ─▶ mesh ─▶ daffi-proto
 //! ```
 
 pub mod app;

@@ -20,7 +20,7 @@ use report::{Case, Report};
 const ROUNDS: usize = 3;
 
 fn cases() -> Vec<Case> {
-    // Postcard of two small s64, behind the frame's length: what a bare protocol would send for a sum.
+    // The number of a bare frame, by which its answer is told: the two small s64 of a sum take less.
     let sum_bytes = 8;
     let mut cases = Vec::new();
     for in_flight in [1, 64] {

@@ -1,12 +1,7 @@
 //! One link between a node and a controller: who meets, in which protocol, and whether the other side still lives.
 //!
-//! ```text
-//!   node:        Down ──LinkUp──▶ Greeting ──Welcome──▶ Syncing ──Synced, all registered──▶ Ready
-//!   controller:        Accepted ──▶ Stranger ──Hello──▶ Member ──Drain──▶ Draining
-//!   either:      any ──silence, protocol fault, Close──▶ closed
-//! ```
-//!
-//! These are the parts that both sides share; they hold no frames and send none.
+//! These are the parts that both sides share; they hold no frames and send none. The states of a link are in `node/link`
+//! and `controller/links`.
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -7,7 +7,6 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use daffi_proto::error::CallError;
-use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::NodeKey;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::{HANDSHAKE_TIMEOUT, Role};
@@ -24,8 +23,8 @@ use crate::net::dial;
 use crate::net::endpoint::{Endpoint, Surroundings};
 use crate::net::link::Connection;
 
-/// Largest payload that a client takes: as large as any controller passes on, since the limit is the callee's affair.
-const MAX_PAYLOAD_BYTES: usize = 4 * DEFAULT_MAX_PAYLOAD_BYTES;
+/// Largest payload that a client takes: the limit is the callee's affair.
+const MAX_PAYLOAD_BYTES: usize = daffi_proto::frame::MAX_PAYLOAD_BYTES;
 
 /// How long leaving may take: the answer is there, and nobody waits for more.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);

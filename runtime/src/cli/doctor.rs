@@ -1,6 +1,7 @@
 //! `daffi-runtime doctor`: what this machine allows, what was chosen, and how to get more.
 //!
-//! It changes nothing, and fails at nothing: what cannot be found out is said to be unknown.
+//! It changes nothing. What cannot be found out is said to be unknown; only a machine on which no engine can be set up
+//! is an error.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -48,15 +48,21 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Reads a time: `500ms`, `30s`, `2m`, `1h 30m`.
+/// The shortest time that can be given.
+pub const MIN_TIME: Duration = Duration::from_millis(1);
+
+/// The longest: a week, as for the deadlines of calls. Every sum of a few of them and a clock's time can be counted.
+pub const MAX_TIME: Duration = daffi_proto::node::MAX_TIMEOUT;
+
+/// Reads a time: `500ms`, `30s`, `2m`, `1h 30m`; from [`MIN_TIME`] to [`MAX_TIME`].
 ///
 /// # Errors
-/// A message that shows how it is written.
+/// A message that shows how it is written, or what its bounds are.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text.trim())
         .map_err(|_| format!("{text:?} is no time: write a number with ms, s, m or h, such as 500ms or 30s"))?;
-    if time.is_zero() {
-        return Err(format!("{text:?} is too short: a time here is at least 1ms"));
+    if !(MIN_TIME..=MAX_TIME).contains(&time) {
+        return Err(format!("{text:?} is out of bounds: a time here is from 1ms to 7days"));
     }
     Ok(time)
 }
@@ -86,6 +92,8 @@ mod tests {
     fn times_are_read_with_units_only() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert!(parse_duration("30").is_err());
-        assert!(parse_duration("0s").is_err());
+        for text in ["0s", "1us", "8days", "9999999y"] {
+            assert!(parse_duration(text).unwrap_err().contains("from 1ms to 7days"), "{text}");
+        }
     }
 }

@@ -72,7 +72,7 @@ impl Fault {
             return Self::Limit { message: refusal.to_string(), trace };
         }
         if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
-            return Self::Limit { message: "its stack overflowed: raise the runtime's stack limit".to_owned(), trace };
+            return Self::Limit { message: "its stack overflowed".to_owned(), trace };
         }
         let mut message = one_line(&error.root_cause().to_string());
         if let Some(said) = panic_text(&last_words) {

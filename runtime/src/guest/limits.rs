@@ -173,7 +173,7 @@ pub enum Refusal {
         allowed: usize,
     },
     /// It asked for more table elements.
-    #[error("the instance asked for {wanted} table elements and may have {allowed}: raise the module's table limit")]
+    #[error("the instance asked for {wanted} table elements and may have {allowed}")]
     Table {
         /// All its tables together, as it would have been.
         wanted: usize,

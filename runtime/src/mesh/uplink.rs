@@ -1,6 +1,6 @@
 //! How a driver gets its link to the controller, without knowing what the link is made of.
 //!
-//! The driver orders a link; whoever dials (`net::dial` over sockets, [`serve_in_memory`] for a controller in the same
+//! The driver orders a link; whoever dials (`net::dial` over sockets, [`super::hub::join_in_memory`] for a controller in the same
 //! process) delivers one, or says that there will never be one. Invariant: at most one order is open, so the channels
 //! of [`ORDERS`] places are never full for long.
 

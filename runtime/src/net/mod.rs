@@ -5,7 +5,7 @@
 //! | [`endpoint`] | the URLs of a controller, the default socket, and which addresses are allowed |
 //! | [`listener`] | the controller's side: bind, lock, accept, who is it |
 //! | [`dial`] | a node's side: connect, and connect again with backoff |
-//! | [`link`] | one connection as two queues of frames: over a socket, or in memory |
+//! | [`link`] | one connection as two queues of frames |
 //!
 //! What frames mean is known to `daffi-proto`; what is done with them, to [`crate::mesh`].
 

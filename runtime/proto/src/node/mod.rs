@@ -305,7 +305,7 @@ impl Node {
         self.outputs.push_back(Output::Send(frame));
     }
 
-    /// From now until then, as a timeout: neither endless nor in the past.
+    /// When a timeout that begins now is over; it is cut to [`MAX_TIMEOUT`].
     fn deadline(&self, timeout: Duration) -> Duration {
         self.now + timeout.min(MAX_TIMEOUT)
     }

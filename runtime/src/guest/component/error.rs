@@ -29,9 +29,7 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// Raise the limit, or make the component smaller.
-    #[error(
-        "`{name}` has {bytes} bytes, more than the limit of {limit}; strip it of debug information or raise `max-component-bytes`"
-    )]
+    #[error("`{name}` has {bytes} bytes, more than the limit of {limit}; strip it of debug information")]
     TooLarge {
         /// The component.
         name: String,
