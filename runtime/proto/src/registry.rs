@@ -65,7 +65,7 @@ pub struct Member<M> {
 struct Seat {
     process: Process,
     groups: Vec<GroupId>,
-    turn: choice::Turn,
+    place: choice::Place,
 }
 
 /// What a dynamic caller's text finds.
@@ -114,7 +114,7 @@ impl<M: Copy + Ord> Registry<M> {
             .map(|(callback, place)| self.join(&tenant, callback, Member { process: id, callback: place }))
             .collect();
         self.names.entry(process.process.clone()).or_default().push(id);
-        self.seats.insert(id, Seat { process, groups, turn: self.turns.first() });
+        self.seats.insert(id, Seat { process, groups, place: self.turns.first() });
     }
 
     /// Takes a process out.
@@ -335,7 +335,7 @@ mod tests {
             let chosen = registry.best(id, |_| true).unwrap().process;
             registry.began(chosen);
         }
-        let counts: Vec<u32> = (0..members).map(|id| registry.in_flight(id)).collect();
+        let counts: Vec<u32> = (0..members).map(|id| registry.in_flight(id).0).collect();
         assert!(counts.iter().all(|count| (3..=5).contains(count)), "{counts:?}");
     }
 

@@ -90,7 +90,7 @@ impl Controller {
             Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
             Header::Cancel { id } => self.relay_cancel(link, id),
-            Header::Load { number, load } => return self.take_load(link, number, load),
+            Header::Load { number, load, apart } => return self.take_load(link, number, load, apart),
             Header::ListLoads { id } => self.tell_loads(link, id),
             Header::Drain => self.drain(link),
             Header::Leave => self.drop_link(now, link, "it left", Farewell::Orderly),

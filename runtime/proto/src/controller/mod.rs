@@ -161,8 +161,9 @@ impl Controller {
         }
     }
 
-    /// How many calls it relays to a process that can be called, those that run on for nobody included.
-    pub fn in_flight(&self, process: &ProcessRef) -> Option<u32> {
+    /// How many calls it relays to a process that can be called, and how many more that process serves, as its node last
+    /// told; those that run on for nobody included.
+    pub fn in_flight(&self, process: &ProcessRef) -> Option<(u32, u32)> {
         let entry = self.registry.named(process).first()?;
         Some(self.registry.in_flight(*entry))
     }

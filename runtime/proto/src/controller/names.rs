@@ -247,7 +247,7 @@ impl Controller {
         }
     }
 
-    pub(super) fn take_load(&mut self, link: LinkId, number: u32, load: Load) -> Result<(), LinkFault> {
+    pub(super) fn take_load(&mut self, link: LinkId, number: u32, load: Load, apart: u32) -> Result<(), LinkFault> {
         let member = self.links.get(&link).and_then(|link| link.member.as_ref());
         let Some(id) = member.and_then(|member| member.processes.get(&number)) else {
             return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
@@ -255,6 +255,7 @@ impl Controller {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.load = load;
         }
+        self.registry.set_apart(*id, apart);
         Ok(())
     }
 

@@ -169,8 +169,11 @@ pub enum Header {
     Load {
         /// The process.
         number: u32,
-        /// What it does.
+        /// What it does, for lists.
         load: Load,
+        /// How many calls it serves that this controller does not relay: those of its own node, and what is left of
+        /// links that were lost.
+        apart: u32,
     },
     /// 19, node to controller: what are all processes doing?
     ListLoads {

@@ -11,12 +11,11 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::waiting::Key;
-use super::{LOAD_EVERY, MAX_PROCESSES, Node, Output, Peer, Request, outcome};
+use super::{MAX_PROCESSES, Node, Output, Peer, Request, outcome};
 use crate::call::{Load, ProcessSpec};
 use crate::frame::{Frame, Header, plain};
 use crate::id::{EntryId, GroupId, LocalId, ProcessRef, Token};
@@ -35,7 +34,11 @@ pub(super) struct Local {
     /// Taken off the mesh: it stays here while it serves, or while the controller's answer is on its way.
     pub removed: bool,
     pub serving: usize,
+    /// Of the calls that it serves, those that the controller relays.
+    pub relayed: usize,
     pub load: Load,
+    /// The load and the calls apart that the controller knows of.
+    pub told: (Load, u32),
 }
 
 /// How a process stands to the controller.
@@ -89,6 +92,8 @@ impl Node {
             known: false,
             removed: false,
             serving: 0,
+            relayed: 0,
+            told: (Load::default(), 0),
             load: Load::default(),
         };
         self.locals.insert(id, local);
@@ -160,9 +165,8 @@ impl Node {
         }
         local.registration = Registration::Registered(entry);
         local.known = true;
-        if local.load != Load::default() {
-            self.loads_changed.insert(id);
-        }
+        local.told = (Load::default(), 0);
+        self.load_changed(id);
         self.check_connected();
         // Calls of this process could not go out before.
         self.wake_all();
@@ -204,6 +208,7 @@ impl Node {
         self.retry_names_at = None;
         for local in self.locals.values_mut() {
             local.registration = Registration::Idle;
+            local.relayed = 0;
         }
         self.locals.retain(|_, local| !local.removed || local.serving > 0);
     }
@@ -306,36 +311,6 @@ impl Node {
             Request::Call(id) => self.place_call(id),
             Request::Ask(id) => self.try_ask(id),
             Request::List(_) | Request::Watch => {}
-        }
-    }
-
-    pub(super) fn take_load(&mut self, id: LocalId, load: Load) {
-        let Some(local) = self.locals.get_mut(&id) else { return };
-        if local.load != load && !local.removed {
-            local.load = load;
-            self.loads_changed.insert(id);
-        }
-    }
-
-    /// When changed loads may be told.
-    pub(super) fn next_loads(&self) -> Option<Duration> {
-        let told = self.loads_told_at.map_or(Duration::ZERO, |at| at + LOAD_EVERY);
-        (!self.loads_changed.is_empty() && self.link.up().is_some()).then_some(told)
-    }
-
-    pub(super) fn tell_loads(&mut self) {
-        if self.next_loads().is_none_or(|at| at > self.now) {
-            return;
-        }
-        self.loads_told_at = Some(self.now);
-        for id in std::mem::take(&mut self.loads_changed) {
-            // One that is not registered yet tells its load when it is.
-            if let Some(local) = self.locals.get(&id)
-                && let Registration::Registered(_) = local.registration
-            {
-                let load = local.load;
-                self.send(Frame::new(Header::Load { number: id.0, load }));
-            }
         }
     }
 

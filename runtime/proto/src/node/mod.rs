@@ -12,6 +12,7 @@
 //! | `ends` | how they end |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
 //! | `asks` | questions: resolve, wait, list |
+//! | `loads` | what the controller is told of what its processes do |
 //! | `waiting` | who waits for which callback or process |
 //! | `watch` | who is told of processes that come and go |
 //! | `outcome` | the errors of all of these |
@@ -26,6 +27,7 @@ mod calls;
 mod directory;
 mod ends;
 mod link;
+mod loads;
 mod outcome;
 mod serve;
 mod waiting;
@@ -105,6 +107,8 @@ pub struct Node {
     locals: BTreeMap<LocalId, directory::Local>,
     retry_names_at: Option<Duration>,
     loads_changed: BTreeSet<LocalId>,
+    /// When to tell them.
+    loads_due: Option<Duration>,
     loads_told_at: Option<Duration>,
     requests: HashMap<Token, Request>,
     calls: BTreeMap<CallKey, calls::Call>,
@@ -178,6 +182,7 @@ impl Node {
             locals: BTreeMap::new(),
             retry_names_at: None,
             loads_changed: BTreeSet::new(),
+            loads_due: None,
             loads_told_at: None,
             requests: HashMap::new(),
             calls: BTreeMap::new(),
@@ -204,6 +209,8 @@ impl Node {
     /// Takes what happened. `now` counts from the node's start and never goes back.
     pub fn handle(&mut self, now: Duration, input: Input) {
         self.now = self.now.max(now);
+        // Before a call begins that may be over at once.
+        self.tell_loads();
         match input {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),

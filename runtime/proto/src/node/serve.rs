@@ -143,9 +143,7 @@ impl Node {
         self.serves.insert(incoming.id, served);
         self.wanted_serves += 1;
         self.mesh.began(Peer::Local(incoming.process));
-        if let Some(local) = self.locals.get_mut(&incoming.process) {
-            local.serving += 1;
-        }
+        self.note_serving(incoming.process, caller, |serving| *serving += 1);
         self.outputs.push_back(Output::Serve(incoming));
     }
 
@@ -193,10 +191,18 @@ impl Node {
                 }
             }
         }
-        if let Some(local) = self.locals.get_mut(&served.process) {
-            local.serving = local.serving.saturating_sub(1);
-        }
+        self.note_serving(served.process, served.caller, |serving| *serving = serving.saturating_sub(1));
         self.forget_if_over(served.process);
+    }
+
+    /// Counts a call of a process that began or is over.
+    fn note_serving(&mut self, process: LocalId, caller: AnswerTo, count: impl Fn(&mut usize)) {
+        let Some(local) = self.locals.get_mut(&process) else { return };
+        count(&mut local.serving);
+        match caller {
+            AnswerTo::Link(_) => count(&mut local.relayed),
+            AnswerTo::Call(_) | AnswerTo::Nobody => self.apart_changed(process),
+        }
     }
 
     fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {

@@ -75,7 +75,7 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
         (Header::Cancel { id: CallId(1) }, "1001"),
         (Header::Ended { id: CallId(1) }, "1101"),
-        (Header::Load { number: 7, load: Load { instances: 4, in_flight: 200 } }, "120704c801"),
+        (Header::Load { number: 7, load: Load { instances: 4, in_flight: 200 }, apart: 129 }, "120704c8018101"),
         (Header::ListLoads { id: 3 }, "1303"),
         (Header::Loads { id: 3 }, "1403"),
         (Header::Drain, "15"),

@@ -1,7 +1,9 @@
 //! Whom a call goes to and what comes back.
 
-use daffi_proto::call::{CallRequest, Caller, MAX_CHAIN};
+use daffi_proto::call::{CallRequest, Caller, Incoming, MAX_CHAIN};
 use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::id::Token;
+use daffi_proto::node::{Command, Input, LOAD_EVERY, Output};
 use daffi_proto::session::{PeerIdentity, Role};
 
 use crate::net::{Behaviour, Net, SUM, below, call, ms, name, process, secs};
@@ -94,6 +96,62 @@ fn the_controller_spreads_the_calls_of_nodes_that_do_not_know_of_each_other() {
         net.settle();
     }
     assert_eq!(members.map(|(node, _)| net.nodes[node].served.len()), [1, 1, 1, 1]);
+}
+
+#[test]
+fn calls_that_a_process_has_from_its_own_runtime_count_too() {
+    let mut net = Net::new(17);
+    let (node, busy) = net.member("busy", &[SUM]);
+    let main = net.add(node, "main", &[]);
+    let (elsewhere, _) = net.member("idle", &[SUM]);
+    let client = net.client();
+    net.nodes[node].behaviours.insert(busy, Behaviour::Hold);
+    let local = CallRequest { receiver: Some(name("busy")), ..call(Some(main), SUM) };
+    net.call(node, local);
+    let apart = |net: &Net| net.controller.as_ref().unwrap().in_flight(&process("busy")).unwrap().1;
+    assert_eq!(apart(&net), 0);
+    net.run(LOAD_EVERY + ms(10));
+    assert_eq!(apart(&net), 1);
+    for _ in 0..4 {
+        net.call(client, call(None, SUM));
+        net.settle();
+    }
+    assert_eq!((net.nodes[node].served.len(), net.nodes[elsewhere].served.len()), (1, 4));
+    let held = net.nodes[node].served[0].id;
+    net.answer(node, held, Ok("done".into()));
+    net.nodes[node].behaviours.insert(busy, Behaviour::Echo(ms(0)));
+    net.run(LOAD_EVERY + ms(10));
+    assert_eq!(apart(&net), 0);
+    for _ in 0..4 {
+        net.call(client, call(None, SUM));
+        net.settle();
+    }
+    // The one that had to stand back has its turns again.
+    assert!(net.nodes[node].served.len() >= 3);
+}
+
+#[test]
+fn short_calls_within_a_runtime_are_not_worth_a_frame() {
+    let mut net = Net::new(18);
+    let (node, _) = net.member("server", &[SUM]);
+    let main = net.add(node, "main", &[]);
+    net.settle();
+    let (mut now, node, mut ended) = (net.now, &mut net.nodes[node].node, 0);
+    for token in 0..1000 {
+        now += ms(1);
+        let command = Command::Call { token: Token(token), request: call(Some(main), SUM) };
+        node.handle(now, Input::Command(command));
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Serve(Incoming { id, args, .. }) => {
+                    node.handle(now, Input::Command(Command::Served { id, result: Ok(args) }));
+                }
+                Output::CallDone { .. } => ended += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(ended, 1000);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn tell_that_it_runs_on(net: &mut Net, node: usize) {
 }
 
 fn in_flight(net: &Net, called: &str) -> Option<u32> {
-    net.controller.as_ref().unwrap().in_flight(&process(called))
+    net.controller.as_ref().unwrap().in_flight(&process(called)).map(|(relayed, _)| relayed)
 }
 
 #[test]

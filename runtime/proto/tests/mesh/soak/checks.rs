@@ -10,8 +10,8 @@ use crate::net::Running;
 
 impl Run {
     /// The counts of calls in flight are right wherever nothing is under way: at each node of all that runs there, at
-    /// the controller of what runs there for others.
-    pub fn check_in_flight(&mut self, seed: u64) {
+    /// the controller of what runs there for others, and of all else as soon as it was told.
+    pub fn check_in_flight(&mut self, seed: u64, told: bool) {
         for node in self.alive.iter().copied() {
             let runtime = &self.net.nodes[node];
             assert_eq!(self.net.count(node).serves, runtime.running.len(), "seed {seed}, node {node}");
@@ -20,7 +20,7 @@ impl Run {
         for (node, id) in self.locals.iter().copied().filter(|(node, _)| self.net.is_sound(*node)) {
             let runtime = &self.net.nodes[node];
             let process = &self.names[&(node, id)];
-            let Some(relayed) = controller.in_flight(&crate::net::process(process)) else { continue };
+            let Some((relayed, apart)) = controller.in_flight(&crate::net::process(process)) else { continue };
             let for_others: Vec<&Running> = runtime
                 .running
                 .values()
@@ -30,6 +30,11 @@ impl Run {
                 })
                 .collect();
             assert_eq!(relayed as usize, for_others.len(), "seed {seed}: {process} of the node {node}");
+            if told {
+                let all = runtime.running.values().filter(|running| running.incoming.process == id).count();
+                assert_eq!((relayed + apart) as usize, all, "seed {seed}: {process} of the node {node}");
+                self.apart += u64::from(apart);
+            }
             let unwanted = for_others.iter().filter(|running| !self.is_open(token_of(&running.incoming)));
             self.unwanted += unwanted.count() as u64;
         }
