@@ -10,7 +10,7 @@
 //! outputs are carried out before the next event; what a batch of events has to send goes off in one flush. Nothing
 //! here waits: a full link gives the frame back to the node. It decides nothing about calls: that is the node's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,11 +36,14 @@ const REQUESTS_AT_ONCE: usize = 256;
 /// Guests that are polled here may take so long together before what is ready to be sent is sent.
 const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 
+/// So long frames, or requests, may be taken before something else has its turn: guests may run in each.
+const TURN: Duration = Duration::from_millis(2);
+
 /// What happens to the driver.
 enum Event {
-    /// Requests are in the driver's `requests_taken`; none when all handles are gone.
+    /// Requests are in the driver's `requests_taken` or `requests_left`; none when all handles are gone.
     Requests(usize),
-    /// Frames are in the driver's `frames`; none, when only a part of one has come, or the link ended.
+    /// Frames are in the driver's `frames` or `frames_left`; none, when only a part of one has come, or the link ended.
     Frames(Result<(), LinkEnd>),
     /// The dialer has something.
     Delivery(Option<Delivery>),
@@ -58,6 +61,8 @@ pub struct Driver {
     alarm: Alarm,
     requests: mpsc::Receiver<Request>,
     requests_taken: Vec<Request>,
+    /// What an earlier turn has left.
+    requests_left: VecDeque<Request>,
     uplink: Uplink,
     /// Whether a link is on order.
     dialing: bool,
@@ -65,6 +70,9 @@ pub struct Driver {
     /// Whether nothing can be sent over the link any more: it is only heard out.
     mute: bool,
     frames: Vec<Frame>,
+    /// What an earlier turn has left of the link's frames, and the link's end, which comes after them.
+    frames_left: VecDeque<Frame>,
+    end_left: Option<LinkEnd>,
     link_state: watch::Sender<LinkState>,
     asked: Asked,
     services: HashMap<LocalId, Arc<dyn Serve>>,
@@ -93,11 +101,14 @@ impl Driver {
             alarm: Alarm::new(epoch),
             requests,
             requests_taken: Vec::with_capacity(REQUESTS_AT_ONCE),
+            requests_left: VecDeque::with_capacity(REQUESTS_AT_ONCE),
             uplink,
             dialing: true,
             link: None,
             mute: false,
             frames: Vec::new(),
+            frames_left: VecDeque::new(),
+            end_left: None,
             link_state,
             asked: Asked::new(),
             services: HashMap::new(),
@@ -119,6 +130,10 @@ impl Driver {
                 return;
             }
             self.handle(event);
+            if !self.requests_left.is_empty() || !self.frames_left.is_empty() {
+                // What is left is there at once: without this, nobody else in this thread would have a turn.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -127,18 +142,24 @@ impl Driver {
         self.alarm.set(self.node.next_timeout());
         let link = self.link.as_mut();
         let frames = &mut self.frames;
+        let (frames_left, requests_left) = (self.frames_left.len(), self.requests_left.len());
         let arrives = async {
             match link {
+                Some(_) if frames_left > 0 => Ok(()),
                 Some(link) => recv(&mut *link.source, frames).await,
                 None => std::future::pending().await,
+            }
+        };
+        let asks = async {
+            match requests_left {
+                0 => self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE).await,
+                left => left,
             }
         };
         tokio::select! {
             end = arrives => Event::Frames(end),
             // What is asked for meanwhile waits for the next link, rather than fail with one that is as good as lost.
-            count = self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE), if !self.mute => {
-                Event::Requests(count)
-            }
+            count = asks, if !self.mute => Event::Requests(count),
             delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
@@ -147,25 +168,13 @@ impl Driver {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Requests(_) => {
-                let mut requests = std::mem::take(&mut self.requests_taken);
-                for request in requests.drain(..) {
-                    self.take_request(request);
-                    self.carry_out();
-                }
-                self.requests_taken = requests;
-            }
-            Event::Frames(Ok(())) if self.frames.is_empty() => self.tell(Input::Heard),
+            Event::Requests(_) => self.take_requests(),
+            Event::Frames(Ok(())) if self.frames.is_empty() && self.frames_left.is_empty() => self.tell(Input::Heard),
             Event::Frames(end) => {
-                let mut frames = std::mem::take(&mut self.frames);
-                for frame in frames.drain(..) {
-                    self.tell(Input::Frame(frame));
-                    self.carry_out();
-                }
-                self.frames = frames;
                 if let Err(end) = end {
-                    self.lose_link(&end);
+                    self.end_left = Some(end);
                 }
+                self.take_frames();
             }
             Event::Delivery(delivery) => self.take_delivery(delivery),
             Event::Alarm => self.tell(Input::Timer),
@@ -181,6 +190,35 @@ impl Driver {
 
     fn tell(&mut self, input: Input) {
         self.node.handle(self.epoch.elapsed(), input);
+    }
+
+    /// Takes requests for one turn.
+    fn take_requests(&mut self) {
+        let began = Instant::now();
+        self.requests_left.extend(self.requests_taken.drain(..));
+        while began.elapsed() < TURN
+            && let Some(request) = self.requests_left.pop_front()
+        {
+            self.take_request(request);
+            self.carry_out();
+        }
+    }
+
+    /// Takes frames for one turn, and then the link's end, if it has come.
+    fn take_frames(&mut self) {
+        let began = Instant::now();
+        self.frames_left.extend(self.frames.drain(..));
+        while began.elapsed() < TURN
+            && let Some(frame) = self.frames_left.pop_front()
+        {
+            self.tell(Input::Frame(frame));
+            self.carry_out();
+        }
+        if self.frames_left.is_empty()
+            && let Some(end) = self.end_left.take()
+        {
+            self.lose_link(&end);
+        }
     }
 
     fn take_request(&mut self, request: Request) {
@@ -350,7 +388,7 @@ impl Driver {
 
     /// The link is of no use any more.
     fn drop_link(&mut self, reason: String) {
-        if self.link.take().is_some() {
+        if self.take_link().is_some() {
             self.news.detail(&reason);
             self.tell(Input::LinkDown(reason));
             self.dial();
@@ -359,7 +397,7 @@ impl Driver {
 
     /// The node wants the link closed, when all that was to be sent before is.
     fn close_link(&mut self, reason: &str, again: bool) {
-        let Some(Link { sink, source }) = self.link.take() else { return };
+        let Some(Link { sink, source }) = self.take_link() else { return };
         self.news.detail(&format!("closing the link: {reason}"));
         drop(source);
         let leaves = std::mem::take(&mut self.leaves);
@@ -371,6 +409,13 @@ impl Driver {
         if again {
             self.dial();
         }
+    }
+
+    /// Forgets the link, with all of it that was not taken yet.
+    fn take_link(&mut self) -> Option<Link> {
+        self.frames_left.clear();
+        self.end_left = None;
+        self.link.take()
     }
 
     fn dial(&mut self) {

@@ -109,6 +109,23 @@ impl Serve for Echo {
     fn cancel(&self, _: ServeId) {}
 }
 
+/// Answers at once with the arguments, after a computation that takes its time.
+struct Slow {
+    begun: watch::Sender<u32>,
+}
+
+impl Serve for Slow {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        self.begun.send_modify(|begun| *begun += 1);
+        let began = Instant::now();
+        while began.elapsed() < TURN {
+            std::hint::spin_loop();
+        }
+        Some(Ok(incoming.args))
+    }
+    fn cancel(&self, _: ServeId) {}
+}
+
 /// Keeps calls until the test answers them.
 struct Keeper {
     kept: mpsc::UnboundedSender<ServeId>,
@@ -332,5 +349,28 @@ async fn a_watch_tells_of_processes_that_come_and_go_and_ends_with_its_owner() {
     assert_eq!(next().await, "second left");
     first.cancel.cancel();
     assert!(watch.next().await.is_none());
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn calls_that_take_their_time_leave_turns_to_what_else_comes() {
+    const CALLS: u32 = 200;
+    let mut mesh = Mesh::new();
+    let (begun, mut count) = watch::channel(0);
+    let slow = mesh.node("slow", Arc::new(Slow { begun })).await;
+    let other = mesh.node("other", Arc::new(Echo)).await;
+    // Many calls as frames and one as a request; then the other way round.
+    for (many, one) in [(&other, &slow), (&slow, &other)] {
+        let before = *count.borrow_and_update();
+        let calls = futures::future::join_all((0..CALLS).map(|_| many.call("slow", b"\x02hi")));
+        let one = async {
+            count.wait_for(|&begun| begun > before).await.unwrap();
+            one.call("slow", b"\x02hi").await.unwrap();
+            *count.borrow() - before
+        };
+        let (answers, begun_meanwhile) = tokio::join!(calls, one);
+        assert!(answers.iter().all(Result::is_ok));
+        assert!(begun_meanwhile < CALLS / 2, "{begun_meanwhile} calls came before the one");
+    }
     mesh.end().await;
 }
