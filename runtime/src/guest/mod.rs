@@ -15,6 +15,7 @@
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
+//! | `heat` | whether a module's calls may run in the driver's task |
 //! | `house` | what a module does beside its calls |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
 //! | `outgoing` | how many calls a module has open to others |
@@ -28,6 +29,7 @@ pub mod component;
 pub mod engine;
 mod fault;
 mod fetch;
+mod heat;
 mod house;
 mod instance;
 mod interleave;

@@ -10,9 +10,8 @@
 //! [`Serve::serve`] leaves open is told exactly once, by whoever takes it out of the roster; every task is tracked and
 //! ends when the pool is shut down.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::CallError;
@@ -23,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, fits, given_up, late_in_queue, refused, signed};
+use super::heat::Heat;
 use super::house::{Chore, House};
 use super::instance::{Instance, LinkHistory};
 use super::limits::{InstancePolicy, OnCancel};
@@ -34,12 +34,6 @@ use crate::mesh::handle::{LinkState, Serve};
 /// Arguments up to this length are checked and lowered in the driver's task; what is longer would hold up its links.
 const INLINE_ARGS_BYTES: usize = 256 << 10;
 
-/// A call that runs longer is too long for the driver's task; a change of threads costs a hundredth of it.
-const INLINE_TIME: Duration = Duration::from_millis(1);
-
-/// How many calls go straight to the workers after one that was too long for the driver's task.
-const HEAT_CALLS: u32 = 64;
-
 /// The instances and the queue of one module of synchronous callbacks.
 pub(super) struct Pool {
     pub template: Arc<Template>,
@@ -49,7 +43,7 @@ pub(super) struct Pool {
     pub tasks: TaskTracker,
     pub shutdown: CancellationToken,
     state: Mutex<State>,
-    heat: AtomicU32,
+    pub heat: Heat,
     house: House,
 }
 
@@ -90,7 +84,7 @@ impl Pool {
             tasks,
             shutdown,
             state: Mutex::new(State { roster, link: LinkHistory::default() }),
-            heat: AtomicU32::new(0),
+            heat: Heat::new(Instant::now()),
             house,
             template,
         })
@@ -111,7 +105,8 @@ impl Pool {
         if let Err(error) = fits(&self.template, &incoming) {
             return Some(signed(&self.template, Err(error)));
         }
-        let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.load(Ordering::Relaxed) == 0;
+        let began = Instant::now();
+        let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool();
         let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming };
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
@@ -127,16 +122,18 @@ impl Pool {
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,
-                    Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job),
+                    Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job).begun(began),
                     Progress::Prepared(seat, None) => return self.finish(seat, None),
                     Progress::Ended(seat, answer) => {
-                        if run.since_entered() >= INLINE_TIME {
-                            self.heat.store(HEAT_CALLS, Ordering::Relaxed);
-                        }
-                        return self.finish(seat, answer);
+                        // An instance that is not kept is dropped here, which may take longer than its call.
+                        let result = self.finish(seat, answer);
+                        self.took_since(began);
+                        return result;
                     }
                 }
             }
+            // It may take long from here on, and others come before it ends.
+            self.took_since(began);
         }
         self.move_to_worker(run);
         None
@@ -184,6 +181,12 @@ impl Pool {
             run.cancelled_by(cancel);
         }
         self.tasks.spawn_on(worker::work(self.clone(), run), &self.guests);
+    }
+
+    /// The driver's task was busy here since then.
+    fn took_since(&self, began: Instant) {
+        let now = Instant::now();
+        self.heat.took(now, now.saturating_duration_since(began));
     }
 
     /// Notes what a seat does on a worker thread.
@@ -237,15 +240,6 @@ impl Pool {
     /// What the link did so far.
     pub fn link(&self) -> LinkHistory {
         self.lock().link.clone()
-    }
-
-    /// A call ended on a worker after running for so long: whether the next ones may run in the driver's task.
-    pub fn ran(&self, used: Duration) {
-        if used >= INLINE_TIME {
-            self.heat.store(HEAT_CALLS, Ordering::Relaxed);
-        } else {
-            let _ = self.heat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |heat| heat.checked_sub(1));
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -28,6 +28,9 @@ use crate::mesh::handle::MeshHandle;
 /// The number of the instance that runs `wasi:cli/run`: it serves no callbacks, so no chain of calls returns to it.
 pub const RUN_INSTANCE: u32 = u32::MAX;
 
+/// Most random bytes that a guest gets at once: making them cannot be interrupted.
+const MAX_RANDOM_BYTES: u64 = 1 << 20;
+
 /// Who a module's guests are on the mesh: the same for all its instances.
 pub(super) struct ModuleContext {
     pub process: ProcessRef,
@@ -115,6 +118,7 @@ impl GuestState {
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
+            .max_random_size(MAX_RANDOM_BYTES)
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(module.limits.host_handles);

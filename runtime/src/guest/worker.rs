@@ -27,6 +27,7 @@ use tokio::time::sleep_until;
 
 use super::answer::{Busy, given_up, late, runs_on};
 use super::fault::TimeUpBy;
+use super::heat::Heat;
 use super::instance::{Called, Instance, StopAt};
 use super::limits::OnCancel;
 use super::pool::Pool;
@@ -164,9 +165,9 @@ impl Run {
         (self.number, Busy { callback: self.name.clone(), caller: self.caller.clone() })
     }
 
-    /// How long ago it was begun.
-    pub fn since_entered(&self) -> Duration {
-        self.entered.elapsed()
+    /// It was begun then, with what came before the call itself.
+    pub fn begun(self, at: Instant) -> Self {
+        Self { entered: at, ..self }
     }
 
     /// Goes on without waiting; for the driver's task, which is not woken by guests.
@@ -174,7 +175,7 @@ impl Run {
         match self.poll_step(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(progress) => progress,
             Poll::Pending => {
-                self.used = self.since_entered();
+                self.used = self.entered.elapsed();
                 Progress::Pending
             }
         }
@@ -185,6 +186,15 @@ impl Run {
         let began = Instant::now();
         let progress = self.poll_step(cx);
         self.used += began.elapsed();
+        progress
+    }
+
+    /// The same; what takes long keeps the next calls out of the driver's task before it ends.
+    fn poll_and_tell(&mut self, heat: &Heat, cx: &mut Context<'_>) -> Poll<Progress> {
+        let progress = self.poll(cx);
+        if progress.is_pending() && self.is_calling() {
+            heat.took(Instant::now(), self.used);
+        }
         progress
     }
 
@@ -293,7 +303,7 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
             Then::Leave(id, error) => pool.answer(id, Err(error)).await,
             Then::RunsOn(id, error) => pool.runs_on(id, error).await,
             Then::Free(seat, answer) => {
-                pool.ran(run.used);
+                pool.heat.took(Instant::now(), run.used);
                 let next = pool.release(seat);
                 if let Some((id, result)) = answer {
                     pool.answer(id, result).await;
@@ -333,7 +343,7 @@ async fn next_event(pool: &Pool, run: &mut Run) -> Event {
     };
     let event = tokio::select! {
         biased;
-        progress = poll_fn(|cx| run.poll(cx)) => Event::Progress(progress),
+        progress = poll_fn(|cx| run.poll_and_tell(&pool.heat, cx)) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,
@@ -345,14 +355,17 @@ async fn next_event(pool: &Pool, run: &mut Run) -> Event {
 fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
     match event {
         Event::Progress(Progress::Pending) => Then::GoOn,
-        Event::Progress(Progress::Prepared(seat, Some(job))) => {
+        Event::Progress(Progress::Prepared(seat, job)) => {
             // Making a long-lived instance says nothing about the calls to come.
             let used = if pool.policy.is_long_lived() { Duration::ZERO } else { run.used };
+            let Some(job) = job else {
+                run.used = used;
+                return Then::Free(seat, None);
+            };
             let cancel = run.cancel.take();
             *run = Run { used, cancel, ..Run::call(pool, seat, job) };
             Then::GoOn
         }
-        Event::Progress(Progress::Prepared(seat, None)) => Then::Free(seat, None),
         Event::Progress(Progress::Ended(seat, answer)) => Then::Free(seat, answer),
         Event::Time => on_time(pool, run),
         Event::Cancelled => on_cancelled(pool, run),

@@ -5,17 +5,8 @@ use std::time::Duration;
 use daffi_proto::error::{Outcome, code};
 
 use super::world::KITCHEN;
-use super::{Bench, Served, call, value};
+use super::{Bench, call, value};
 use crate::guest::limits::{InstancePolicy, OnCancel};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_short_call_is_answered_in_the_drivers_own_task() {
-    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
-    assert_eq!(value::<i64>(bench.call(call("sum", &(5i64, 15i64))).await), 20);
-    // A machine that is busy with other things may make one call look long, and some of the next with it.
-    let at_once = (0..1000).find_map(|_| Some(bench.serve(call("sum", &(-1i64, 1i64)))).filter(Served::is_at_once));
-    assert_eq!(value::<i64>(at_once.unwrap().result().await), 0);
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_singleton_keeps_its_state_and_a_per_call_instance_has_none() {
@@ -193,16 +184,6 @@ async fn a_pool_runs_its_instances_side_by_side_and_each_has_its_own_state() {
         [value::<u32>(bench.call(call("count", &())).await), value::<u32>(bench.call(call("count", &())).await)];
     counts.sort_unstable();
     assert_eq!(counts, [2, 3], "the instance that was used last is used again");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_long_call_moves_to_the_workers_and_the_next_ones_go_there_straight() {
-    let mut bench = Bench::new(KITCHEN, InstancePolicy::Singleton).await;
-    assert!(bench.call(call("count", &())).await.is_ok());
-    let long = bench.serve(call("work", &200_000_000u32));
-    assert!(!long.is_at_once());
-    assert!(long.result().await.is_ok());
-    assert!(!bench.serve(call("sum", &(1i64, 1i64))).is_at_once());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,3 +119,26 @@ async fn a_guest_that_waits_in_the_host_is_stopped_too() {
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::DEADLINE_EXCEEDED));
     assert!(bench.call(call("sleep", &1_000_000u64)).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_beyond_the_limit_are_refused() {
+    let text = r#"(component
+      (import "wasi:random/random@0.2.3" (instance $random
+        (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+      (core module $libc
+        (memory (export "memory") 32)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+      (core instance $libc (instantiate $libc))
+      (core func $random (canon lower
+        (func $random "get-random-bytes") (memory $libc "memory") (realloc (func $libc "realloc"))))
+      (core module $m
+        (import "host" "random" (func $random (param i64 i32)))
+        (func (export "random") (param i64) (call $random (local.get 0) (i32.const 16))))
+      (core instance $i (instantiate $m (with "host" (instance (export "random" (func $random))))))
+      (func (export "random") (param "bytes" u64) (canon lift (core func $i "random"))))"#;
+    let mut bench = Bench::new(text, InstancePolicy::Singleton).await;
+    assert!(bench.call(call("random", &(1u64 << 20))).await.is_ok());
+    let error = bench.call(call("random", &((1u64 << 20) + 1))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
+    assert!(error.message.contains("exceeds limit 1048576"), "{}", error.message);
+}

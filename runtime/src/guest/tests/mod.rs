@@ -4,6 +4,7 @@
 mod calls;
 mod dynamic;
 mod imports;
+mod inline;
 mod interleaved;
 mod lifecycle;
 mod limits;
