@@ -167,7 +167,7 @@ impl GuestModule {
             },
             &self.guests,
         );
-        Some(task.await.unwrap_or(RunOutcome::Stopped))
+        Some(task.await.unwrap_or_else(|error| RunOutcome::of_lost_task(&error)))
     }
 
     /// Leaves the mesh, refuses what is queued, ends what still runs, and waits until all of it is gone. To let calls

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinError;
 use wasmtime::component::ComponentExportIndex;
 use wasmtime_wasi::I32Exit;
 
@@ -44,6 +45,16 @@ impl RunOutcome {
             Self::Trapped { .. } => 134,
         }
     }
+
+    /// The task that ran the guest ended without an outcome: by a defect of the runtime, or because the runtime's threads
+    /// end.
+    pub(super) fn of_lost_task(error: &JoinError) -> Self {
+        if !error.is_panic() {
+            return Self::Stopped;
+        }
+        let message = "the runtime failed while it ran this guest; its log says how".to_owned();
+        Self::Trapped { message, trace: None }
+    }
 }
 
 /// Makes an instance and runs it. Dropping the future ends the guest.
@@ -66,5 +77,19 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
                 RunOutcome::Trapped { message: fault.message(), trace: fault.into_trace() }
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_of_the_runtime_in_a_run_is_no_good_end() {
+        let failed = tokio::spawn(async { panic!("a defect") }).await.unwrap_err();
+        assert_eq!(RunOutcome::of_lost_task(&failed).exit_code(), 134);
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        assert_eq!(RunOutcome::of_lost_task(&task.await.unwrap_err()), RunOutcome::Stopped);
     }
 }
