@@ -204,6 +204,15 @@ fn a_payload_over_the_limit_is_refused_on_the_way_there_and_failed_on_the_way_ba
 }
 
 #[test]
+fn more_instances_than_any_machine_has_room_for_are_refused_at_the_start() {
+    let cluster = Cluster::new();
+    let start = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures");
+    let output = start.args(["--instances", "per-call", "--concurrency", "90000"]).finish();
+    says(&output.stderr, &["module a: its 90000 instances do not fit", "room for", "`concurrency`"]);
+    assert_eq!(output.code(), 2);
+}
+
+#[test]
 fn calls_beyond_the_queue_are_refused_at_once_as_overloaded() {
     let cluster = Cluster::new();
     let server = cluster

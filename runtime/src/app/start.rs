@@ -15,9 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ModuleConfig, RuntimeConfig};
 use crate::exit::{self, Failure};
-use crate::guest::component::{self, LoadError, LoadOptions, Loaded};
-use crate::guest::engine::{EngineConfig, Engines};
-use crate::guest::limits::InstancePolicy;
+use crate::guest::component::{self, LoadError, LoadOptions, Loaded, Readable};
+use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
+use crate::guest::limits::ModuleLimits;
 use crate::guest::module::{GuestModule, ModuleSpec};
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::MeshHandle;
@@ -47,7 +47,8 @@ pub(super) struct Running {
 /// What was loaded.
 pub(super) struct Guests {
     engines: Option<Engines>,
-    modules: Vec<Loaded>,
+    /// The modules, with the limits that this machine leaves them.
+    modules: Vec<(Loaded, ModuleLimits)>,
 }
 
 /// Builds the engines and loads all modules, before anything else is touched.
@@ -59,16 +60,28 @@ pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
         return Ok(Guests { engines: None, modules: Vec::new() });
     }
     let modules = config.modules.clone();
-    let engine_config = engine_config(&modules);
-    let loading = tokio::task::spawn_blocking(move || {
-        let engines = Engines::new(engine_config).map_err(|error| Failure::new(exit::FAILED, error))?;
-        let modules = modules.iter().map(|module| load_one(&engines, module)).collect::<Result<_, _>>()?;
-        Ok(Guests { engines: Some(engines), modules })
-    });
+    let loading = tokio::task::spawn_blocking(move || load_all(&modules));
     loading.await.map_err(|error| Failure::new(exit::FAILED, format!("loading ended unexpectedly: {error}")))?
 }
 
-fn load_one(engines: &Engines, module: &ModuleConfig) -> Result<Loaded, Failure> {
+/// First what takes no time, so that nobody waits for what cannot be; then the engines, which are to carry it all.
+fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
+    let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
+    let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
+    let engines = Engines::new(engine_config(modules, &demands)).map_err(|error| Failure::new(exit::FAILED, error))?;
+    let mut guests = Guests { modules: Vec::new(), engines: Some(engines.clone()) };
+    let mut lodgers = Vec::new();
+    for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
+        let loaded = opened.compile(&engines).map_err(|error| load_failure(&module.path, &error))?;
+        let limits = with_stacks(module, &engines, &demand);
+        lodgers.push(Lodger::new(module.name.to_string(), demand, &loaded.component));
+        guests.modules.push((loaded, limits));
+    }
+    engines.fit(&lodgers).map_err(Failure::usage)?;
+    Ok(guests)
+}
+
+fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
     let globs = module.callbacks.as_ref().map(|patterns| patterns.iter().map(|text| NameGlob::parse(text)).collect());
     let callbacks =
         globs.transpose().map_err(|error| Failure::usage(format!("callbacks of module {}: {error}", module.name)))?;
@@ -79,7 +92,7 @@ fn load_one(engines: &Engines, module: &ModuleConfig) -> Result<Loaded, Failure>
         on_slow: Some(Arc::new(|message| tracing::info!("{message}"))),
         ..LoadOptions::default()
     };
-    component::load_file(engines, &module.path, &options).map_err(|error| load_failure(&module.path, &error))
+    component::open(&module.path, options).map_err(|error| load_failure(&module.path, &error))
 }
 
 fn load_failure(path: &Path, error: &LoadError) -> Failure {
@@ -87,22 +100,48 @@ fn load_failure(path: &Path, error: &LoadError) -> Failure {
     Failure::usage(if message.contains(&path) { message } else { format!("{path}: {message}") })
 }
 
+/// What a module asks of its engine: its instances, one more for `run`, and where calls interleave a stack for each.
+fn demand(module: &ModuleConfig, opened: &Readable) -> Demand {
+    let (kind, types) = (opened.description.engine, opened.description.types);
+    let serving = module.limits.instances(module.instances);
+    let interleaves = kind == EngineKind::Concurrent && module.instances.is_long_lived();
+    let calls = if interleaves { u32::try_from(module.limits.async_calls).unwrap_or(u32::MAX) } else { 0 };
+    let instances = serving.saturating_add(u32::from(opened.description.run.is_some()));
+    Demand { kind, types, instances, calls: serving.saturating_mul(calls) }
+}
+
+/// The module's limits, with no more calls at once in an instance than there are stacks for.
+fn with_stacks(module: &ModuleConfig, engines: &Engines, demand: &Demand) -> ModuleLimits {
+    let wanted = module.limits.async_calls;
+    let async_calls = engines.calls(demand, wanted);
+    if async_calls < wanted {
+        tracing::info!(
+            "{}: at most {async_calls} calls at once in an instance, and not {wanted}: this machine has stacks for no more",
+            module.name
+        );
+    }
+    ModuleLimits { async_calls, ..module.limits.clone() }
+}
+
 /// The engines must carry the largest limit of all modules, and room for all their instances.
-fn engine_config(modules: &[ModuleConfig]) -> EngineConfig {
+fn engine_config(modules: &[ModuleConfig], demands: &[Demand]) -> EngineConfig {
     let default = EngineConfig::default();
     let memory = modules.iter().map(|module| module.limits.memory_bytes).max().unwrap_or_default();
     let tables = modules.iter().map(|module| module.limits.table_elements).max().unwrap_or_default();
-    let instances = modules.iter().map(|module| match module.instances {
-        InstancePolicy::Singleton => 1,
-        InstancePolicy::Pool(size) => size,
-        InstancePolicy::PerCall => module.limits.concurrency,
-    });
-    // One more each for `run`, and as many again for those that are being replaced.
-    let instances = instances.fold(0u32, |sum, count| sum.saturating_add(count.saturating_mul(2).saturating_add(1)));
+    let mut demand: Vec<Demand> = Vec::new();
+    for of_module in demands {
+        match demand.iter_mut().find(|known| known.is_same_engine(of_module)) {
+            Some(sum) => {
+                sum.instances = sum.instances.saturating_add(of_module.instances);
+                sum.calls = sum.calls.saturating_add(of_module.calls);
+            }
+            None => demand.push(of_module.clone()),
+        }
+    }
     EngineConfig {
         max_memory_bytes: u64::try_from(memory).unwrap_or(u64::MAX).min(default.max_memory_bytes),
         max_table_elements: u32::try_from(tables).unwrap_or(u32::MAX).max(default.max_table_elements),
-        max_instances: instances.max(default.max_instances),
+        demand,
         ..default
     }
 }
@@ -189,19 +228,19 @@ fn start_node(config: &RuntimeConfig, running: &Running) -> Result<(MeshHandle, 
 
 async fn start_modules(
     config: &RuntimeConfig,
-    loaded: &[Loaded],
+    loaded: &[(Loaded, ModuleLimits)],
     mesh: &MeshHandle,
     guests: &Handle,
     printer: &Printer,
 ) -> Result<Vec<Arc<GuestModule>>, Failure> {
     let several = config.modules.len() > 1;
     let mut modules = Vec::with_capacity(config.modules.len());
-    for (module, loaded) in config.modules.iter().zip(loaded) {
+    for (module, (loaded, limits)) in config.modules.iter().zip(loaded) {
         let spec = ModuleSpec {
             process: ProcessRef { tenant: TenantName::default(), name: module.name.clone() },
             node: config.name.clone(),
             policy: module.instances,
-            limits: module.limits.clone(),
+            limits: limits.clone(),
             on_cancel: module.on_cancel,
             env: module.env.clone(),
         };

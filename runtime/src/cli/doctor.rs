@@ -132,8 +132,7 @@ fn as_page(findings: &Findings) -> String {
     page.heading("instances");
     page.line("allocation", if engine.pooling { "from a pool" } else { "on demand" });
     page.line("why", &engine.reason);
-    let most = engine.max_instances.map_or("as many as the machine takes".to_owned(), |count| count.to_string());
-    page.line("most at once, each engine", most);
+    page.line("most at once, all modules together", engine.max_instances.to_string());
     page.line("address space for each memory", size(engine.memory_reservation_bytes));
     page.line("memory kept for the next instance", size(engine.keep_resident_bytes));
     page.line("wasm stack of a call", size(engine.stack_bytes));

@@ -12,7 +12,7 @@ use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::ServeId;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +33,9 @@ pub(super) struct Interleave {
     guests: Handle,
     tasks: TaskTracker,
     lanes: Mutex<Lanes>,
+    /// A place for each instance: a lane that is to be made waits for that of the one before it, whose guest may take a
+    /// tick to end.
+    pub places: Semaphore,
     link: watch::Sender<LinkHistory>,
     house: House,
 }
@@ -47,14 +50,10 @@ impl Interleave {
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let limits = &template.context.limits;
-        let (lanes, per_lane) = match policy {
-            InstancePolicy::Singleton => (1, limits.async_calls.max(1)),
-            InstancePolicy::Pool(size) => (size, limits.async_calls.max(1)),
-            InstancePolicy::PerCall => (limits.concurrency.max(1), 1),
-        };
+        let lanes = usize::try_from(limits.instances(policy)).unwrap_or(usize::MAX);
         let shape = Shape {
-            lanes: usize::try_from(lanes).unwrap_or(usize::MAX),
-            per_lane,
+            lanes,
+            per_lane: if policy.is_long_lived() { limits.async_calls.max(1) } else { 1 },
             queue: limits.queue,
             single_use: !policy.is_long_lived(),
             kills: on_cancel == OnCancel::Kill,
@@ -62,7 +61,8 @@ impl Interleave {
         };
         let house = House::new(template.context.clone(), shutdown);
         let (link, _) = watch::channel(LinkHistory::default());
-        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(Lanes::new(shape)), link, house })
+        let places = Semaphore::new(shape.lanes.min(Semaphore::MAX_PERMITS));
+        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(Lanes::new(shape)), places, link, house })
     }
 
     /// Makes the first instance, so that its lifecycle functions run before anybody calls.

@@ -70,6 +70,8 @@ pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
 
 async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -> LaneEnd {
     let name = pool.template.context.process.name.clone();
+    // Given back after the store is gone. It is never closed.
+    let Ok(_place) = pool.places.acquire().await else { return LaneEnd::Told };
     let instance = match Instance::make(pool.template.clone(), number, name.as_str()).await {
         Ok(instance) => instance,
         Err(error) => return LaneEnd::NotMade(error),

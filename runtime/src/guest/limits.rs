@@ -47,6 +47,15 @@ pub struct ModuleLimits {
 const HANDLES_PER_CALL: usize = 4;
 
 impl ModuleLimits {
+    /// The most instances that serve a module's callbacks at one time.
+    pub fn instances(&self, policy: InstancePolicy) -> u32 {
+        match policy {
+            InstancePolicy::Singleton => 1,
+            InstancePolicy::Pool(size) => size,
+            InstancePolicy::PerCall => self.concurrency.max(1),
+        }
+    }
+
     /// Handles of its own that one instance may hold.
     pub fn component_handles(&self) -> usize {
         let calls = self.async_calls.saturating_add(self.open_calls);

@@ -27,12 +27,7 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub fn new(limits: &ModuleLimits, policy: InstancePolicy) -> Self {
-        let instances = match policy {
-            InstancePolicy::Singleton => 1,
-            InstancePolicy::Pool(size) => size,
-            InstancePolicy::PerCall => limits.concurrency,
-        };
-        let largest = usize::try_from(instances).unwrap_or(usize::MAX).max(LARGEST_CALLS);
+        let largest = usize::try_from(limits.instances(policy)).unwrap_or(usize::MAX).max(LARGEST_CALLS);
         Self {
             calls: AtomicUsize::new(0),
             max_calls: limits.open_calls,

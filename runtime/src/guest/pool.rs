@@ -70,13 +70,8 @@ impl Pool {
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let limits = &template.context.limits;
-        let capacity = match policy {
-            InstancePolicy::Singleton => 1,
-            InstancePolicy::Pool(size) => size,
-            InstancePolicy::PerCall => limits.concurrency.max(1),
-        };
         let house = House::new(template.context.clone(), shutdown.clone());
-        let roster = Roster::new(capacity, limits.queue, policy.is_long_lived());
+        let roster = Roster::new(limits.instances(policy), limits.queue, policy.is_long_lived());
         Arc::new(Self {
             policy,
             on_cancel,
@@ -197,8 +192,12 @@ impl Pool {
     }
 
     /// Takes back a seat; what is to be done next with it, if anything.
-    pub fn release(self: &Arc<Self>, seat: Seat<Box<Instance>>) -> Option<Run> {
+    pub fn release(self: &Arc<Self>, mut seat: Seat<Box<Instance>>) -> Option<Run> {
         let ended = seat.instance.is_none();
+        if !self.policy.is_long_lived() {
+            // First, so that there never are more instances than seats.
+            seat.instance = None;
+        }
         let mut state = self.lock();
         let behind = seat.instance.as_ref().is_some_and(|instance| instance.is_behind(&state.link));
         if behind && !self.shutdown.is_cancelled() {

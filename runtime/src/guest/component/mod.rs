@@ -11,7 +11,7 @@
 //! | `resolve` | which callbacks may serve an import |
 //! | `host` | what the host itself provides |
 //!
-//! Invariant: [`describe`] never compiles, so it takes milliseconds; [`load`] compiles, which can take seconds, and
+//! Invariant: [`describe`] and [`open`] never compile, so they take milliseconds; [`load`] compiles, which can take seconds, and
 //! belongs on a thread that may block. Neither keeps anything of the component but what it returns.
 
 pub mod description;
@@ -147,25 +147,60 @@ pub fn describe(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Descr
     discover::discover(name, &parse::parse(name, bytes)?, options)
 }
 
-/// Compiles a component file. It blocks, up to a minute for a large component; run it on a thread that may.
+/// A component that can be served, and is not compiled yet.
+pub struct Readable {
+    name: String,
+    bytes: Vec<u8>,
+    options: LoadOptions,
+    /// What it has and needs.
+    pub description: Description,
+}
+
+/// Reads a component file, and finds all that is wrong with it that can be found without compiling it. It blocks.
 ///
 /// # Errors
 /// [`LoadError`] says what is wrong and what to do.
-pub fn load_file(engines: &Engines, path: &Path, options: &LoadOptions) -> Result<Loaded, LoadError> {
+pub fn open(path: &Path, options: LoadOptions) -> Result<Readable, LoadError> {
     let bytes = read_file(path, options.max_bytes)?;
-    load(engines, &path.display().to_string(), &bytes, options)
+    let name = path.display().to_string();
+    let description = servable(&name, &bytes, &options)?;
+    Ok(Readable { name, bytes, options, description })
 }
 
-/// Compiles a component; `name` is for messages. It blocks, as [`load_file`] does.
+impl Readable {
+    /// Compiles it. It blocks, up to a minute for a large component; run it on a thread that may.
+    ///
+    /// # Errors
+    /// [`LoadError`] says what is wrong and what to do.
+    pub fn compile(self, engines: &Engines) -> Result<Loaded, LoadError> {
+        compile(engines, &self.name, &self.bytes, self.description, &self.options)
+    }
+}
+
+/// Compiles a component; `name` is for messages. It blocks, as [`Readable::compile`] does.
 ///
 /// # Errors
 /// [`LoadError`] says what is wrong and what to do.
 pub fn load(engines: &Engines, name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Loaded, LoadError> {
+    compile(engines, name, bytes, servable(name, bytes, options)?, options)
+}
+
+fn servable(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Description, LoadError> {
     let description = describe(name, bytes, options)?;
     refuse_problems(name, &description, options.skip_unsupported)?;
     if description.callbacks.is_empty() && description.run.is_none() && description.lifecycle.is_none() {
         return Err(LoadError::NothingToDo { name: name.to_owned() });
     }
+    Ok(description)
+}
+
+fn compile(
+    engines: &Engines,
+    name: &str,
+    bytes: &[u8],
+    description: Description,
+    options: &LoadOptions,
+) -> Result<Loaded, LoadError> {
     let engine = engines.with_types(description.engine, description.types)?;
     let component = watched(name, bytes.len(), options, || Component::new(&engine, bytes))
         .map_err(|error| LoadError::Compile { name: name.to_owned(), message: format!("{error:#}") })?;

@@ -6,11 +6,13 @@
 //! | [`EngineKind::Concurrent`] | on | components with async functions or WASI 0.3 |
 //!
 //! Invariants: every engine interrupts its guests by epochs, and all epochs advance together, every [`TICK`]; the
-//! concurrent engine is built when a component first needs it; how instances are allocated is chosen once, by
-//! [`machine::Machine`], and the choice and its reason can be read in the [`EngineReport`].
+//! engines that are needed are known beforehand ([`EngineConfig::demand`]) and share what the machine has; how instances
+//! are allocated is chosen once, by [`plan`], and the choice and its reason can be read in the [`EngineReport`].
 //! It does not load components and holds no store.
 
+mod demand;
 mod machine;
+mod plan;
 mod ticker;
 
 use std::num::NonZeroUsize;
@@ -19,8 +21,9 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
+pub use self::demand::{Demand, DoesNotFit, Lodger};
 pub use self::machine::Machine;
-use self::machine::Plan;
+use self::plan::{Plan, Share};
 pub use self::ticker::TICK;
 use self::ticker::Ticker;
 
@@ -35,6 +38,9 @@ const MAX_TABLES_PER_COMPONENT: u32 = 64;
 
 /// Most core instances of one component, its inner components included.
 const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 128;
+
+/// Instances of an engine where nobody says how many.
+const DEFAULT_INSTANCES: u32 = 1000;
 
 /// Frames of a guest's stack that are told when it traps, from the innermost on.
 const MAX_BACKTRACE_FRAMES: usize = 20;
@@ -51,8 +57,8 @@ pub struct EngineConfig {
     pub max_memory_bytes: u64,
     /// The most elements that any table may have.
     pub max_table_elements: u32,
-    /// The most instances that may live at once in an engine.
-    pub max_instances: u32,
+    /// What each engine is to carry: one of each kind at most.
+    pub demand: Vec<Demand>,
     /// The stack that wasm may use in a call, in bytes.
     pub stack_bytes: usize,
 }
@@ -63,7 +69,12 @@ impl Default for EngineConfig {
             allocator: AllocatorChoice::Auto,
             max_memory_bytes: 1 << 32,
             max_table_elements: 100_000,
-            max_instances: 1000,
+            demand: vec![Demand {
+                kind: EngineKind::Sync,
+                types: TypeFeatures::Standard,
+                instances: DEFAULT_INSTANCES,
+                calls: 0,
+            }],
             stack_bytes: 1 << 20,
         }
     }
@@ -107,8 +118,8 @@ pub struct EngineReport {
     pub pooling: bool,
     /// Why, one sentence.
     pub reason: String,
-    /// The most instances that may live at once in an engine; none where only the machine limits it.
-    pub max_instances: Option<u32>,
+    /// The most instances that may live at once, in all engines together.
+    pub max_instances: u64,
     /// Address space reserved for each linear memory, in bytes.
     pub memory_reservation_bytes: u64,
     /// How much of a memory's pages is kept for the next instance, in bytes.
@@ -141,7 +152,7 @@ pub struct Engines {
 struct Shared {
     config: EngineConfig,
     plan: Plan,
-    sync: Engine,
+    sync: OnceLock<Engine>,
     concurrent: OnceLock<Engine>,
     experimental_sync: OnceLock<Engine>,
     experimental_concurrent: OnceLock<Engine>,
@@ -149,38 +160,42 @@ struct Shared {
 }
 
 impl Engines {
-    /// Looks at the machine, chooses how to allocate, and builds the engine for synchronous components.
+    /// Looks at the machine, chooses how to allocate, and builds the engines that are wanted.
     ///
     /// # Errors
     /// [`EngineError`] when not even on-demand allocation can be set up.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let mut plan = Machine::probe().plan(&config);
-        let sync = match build(&config, &plan, EngineKind::Sync, TypeFeatures::Standard) {
-            Ok(engine) => engine,
+        let mut plan = Plan::new(Machine::probe(), &config);
+        let build_all = |plan: &Plan| -> wasmtime::Result<Vec<Engine>> {
+            config.demand.iter().map(|demand| build(&config, plan, demand)).collect()
+        };
+        let built = match build_all(&plan) {
+            Ok(built) => built,
             // The probe cannot know everything that a container or a sandbox forbids: trying is the last word.
             Err(error) if plan.pooling => {
-                plan = plan.without_pooling(format!("the machine refuses the pool: {error:#}"));
-                build(&config, &plan, EngineKind::Sync, TypeFeatures::Standard).map_err(EngineError::Build)?
+                plan = plan.without_pooling(format!("the machine refuses the pool: {error:#}"), &config);
+                build_all(&plan).map_err(EngineError::Build)?
             }
             Err(error) => return Err(EngineError::Build(error)),
         };
         let ticker = Ticker::start().map_err(EngineError::Ticker)?;
-        ticker.add(sync.clone());
         tracing::debug!(pooling = plan.pooling, reason = %plan.reason, "engine");
-        Ok(Self {
-            shared: Arc::new(Shared {
-                config,
-                plan,
-                sync,
-                concurrent: OnceLock::new(),
-                experimental_sync: OnceLock::new(),
-                experimental_concurrent: OnceLock::new(),
-                ticker,
-            }),
-        })
+        let shared = Shared {
+            config,
+            plan,
+            sync: OnceLock::new(),
+            concurrent: OnceLock::new(),
+            experimental_sync: OnceLock::new(),
+            experimental_concurrent: OnceLock::new(),
+            ticker,
+        };
+        for (demand, engine) in shared.config.demand.iter().zip(built) {
+            shared.keep(demand, engine);
+        }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// The engine of this kind; the concurrent one is built on first use.
+    /// The engine of this kind.
     ///
     /// # Errors
     /// [`EngineError::Build`] when it cannot be built.
@@ -188,28 +203,32 @@ impl Engines {
         self.with_types(kind, TypeFeatures::Standard)
     }
 
-    /// The engine of this kind that knows these types; all but the first are built on first use.
+    /// The engine of this kind that knows these types; one that nobody had asked for is built now.
     ///
     /// # Errors
     /// [`EngineError::Build`] when it cannot be built.
     pub fn with_types(&self, kind: EngineKind, types: TypeFeatures) -> Result<Engine, EngineError> {
         let shared = &*self.shared;
-        let slot = match (kind, types) {
-            (EngineKind::Sync, TypeFeatures::Standard) => return Ok(shared.sync.clone()),
-            (EngineKind::Concurrent, TypeFeatures::Standard) => &shared.concurrent,
-            (EngineKind::Sync, TypeFeatures::Experimental) => &shared.experimental_sync,
-            (EngineKind::Concurrent, TypeFeatures::Experimental) => &shared.experimental_concurrent,
-        };
-        if let Some(engine) = slot.get() {
+        let wanted = Demand { kind, types, instances: DEFAULT_INSTANCES, calls: 0 };
+        if let Some(engine) = shared.slot(&wanted).get() {
             return Ok(engine.clone());
         }
-        let built = build(&shared.config, &shared.plan, kind, types).map_err(EngineError::Build)?;
-        // Two threads may come here at once: the first one's engine is everybody's, the other is dropped.
-        let engine = slot.get_or_init(|| {
-            shared.ticker.add(built.clone());
-            built
-        });
-        Ok(engine.clone())
+        let built = build(&shared.config, &shared.plan, &wanted).map_err(EngineError::Build)?;
+        Ok(shared.keep(&wanted, built))
+    }
+
+    /// Checks that all modules' instances fit beside one another, so that none of them lacks later what another has
+    /// taken.
+    ///
+    /// # Errors
+    /// [`DoesNotFit`] names the first that does not.
+    pub fn fit(&self, lodgers: &[Lodger]) -> Result<(), DoesNotFit> {
+        self.shared.plan.fit(lodgers)
+    }
+
+    /// Of so many calls that are wanted at once in each instance of a module, how many this machine has stacks for.
+    pub fn calls(&self, module: &Demand, wanted: usize) -> usize {
+        self.shared.plan.calls(module, wanted)
     }
 
     /// What was chosen and why.
@@ -223,8 +242,28 @@ impl Engines {
     }
 }
 
-fn build(config: &EngineConfig, plan: &Plan, kind: EngineKind, types: TypeFeatures) -> wasmtime::Result<Engine> {
-    let concurrent = kind == EngineKind::Concurrent;
+impl Shared {
+    fn slot(&self, demand: &Demand) -> &OnceLock<Engine> {
+        match (demand.kind, demand.types) {
+            (EngineKind::Sync, TypeFeatures::Standard) => &self.sync,
+            (EngineKind::Concurrent, TypeFeatures::Standard) => &self.concurrent,
+            (EngineKind::Sync, TypeFeatures::Experimental) => &self.experimental_sync,
+            (EngineKind::Concurrent, TypeFeatures::Experimental) => &self.experimental_concurrent,
+        }
+    }
+
+    /// Keeps an engine. Two threads may build one at once: the first one's is everybody's, the other is dropped.
+    fn keep(&self, demand: &Demand, built: Engine) -> Engine {
+        let keep = || {
+            self.ticker.add(built.clone());
+            built
+        };
+        self.slot(demand).get_or_init(keep).clone()
+    }
+}
+
+fn build(config: &EngineConfig, plan: &Plan, demand: &Demand) -> wasmtime::Result<Engine> {
+    let concurrent = demand.kind == EngineKind::Concurrent;
     let mut wasm = Config::new();
     wasm.epoch_interruption(true)
         .concurrency_support(concurrent)
@@ -236,29 +275,31 @@ fn build(config: &EngineConfig, plan: &Plan, kind: EngineKind, types: TypeFeatur
         .parallel_compilation(true)
         .memory_init_cow(true)
         .memory_reservation(plan.memory_reservation_bytes);
-    if types == TypeFeatures::Experimental {
+    if demand.types == TypeFeatures::Experimental {
         wasm.wasm_component_model_map(true).wasm_component_model_fixed_length_lists(true);
     }
-    if plan.pooling {
-        wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, plan)));
-    } else if plan.memory_reservation_bytes < 1 << 32 {
-        wasm.memory_reservation_for_growth(plan.memory_reservation_bytes);
+    match plan.share_of(demand) {
+        Some(share) if plan.pooling => {
+            wasm.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, plan, share)));
+        }
+        _ if plan.memory_reservation_bytes < 1 << 32 => {
+            wasm.memory_reservation_for_growth(plan.memory_reservation_bytes);
+        }
+        _ => {}
     }
     Engine::new(&wasm)
 }
 
-fn pool(config: &EngineConfig, plan: &Plan) -> PoolingAllocationConfig {
-    let instances = plan.max_instances;
-    // What an ordinary component has: one memory, and a table each for its code and for the shim of its imports.
-    let (memories, tables) = (instances.saturating_mul(plan.memories_per_instance), instances.saturating_mul(4));
+fn pool(config: &EngineConfig, plan: &Plan, share: Share) -> PoolingAllocationConfig {
     let memory_bytes = config.max_memory_bytes.min(plan.memory_reservation_bytes);
     let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(instances)
-        .total_core_instances(instances.saturating_mul(16))
-        .total_memories(memories)
-        .total_tables(tables)
-        .total_stacks(plan.stacks())
+    pool.total_component_instances(share.instances)
+        // These are counted only: a component has its own limit.
+        .total_core_instances(share.instances.saturating_mul(MAX_CORE_INSTANCES_PER_COMPONENT))
+        .total_memories(share.memories)
+        .total_tables(share.tables)
+        .total_stacks(share.stacks)
         .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
         .max_tables_per_component(MAX_TABLES_PER_COMPONENT)

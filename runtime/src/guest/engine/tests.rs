@@ -6,16 +6,28 @@ use wasmtime::{Instance, Module, Store, UpdateDeadline};
 
 use super::*;
 
+fn demand(kind: EngineKind, instances: u32, calls: u32) -> Demand {
+    Demand { kind, types: TypeFeatures::Standard, instances, calls }
+}
+
+fn wanting(demand: Vec<Demand>) -> EngineConfig {
+    EngineConfig { demand, ..EngineConfig::default() }
+}
+
 fn plan(machine: Machine) -> EngineReport {
     let config = EngineConfig::default();
-    machine.plan(&config).report(&config)
+    Plan::new(machine, &config).report(&config)
+}
+
+fn lodger(name: &str, demand: Demand, memories: u32, tables: u32) -> Lodger {
+    Lodger { name: name.to_owned(), demand, memories, tables }
 }
 
 #[test]
 fn a_machine_without_limits_gets_a_pool() {
     let report = plan(Machine::default());
     assert!(report.pooling && report.advice.is_empty(), "{report:?}");
-    assert_eq!(report.max_instances, Some(1000));
+    assert_eq!(report.max_instances, 9000);
     assert_eq!((report.memory_reservation_bytes, report.keep_resident_bytes), (1 << 32, 128 << 10));
 }
 
@@ -29,9 +41,15 @@ fn strict_accounting_of_memory_forbids_a_pool() {
 #[test]
 fn few_mappings_make_a_small_pool() {
     let report = plan(Machine { max_map_count: Some(10_000), ..Machine::default() });
-    let instances = report.max_instances.unwrap();
-    assert!(report.pooling && (100..500).contains(&instances), "{report:?}");
+    assert!(report.pooling && (500..1000).contains(&report.max_instances), "{report:?}");
     assert!(report.reason.contains("of 1000") && report.advice[0].contains("vm.max_map_count="), "{report:?}");
+}
+
+#[test]
+fn an_ordinary_machine_has_room_for_the_largest_pool() {
+    let machine = Machine { max_map_count: Some(65_530), ..Machine::default() };
+    let plan = Plan::new(machine, &wanting(vec![demand(EngineKind::Sync, 4097, 0)]));
+    plan.fit(&[lodger("a", demand(EngineKind::Sync, 4097, 0), 1, 2)]).unwrap();
 }
 
 #[test]
@@ -50,14 +68,111 @@ fn little_memory_keeps_nothing_resident() {
 #[test]
 fn the_operator_can_forbid_the_pool() {
     let config = EngineConfig { allocator: AllocatorChoice::OnDemand, ..EngineConfig::default() };
-    let report = Machine::default().plan(&config).report(&config);
+    let report = Plan::new(Machine::default(), &config).report(&config);
     assert!(!report.pooling && report.reason.contains("configuration"));
+}
+
+#[test]
+fn engines_share_what_there_is_and_no_more() {
+    for max_map_count in [None, Some(65_530), Some(10_000)] {
+        let demands = [(5000, 0), (7, 7 * 1024), (1, 0), (1000, 1_000_000)];
+        let kinds = [EngineKind::Sync, EngineKind::Concurrent];
+        let all = kinds
+            .into_iter()
+            .flat_map(|kind| [TypeFeatures::Standard, TypeFeatures::Experimental].map(|types| (kind, types)));
+        let all = all.zip(demands).map(|((kind, types), (instances, calls))| Demand { kind, types, instances, calls });
+        let config = wanting(all.collect());
+        let plan = Plan::new(Machine { max_map_count, ..Machine::default() }, &config);
+        let shares: Vec<Share> = config.demand.iter().map(|demand| plan.share_of(demand).unwrap()).collect();
+        let sum = |of: fn(&Share) -> u32| shares.iter().map(|share| u64::from(of(share))).sum::<u64>();
+        assert!(sum(|share| share.memories) << 32 < 1 << 46, "half of 47 bits");
+        let mappings = sum(|share| share.instances) * 4 + sum(|share| share.stacks) * 2;
+        assert!(max_map_count.is_none_or(|limit| mappings <= limit * 3 / 4), "{mappings} of {max_map_count:?}");
+    }
+}
+
+#[test]
+fn a_module_that_does_not_fit_beside_the_others_is_named_with_what_to_change() {
+    let config = wanting(vec![demand(EngineKind::Sync, 5000, 0)]);
+    let plan = Plan::new(Machine { max_map_count: Some(65_530), ..Machine::default() }, &config);
+    let fits = |memories, tables| {
+        plan.fit(&[
+            lodger("small", demand(EngineKind::Sync, 1, 0), 1, 2),
+            lodger("large", demand(EngineKind::Sync, 4999, 0), memories, tables),
+        ])
+    };
+    fits(1, 64).unwrap();
+    let error = fits(3, 2).unwrap_err().to_string();
+    assert!(error.starts_with("module large: its 4999 instances") && !error.contains('\n'), "{error}");
+    assert!(error.contains("14997 memories") && error.contains("`concurrency`"), "{error}");
+    let error = fits(2, 2).unwrap_err().to_string();
+    assert!(error.contains("memory mappings") && error.contains("vm.max_map_count"), "{error}");
+}
+
+#[test]
+fn more_instances_than_the_machine_has_room_for_do_not_fit_with_or_without_a_pool() {
+    for allocator in [AllocatorChoice::Auto, AllocatorChoice::OnDemand] {
+        let config = EngineConfig { allocator, ..wanting(vec![demand(EngineKind::Concurrent, 8000, 0)]) };
+        let plan = Plan::new(Machine { max_map_count: Some(65_530), ..Machine::default() }, &config);
+        let error = plan.fit(&[lodger("a", demand(EngineKind::Concurrent, 8000, 0), 1, 2)]).unwrap_err().to_string();
+        assert!(error.contains("8000 instances") && error.contains("vm.max_map_count"), "{error}");
+    }
+}
+
+#[test]
+fn the_most_that_a_component_may_have_is_there_for_each_instance_where_there_are_few() {
+    let config = wanting(vec![demand(EngineKind::Sync, 10, 0), demand(EngineKind::Concurrent, 3, 0)]);
+    let plan = Plan::new(Machine { max_map_count: Some(65_530), ..Machine::default() }, &config);
+    plan.fit(&[
+        lodger("a", demand(EngineKind::Sync, 10, 0), MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT),
+        lodger("b", demand(EngineKind::Concurrent, 3, 0), MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT),
+    ])
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_fits_can_be_made_all_at_once() {
+    let (memories, tables) = (MAX_MEMORIES_PER_COMPONENT as usize, MAX_TABLES_PER_COMPONENT as usize);
+    let module = format!("(module {} {})", "(memory 1)".repeat(memories), "(table 1 funcref)".repeat(tables));
+    let bytes = wat::parse_str(format!(
+        "(component (core {} (core instance (instantiate 0)))",
+        module.replacen("(module", "module", 1)
+    ))
+    .unwrap();
+    let demand = demand(EngineKind::Concurrent, 20, 0);
+    let engines = Engines::new(wanting(vec![demand.clone()])).unwrap();
+    let engine = engines.get(EngineKind::Concurrent).unwrap();
+    let component = wasmtime::component::Component::new(&engine, bytes).unwrap();
+    let lodger = Lodger::new("a".to_owned(), demand.clone(), &component);
+    assert_eq!((lodger.memories, lodger.tables), (MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT));
+    engines.fit(&[lodger]).unwrap();
+    let linker = wasmtime::component::Linker::new(&engine);
+    let mut stores = Vec::new();
+    for _ in 0..20 {
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(1000);
+        linker.instantiate_async(&mut store, &component).await.unwrap();
+        stores.push(store);
+    }
+}
+
+#[test]
+fn calls_at_once_are_fewer_where_there_are_no_stacks_for_all() {
+    let machine = Machine { max_map_count: Some(65_530), ..Machine::default() };
+    let few = demand(EngineKind::Concurrent, 2, 2048);
+    assert_eq!(Plan::new(machine.clone(), &wanting(vec![few.clone()])).calls(&few, 1024), 1024);
+    let many = demand(EngineKind::Concurrent, 100, 102_400);
+    let plan = Plan::new(machine, &wanting(vec![many.clone()]));
+    let calls = plan.calls(&many, 1024);
+    assert!((50..200).contains(&calls), "{calls}");
+    assert!(calls * 100 <= plan.share_of(&many).unwrap().stacks as usize);
 }
 
 #[test]
 fn engines_of_every_kind_can_be_built_here_and_are_built_once() {
     for allocator in [AllocatorChoice::Auto, AllocatorChoice::OnDemand] {
-        let engines = Engines::new(EngineConfig { allocator, ..EngineConfig::default() }).unwrap();
+        let demand = vec![demand(EngineKind::Concurrent, 3, 1024), demand(EngineKind::Sync, 2, 0)];
+        let engines = Engines::new(EngineConfig { allocator, ..wanting(demand) }).unwrap();
         for kind in [EngineKind::Sync, EngineKind::Concurrent] {
             for types in [TypeFeatures::Standard, TypeFeatures::Experimental] {
                 let engine = engines.with_types(kind, types).unwrap();
@@ -74,8 +189,8 @@ fn engines_of_every_kind_can_be_built_here_and_are_built_once() {
 #[test]
 fn small_memories_on_demand_can_still_grow() {
     let config = EngineConfig::default();
-    let plan = Machine { address_space_bytes: Some(8 << 30), ..Machine::default() }.plan(&config);
-    let engine = build(&config, &plan, EngineKind::Sync, TypeFeatures::Standard).unwrap();
+    let plan = Plan::new(Machine { address_space_bytes: Some(8 << 30), ..Machine::default() }, &config);
+    let engine = build(&config, &plan, &demand(EngineKind::Sync, 1, 0)).unwrap();
     let module = Module::new(&engine, wat::parse_str(r#"(module (memory (export "m") 1))"#).unwrap()).unwrap();
     let mut store = Store::new(&engine, ());
     store.set_epoch_deadline(1);

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::guest::component::{load, load_file, watched};
+use crate::guest::component::{load, open, watched};
 use crate::guest::engine::{EngineConfig, EngineKind, Engines};
 
 fn engines() -> Engines {
@@ -36,8 +36,8 @@ fn a_component_is_loaded_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.wasm");
     std::fs::write(&path, demo("", "export f: func();")).unwrap();
-    assert!(load_file(&engines(), &path, &LoadOptions::default()).is_ok());
-    let error = load_file(&engines(), &folder.path().join("no.wasm"), &LoadOptions::default()).err().unwrap();
+    assert!(open(&path, LoadOptions::default()).unwrap().compile(&engines()).is_ok());
+    let error = open(&folder.path().join("no.wasm"), LoadOptions::default()).err().unwrap();
     assert!(matches!(error, LoadError::NoSuchFile(_)));
 }
 
