@@ -5,6 +5,7 @@
 //! | [`cluster`] | (the harness: starts runtimes in a folder of their own, waits for their lines, ends them) |
 //! | [`tutorial`] | does each example do what its README says? |
 //! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
+//! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -22,6 +23,8 @@
 //! No test sleeps: each waits for a line, an exit or an answer, with a generous limit. Guests come from
 //! `guests/build.sh`; a missing one fails with what to run.
 
+#[cfg(test)]
+mod background;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]

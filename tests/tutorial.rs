@@ -68,3 +68,11 @@ fn a_controller_of_its_own_serves_three_nodes() {
     let visitor = output.success().split("==> visitor <==").nth(1).unwrap();
     says(visitor, &["greeter-1", "greeter-2"]);
 }
+
+#[test]
+fn a_boss_works_on_while_its_worker_counts() {
+    let cluster = Cluster::new();
+    let output = cluster.example("background", &[], &[]);
+    prints(&output, &["fibonacci(20) = 6765", "One more: 1", "One more: 2", "One more: 3", "One more: 5"]);
+    says(&output.stdout, &["Meanwhile: 1229 primes below 10002"]);
+}

@@ -6,4 +6,5 @@ wit_bindgen::generate!({
     // Ours reads well when it is printed; the fields are the same.
     with: { "daffi:runtime/types@0.1.0/call-error": crate::CallError },
     additional_derives: [PartialEq],
+    generate_all,
 });

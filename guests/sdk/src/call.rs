@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::CallError;
+use crate::background::{Bg, Pending};
 use crate::bindings::daffi::runtime::call as host;
 use crate::mesh::milliseconds;
 use crate::types::{Outcome, Value};
@@ -87,27 +88,46 @@ impl Fg {
     }
 }
 
+impl From<Fg> for host::FgOptions {
+    fn from(how: Fg) -> Self {
+        Self { timeout: how.timeout.map(milliseconds), receiver: how.receiver, wait_ready: how.wait_ready }
+    }
+}
+
 impl<T> BitAnd<Fg> for Call<T> {
     type Output = Result<T, CallError>;
 
     /// Makes the call and waits for its result.
     fn bitand(self, how: Fg) -> Self::Output {
-        let Self { callback, arguments, result } = self;
-        let arguments = arguments.map_err(|why| {
-            let message = format!("cannot encode the arguments of `{callback}`: {why}");
-            CallError::local(Outcome::NotRun, "bad-arguments", &callback, message)
-        })?;
-        let options = host::FgOptions {
-            timeout: how.timeout.map(milliseconds),
-            receiver: how.receiver,
-            wait_ready: how.wait_ready,
-        };
-        let answer = host::fg(&callback, &arguments, Some(&options))?;
-        result(answer).map_err(|why| {
-            let message = format!("the result of `{callback}` is not of the type that this guest declares: {why}");
-            CallError::local(Outcome::Failed, "signature-mismatch", &callback, message)
-        })
+        let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
+        let answer = host::fg(&self.callback, &arguments, Some(&how.into()))?;
+        (self.result)(answer).map_err(|why| misread(&self.callback, &why))
     }
+}
+
+impl<T> BitAnd<Bg> for Call<T> {
+    type Output = Pending<T>;
+
+    /// Begins the call. What is wrong with it shows when its result is asked for.
+    fn bitand(self, how: Bg) -> Self::Output {
+        let pending = match self.arguments {
+            Ok(arguments) => host::bg(&self.callback, &arguments, Some(&how.0.into())),
+            Err(why) => Err(unfit(&self.callback, &why)),
+        };
+        Pending::new(pending, self.callback, self.result)
+    }
+}
+
+/// The arguments are no postcard.
+fn unfit(callback: &str, why: &str) -> CallError {
+    let message = format!("cannot encode the arguments of `{callback}`: {why}");
+    CallError::local(Outcome::NotRun, "bad-arguments", callback, message)
+}
+
+/// The result is not of the type that the guest says.
+pub(crate) fn misread(callback: &str, why: &str) -> CallError {
+    let message = format!("the result of `{callback}` is not of the type that this guest declares: {why}");
+    CallError::local(Outcome::Failed, "signature-mismatch", callback, message)
 }
 
 impl<T> fmt::Debug for Call<T> {

@@ -19,7 +19,8 @@
 //! |---|---|
 //! | call by name, with Rust types | [`fetchers!`], or [`call`] where the name is known only at run time |
 //! | call by name, with JSON or WAVE | [`call_json`], [`call_wave`] |
-//! | say how a call is made | [`FG`] and [`Fg`] |
+//! | call and wait for the result | [`FG`], or [`Fg`] with options |
+//! | begin a call, and fetch the result later | [`BG`], [`Bg`], [`Pending`]; several at a time: [`select`], [`wait_any`] |
 //! | see who is on the mesh, and wait for them | [`mesh`] |
 //! | carry WIT `flags` in serde types | [`flags`] |
 //! | export callbacks, or import an interface as ordinary functions | wit-bindgen; see below |
@@ -43,6 +44,7 @@
 
 #![warn(missing_docs)]
 
+mod background;
 mod bindings;
 mod call;
 mod error;
@@ -50,6 +52,7 @@ mod fetchers;
 pub mod flags;
 pub mod mesh;
 
+pub use background::{BG, Bg, Pending, Wait, select, wait_any};
 pub use call::{Arguments, Call, FG, Fg, call, call_json, call_wave};
 pub use error::CallError;
 

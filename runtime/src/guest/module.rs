@@ -25,7 +25,7 @@ use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
 use super::pool::{Pool, PoolService};
 use super::run::{RunOutcome, run};
-use super::state::ModuleContext;
+use super::state::{Background, ModuleContext};
 use super::template::{LinkError, Template};
 use crate::mesh::handle::{MeshHandle, Serve};
 
@@ -97,10 +97,11 @@ impl GuestModule {
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let interleaves = loaded.description.engine == EngineKind::Concurrent;
         let plain_calls = plain_calls(policy, on_cancel, interleaves);
-        let context =
-            Arc::new(ModuleContext::new(process, node, mesh.clone(), (limits, policy), env, output, plain_calls));
-        let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let background = Background { tasks: tasks.clone(), guests: guests.clone() };
+        let (around, limits) = ((mesh.clone(), background), (limits, policy));
+        let context = Arc::new(ModuleContext::new(process, node, around, limits, env, output, plain_calls));
+        let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let register = async |service: Arc<dyn Serve>| {
             let process = context.process.name.to_string();
             let local = mesh.add_process(registration, service).await;

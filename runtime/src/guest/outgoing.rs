@@ -1,10 +1,11 @@
 //! The calls that one module has open to others: how many, and how many bytes of arguments they hold.
 //!
 //! A guest whose calls interleave can begin calls without waiting for any, and the host holds the arguments of each
-//! until it ends. What is open is therefore counted for the module, all its instances together, and what is beyond is
+//! until it ends; it also holds results of BG calls until the guest drops them. What is open is therefore counted for the module, all its instances together, and what is beyond is
 //! refused at once: the guest that opened the others is the one to wait.
 //! Invariant: what was taken is given back when the call ends, however it does.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daffi_proto::error::{CallError, code};
@@ -40,7 +41,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// `not-run`, `overloaded`
-    pub fn open(&self, own: &ProcessRef, callback: &str, bytes: usize) -> Result<OpenCall<'_>, CallError> {
+    pub fn open(self: &Arc<Self>, own: &ProcessRef, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
         let refused = |what: &str| {
             let message = format!("{callback} was not called: {} has {what}", own.name);
             CallError::not_run(code::OVERLOADED, message, callback)
@@ -52,7 +53,7 @@ impl Outgoing {
             )));
         }
         // From here on the place is given back with this, whatever comes.
-        let mut open = OpenCall { outgoing: self, bytes: 0 };
+        let mut open = OpenCall { outgoing: self.clone(), bytes: 0 };
         if !take(&self.bytes, bytes, self.max_bytes) {
             let most = self.max_bytes;
             return Err(refused(&format!(
@@ -72,12 +73,25 @@ fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
 
 /// An open call's place.
 #[derive(Debug)]
-pub(super) struct OpenCall<'a> {
-    outgoing: &'a Outgoing,
+pub(super) struct OpenCall {
+    outgoing: Arc<Outgoing>,
     bytes: usize,
 }
 
-impl Drop for OpenCall<'_> {
+impl OpenCall {
+    /// Holds so many bytes from now on instead of those it held: the arguments have gone, a result came. Gives the most
+    /// that all calls may hold where these are too many; it holds none then.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), usize> {
+        self.outgoing.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        if !take(&self.outgoing.bytes, bytes, self.outgoing.max_bytes) {
+            return Err(self.outgoing.max_bytes);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for OpenCall {
     fn drop(&mut self) {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
         self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -95,14 +109,14 @@ mod tests {
         ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
     }
 
-    fn outgoing(policy: InstancePolicy) -> Outgoing {
-        Outgoing::new(&ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() }, policy)
+    fn outgoing(policy: InstancePolicy) -> Arc<Outgoing> {
+        Outgoing::new(&ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() }, policy).into()
     }
 
     #[test]
     fn calls_beyond_the_limit_are_refused_until_one_ends() {
         let outgoing = outgoing(InstancePolicy::Singleton);
-        let mut open: Vec<OpenCall<'_>> = (0..6).map(|_| outgoing.open(&own(), "f", 1).unwrap()).collect();
+        let mut open: Vec<OpenCall> = (0..6).map(|_| outgoing.open(&own(), "f", 1).unwrap()).collect();
         let error = outgoing.open(&own(), "f", 1).unwrap_err();
         assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
         open.pop();
@@ -117,13 +131,26 @@ mod tests {
         assert!(error.message.contains("more than 400 bytes"), "{}", error.message);
         assert!(outgoing.open(&own(), "f", 99).is_ok());
         drop(open);
+        let outgoing = Arc::into_inner(outgoing).unwrap();
         assert_eq!((outgoing.calls.into_inner(), outgoing.bytes.into_inner()), (0, 0));
+    }
+
+    #[test]
+    fn a_result_is_held_instead_of_the_arguments() {
+        let outgoing = outgoing(InstancePolicy::Singleton);
+        let mut open = outgoing.open(&own(), "f", 300).unwrap();
+        assert_eq!(open.hold(400), Ok(()));
+        assert!(outgoing.open(&own(), "f", 1).is_err());
+        assert_eq!(open.hold(401), Err(400));
+        assert!(outgoing.open(&own(), "f", 400).is_ok());
+        drop(open);
+        assert_eq!(Arc::into_inner(outgoing).unwrap().bytes.into_inner(), 0);
     }
 
     #[test]
     fn each_instance_may_have_a_call_of_full_size() {
         let outgoing = outgoing(InstancePolicy::Pool(5));
-        let _open: Vec<OpenCall<'_>> = (0..5).map(|_| outgoing.open(&own(), "f", 100).unwrap()).collect();
+        let _open: Vec<OpenCall> = (0..5).map(|_| outgoing.open(&own(), "f", 100).unwrap()).collect();
         assert!(outgoing.open(&own(), "f", 1).is_err());
     }
 }

@@ -7,6 +7,7 @@
 //! It does not enter guests: [`super::instance`] does.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -41,7 +44,9 @@ pub(super) struct ModuleContext {
     pub env: Vec<(String, String)>,
     pub output: Arc<ModuleOutput>,
     /// What its guests have open to others.
-    pub outgoing: Outgoing,
+    pub outgoing: Arc<Outgoing>,
+    /// Where what its guests began goes on while they do not wait for it.
+    pub background: Background,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
     pub plain_calls: WhenAbandoned,
     /// The process's number, known from its registration on.
@@ -52,15 +57,15 @@ impl ModuleContext {
     pub fn new(
         process: ProcessRef,
         node: String,
-        mesh: MeshHandle,
+        (mesh, background): (MeshHandle, Background),
         (limits, policy): (ModuleLimits, InstancePolicy),
         env: Vec<(String, String)>,
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
-        let outgoing = Outgoing::new(&limits, policy);
-        Self { process, node, mesh, limits, env, output, outgoing, plain_calls, local: OnceLock::new() }
+        let outgoing = Arc::new(Outgoing::new(&limits, policy));
+        Self { process, node, mesh, limits, env, output, outgoing, background, plain_calls, local: OnceLock::new() }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.
@@ -70,6 +75,19 @@ impl ModuleContext {
 
     pub fn local(&self) -> Option<LocalId> {
         self.local.get().copied()
+    }
+}
+
+/// Runs what guests began and do not wait for. The module's shutdown waits for all of it: each task ends by itself when
+/// the guest that began it, or its handle, has gone.
+pub(super) struct Background {
+    pub tasks: TaskTracker,
+    pub guests: Handle,
+}
+
+impl Background {
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.guests);
     }
 }
 
@@ -264,7 +282,7 @@ impl CallOrigin {
     ///
     /// # Errors
     /// `overloaded`
-    pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall<'_>, CallError> {
+    pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
         self.module.outgoing.open(&self.module.process, callback, bytes)
     }
 

@@ -5,6 +5,8 @@
 //! an answer ([`MeshHandle::served`]), on which others' questions may depend, soon finds room too.
 //! It does not know frames, links or guests.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -142,12 +144,18 @@ impl MeshHandle {
     /// # Errors
     /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
     pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
+        self.start(request).await?.await
+    }
+
+    /// Begins a call, whose answer comes through what this gives. Calls begin in the order in which this is asked.
+    ///
+    /// # Errors
+    /// `overloaded` when this runtime has too many requests open, `not-connected` when it ends. Cancel safety: dropping
+    /// the future, or later the [`OpenCall`], cancels the call and the tree of calls below it.
+    pub async fn start(&self, request: CallRequest) -> Result<OpenCall, CallError> {
         let callbacks = request.callbacks.clone();
-        let asked = self.ask_cancellable(
-            |token, reply| Request::Call { token, request, reply },
-            || call_lost(&callbacks), // the driver has had it
-        );
-        asked.await?
+        let (open, answer) = self.open(|token, reply| Request::Call { token, request, reply }).await?;
+        Ok(OpenCall { answer, callbacks, open })
     }
 
     /// Looks up what a dynamic caller's text means.
@@ -191,7 +199,7 @@ impl MeshHandle {
         let (sender, events) = mpsc::channel(MAX_UNREAD_EVENTS);
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
         self.requests.send(Request::Watch { token, tenant, events: sender }).await.map_err(|_| driver_ended())?;
-        Ok(Watch { events, _open: OpenRequest { token, place: Some(place) }, _counted: counted })
+        Ok(Watch { events, _open: OpenRequest { token, place: Some(place), _counted: counted } })
     }
 
     /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
@@ -260,16 +268,45 @@ impl MeshHandle {
         request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
         unanswered: impl FnOnce() -> CallError,
     ) -> Result<T, CallError> {
-        let token = self.next_token();
-        let _counted = Counted::new(&self.shared)?;
-        let (reply, answer) = oneshot::channel();
-        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
-        self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
-        let mut open = OpenRequest { token, place: Some(place) };
+        let (mut open, answer) = self.open(request).await?;
         // Only a driver that has ended drops the sender.
         let result = answer.await.map_err(|_| unanswered());
         open.place = None;
         result
+    }
+
+    async fn open<T>(
+        &self,
+        request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
+    ) -> Result<(OpenRequest, oneshot::Receiver<T>), CallError> {
+        let token = self.next_token();
+        let counted = Counted::new(&self.shared)?;
+        let (reply, answer) = oneshot::channel();
+        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
+        self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
+        Ok((OpenRequest { token, place: Some(place), _counted: counted }, answer))
+    }
+}
+
+/// A call under way: a future of its answer, which comes by the call's deadline at the latest. Dropping it cancels the
+/// call and the tree of calls below it.
+pub struct OpenCall {
+    answer: oneshot::Receiver<Result<CallReply, CallError>>,
+    callbacks: Arc<[CallbackName]>,
+    open: OpenRequest,
+}
+
+impl Future for OpenCall {
+    type Output = Result<CallReply, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = match Pin::new(&mut self.answer).poll(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(answer) => answer,
+        };
+        self.open.place = None;
+        // Only a driver that has ended drops the sender, and it has had the call.
+        Poll::Ready(answer.unwrap_or_else(|_| Err(call_lost(&self.callbacks))))
     }
 }
 
@@ -277,7 +314,6 @@ impl MeshHandle {
 pub struct Watch {
     events: mpsc::Receiver<Result<MemberEvent, CallError>>,
     _open: OpenRequest,
-    _counted: Counted,
 }
 
 impl Watch {
@@ -320,6 +356,7 @@ impl Drop for Counted {
 struct OpenRequest {
     token: Token,
     place: Option<mpsc::OwnedPermit<Request>>,
+    _counted: Counted,
 }
 
 impl Drop for OpenRequest {

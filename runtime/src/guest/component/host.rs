@@ -145,7 +145,10 @@ pub(super) const WASI_P3: Table = &[
 /// `daffi:runtime` 0.1.
 pub(super) const DAFFI: Table = &[
     ("daffi:runtime/types", ""),
-    ("daffi:runtime/call", "fg"),
+    (
+        "daffi:runtime/call",
+        "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel",
+    ),
     ("daffi:runtime/mesh", "whoami wait-process wait-callback processes callbacks stop"),
 ];
 

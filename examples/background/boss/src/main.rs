@@ -1,0 +1,32 @@
+//! The boss: has the worker count, and counts primes meanwhile.
+
+use daffi::{BG, CallError, fetchers, select};
+
+fetchers! {
+    /// The number of Fibonacci at this place, by whichever process has it.
+    fn fibonacci(n: u32) -> u64 = "demo:background/numbers#fibonacci";
+}
+
+fn main() -> Result<(), CallError> {
+    // It returns at once, also when the worker is not there yet.
+    let number = fibonacci(20) & BG.wait_ready();
+    let (mut primes, mut candidate) = (0, 2);
+    while number.try_get().is_none() {
+        let end = candidate + 10_000;
+        primes += (candidate..end).filter(|n| is_prime(*n)).count();
+        candidate = end;
+        println!("Meanwhile: {primes} primes below {candidate}");
+    }
+    println!("fibonacci(20) = {}", number.wait()?);
+
+    // Many at a time, and each as it comes.
+    let mut numbers: Vec<_> = (1..=5).map(|n| fibonacci(n) & BG).collect();
+    while let Some(number) = select(&mut numbers) {
+        println!("One more: {}", number?);
+    }
+    Ok(())
+}
+
+fn is_prime(n: u32) -> bool {
+    (2..).take_while(|divisor| divisor * divisor <= n).all(|divisor| n % divisor != 0)
+}

@@ -1,0 +1,193 @@
+//! From a guest's text and values to a call of the mesh, and back.
+//!
+//! Invariant: a name is resolved to one full name and signature first, the arguments are encoded by that signature, and
+//! the call accepts that signature only: if the callback changes in between, the call fails instead of being misread.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use daffi_proto::call::{CallReply, CallRequest, ResolveRequest, WhenAbandoned};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::ProcessName;
+use daffi_proto::name::CallbackName;
+use daffi_proto::signature::Signature;
+use daffi_proto::value::{self, Limits as ValueLimits, ValueError};
+
+use super::super::instance::bad_arguments;
+use super::super::outgoing::OpenCall;
+use super::super::state::CallOrigin;
+use super::{call, milliseconds, process_name, types};
+
+/// A call that a guest wants, checked as far as it can be without the callback.
+pub(super) struct Wish {
+    callback: String,
+    arguments: types::Value,
+    receiver: Option<ProcessName>,
+    wait_ready: bool,
+    timeout: Duration,
+    since: Instant,
+    place: OpenCall,
+}
+
+/// A call whose callback is known.
+pub(super) struct Prepared {
+    pub request: CallRequest,
+    pub reader: Reader,
+    /// Its place among the calls that its module has open.
+    pub place: OpenCall,
+}
+
+/// Makes a guest's value of a reply.
+#[derive(Clone)]
+pub(super) struct Reader {
+    callback: CallbackName,
+    signature: Arc<Signature>,
+    encoding: Encoding,
+    limits: ValueLimits,
+}
+
+impl Wish {
+    /// Checks it, and takes its place among the module's open calls: the arguments are held from here on.
+    ///
+    /// # Errors
+    /// `not-run`: `bad-arguments`, `deadline-exceeded`, `overloaded`
+    pub fn new(
+        origin: &CallOrigin,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::FgOptions>,
+    ) -> Result<Self, CallError> {
+        let options = options.unwrap_or(call::FgOptions { timeout: None, receiver: None, wait_ready: false });
+        let timeout = options.timeout.map(|timeout| milliseconds(timeout, &callback)).transpose()?;
+        let receiver = options.receiver.map(|name| process_name(&name, &callback)).transpose()?;
+        let timeout = origin.timeout(timeout);
+        if timeout == Duration::ZERO {
+            return Err(origin.no_time(&callback));
+        }
+        let place = origin.open(&callback, length(&arguments))?;
+        let (wait_ready, since) = (options.wait_ready, Instant::now());
+        Ok(Self { callback, arguments, receiver, wait_ready, timeout, since, place })
+    }
+
+    /// The name as the guest wrote it.
+    pub fn callback(&self) -> &str {
+        &self.callback
+    }
+
+    /// Whether it may be waited for before it is placed.
+    pub fn waits(&self) -> bool {
+        self.wait_ready
+    }
+
+    /// Finds out what the name means, and encodes the arguments accordingly. Cancel safe.
+    ///
+    /// # Errors
+    /// `not-run`
+    pub async fn look_up(self, origin: &CallOrigin) -> Result<Prepared, CallError> {
+        let Self { callback, arguments, receiver, wait_ready, timeout, since, place } = self;
+        let limits = ValueLimits::for_payload(origin.module.limits.payload_bytes);
+        let caller = origin.caller(&callback)?;
+        let question = ResolveRequest {
+            caller: caller.clone(),
+            pattern: callback,
+            receiver: receiver.clone(),
+            timeout,
+            wait_ready,
+        };
+        let resolved = origin.module.mesh.resolve(question).await?;
+        let encoding = Encoding::of(&arguments);
+        let args = encode(&resolved.signature, arguments, &limits)
+            .map_err(|error| bad_arguments(&error, &resolved.callback.to_string()))?;
+        let request = CallRequest {
+            caller,
+            callbacks: Arc::from([resolved.callback.clone()]),
+            accepts: Arc::from([resolved.fingerprint]),
+            signature: Some(resolved.signature.clone()),
+            receiver,
+            args,
+            timeout: timeout.saturating_sub(since.elapsed()),
+            wait_ready,
+            // Its failure is a value.
+            when_abandoned: WhenAbandoned::Cancel,
+        };
+        let reader = Reader { callback: resolved.callback, signature: resolved.signature, encoding, limits };
+        Ok(Prepared { request, reader, place })
+    }
+}
+
+impl Reader {
+    /// The error of a result that may not be held: results and arguments may have so many bytes.
+    pub fn unheld(&self, reply: &CallReply, most: usize) -> CallError {
+        let message = format!(
+            "{} ran, and its result is lost: the arguments and results that this module holds may have {most} bytes; \
+             drop what was fetched, or raise the payload limit",
+            self.callback
+        );
+        CallError::failed(code::LIMIT_EXCEEDED, message, self.callback.to_string()).at(reply.process.as_str())
+    }
+
+    /// The result in the encoding of the arguments.
+    ///
+    /// # Errors
+    /// `failed`/`internal` when it is no value of its type: it comes from another machine.
+    pub fn read(&self, reply: CallReply) -> Result<types::Value, CallError> {
+        decode(&self.signature, reply.result, self.encoding, &self.limits).map_err(|error| {
+            let message = format!("{} gave a result that does not fit its type: {error}", self.callback);
+            CallError::failed(code::INTERNAL, message, self.callback.to_string()).at(reply.process.as_str())
+        })
+    }
+}
+
+/// The encoding of a dynamic call's arguments, which its result is to have too.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Postcard,
+    Json,
+    Wave,
+}
+
+impl Encoding {
+    fn of(value: &types::Value) -> Self {
+        match value {
+            types::Value::Postcard(_) => Self::Postcard,
+            types::Value::Json(_) => Self::Json,
+            types::Value::Wave(_) => Self::Wave,
+        }
+    }
+}
+
+/// How many bytes of the host's memory it takes.
+fn length(value: &types::Value) -> usize {
+    match value {
+        types::Value::Postcard(bytes) => bytes.len(),
+        types::Value::Json(text) | types::Value::Wave(text) => text.len(),
+    }
+}
+
+fn encode(signature: &Signature, arguments: types::Value, limits: &ValueLimits) -> Result<Bytes, ValueError> {
+    match arguments {
+        types::Value::Postcard(bytes) => {
+            value::check_args(signature, &bytes, limits)?;
+            Ok(bytes.into())
+        }
+        types::Value::Json(text) => value::args_from_json(signature, &text, limits).map(Bytes::from),
+        types::Value::Wave(text) => value::args_from_wave(signature, &text, limits).map(Bytes::from),
+    }
+}
+
+fn decode(
+    signature: &Signature,
+    result: Bytes,
+    encoding: Encoding,
+    limits: &ValueLimits,
+) -> Result<types::Value, ValueError> {
+    match encoding {
+        Encoding::Postcard => {
+            value::check_result(signature, &result, limits)?;
+            Ok(types::Value::Postcard(result.into()))
+        }
+        Encoding::Json => value::result_to_json(signature, &result, limits).map(types::Value::Json),
+        Encoding::Wave => value::result_to_wave(signature, &result, limits).map(types::Value::Wave),
+    }
+}

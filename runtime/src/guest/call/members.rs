@@ -1,0 +1,87 @@
+//! `daffi:runtime/mesh`: who is there, and waiting for them.
+
+use std::collections::BTreeMap;
+
+use daffi_proto::call::WaitFor;
+use daffi_proto::error::CallError;
+use daffi_proto::signature::Fingerprint;
+use wasmtime::AsContextMut;
+use wasmtime::component::Access;
+
+use super::super::state::{CallOrigin, GuestState};
+use super::{Guests, mesh, milliseconds, process_name, types};
+
+impl mesh::HostWithStore<GuestState> for Guests {
+    async fn whoami(mut host: Access<'_, GuestState, Self>) -> mesh::SelfInfo {
+        let module = host.get().module.clone();
+        mesh::SelfInfo {
+            process: module.process.name.to_string(),
+            tenant: module.process.tenant.to_string(),
+            node: module.node.clone(),
+        }
+    }
+
+    async fn wait_process(
+        mut host: Access<'_, GuestState, Self>,
+        name: String,
+        timeout: u64,
+    ) -> Result<(), types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let process = process_name(&name, "")?;
+        Ok(wait(&origin, WaitFor::Process(process), timeout, "").await?)
+    }
+
+    async fn wait_callback(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        timeout: u64,
+    ) -> Result<(), types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        Ok(wait(&origin, WaitFor::Callback(callback.clone()), timeout, &callback).await?)
+    }
+
+    async fn processes(mut host: Access<'_, GuestState, Self>) -> Vec<mesh::ProcessInfo> {
+        let module = host.get().module.clone();
+        let mut processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+        processes.sort_by(|a, b| a.process.cmp(&b.process));
+        processes
+            .into_iter()
+            .map(|process| {
+                let mut callbacks: Vec<String> = process.callbacks.iter().map(|c| c.name.to_string()).collect();
+                callbacks.sort();
+                mesh::ProcessInfo { name: process.process.name.to_string(), node: process.node, callbacks }
+            })
+            .collect()
+    }
+
+    async fn callbacks(mut host: Access<'_, GuestState, Self>) -> Vec<mesh::CallbackInfo> {
+        let module = host.get().module.clone();
+        let processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+        // One entry a name and signature, as the interface says.
+        let mut found: BTreeMap<(String, Fingerprint), (String, Vec<String>)> = BTreeMap::new();
+        for process in processes {
+            for callback in process.callbacks {
+                let key = (callback.name.to_string(), callback.signature.fingerprint());
+                let entry = found.entry(key).or_insert_with(|| (callback.signature.to_wit(), Vec::new()));
+                entry.1.push(process.process.name.to_string());
+            }
+        }
+        found
+            .into_iter()
+            .map(|((name, _), (signature, mut processes))| {
+                processes.sort();
+                mesh::CallbackInfo { name, signature, processes }
+            })
+            .collect()
+    }
+
+    async fn stop(mut host: Access<'_, GuestState, Self>, code: u8) {
+        host.get().module.mesh.stop(code);
+    }
+}
+
+async fn wait(origin: &CallOrigin, what: WaitFor, timeout: u64, callback: &str) -> Result<(), CallError> {
+    let timeout = milliseconds(timeout, callback)?.min(origin.left);
+    let tenant = origin.module.process.tenant.clone();
+    origin.module.mesh.wait(tenant, what, origin.module.local(), timeout).await
+}

@@ -1,0 +1,180 @@
+//! BG: calls whose results guests fetch later.
+//!
+//! ```text
+//!   bg ──► looked up ──► on its way ─────┬──► the result is held ──► try-get, wait …  ──► dropped
+//!     └──► (in the background, where ────┘
+//!           that has to be waited for)         dropped or cancelled before: the call is given up
+//! ```
+//!
+//! A task carries each call, so that a result that nobody fetches is counted, and refused beyond the module's limit, as
+//! soon as it comes. Invariants: the task ends when the pending is dropped or cancelled, at the call's deadline at the
+//! latest; the call's place among the module's open ones is free again when the pending is dropped.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use daffi_proto::call::CallReply;
+use daffi_proto::error::{CallError, code};
+use tokio::sync::oneshot;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+
+use super::super::outgoing::OpenCall;
+use super::super::state::CallOrigin;
+use super::dynamic::{Prepared, Reader, Wish};
+use super::types;
+use crate::mesh::handle::OpenCall as Placed;
+
+/// What a guest holds of a call that it does not wait for.
+pub struct Pending(Arc<Outcome>);
+
+/// What came of a call, shared by a [`Pending`] and what waits for it.
+pub(super) struct Outcome {
+    callback: String,
+    state: Mutex<State>,
+}
+
+enum State {
+    Open(oneshot::Receiver<Result<Held, CallError>>),
+    Over(Result<Held, CallError>),
+}
+
+/// A result that its guest has not dropped yet.
+pub(super) struct Held {
+    reply: CallReply,
+    reader: Reader,
+    _place: OpenCall,
+}
+
+/// Where the result of a call goes.
+pub(super) type ResultTo = oneshot::Sender<Result<Held, CallError>>;
+
+impl Pending {
+    /// A call that has not begun, and where its result is to go.
+    pub fn new(callback: &str) -> (Self, ResultTo) {
+        let (sender, receiver) = oneshot::channel();
+        let outcome = Outcome { callback: callback.to_owned(), state: Mutex::new(State::Open(receiver)) };
+        (Self(Arc::new(outcome)), sender)
+    }
+
+    pub fn shared(&self) -> Arc<Outcome> {
+        self.0.clone()
+    }
+}
+
+/// Begins a call. What can be known at once is known when this resolves.
+///
+/// # Errors
+/// `not-run`: the call has not begun.
+pub(super) async fn begin(origin: CallOrigin, wish: Wish, result: ResultTo) -> Result<(), CallError> {
+    let module = origin.module.clone();
+    if wish.waits() {
+        module.background.spawn(carry(result, async move {
+            let (call, reader, place) = place(&origin, wish).await?;
+            held(call, reader, place).await
+        }));
+    } else {
+        // In the guest's own time, so that calls arrive in the order in which it makes them.
+        let (call, reader, place) = place(&origin, wish).await?;
+        module.background.spawn(carry(result, held(call, reader, place)));
+    }
+    Ok(())
+}
+
+async fn place(origin: &CallOrigin, wish: Wish) -> Result<(Placed, Reader, OpenCall), CallError> {
+    let Prepared { request, reader, place } = wish.look_up(origin).await?;
+    let call = origin.module.mesh.start(request).await?;
+    Ok((call, reader, place))
+}
+
+async fn held(call: Placed, reader: Reader, mut place: OpenCall) -> Result<Held, CallError> {
+    let reply = call.await?;
+    match place.hold(reply.result.len()) {
+        Ok(()) => Ok(Held { reply, reader, _place: place }),
+        Err(most) => Err(reader.unheld(&reply, most)),
+    }
+}
+
+/// Waits for the result, or until nobody does.
+async fn carry(mut result: ResultTo, call: impl Future<Output = Result<Held, CallError>>) {
+    let outcome = tokio::select! {
+        biased;
+        () = result.closed() => return,
+        outcome = call => outcome,
+    };
+    let _ = result.send(outcome);
+}
+
+impl Outcome {
+    /// The result, once it is there.
+    pub fn try_get(&self) -> Option<Result<types::Value, CallError>> {
+        match self.poll(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(()) => self.result(),
+            Poll::Pending => None,
+        }
+    }
+
+    /// The result; cancel safe.
+    pub async fn wait(&self) -> Result<types::Value, CallError> {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.result().unwrap_or_else(|| Err(self.cancelled()))
+    }
+
+    /// Gives the call up, unless its result is there.
+    pub fn cancel(&self) {
+        if self.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending() {
+            *self.lock() = State::Over(Err(self.cancelled()));
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if let State::Open(receiver) = &mut *state {
+            let Poll::Ready(outcome) = Pin::new(receiver).poll(cx) else { return Poll::Pending };
+            // A task that is gone without a word went with the runtime.
+            *state = State::Over(outcome.unwrap_or_else(|_| Err(self.cancelled())));
+        }
+        Poll::Ready(())
+    }
+
+    fn result(&self) -> Option<Result<types::Value, CallError>> {
+        let (reply, reader) = match &*self.lock() {
+            State::Open(_) => return None,
+            State::Over(Err(error)) => return Some(Err(error.clone())),
+            State::Over(Ok(held)) => (held.reply.clone(), held.reader.clone()),
+        };
+        Some(reader.read(reply))
+    }
+
+    fn cancelled(&self) -> CallError {
+        let message = "the call was cancelled before its result was there; it may or may not have run";
+        CallError::unknown(code::CANCELLED, message, self.callback.as_str())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pollable that is ready when the result is there. It is no child of the pending, so that a guest may drop both in
+/// any order.
+pub(super) fn subscribe(
+    table: &mut ResourceTable,
+    pending: &Resource<Pending>,
+) -> wasmtime::Result<Resource<DynPollable>> {
+    let outcome = table.get(pending)?.shared();
+    let arrival = table.push(Arrival(outcome))?;
+    subscribe_to(table, arrival)
+}
+
+struct Arrival(Arc<Outcome>);
+
+#[async_trait]
+impl Pollable for Arrival {
+    async fn ready(&mut self) {
+        poll_fn(|cx| self.0.poll(cx)).await;
+    }
+}
