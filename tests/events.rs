@@ -1,4 +1,4 @@
-//! `daffi-runtime events`: who comes and goes.
+//! Who comes and goes: `daffi-runtime events`, and what guests are told.
 
 use super::cluster::Cluster;
 use super::cluster::output::says;
@@ -36,4 +36,47 @@ fn events_without_a_controller_fail_at_once() {
     let cluster = Cluster::new();
     let output = cluster.run(["events"]);
     says(output.one_line_error(5), &["no controller", "--controller"]);
+}
+
+#[test]
+fn a_guest_is_told_who_is_there_and_then_who_comes_and_goes() {
+    let cluster = Cluster::new();
+    let _controller = cluster.serving("math");
+    let steps =
+        ["wait-process math 60000", "watch", "event 60000", "event 60000", "peek-event", "poll-event", "poll-event"];
+    let script = cluster.runtime("script").script(&steps).start();
+    script.wait_for_line("no event");
+    let told: Vec<String> = script.lines().into_iter().filter(|line| line.starts_with("joined ")).collect();
+    assert!(told.iter().any(|line| line.starts_with("joined script")), "{told:?}");
+    let math = told.iter().find(|line| line.starts_with("joined math ")).unwrap();
+    says(math, &["fixtures:guest/arith@0.1.0#add"]);
+    let other = cluster.runtime("other").module("b", "fixtures-names").ready();
+    says(&script.wait_for_line("joined b "), &["only#unmistakable"]);
+    other.kill();
+    script.wait_for_line("left b");
+    assert_eq!(script.exit_code(), 0);
+}
+
+#[test]
+fn a_watch_is_one_of_a_guests_open_calls_and_bad_timeouts_are_values() {
+    let cluster = Cluster::new();
+    let _controller = cluster.serving("math");
+    let steps = [
+        "wait-process math 60000",
+        "watch",
+        "event 0",
+        "event 86400001",
+        "event 60000",
+        "event 60000",
+        "event 20",
+        "call who []",
+        "unwatch",
+        "call who []",
+    ];
+    let script = cluster.runtime("script").script(&steps).args(["--open-calls", "1"]).finish();
+    let said: Vec<&str> = script.success().lines().collect();
+    assert!(said[1..3].iter().all(|line| line.starts_with("event failed: not-run bad-arguments")), "{said:#?}");
+    says(said[5], &["event failed: not-run deadline-exceeded"]);
+    says(said[6], &["who failed: not-run overloaded"]);
+    assert_eq!(said[7], "who = \"math\"");
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::CallError;
+use crate::background::{Wait, sealed};
 use crate::bindings::daffi::runtime::mesh as host;
+use crate::bindings::wasi::io::poll::Pollable;
 
-pub use host::{CallbackInfo, ProcessInfo, SelfInfo};
+pub use host::{CallbackInfo, MemberEvent, ProcessInfo, SelfInfo};
 
 /// Who am I?
 pub fn whoami() -> SelfInfo {
@@ -34,6 +36,48 @@ pub fn processes() -> Vec<ProcessInfo> {
 /// The callbacks that this node knows of now, those of this process included, by name.
 pub fn callbacks() -> Vec<CallbackInfo> {
     host::callbacks()
+}
+
+/// Watches the processes, this one included: those that are there first, and then those that come, go and change.
+///
+/// ```no_run
+/// use daffi::mesh::{self, MemberEvent};
+/// use std::time::Duration;
+///
+/// let events = mesh::watch()?;
+/// while let MemberEvent::Joined(process) = events.next(Duration::from_secs(5))? {
+///     println!("{} is there", process.name);
+/// }
+/// # Ok::<(), daffi::CallError>(())
+/// ```
+pub fn watch() -> Result<Events, CallError> {
+    Ok(Events(host::watch()?))
+}
+
+/// The processes as they come and go. Dropping it ends the watch.
+#[derive(Debug)]
+pub struct Events(host::MemberEvents);
+
+impl Events {
+    /// The next event, if it is there.
+    ///
+    /// Errors: `overloaded` when too many events were not fetched in time: watch anew.
+    pub fn try_next(&self) -> Result<Option<MemberEvent>, CallError> {
+        self.0.try_next()
+    }
+
+    /// The next event, once it is there. Errors: also `deadline-exceeded` after the timeout; the watch goes on then.
+    pub fn next(&self, timeout: Duration) -> Result<MemberEvent, CallError> {
+        self.0.next(milliseconds(timeout))
+    }
+}
+
+impl Wait for Events {}
+
+impl sealed::Wait for Events {
+    fn subscribe(&self) -> Option<Pollable> {
+        Some(self.0.subscribe())
+    }
 }
 
 /// Stops the whole runtime that this process lives in, with this exit code. Returns at once.

@@ -6,6 +6,7 @@
 //! | `dynamic` | from a guest's text to a call, and from the reply to a guest's value |
 //! | `pending` | BG calls |
 //! | `members` | `mesh` |
+//! | `watch` | the events of `mesh` |
 //!
 //! Invariant: nothing that a guest passes in makes it trap; what is wrong comes back as a `call-error`. Only a handle too
 //! many ends an instance, where the WIT has no place for an error.
@@ -15,6 +16,7 @@
 mod dynamic;
 mod members;
 mod pending;
+mod watch;
 
 use std::time::Duration;
 
@@ -39,11 +41,16 @@ mod bindings {
             "daffi:runtime/call.[method]pending.wait": async | store | trappable,
             "daffi:runtime/call.[method]pending.cancel": async | store | trappable,
             "daffi:runtime/call.[drop]pending": store,
+            "daffi:runtime/mesh.[method]member-events.subscribe": async | store | trappable,
+            "daffi:runtime/mesh.[method]member-events.try-next": async | store | trappable,
+            "daffi:runtime/mesh.[method]member-events.next": async | store | trappable,
+            "daffi:runtime/mesh.[drop]member-events": store,
             default: async | store,
         },
         with: {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "daffi:runtime/call.pending": super::pending::Pending,
+            "daffi:runtime/mesh.member-events": super::watch::MemberEvents,
         },
         require_store_data_send: true,
     });

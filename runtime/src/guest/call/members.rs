@@ -6,10 +6,13 @@ use daffi_proto::call::WaitFor;
 use daffi_proto::error::CallError;
 use daffi_proto::signature::Fingerprint;
 use wasmtime::AsContextMut;
-use wasmtime::component::Access;
+use wasmtime::component::{Access, Resource};
+use wasmtime_wasi::WasiView;
+use wasmtime_wasi::p2::DynPollable;
 
 use super::super::state::{CallOrigin, GuestState};
-use super::{Guests, mesh, milliseconds, process_name, types};
+use super::watch::{self, MemberEvents};
+use super::{Guests, mesh, milliseconds, process_name, push, types};
 
 impl mesh::HostWithStore<GuestState> for Guests {
     async fn whoami(mut host: Access<'_, GuestState, Self>) -> mesh::SelfInfo {
@@ -75,8 +78,51 @@ impl mesh::HostWithStore<GuestState> for Guests {
             .collect()
     }
 
+    async fn watch(mut host: Access<'_, GuestState, Self>) -> Result<Resource<MemberEvents>, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let events = MemberEvents::watch(&origin).await?;
+        Ok(push(&mut host, events, "mesh#watch")?)
+    }
+
     async fn stop(mut host: Access<'_, GuestState, Self>, code: u8) {
         host.get().module.mesh.stop(code);
+    }
+}
+
+impl mesh::HostMemberEvents for &mut GuestState {}
+
+impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
+    async fn subscribe(
+        mut host: Access<'_, GuestState, Self>,
+        events: Resource<MemberEvents>,
+    ) -> wasmtime::Result<Resource<DynPollable>> {
+        watch::subscribe(host.get().ctx().table, &events)
+    }
+
+    async fn try_next(
+        mut host: Access<'_, GuestState, Self>,
+        events: Resource<MemberEvents>,
+    ) -> wasmtime::Result<Result<Option<mesh::MemberEvent>, types::CallError>> {
+        let events = host.get().ctx().table.get(&events)?.shared();
+        Ok(events.try_next().map_err(types::CallError::from))
+    }
+
+    async fn next(
+        mut host: Access<'_, GuestState, Self>,
+        events: Resource<MemberEvents>,
+        timeout: u64,
+    ) -> wasmtime::Result<Result<mesh::MemberEvent, types::CallError>> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let events = host.get().ctx().table.get(&events)?.shared();
+        Ok(match milliseconds(timeout, "") {
+            Ok(timeout) => events.next(timeout.min(origin.left)).await.map_err(types::CallError::from),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn drop(mut host: Access<'_, GuestState, Self>, events: Resource<MemberEvents>) -> wasmtime::Result<()> {
+        host.get().ctx().table.delete(events)?.shared().close();
+        Ok(())
     }
 }
 

@@ -149,7 +149,11 @@ pub(super) const DAFFI: Table = &[
         "daffi:runtime/call",
         "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel",
     ),
-    ("daffi:runtime/mesh", "whoami wait-process wait-callback processes callbacks stop"),
+    (
+        "daffi:runtime/mesh",
+        "whoami wait-process wait-callback processes callbacks watch stop [method]member-events.subscribe \
+         [method]member-events.try-next [method]member-events.next",
+    ),
 ];
 
 /// The interface that a guest may export to be told about its life.
