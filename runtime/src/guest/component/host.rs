@@ -151,8 +151,8 @@ pub(super) const DAFFI: Table = &[
     ),
     (
         "daffi:runtime/mesh",
-        "whoami wait-process wait-callback processes callbacks watch stop [method]member-events.subscribe \
-         [method]member-events.try-next [method]member-events.next",
+        "whoami wait-process wait-callback processes callbacks watch [method]member-events.subscribe \
+         [method]member-events.try-next [method]member-events.next stop",
     ),
 ];
 
