@@ -14,6 +14,7 @@
 //! | [`registry`] | who has which callback, and whom a call goes to |
 //! | [`call`] | calls as the node's user sees them: requests, incoming calls, outcomes |
 //! | [`stream`] | one stream between two nodes: credit, order, how it ends |
+//! | [`schedule`] | PERIOD: plans, tasks, what becomes of their ticks |
 //! | [`session`] | the handshake and liveness of one link |
 //! | [`node`] | a node's state machine |
 //! | [`controller`] | the controller's state machine |
@@ -26,6 +27,7 @@ pub mod id;
 pub mod name;
 pub mod node;
 pub mod registry;
+pub mod schedule;
 pub mod session;
 pub mod signature;
 pub mod stream;
