@@ -54,12 +54,12 @@ pub const MIN_TIME: Duration = Duration::from_millis(1);
 /// The longest: a week, as for the deadlines of calls. Every sum of a few of them and a clock's time can be counted.
 pub const MAX_TIME: Duration = daffi_proto::node::MAX_TIMEOUT;
 
-/// Reads a time: `500ms`, `30s`, `2m`, `1h 30m`; from [`MIN_TIME`] to [`MAX_TIME`].
+/// Reads a time: `500ms`, `30s`, `1.5m`, `1h 30m`; from [`MIN_TIME`] to [`MAX_TIME`].
 ///
 /// # Errors
 /// A message that shows how it is written, or what its bounds are.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text.trim())
+    let time = daffi_proto::schedule::parse_duration(text)
         .map_err(|_| format!("{text:?} is no time: write a number with ms, s, m or h, such as 500ms or 30s"))?;
     if !(MIN_TIME..=MAX_TIME).contains(&time) {
         return Err(format!("{text:?} is out of bounds: a time here is from 1ms to 7days"));
@@ -91,6 +91,7 @@ mod tests {
     #[test]
     fn times_are_read_with_units_only() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(parse_duration("30").is_err());
         for text in ["0s", "1us", "8days", "9999999y"] {
             assert!(parse_duration(text).unwrap_err().contains("from 1ms to 7days"), "{text}");
