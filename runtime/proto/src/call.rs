@@ -94,6 +94,47 @@ pub enum WhenAbandoned {
     Finish,
 }
 
+/// A BROADCAST: one call, a leg, to every process that has the callback when it begins, but the caller.
+#[derive(Clone, Debug)]
+pub struct GatherRequest {
+    /// What each leg is; it names no receiver. `wait_ready` waits for the first process that has the callback.
+    pub call: CallRequest,
+    /// When enough has come.
+    pub need: Need,
+    /// After how long without a further entry the missing ones are given up.
+    pub stall: Option<Duration>,
+}
+
+/// When a [`GatherRequest`] has what it is for. Its open legs are cancelled then, and have no entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Need {
+    /// When every process has an entry.
+    #[default]
+    All,
+    /// When so many values are there, or every process has an entry.
+    First(u32),
+    /// When so many values are there, or as soon as they cannot be any more.
+    Quorum(u32),
+}
+
+/// What one process gave to a [`GatherRequest`].
+#[derive(Clone, Debug)]
+pub struct GatherEntry {
+    /// Which; one entry each.
+    pub process: ProcessName,
+    /// Its value or error.
+    pub result: Result<CallReply, CallError>,
+}
+
+/// How a [`GatherRequest`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatherEnd {
+    /// As many values came as it was to have; of [`Need::All`], every process has its entry.
+    Met,
+    /// Fewer.
+    Unmet,
+}
+
 /// What a call came to.
 #[derive(Clone, Debug)]
 pub struct CallReply {

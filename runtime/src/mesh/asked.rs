@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use daffi_proto::call::{CallReply, MemberEvent, ProcessInfo, Resolved};
+use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use tokio::sync::{mpsc, oneshot};
 
-use super::handle::Serve;
+use super::handle::{Gathered, Serve};
 
 /// The first of the tokens that the driver chooses itself; those of handles count from 1.
 const OWN_TOKENS: u64 = 1 << 63;
@@ -25,6 +25,8 @@ pub(super) enum Asker {
     Add(Arc<dyn Serve>, Reply<LocalId>),
     /// For the end of a call.
     Call(Reply<CallReply>),
+    /// For the entries of a broadcast and its end.
+    Gather(mpsc::Sender<Gathered>),
     /// For what a name means.
     Resolve(Reply<Resolved>),
     /// For a process or callback to come.
@@ -75,6 +77,21 @@ impl Asked {
     pub(super) fn call_done(&mut self, token: Token, result: Result<CallReply, CallError>) {
         if let Some(Asker::Call(reply)) = self.askers.remove(&token) {
             let _ = reply.send(result);
+        }
+    }
+
+    /// A process has its entry in a broadcast.
+    pub(super) fn gathered(&self, token: Token, entry: GatherEntry) {
+        if let Some(Asker::Gather(entries)) = self.askers.get(&token) {
+            // There is a place for each; only who has gone does not get it.
+            let _ = entries.try_send(Gathered::Entry(entry));
+        }
+    }
+
+    /// A broadcast ended.
+    pub(super) fn gather_done(&mut self, token: Token, result: Result<GatherEnd, CallError>) {
+        if let Some(Asker::Gather(entries)) = self.askers.remove(&token) {
+            let _ = entries.try_send(Gathered::Done(result));
         }
     }
 

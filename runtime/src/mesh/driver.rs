@@ -236,6 +236,10 @@ impl Driver {
                 self.asked.insert(token, Asker::Call(reply));
                 Command::Call { token, request }
             }
+            Request::Gather { token, request, reply } => {
+                self.asked.insert(token, Asker::Gather(reply));
+                Command::Gather { token, request }
+            }
             Request::Resolve { token, request, reply } => {
                 self.asked.insert(token, Asker::Resolve(reply));
                 Command::Resolve { token, request }
@@ -319,6 +323,8 @@ impl Driver {
                 }
                 Output::ProcessAdded { token, result } => self.process_added(token, result),
                 Output::CallDone { token, result } => self.asked.call_done(token, result),
+                Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
+                Output::GatherDone { token, result } => self.asked.gather_done(token, result),
                 Output::Resolved { token, result } => self.asked.resolved(token, result),
                 Output::WaitDone { token, result } => self.asked.wait_done(token, result),
                 Output::Membership { token, event } => {

@@ -1,5 +1,8 @@
 //! Tests of drivers and a hub together: frames go through links in memory, processes are made up.
 
+#[path = "driver_tests/gather.rs"]
+mod gather;
+
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -82,20 +85,23 @@ fn spec(name: &str) -> ProcessSpec {
     }
 }
 
+fn request(receiver: Option<&str>, args: &'static [u8]) -> CallRequest {
+    CallRequest {
+        caller: Caller::Client { tenant: TenantName::default() },
+        callbacks: Arc::from(["test:mesh/talk#echo".parse().unwrap()]),
+        accepts: Arc::from([signature().fingerprint()]),
+        signature: None,
+        receiver: receiver.map(|receiver| ProcessName::new(receiver).unwrap()),
+        args: Bytes::from_static(args),
+        timeout: Duration::from_secs(30),
+        wait_ready: true,
+        when_abandoned: WhenAbandoned::Cancel,
+    }
+}
+
 impl TestNode {
     async fn call(&self, receiver: &str, args: &'static [u8]) -> Result<CallReply, CallError> {
-        let request = CallRequest {
-            caller: Caller::Client { tenant: TenantName::default() },
-            callbacks: Arc::from(["test:mesh/talk#echo".parse().unwrap()]),
-            accepts: Arc::from([signature().fingerprint()]),
-            signature: None,
-            receiver: Some(ProcessName::new(receiver).unwrap()),
-            args: Bytes::from_static(args),
-            timeout: Duration::from_secs(30),
-            wait_ready: true,
-            when_abandoned: WhenAbandoned::Cancel,
-        };
-        self.mesh.call(request).await
+        self.mesh.call(request(Some(receiver), args)).await
     }
 }
 

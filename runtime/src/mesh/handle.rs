@@ -5,6 +5,8 @@
 //! an answer ([`MeshHandle::served`]), on which others' questions may depend, soon finds room too.
 //! It does not know frames, links or guests.
 
+mod gather;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,12 +15,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{
-    CallReply, CallRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest, Resolved,
-    ServeResult, WaitFor,
+    CallReply, CallRequest, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest,
+    Resolved, ServeResult, WaitFor,
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use daffi_proto::name::CallbackName;
+pub use gather::{Gather, Gathered};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
@@ -49,6 +52,8 @@ pub enum Request {
     RemoveProcess(LocalId),
     /// See [`MeshHandle::call`].
     Call { token: Token, request: CallRequest, reply: oneshot::Sender<Result<CallReply, CallError>> },
+    /// See [`MeshHandle::gather`].
+    Gather { token: Token, request: GatherRequest, reply: mpsc::Sender<Gathered> },
     /// See [`MeshHandle::resolve`].
     Resolve { token: Token, request: ResolveRequest, reply: oneshot::Sender<Result<Resolved, CallError>> },
     /// See [`MeshHandle::wait`].
@@ -194,12 +199,9 @@ impl MeshHandle {
     /// # Errors
     /// `overloaded` when this runtime has too many requests open. Cancel safe.
     pub async fn watch(&self, tenant: TenantName) -> Result<Watch, CallError> {
-        let token = self.next_token();
-        let counted = Counted::new(&self.shared)?;
         let (sender, events) = mpsc::channel(MAX_UNREAD_EVENTS);
-        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
-        self.requests.send(Request::Watch { token, tenant, events: sender }).await.map_err(|_| driver_ended())?;
-        Ok(Watch { events, _open: OpenRequest { token, place: Some(place), _counted: counted } })
+        let open = self.open_with(|token| Request::Watch { token, tenant, events: sender }).await?;
+        Ok(Watch { events, _open: open })
     }
 
     /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
@@ -279,12 +281,16 @@ impl MeshHandle {
         &self,
         request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
     ) -> Result<(OpenRequest, oneshot::Receiver<T>), CallError> {
+        let (reply, answer) = oneshot::channel();
+        Ok((self.open_with(|token| request(token, reply)).await?, answer))
+    }
+
+    async fn open_with(&self, request: impl FnOnce(Token) -> Request) -> Result<OpenRequest, CallError> {
         let token = self.next_token();
         let counted = Counted::new(&self.shared)?;
-        let (reply, answer) = oneshot::channel();
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
-        self.requests.send(request(token, reply)).await.map_err(|_| driver_ended())?;
-        Ok((OpenRequest { token, place: Some(place), _counted: counted }, answer))
+        self.requests.send(request(token)).await.map_err(|_| driver_ended())?;
+        Ok(OpenRequest { token, place: Some(place), _counted: counted })
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::call::{
-    CallReply, CallRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest, Resolved,
-    ServeResult, WaitFor,
+    CallReply, CallRequest, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
+    ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
 };
 use crate::error::CallError;
 use crate::frame::Frame;
@@ -67,7 +67,14 @@ pub enum Command {
         /// The call.
         request: CallRequest,
     },
-    /// Give up a call, a resolve, a wait, a list or a watch: no answer will come for the token.
+    /// A BROADCAST: answered by [`Output::GatherEntry`] for each process as it answers, and then [`Output::GatherDone`].
+    Gather {
+        /// Names the request.
+        token: Token,
+        /// The call and when enough has come.
+        request: GatherRequest,
+    },
+    /// Give up a call, a gather, a resolve, a wait, a list or a watch: no answer will come for the token.
     Cancel(Token),
     /// Answered by [`Output::Resolved`].
     Resolve {
@@ -186,6 +193,20 @@ pub enum Output {
         token: Token,
         /// What came of it.
         result: Result<CallReply, CallError>,
+    },
+    /// A process has answered to a gather, or will not. At most [`super::MAX_BROADCAST`] each.
+    GatherEntry {
+        /// The request.
+        token: Token,
+        /// What came of it there.
+        entry: GatherEntry,
+    },
+    /// A gather ended: no more entries. An error says why there were none.
+    GatherDone {
+        /// The request.
+        token: Token,
+        /// Whether it has what it was for.
+        result: Result<GatherEnd, CallError>,
     },
     /// A name was looked up.
     Resolved {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::directory::Registration;
 use super::serve::Wish;
 use super::waiting::Key;
-use super::{CallKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
@@ -38,23 +38,32 @@ const MAX_MARGIN: Duration = Duration::from_millis(50);
 /// How often a call is placed again after a receiver that was just leaving.
 pub(super) const MAX_PLACEMENTS: u32 = 8;
 
+/// Who is told of a call's end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Owner {
+    /// The user, who calls it so.
+    User(Token),
+    /// The broadcast that it is a leg of.
+    Gather(GatherKey),
+}
+
 /// A call that was made here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Call {
-    pub token: Token,
+    pub owner: Owner,
     pub origin: Origin,
     pub callbacks: Arc<[CallbackName]>,
     pub accepts: Arc<[Fingerprint]>,
     pub signature: Option<Arc<crate::signature::Signature>>,
     pub receiver: Option<ProcessName>,
-    args: Bytes,
+    pub args: Bytes,
     pub timeout: Duration,
     pub deadline: Duration,
     pub wait_ready: bool,
     pub when_abandoned: WhenAbandoned,
     /// Whether the call that it is made for was given up.
     pub abandoned: bool,
-    chain: Arc<[Hop]>,
+    pub chain: Arc<[Hop]>,
     pub place: Place,
     pub placements: u32,
 }
@@ -80,7 +89,7 @@ pub(super) struct Asker {
 }
 
 /// Where a call is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Place {
     Waiting,
     Here {
@@ -122,8 +131,15 @@ fn time_for_next_hop(left: Duration) -> Duration {
 impl Node {
     pub(super) fn call(&mut self, token: Token, request: CallRequest) {
         let callbacks = request.callbacks.clone();
-        match self.admit_call(token, request) {
-            Ok(id) => self.place_call(id),
+        let owner = Owner::User(token);
+        match self.admit_call(owner, request) {
+            Ok(call) => {
+                let parent = call.origin.parent;
+                let id = self.add_call(call);
+                self.requests.insert(token, Request::Call(id));
+                self.note_below(parent, Request::Call(id));
+                self.place_call(id);
+            }
             Err(mut error) => {
                 error.callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
                 self.outputs.push_back(Output::CallDone { token, result: Err(error) });
@@ -131,9 +147,10 @@ impl Node {
         }
     }
 
-    /// Takes a call on. The name of the callback is left to be filled into an error: it is not written out for nothing.
-    fn admit_call(&mut self, token: Token, request: CallRequest) -> Result<CallKey, CallError> {
-        if self.requests.len() >= MAX_OPEN_REQUESTS {
+    /// Makes a call of a request, or of a gather's what its legs are made of. The name of the callback is left to be filled
+    /// into an error: it is not written out for nothing.
+    pub(super) fn admit_call(&self, owner: Owner, request: CallRequest) -> Result<Call, CallError> {
+        if self.requests.len().max(self.calls.len()) >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
         let Asker { origin, hop, above, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
@@ -160,13 +177,8 @@ impl Node {
         if let Some(receiver) = request.receiver.as_ref().filter(own) {
             return Err(outcome::own_receiver(receiver));
         }
-        self.last_call += 1;
-        let id = CallKey(self.last_call);
-        if let Some(parent) = origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
-            parent.below.insert(Request::Call(id));
-        }
-        let call = Call {
-            token,
+        Ok(Call {
+            owner,
             origin,
             callbacks: request.callbacks,
             accepts: request.accepts,
@@ -181,12 +193,24 @@ impl Node {
             chain: chain.into(),
             place: Place::Waiting,
             placements: 0,
-        };
-        self.deadlines.insert((deadline, Request::Call(id)));
-        self.requests.insert(token, Request::Call(id));
-        self.abandoned_calls += usize::from(abandoned);
+        })
+    }
+
+    /// A call counts from now on.
+    pub(super) fn add_call(&mut self, call: Call) -> CallKey {
+        self.last_call += 1;
+        let id = CallKey(self.last_call);
+        self.deadlines.insert((call.deadline, Request::Call(id)));
+        self.abandoned_calls += usize::from(call.abandoned);
         self.calls.insert(id, call);
-        Ok(id)
+        id
+    }
+
+    /// Whatever is made for a call that is served here ends with it.
+    pub(super) fn note_below(&mut self, parent: Option<ServeId>, request: Request) {
+        if let Some(parent) = parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.insert(request);
+        }
     }
 
     /// Who asks for something; an error if he may not.
@@ -270,7 +294,7 @@ impl Node {
     }
 
     /// Whether calls of this caller can go over the link now.
-    fn may_go_away(&self, origin: &Origin) -> bool {
+    pub(super) fn may_go_away(&self, origin: &Origin) -> bool {
         let known = |id: &LocalId| {
             let local = self.locals.get(id);
             local.is_some_and(|local| matches!(local.registration, Registration::Registered(_)))
@@ -284,7 +308,7 @@ impl Node {
     }
 
     /// Whether a candidate for this call may yet come.
-    fn may_come(&self, call: &Call) -> bool {
+    pub(super) fn may_come(&self, call: &Call) -> bool {
         if self.shut.is_some() {
             return false;
         }
@@ -295,7 +319,7 @@ impl Node {
             || call.callbacks.iter().any(|name| self.stale.matching(tenant, name).next().is_some())
     }
 
-    fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
+    pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (Some(group), Some(process)) = (self.mesh.group(choice.group), self.mesh.get(choice.process)) else {
             return;

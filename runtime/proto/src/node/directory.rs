@@ -309,6 +309,7 @@ impl Node {
     fn look_again(&mut self, request: Request) {
         match request {
             Request::Call(id) => self.place_call(id),
+            Request::Gather(id) => self.try_gather(id),
             Request::Ask(id) => self.try_ask(id),
             Request::List(_) | Request::Watch => {}
         }
@@ -325,8 +326,13 @@ impl Node {
         self.fail_waiting_calls_without_parent();
     }
 
+    /// Whether nobody waits for a call that was made here.
+    fn nobody_calls(&self) -> bool {
+        self.calls.len() == self.abandoned_calls && self.gathers.values().all(|gather| gather.call.abandoned)
+    }
+
     pub(super) fn check_drained(&mut self) {
-        if self.draining && !self.drained_told && self.calls.len() == self.abandoned_calls && self.wanted_serves == 0 {
+        if self.draining && !self.drained_told && self.nobody_calls() && self.wanted_serves == 0 {
             self.drained_told = true;
             self.outputs.push_back(Output::Drained);
         }

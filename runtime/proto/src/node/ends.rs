@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::calls::{Call, Chosen, MAX_PLACEMENTS, Place};
+use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
 use super::{CallKey, Node, Output, Request, outcome};
 use crate::call::{CallReply, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
@@ -94,30 +94,27 @@ impl Node {
             Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
         };
         let error = outcome::caller_cancelled(sent, call.callback());
-        let serve = match call.place {
+        let serve = self.let_go(id);
+        self.finish_call(id, Err(error));
+        serve
+    }
+
+    /// Nobody waits for a call: tells the link, or gives the call of this node that is to be cancelled.
+    pub(super) fn let_go(&mut self, id: CallKey) -> Option<ServeId> {
+        match self.calls.get(&id)?.place {
             Place::Here { serve, .. } => Some(serve),
             Place::Away { wire, .. } => {
                 self.send(Frame::new(Header::Cancel { id: wire }));
                 None
             }
             Place::Waiting => None,
-        };
-        self.finish_call(id, Err(error));
-        serve
+        }
     }
 
     /// Tells whoever serves a call that nobody waits.
-    fn stop_below(&mut self, id: CallKey) {
-        match self.calls.get(&id).map(|call| &call.place) {
-            Some(Place::Here { serve, .. }) => {
-                let serve = *serve;
-                self.cancel_serve(serve);
-            }
-            Some(Place::Away { wire, .. }) => {
-                let id = *wire;
-                self.send(Frame::new(Header::Cancel { id }));
-            }
-            Some(Place::Waiting) | None => {}
+    pub(super) fn stop_below(&mut self, id: CallKey) {
+        if let Some(serve) = self.let_go(id) {
+            self.cancel_serve(serve);
         }
     }
 
@@ -141,27 +138,38 @@ impl Node {
 
     fn fail_waiting(&mut self, which: impl Fn(&Call) -> bool, error: impl Fn(&Call) -> CallError) {
         for request in self.waiting.all() {
-            let Request::Call(id) = request else { continue };
-            if let Some(call) = self.calls.get(&id).filter(|call| which(call)) {
-                let error = error(call);
-                self.finish_call(id, Err(error));
+            let call = match request {
+                Request::Call(id) => self.calls.get(&id),
+                Request::Gather(id) => self.gathers.get(&id).map(|gather| &gather.call),
+                Request::Ask(_) | Request::List(_) | Request::Watch => None,
+            };
+            let Some(error) = call.filter(|call| which(call)).map(&error) else { continue };
+            match request {
+                Request::Call(id) => self.finish_call(id, Err(error)),
+                Request::Gather(id) => self.end_gather(id, Err(error)),
+                Request::Ask(_) | Request::List(_) | Request::Watch => {}
             }
         }
     }
 
     pub(super) fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
-        if let Some(call) = self.take_call_out(id) {
-            self.outputs.push_back(Output::CallDone { token: call.token, result });
+        let Some(call) = self.take_call_out(id) else { return };
+        match (call.owner, call.receiver) {
+            (Owner::User(token), _) => self.outputs.push_back(Output::CallDone { token, result }),
+            (Owner::Gather(gather), Some(process)) => self.leg_ended(gather, id, process, result),
+            (Owner::Gather(_), None) => {} // every leg has a receiver
         }
     }
 
     /// Takes a call out of every table.
-    fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
+    pub(super) fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
         self.abandoned_calls -= usize::from(call.abandoned);
         self.deadlines.remove(&(call.deadline, request));
-        self.requests.remove(&call.token);
+        if let Owner::User(token) = call.owner {
+            self.requests.remove(&token);
+        }
         self.waiting.remove(request);
         if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.remove(&request);

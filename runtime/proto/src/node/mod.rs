@@ -10,6 +10,7 @@
 //! | `directory` | its processes and their registration; the replica of everybody else's |
 //! | `calls` | calls that are made here: whom they go to |
 //! | `ends` | how they end |
+//! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
 //! | `asks` | questions: resolve, wait, list |
 //! | `loads` | what the controller is told of what its processes do |
@@ -26,6 +27,7 @@ mod asks;
 mod calls;
 mod directory;
 mod ends;
+mod gather;
 mod link;
 mod loads;
 mod outcome;
@@ -38,13 +40,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output};
+pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use watch::MAX_WATCHES;
 
 use crate::frame::Frame;
 use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
 use crate::registry::Registry;
 
-/// Most requests that are open at once: calls, resolves, waits and lists.
+/// Most requests that are open at once: calls, gathers, resolves, waits and lists; and most calls, legs included.
 pub const MAX_OPEN_REQUESTS: usize = 65_536;
 
 /// Most calls that are served at once.
@@ -70,6 +73,10 @@ enum Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct CallKey(u64);
 
+/// A broadcast, by this node's own count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct GatherKey(u64);
+
 /// A question to the mesh, by this node's own count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct AskId(u64);
@@ -78,6 +85,7 @@ struct AskId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Request {
     Call(CallKey),
+    Gather(GatherKey),
     Ask(AskId),
     List(u64),
     /// No timer and nothing to wait for: it lasts until it is cancelled.
@@ -114,6 +122,7 @@ pub struct Node {
     calls: BTreeMap<CallKey, calls::Call>,
     /// Those that were sent over the link, by their ids there.
     away: BTreeMap<CallId, CallKey>,
+    gathers: BTreeMap<GatherKey, gather::Gather>,
     asks: BTreeMap<AskId, asks::Ask>,
     lists: BTreeMap<u64, asks::List>,
     deadlines: BTreeSet<(Duration, Request)>,
@@ -128,6 +137,7 @@ pub struct Node {
     abandoned_calls: usize,
     last_local: u32,
     last_call: u64,
+    last_gather: u64,
     last_wire: u64,
     last_ask: u64,
     last_serve: u64,
@@ -138,8 +148,10 @@ pub struct Node {
 /// How much a node holds, for tests and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeCounts {
-    /// Open calls that were made here.
+    /// Open calls that were made here, the legs of broadcasts included.
     pub calls: usize,
+    /// Open broadcasts.
+    pub gathers: usize,
     /// Open resolves, waits and lists.
     pub asks: usize,
     /// Calls that were sent over the link and have no answer yet.
@@ -187,6 +199,7 @@ impl Node {
             requests: HashMap::new(),
             calls: BTreeMap::new(),
             away: BTreeMap::new(),
+            gathers: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -198,6 +211,7 @@ impl Node {
             abandoned_calls: 0,
             last_local: 0,
             last_call: 0,
+            last_gather: 0,
             last_wire: 0,
             last_ask: 0,
             last_serve: 0,
@@ -241,6 +255,7 @@ impl Node {
     pub fn counts(&self) -> NodeCounts {
         NodeCounts {
             calls: self.calls.len(),
+            gathers: self.gathers.len(),
             asks: self.asks.len() + self.lists.len(),
             away: self.away.len(),
             waiting: self.waiting.len(),
@@ -259,6 +274,7 @@ impl Node {
             Command::AddProcess { token, spec } => self.add_process(token, spec),
             Command::RemoveProcess(process) => self.remove_process(process),
             Command::Call { token, request } => self.call(token, request),
+            Command::Gather { token, request } => self.gather(token, request),
             Command::Cancel(token) => self.cancel(token),
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, tenant, what, but, timeout } => self.wait(token, tenant, what, but, timeout),
@@ -276,6 +292,7 @@ impl Node {
     fn cancel(&mut self, token: Token) {
         match self.requests.get(&token).copied() {
             Some(Request::Call(id)) => self.give_up_call(id),
+            Some(Request::Gather(id)) => self.give_up_gather(id),
             Some(Request::Ask(id)) => drop(self.end_ask(id)),
             Some(Request::List(id)) => {
                 self.lists.remove(&id);
@@ -298,6 +315,7 @@ impl Node {
             self.deadlines.remove(&(at, request));
             match request {
                 Request::Call(id) => self.call_overdue(id),
+                Request::Gather(id) => self.gather_overdue(id),
                 Request::Ask(id) => self.ask_overdue(id),
                 Request::List(_) | Request::Watch => {}
             }

@@ -10,7 +10,7 @@ use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::{ProcessName, TenantName};
 use crate::name::{BadCallbackName, Lookup, MAX_NEAR_MATCHES, Pattern};
-use crate::registry::process_ref;
+use crate::registry::{Group, process_ref};
 use crate::session::refusal;
 use crate::signature::Signature;
 
@@ -76,22 +76,7 @@ impl Node {
             let process = members.filter_map(|member| named(member.process)).find(pinned)?;
             Some((group, process))
         })?;
-        let message = match &call.signature {
-            Some(signature) => {
-                let (ours, theirs) = both_in_wit(signature, &group.signature);
-                format!(
-                    "{callback} of the process {:?} has another signature: the caller has `{ours}`, the callback \
-                     `{theirs}`",
-                    process.as_str()
-                )
-            }
-            None => format!(
-                "{callback} of the process {:?} has another signature than the caller: `{}`",
-                process.as_str(),
-                group.signature.to_wit_with_types()
-            ),
-        };
-        Some(CallError::not_run(code::SIGNATURE_MISMATCH, message, group.name.to_string()).at(process.as_str()))
+        Some(mismatched(call, callback, group, &process))
     }
 
     fn only_caller_has(&self, call: &Call) -> bool {
@@ -136,6 +121,26 @@ fn did_you_mean(near: &[String]) -> String {
 fn both_in_wit(ours: &Signature, theirs: &Signature) -> (String, String) {
     let short = (ours.to_wit(), theirs.to_wit());
     if short.0 == short.1 { (ours.to_wit_with_types(), theirs.to_wit_with_types()) } else { short }
+}
+
+/// The process has the callback, with a signature that the caller cannot take.
+pub(super) fn mismatched(call: &Call, callback: &str, group: &Group<Peer>, process: &ProcessName) -> CallError {
+    let message = match &call.signature {
+        Some(signature) => {
+            let (ours, theirs) = both_in_wit(signature, &group.signature);
+            format!(
+                "{callback} of the process {:?} has another signature: the caller has `{ours}`, the callback \
+                 `{theirs}`",
+                process.as_str()
+            )
+        }
+        None => format!(
+            "{callback} of the process {:?} has another signature than the caller: `{}`",
+            process.as_str(),
+            group.signature.to_wit_with_types()
+        ),
+    };
+    CallError::not_run(code::SIGNATURE_MISMATCH, message, group.name.to_string()).at(process.as_str())
 }
 
 fn seconds(time: Duration) -> String {
@@ -214,6 +219,29 @@ pub(super) fn link_full(callback: String) -> CallError {
 pub(super) fn no_answer(process: &ProcessName, timeout: Duration, callback: String) -> CallError {
     let message = format!("no answer within {}; it may or may not have run", seconds(timeout));
     CallError::unknown(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
+}
+
+/// A leg that is given up because nothing came for too long.
+pub(super) fn stalled(process: &ProcessName, stall: Duration, callback: String) -> CallError {
+    let message = format!("no process answered within {}; this one may or may not have run", seconds(stall));
+    CallError::unknown(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
+}
+
+pub(super) fn too_many_receivers(receivers: usize, callback: String) -> CallError {
+    let most = super::MAX_BROADCAST;
+    let message = format!("{receivers} processes have the callback, a broadcast goes to {most} at most");
+    lasting(CallError::not_run(code::OVERLOADED, message, callback))
+}
+
+pub(super) fn gathered_too_much(process: &ProcessName, callback: String) -> CallError {
+    let most = super::MAX_GATHERED_BYTES;
+    let message = format!("it ran, and its result was dropped: all results of a broadcast have {most} bytes at most");
+    CallError::failed(code::PAYLOAD_TOO_LARGE, message, callback).at(process.as_str())
+}
+
+pub(super) fn receiver_of_all(receiver: &ProcessName, callback: String) -> CallError {
+    let message = format!("a broadcast goes to all who have the callback, not to {:?} alone", receiver.as_str());
+    lasting(CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str()))
 }
 
 pub(super) fn link_lost(code: &str, reason: &str, callback: String) -> CallError {

@@ -248,6 +248,7 @@ impl Node {
             for request in below {
                 match request {
                     Request::Call(call) => open.extend(self.cancel_call_below(call)),
+                    Request::Gather(gather) => open.extend(self.cancel_gather_below(gather)),
                     Request::Ask(ask) => self.cancel_ask_below(ask),
                     Request::List(_) | Request::Watch => {}
                 }

@@ -10,6 +10,7 @@
 //! | `deadlines` | time that runs out, and trees of calls that are cancelled |
 //! | `abandoned` | calls that are to be finished though the ones that they are made for are given up |
 //! | `run_on` | calls that run on after their caller was told, or has given up |
+//! | `gather` | broadcasts |
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
@@ -24,6 +25,8 @@ mod calls;
 mod deadlines;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod gather;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use daffi_proto::call::{CallReply, Incoming, MemberEvent, ProcessInfo, Resolved, ServeResult};
+use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, Incoming, MemberEvent, ProcessInfo, Resolved, ServeResult};
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
@@ -41,6 +41,9 @@ pub struct Runtime {
     pub running: BTreeMap<ServeId, Running>,
     pub cancelled: Vec<ServeId>,
     pub calls: HashMap<Token, Result<CallReply, CallError>>,
+    /// What the gathers have given, and how they ended.
+    pub entries: HashMap<Token, Vec<GatherEntry>>,
+    pub gathers: HashMap<Token, Result<GatherEnd, CallError>>,
     /// When they ended.
     pub ended: HashMap<Token, Duration>,
     pub resolved: HashMap<Token, Result<Resolved, CallError>>,

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming, Load, ResolveRequest, WaitFor, WhenAbandoned};
+use daffi_proto::call::{
+    CallRequest, Caller, GatherRequest, Incoming, Load, Need, ResolveRequest, WaitFor, WhenAbandoned,
+};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::node::Command;
@@ -44,6 +46,8 @@ struct Run {
     names: BTreeMap<(usize, LocalId), String>,
     /// The calls that were made, by their tokens, which are also their arguments.
     made: BTreeMap<Token, Made>,
+    /// The broadcasts, by their tokens, which are also their arguments.
+    gathered: BTreeMap<Token, Made>,
     /// Resolves and waits, with their deadlines.
     asked: BTreeMap<Token, Made>,
     /// The runtimes that were not killed; the client is the last.
@@ -67,12 +71,13 @@ impl Run {
             net.dial(node);
         }
         let alive = (0..=NODES).collect();
-        let (made, asked) = (BTreeMap::new(), BTreeMap::new());
+        let (made, gathered, asked) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
             net,
             locals: Vec::new(),
             names: BTreeMap::new(),
             made,
+            gathered,
             asked,
             alive,
             next_name: 0,
@@ -101,7 +106,8 @@ impl Run {
         match self.below(100) {
             0..=7 => self.add(),
             8..=10 => self.remove(),
-            11..=44 => self.call(),
+            11..=39 => self.call(),
+            40..=44 => self.gather(),
             45..=48 => self.ask(),
             49..=53 => self.give_up(),
             54..=68 => self.answer(),
@@ -241,7 +247,27 @@ impl Run {
         }
     }
 
+    fn gather(&mut self) {
+        let (token, node, made, call) = self.request();
+        let need = match self.below(4) {
+            0 => Need::First(1 + self.below(3) as u32),
+            1 => Need::Quorum(1 + self.below(3) as u32),
+            _ => Need::All,
+        };
+        let stall = (self.below(3) == 0).then_some(ms(200));
+        self.gathered.insert(token, made);
+        let request = GatherRequest { call: CallRequest { receiver: None, ..call }, need, stall };
+        self.net.command(node, Command::Gather { token, request });
+    }
+
     fn call(&mut self) {
+        let (token, node, made, request) = self.request();
+        self.made.insert(token, made);
+        self.net.command(node, Command::Call { token, request });
+    }
+
+    /// A call with its token, which is also its arguments, and the node that makes it.
+    fn request(&mut self) -> (Token, usize, Made, CallRequest) {
         let (node, caller, inherited) = self.caller();
         let timeout = ms([0, 1, 30, 300, 2000, 20_000][self.below(6) as usize]);
         let token = self.net.token();
@@ -260,8 +286,7 @@ impl Run {
         };
         let now = self.net.now;
         let deadline = (now + timeout).min(inherited.max(now));
-        self.made.insert(token, Made { node, deadline, finish, given_up: false });
-        self.net.command(node, Command::Call { token, request });
+        (token, node, Made { node, deadline, finish, given_up: false }, request)
     }
 
     fn give_up(&mut self) {
@@ -270,21 +295,27 @@ impl Run {
             return;
         }
         let token = open[self.below(open.len() as u64) as usize];
-        let made = self.made.get_mut(&token).unwrap();
+        let made = self.made.get_mut(&token).or_else(|| self.gathered.get_mut(&token)).unwrap();
         made.given_up = true;
         let node = made.node;
         self.net.command(node, Command::Cancel(token));
     }
 
     fn open_calls(&self) -> impl Iterator<Item = Token> {
-        self.made.keys().copied().filter(|token| self.is_open(*token))
+        self.made.keys().chain(self.gathered.keys()).copied().filter(|token| self.is_open(*token))
+    }
+
+    /// The call or broadcast that has this token.
+    fn made_by(&self, token: Token) -> &Made {
+        self.made.get(&token).unwrap_or_else(|| &self.gathered[&token])
     }
 
     /// Whether somebody waits for a call.
     fn is_open(&self, token: Token) -> bool {
-        let made = &self.made[&token];
+        let made = self.made_by(token);
         let runtime = &self.net.nodes[made.node];
-        !made.given_up && !runtime.dead && !runtime.calls.contains_key(&token)
+        let ended = runtime.calls.contains_key(&token) || runtime.gathers.contains_key(&token);
+        !made.given_up && !runtime.dead && !ended
     }
 
     fn answer(&mut self) {
@@ -336,6 +367,14 @@ fn whatever_happens_every_call_ends_once_in_time_with_the_truth_and_nothing_is_l
     assert!(unwanted > 100, "hardly any call ran for nobody when it was looked: {unwanted}");
     for ending in [
         "ok",
+        "gather met",
+        "gather unmet",
+        "gather NotRun no-such-callback",
+        "gather Unknown cancelled",
+        "leg ok",
+        "leg Failed trap",
+        "leg Unknown deadline-exceeded",
+        "leg Unknown link-lost",
         "given up",
         "Failed trap",
         "Failed deadline-exceeded",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+    CallReply, CallRequest, CallbackSpec, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
@@ -45,6 +45,8 @@ impl Net {
             running: BTreeMap::new(),
             cancelled: Vec::new(),
             calls: HashMap::new(),
+            entries: HashMap::new(),
+            gathers: HashMap::new(),
             ended: HashMap::new(),
             resolved: HashMap::new(),
             waits: HashMap::new(),
@@ -101,6 +103,12 @@ impl Net {
     pub fn call(&mut self, node: usize, request: CallRequest) -> Token {
         let token = self.token();
         self.command(node, Command::Call { token, request });
+        token
+    }
+
+    pub fn gather(&mut self, node: usize, request: GatherRequest) -> Token {
+        let token = self.token();
+        self.command(node, Command::Gather { token, request });
         token
     }
 

@@ -42,6 +42,14 @@ impl Net {
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
             }
+            node::Output::GatherEntry { token, entry } => {
+                assert!(!runtime.gathers.contains_key(&token), "an entry after the end");
+                runtime.entries.entry(token).or_default().push(entry);
+            }
+            node::Output::GatherDone { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.gathers.insert(token, result).is_none(), "a gather ended twice");
+            }
             node::Output::Resolved { token, result } => {
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.resolved.insert(token, result).is_none(), "a resolve ended twice");

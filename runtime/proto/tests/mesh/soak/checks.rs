@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use daffi_proto::call::GatherEnd;
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::id::Token;
 
@@ -25,7 +26,7 @@ impl Run {
                 .running
                 .values()
                 .filter(|running| {
-                    let caller = self.made[&token_of(&running.incoming)].node;
+                    let caller = self.made_by(token_of(&running.incoming)).node;
                     running.incoming.process == id && running.link == Some(self.net.link_of(node)) && caller != node
                 })
                 .collect();
@@ -51,6 +52,9 @@ impl Run {
             let ending = self.check_call(seed, *token, made, served);
             *endings.entry(ending).or_default() += 1;
         }
+        for (token, made) in &self.gathered {
+            self.check_gather(seed, *token, made, endings);
+        }
         for (token, made) in &self.asked {
             let runtime = &self.net.nodes[made.node];
             let answered = runtime.waits.contains_key(token) || runtime.resolved.contains_key(token);
@@ -59,6 +63,57 @@ impl Run {
             assert!(!late, "seed {seed}: {token:?} was answered after its deadline");
         }
         self.nothing_is_left(seed);
+    }
+
+    /// How often each process has run a leg of a broadcast.
+    fn legs(&self, token: Token) -> BTreeMap<&str, u32> {
+        let mut legs: BTreeMap<&str, u32> = BTreeMap::new();
+        for (node, runtime) in self.net.nodes.iter().enumerate() {
+            for incoming in runtime.served.iter().filter(|incoming| token_of(incoming) == token) {
+                *legs.entry(&self.names[&(node, incoming.process)]).or_default() += 1;
+            }
+        }
+        legs
+    }
+
+    fn check_gather(&self, seed: u64, token: Token, made: &Made, endings: &mut Endings) {
+        let runtime = &self.net.nodes[made.node];
+        let ran = self.legs(token);
+        assert!(ran.values().all(|times| *times == 1), "seed {seed}: {token:?} ran so often: {ran:?}");
+        let mut told = BTreeMap::new();
+        for entry in runtime.entries.get(&token).into_iter().flatten() {
+            let ran = ran.contains_key(entry.process.as_str());
+            let ending = match &entry.result {
+                Ok(_) => {
+                    assert!(ran, "seed {seed}: a result of {}, where it never ran", entry.process);
+                    "leg ok".to_owned()
+                }
+                Err(error) => {
+                    let truth = match error.outcome {
+                        Outcome::NotRun => !ran,
+                        Outcome::Failed => ran,
+                        Outcome::Unknown => true,
+                    };
+                    assert!(truth, "seed {seed}: {error:?}");
+                    format!("leg {:?} {}", error.outcome, error.code)
+                }
+            };
+            *endings.entry(ending).or_default() += 1;
+            assert!(told.insert(&entry.process, ()).is_none(), "seed {seed}: {} is told twice", entry.process);
+        }
+        let Some(result) = runtime.gathers.get(&token) else {
+            return assert!(runtime.dead || made.given_up, "seed {seed}: {token:?} never ended");
+        };
+        assert!(!made.given_up && runtime.ended[&token] <= made.deadline, "seed {seed}: {token:?} ended too late");
+        let ending = match result {
+            Ok(GatherEnd::Met) => "gather met".to_owned(),
+            Ok(GatherEnd::Unmet) => "gather unmet".to_owned(),
+            Err(error) => {
+                assert!(error.outcome != Outcome::NotRun || ran.is_empty(), "seed {seed}: {token:?} ran: {error:?}");
+                format!("gather {:?} {}", error.outcome, error.code)
+            }
+        };
+        *endings.entry(ending).or_default() += 1;
     }
 
     /// Returns how the call ended.
@@ -101,7 +156,7 @@ impl Run {
             let counts = self.net.count(*node);
             let open = [counts.calls, counts.asks, counts.away, counts.waiting, counts.deadlines];
             assert_eq!(open, [0; 5], "seed {seed}, node {node}");
-            assert_eq!((counts.serves, counts.incoming), (0, 0), "seed {seed}, node {node}");
+            assert_eq!((counts.gathers, counts.serves, counts.incoming), (0, 0, 0), "seed {seed}, node {node}");
             assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}");
         }
     }
