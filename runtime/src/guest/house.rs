@@ -1,6 +1,7 @@
 //! What a module does beside its calls: it looks at the clock for those who wait, hears of the link, and tells its load.
 //!
-//! Invariant: the load is told after each change, and not more often than each [`LOAD_INTERVAL`].
+//! Invariants: the load is told after each change, and not more often than each [`LOAD_INTERVAL`]; none of this runs
+//! among the guests, which may hold all threads that they have for longer than anybody's deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -72,7 +72,8 @@ pub struct GuestModule {
 }
 
 impl GuestModule {
-    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run in the driver's task.
+    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run in the driver's task; what
+    /// looks at the clock for those who wait runs on the caller's own runtime, where no guest holds it up.
     ///
     /// # Errors
     /// [`StartError`]. An instance that cannot be made is no error here: it fails the calls that need it.
@@ -117,7 +118,7 @@ impl GuestModule {
             if template.lifecycle.is_some() {
                 pool.make_first();
             }
-            tasks.spawn_on(pool.keep_house(link), &guests);
+            tasks.spawn(pool.keep_house(link));
             local
         } else {
             let pool = Pool::new(shared, policy, on_cancel, guests.clone(), tracker, end);
@@ -125,7 +126,7 @@ impl GuestModule {
             if template.lifecycle.is_some() {
                 pool.make_first();
             }
-            tasks.spawn_on(pool.keep_house(link), &guests);
+            tasks.spawn(pool.keep_house(link));
             local
         };
         Ok(Arc::new(Self { template, local, guests, tasks, shutdown }))

@@ -294,7 +294,8 @@ impl Pool {
     /// Refuses what is queued, and drops the instances that idle.
     async fn close(&self) {
         let (queued, idle) = self.lock().roster.close();
-        drop(idle);
+        // There may be thousands.
+        self.tasks.spawn_on(async move { drop(idle) }, &self.guests);
         for job in queued {
             let error = refused(&self.template, &Refused::Closed, &job.incoming);
             self.answer(job.incoming.id, Err(error)).await;
@@ -317,7 +318,7 @@ impl Serve for PoolService {
             let pool = self.0.clone();
             let name = pool.template.callback_name(job.incoming.callback);
             let error = given_up(&name);
-            self.0.tasks.spawn_on(async move { pool.answer(id, Err(error)).await }, &self.0.guests);
+            self.0.tasks.spawn(async move { pool.answer(id, Err(error)).await });
         }
     }
 }

@@ -217,16 +217,13 @@ impl<I, B> Roster<I, B> {
 
     /// Takes the queued calls whose deadline is not after `now`.
     pub fn expire(&mut self, now: Instant) -> Vec<Job> {
-        let mut expired = Vec::new();
-        let mut at = 0;
-        while let Some(job) = self.queue.get(at) {
-            if job.deadline > now {
-                at += 1;
-            } else {
-                expired.extend(self.queue.remove(at));
-            }
+        if self.next_expiry().is_none_or(|first| first > now) {
+            return Vec::new();
         }
-        expired
+        let (kept, expired) = std::mem::take(&mut self.queue).into_iter().partition(|job| job.deadline > now);
+        self.queue = kept;
+        let expired: VecDeque<Job> = expired;
+        expired.into()
     }
 
     /// The first deadline of the queue.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod dynamic;
+mod housekeeping;
 mod imports;
 mod inline;
 mod interleaved;
@@ -205,6 +206,11 @@ impl Bench {
     }
 
     pub async fn with(text: &str, policy: InstancePolicy, change: impl FnOnce(&mut ModuleSpec)) -> Self {
+        Self::on(Handle::current(), text, policy, change).await
+    }
+
+    /// With threads of their own for guests.
+    pub async fn on(guests: Handle, text: &str, policy: InstancePolicy, change: impl FnOnce(&mut ModuleSpec)) -> Self {
         let loaded = component(text);
         let epoch = Instant::now();
         let (link, link_state) = watch::channel(LinkState::Down { reason: "not yet".to_owned() });
@@ -224,7 +230,7 @@ impl Bench {
             env: Vec::new(),
         };
         change(&mut spec);
-        let module = GuestModule::start(&loaded, spec, mesh, Handle::current(), Output::none()).await.unwrap();
+        let module = GuestModule::start(&loaded, spec, mesh, guests, Output::none()).await.unwrap();
         let callbacks = loaded.description.callbacks.iter().map(|callback| callback.name.to_string()).collect();
         let service = service.await.unwrap();
         Self { module, asked, questions, loads, link, service, answers, callbacks, epoch, next_id: 0 }
