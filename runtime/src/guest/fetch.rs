@@ -23,6 +23,7 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use super::component::Loaded;
 use super::component::description::{Fetcher, Place};
 use super::fault::FetchFailed;
+use super::instance::unfit;
 use super::state::{CallOrigin, GuestState};
 use super::transcode::{define_import, define_import_concurrent};
 
@@ -134,7 +135,7 @@ impl Import {
             Ok(()) => Ok(result),
             Err(error) => {
                 let message = format!("{} gave a result that does not fit its type: {error}", self.name());
-                Err(CallError::failed(code::INTERNAL, message, self.name()).at(reply.process.as_str()))
+                Err(CallError::failed(unfit(&error), message, self.name()).at(reply.process.as_str()))
             }
         }
     }

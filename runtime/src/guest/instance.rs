@@ -241,6 +241,11 @@ pub(super) fn bad_arguments(error: &value::ValueError, callback: &str) -> CallEr
     CallError::not_run(code, format!("arguments of {callback}: {error}"), callback)
 }
 
+/// The kind of failure when a result that came from elsewhere is no value of its type, or a larger one than is taken.
+pub(super) fn unfit(error: &value::ValueError) -> &'static str {
+    if error.is_too_large() { code::PAYLOAD_TOO_LARGE } else { code::INTERNAL }
+}
+
 /// The callback ran, and gave more than it may.
 pub(super) fn result_too_large(bytes: usize, allowed: usize, callback: &str) -> CallError {
     let message = format!("the result of {callback} has {bytes} bytes, {allowed} are allowed: raise the payload limit");

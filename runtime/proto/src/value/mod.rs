@@ -66,21 +66,28 @@ pub enum Channel {
     Future(Option<Type>),
 }
 
+/// List items that a value may have whatever its bytes, unless a limit is set by hand.
+pub const MIN_ELEMENTS: usize = 1 << 20;
+
 /// What a codec may take and make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most bytes in postcard.
     pub max_bytes: usize,
-    /// Most items in all lists together, those of `list<u8>` not counted.
+    /// Most items in all lists together, those of numbers, `bool` and `char` not counted: an item of another type may
+    /// take much more in a guest's memory than its bytes here.
     pub max_elements: usize,
     /// Most bytes of text, JSON or WAVE, taken or made.
     pub max_text_bytes: usize,
 }
 
 impl Limits {
-    /// The limits that go with a payload of at most so many bytes: as many list items, and four times the text.
+    /// The limits that go with a payload of at most so many bytes: a list item for 16 of them, but [`MIN_ELEMENTS`] in any
+    /// case, and four times the text.
     pub const fn for_payload(max_bytes: usize) -> Self {
-        Self { max_bytes, max_elements: max_bytes, max_text_bytes: max_bytes.saturating_mul(4) }
+        let items = max_bytes / 16;
+        let max_elements = if items > MIN_ELEMENTS { items } else { MIN_ELEMENTS };
+        Self { max_bytes, max_elements, max_text_bytes: max_bytes.saturating_mul(4) }
     }
 }
 

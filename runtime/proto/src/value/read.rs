@@ -41,7 +41,7 @@ impl<'a> Reader<'a> {
         if count.checked_mul(least_bytes(item)).is_none_or(|least| least > self.rest.len()) {
             return Err(too_many_items(count, self.rest.len()));
         }
-        match self.elements_left.checked_sub(count) {
+        match self.elements_left.checked_sub(elements(item, count)) {
             Some(left) => {
                 self.elements_left = left;
                 Ok(count)
@@ -237,6 +237,15 @@ pub(crate) fn least_bytes(ty: Type) -> usize {
         Type::F32 => 4,
         Type::F64 => 8,
         _ => 1,
+    }
+}
+
+/// What so many items of a list count against the limit of elements.
+pub(crate) fn elements(item: Type, count: usize) -> usize {
+    match item {
+        Type::String | Type::Def(_) => count,
+        // In no memory they are more than eight times as large as here, and most are made at once.
+        _ => 0,
     }
 }
 

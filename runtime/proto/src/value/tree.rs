@@ -216,7 +216,7 @@ impl Encode<'_> {
         match (kind, value) {
             (DefKind::List(Type::U8), Value::Bytes(bytes)) => self.writer.byte_list(bytes),
             (DefKind::List(item), Value::List(items)) if !matches!(item, Type::U8) => {
-                self.writer.charge(items.len())?;
+                self.writer.charge(*item, items.len())?;
                 self.writer.length(items.len())?;
                 let mut items = items.iter().enumerate();
                 items.try_for_each(|(at, value)| self.value(*item, value, depth).in_item(at))

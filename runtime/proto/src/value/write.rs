@@ -1,8 +1,9 @@
 //! Primitives to postcard bytes, within a budget.
 
 use super::error::ValueError;
-use super::read::{bad_channel, over_bytes, over_channels, over_elements};
+use super::read::{bad_channel, elements, over_bytes, over_channels, over_elements};
 use super::{Limits, MAX_CHANNELS};
+use crate::signature::Type;
 
 /// Collects postcard bytes. What is beyond the limits is refused before it is stored.
 pub(crate) struct Writer {
@@ -35,8 +36,9 @@ impl Writer {
     }
 
     /// Takes so many items of a list from the budget.
-    pub(crate) fn charge(&mut self, count: usize) -> Result<(), ValueError> {
-        self.elements_left = self.elements_left.checked_sub(count).ok_or_else(|| over_elements(self.max_elements))?;
+    pub(crate) fn charge(&mut self, item: Type, count: usize) -> Result<(), ValueError> {
+        let left = self.elements_left.checked_sub(elements(item, count));
+        self.elements_left = left.ok_or_else(|| over_elements(self.max_elements))?;
         Ok(())
     }
 

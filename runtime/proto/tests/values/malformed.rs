@@ -42,7 +42,7 @@ fn malformed_bytes_are_answered_with_the_place_and_the_reason() {
         (of(|_| Type::String), b"\x03a\xff\xff", "a: expected string, found bytes that are no UTF-8 (at byte 1)"),
         (of(|t| t.list(Type::U8)), &[5, 1], "a: a length of 5, but only 1 bytes are left"),
         (of(|t| t.list(Type::F64)), &[2, 0, 0, 0, 0, 0, 0, 0, 0], "a: 2 items cannot be in the 8 bytes that are left"),
-        (of(|t| t.list(Type::Bool)), &[101; 102], "a: the lists have more than the 100 items that are allowed"),
+        (of(|t| t.list(Type::String)), &[101; 102], "a: the lists have more than the 100 items that are allowed"),
         (of(|t| t.list(Type::Bool)), &[3, 0, 1, 2], "a[2]: expected bool (0 or 1), found 2"),
         (of(|t| t.option(Type::U8)), &[2, 0], "a: expected option (0 or 1), found 2"),
         (of(|t| t.enumeration(["x", "y"])), &[2], "a: there is no case 2; the type has 2"),
@@ -229,17 +229,18 @@ fn trees_of_another_type_are_refused() {
 fn what_is_over_a_limit_says_so() {
     let small = Limits { max_bytes: 10, max_elements: 5, max_text_bytes: 40 };
     let bytes = of(|t| t.list(Type::U8));
-    let bools = of(|t| t.list(Type::Bool));
+    let texts = of(|t| t.list(Type::String));
     let words = of(|_| Type::String);
-    let falses = format!("[[{}]]", ["false"; 6].join(","));
+    let empty = format!("[[{}]]", ["\"\""; 6].join(","));
     for error in [
         check_args(&words, b"\x0a0123456789", &small).unwrap_err(),
         args_from_json(&words, "[\"0123456789\"]", &small).unwrap_err(),
         args_from_json(&bytes, "[\"MDEyMzQ1Njc4OTA=\"]", &small).unwrap_err(),
-        args_from_json(&bools, &falses, &small).unwrap_err(),
-        args_from_json(&bools, &format!("{falses}   "), &small).unwrap_err(),
+        check_args(&texts, &[6, 0, 0, 0, 0, 0, 0], &small).unwrap_err(),
+        args_from_json(&texts, &empty, &small).unwrap_err(),
+        args_from_json(&texts, &format!("{empty}{}", " ".repeat(40)), &small).unwrap_err(),
         args_from_wave(&words, "(\"0123456789\")", &small).unwrap_err(),
-        args_from_wave(&bools, "([true,true,true,true,true,true])", &small).unwrap_err(),
+        args_from_wave(&texts, r#"(["","","","","",""])"#, &small).unwrap_err(),
         args_from_wave(&words, &" ".repeat(41), &small).unwrap_err(),
         args_to_json(&words, b"\x07\x01\x01\x01\x01\x01\x01\x01", &small).unwrap_err(),
         args_to_wave(&bytes, &[9, 255, 255, 255, 255, 255, 255, 255, 255, 255], &small).unwrap_err(),
@@ -248,4 +249,37 @@ fn what_is_over_a_limit_says_so() {
         assert!(error.is_too_large(), "{error}");
     }
     assert!(!check_args(&words, b"\x7f", &small).unwrap_err().is_too_large());
+}
+
+#[test]
+fn items_that_are_numbers_do_not_count_as_elements() {
+    let limits = Limits { max_elements: 5, ..LIMITS };
+    let one_byte = [Type::Bool, Type::U8, Type::S8, Type::U16, Type::S32, Type::U64];
+    for (item, bytes) in one_byte.map(|item| (item, 1)).into_iter().chain([(Type::F32, 4), (Type::F64, 8)]) {
+        let signature = of(|t| t.list(item));
+        let bytes = [&[6][..], &vec![0; 6 * bytes]].concat();
+        assert!(check_args(&signature, &bytes, &limits).is_ok(), "{item:?}");
+        let json = args_to_json(&signature, &bytes, &limits).unwrap();
+        assert_eq!(args_from_json(&signature, &json, &limits).unwrap(), bytes, "{json}");
+        let wave = args_to_wave(&signature, &bytes, &limits).unwrap();
+        assert_eq!(args_from_wave(&signature, &wave, &limits).unwrap(), bytes, "{wave}");
+        let tree = decode_args(&signature, &bytes, &limits).unwrap();
+        assert_eq!(encode_args(&signature, &tree, &limits).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn the_limit_of_elements_goes_with_the_payload_and_binds() {
+    let limits = Limits::for_payload(16 << 20);
+    let bytes = of(|t| t.list(Type::U8));
+    let texts = of(|t| t.list(Type::String));
+    // 2^20 in three bytes, and one less.
+    let (many, fewer) = ([0x80, 0x80, 0x40], [0xff, 0xff, 0x3f]);
+    let zeros = |length: &[u8], count: usize| [length, &vec![0; count]].concat();
+    assert!(check_args(&bytes, &zeros(&many, 1 << 20), &Limits::for_payload(2 << 20)).is_ok());
+    assert!(check_args(&texts, &zeros(&fewer, (1 << 20) - 1), &limits).is_ok());
+    assert!(check_args(&texts, &zeros(&many, 1 << 20), &limits).is_ok());
+    let more = zeros(&[0x81, 0x80, 0x40], (1 << 20) + 1);
+    assert!(check_args(&texts, &more, &limits).unwrap_err().is_too_large());
+    assert!(check_args(&texts, &more, &Limits::for_payload(32 << 20)).is_ok());
 }

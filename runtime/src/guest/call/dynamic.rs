@@ -14,7 +14,7 @@ use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Limits as ValueLimits, ValueError};
 
-use super::super::instance::bad_arguments;
+use super::super::instance::{bad_arguments, unfit};
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
 use super::{call, milliseconds, process_name, types};
@@ -130,11 +130,11 @@ impl Reader {
     /// The result in the encoding of the arguments.
     ///
     /// # Errors
-    /// `failed`/`internal` when it is no value of its type: it comes from another machine.
+    /// `failed` when it is no value of its type, or too large: it comes from another machine.
     pub fn read(&self, reply: CallReply) -> Result<types::Value, CallError> {
         decode(&self.signature, reply.result, self.encoding, &self.limits).map_err(|error| {
             let message = format!("{} gave a result that does not fit its type: {error}", self.callback);
-            CallError::failed(code::INTERNAL, message, self.callback.to_string()).at(reply.process.as_str())
+            CallError::failed(unfit(&error), message, self.callback.to_string()).at(reply.process.as_str())
         })
     }
 }

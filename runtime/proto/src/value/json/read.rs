@@ -147,10 +147,8 @@ impl<'c, 'a> Seed<'c, 'a> {
                 break;
             }
             count += 1;
-            if !matches!(item, Type::U8) {
-                let charged = context.writer.charge(1);
-                context.put(charged)?;
-            }
+            let charged = context.writer.charge(item, 1);
+            context.put(charged)?;
         }
         let written = context.writer.length_before(start, count);
         context.put(written)

@@ -201,9 +201,7 @@ impl<'a> Read<'a> {
         while !self.closes(count, ']')? {
             self.value(item, depth).in_item(count)?;
             count += 1;
-            if !matches!(item, Type::U8) {
-                self.writer.charge(1)?;
-            }
+            self.writer.charge(item, 1)?;
         }
         self.writer.length_before(start, count)
     }
