@@ -10,6 +10,7 @@
 //! holds a good one. [`Pattern`] is what a dynamic caller may write for it, [`NameGlob`] what the config may.
 
 mod glob;
+mod near;
 mod pattern;
 
 use std::fmt;
@@ -19,7 +20,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use self::glob::NameGlob;
-pub(crate) use self::pattern::nearest;
+pub(crate) use self::near::{Likeness, NEAR, nearest};
 pub use self::pattern::{Lookup, MAX_NEAR_MATCHES, Pattern};
 
 /// Longest callback name, in bytes.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants: a group exists while it has a member; a process is a member of one group for each of its callbacks;
-//! looking up costs the same however many processes there are, except for near matches of a name that nobody has.
+//! looking up costs the same however many processes there are; [`Registry::near`] does not.
 //! Nothing here iterates over a hash map where the order could be seen, so that equal inputs give equal outputs.
 
 mod choice;
@@ -195,22 +195,16 @@ impl<M: Copy + Ord> Registry<M> {
                     _ => Found::Kinds(kinds),
                 }
             }
-            Err(ambiguous @ Lookup::Ambiguous { .. }) => Found::None(ambiguous),
-            Err(Lookup::NotFound { .. }) => Found::None(self.not_found(tenant, pattern, counts)),
+            Err(lookup) => Found::None(lookup),
         }
     }
 
-    /// The near matches of a name that nobody has.
-    fn not_found(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Lookup {
+    /// The names that are like one that nobody has, among the groups that `counts` lets pass. It looks at all of them:
+    /// only for an error that somebody reads.
+    pub fn near(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Vec<String> {
         let ids = self.functions.get(tenant).into_iter().flat_map(|functions| functions.values().flatten());
         let groups = ids.filter_map(|id| self.groups.get(id)).filter(|group| counts(group));
-        let mut names: Vec<_> = groups.map(|group| &group.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        match pattern.pick(names.iter().copied()) {
-            Ok(_) => Lookup::NotFound { near: Vec::new() },
-            Err(lookup) => lookup,
-        }
+        pattern.near(groups.map(|group| &group.name))
     }
 
     fn join(&mut self, tenant: &TenantName, callback: &Callback, member: Member<M>) -> GroupId {

@@ -11,6 +11,7 @@
 //! of an inline interface) means that one even when others end in the same words: it has no longer name to be told
 //! apart by. Among versions the highest that fits is taken.
 
+use super::near::{Likeness, NEAR};
 use super::{BadCallbackName, CallbackName, Versions, bad, version_fits};
 
 /// Most near matches that an error names.
@@ -18,12 +19,6 @@ pub const MAX_NEAR_MATCHES: usize = 3;
 
 /// Most candidates that an error about an ambiguous name lists.
 const MAX_LISTED: usize = 16;
-
-/// Names longer than this, in bytes, are near only when they are equal: the comparison is quadratic.
-const MAX_COMPARED_BYTES: usize = 96;
-
-/// Most names that are compared for nearness.
-const MAX_COMPARED_NAMES: usize = 4096;
 
 /// What a caller wrote for a callback.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,12 +29,9 @@ pub struct Pattern {
 /// Why a pattern finds no callback.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lookup {
-    /// No callback has such a name.
-    #[error("no process has such a callback{}", nearest(near))]
-    NotFound {
-        /// Names that are like it, the likest first; [`MAX_NEAR_MATCHES`] at most.
-        near: Vec<String>,
-    },
+    /// No callback has such a name; [`Pattern::near`] tells which are like it.
+    #[error("no process has such a callback")]
+    NotFound,
     /// Several callbacks have such a name.
     #[error("the name fits several callbacks: {}; write one of them in full", candidates.join(", "))]
     Ambiguous {
@@ -74,7 +66,7 @@ impl Pattern {
     /// The callback that is meant, of all that there are; of several versions the highest that fits.
     ///
     /// # Errors
-    /// [`Lookup`] with near matches or candidates.
+    /// [`Lookup`], with the candidates where there are several.
     pub fn pick<'a, I>(&self, names: I) -> Result<&'a CallbackName, Lookup>
     where
         I: IntoIterator<Item = &'a CallbackName>,
@@ -89,7 +81,7 @@ impl Pattern {
             return Ok(found);
         }
         let Some(first) = matching().next() else {
-            return Err(Lookup::NotFound { near: self.near(names) });
+            return Err(Lookup::NotFound);
         };
         if matching().all(|name| name.same_but_version(first)) {
             return Ok(highest(first).unwrap_or(first));
@@ -112,44 +104,26 @@ impl Pattern {
         }
     }
 
-    /// Names like this one: the same function elsewhere (or in another version) first, then by likeness of the whole
-    /// name or of the function's own.
-    fn near<'a>(&self, names: impl Iterator<Item = &'a CallbackName>) -> Vec<String> {
-        let mut near: Vec<(f64, &CallbackName)> = names
-            .take(MAX_COMPARED_NAMES)
-            .map(|name| (self.likeness(name), name))
-            .filter(|(likeness, _)| *likeness >= 0.6)
-            .collect();
+    /// Names like this one, [`MAX_NEAR_MATCHES`] at most: the same function elsewhere (or in another version) first, then
+    /// by likeness of the whole name or of the function's own. It looks at all of them: only for an error that somebody
+    /// reads.
+    pub fn near<'a>(&self, names: impl IntoIterator<Item = &'a CallbackName>) -> Vec<String> {
+        let function = Likeness::to(self.wanted.function());
+        let interface = Likeness::to(self.wanted.interface().unwrap_or(""));
+        let names = function.candidates(names.into_iter(), |name| name.function());
+        // From 0 to 2: above 1 where the function is the same, and by how much the interface is, too.
+        let likeness = |name: &CallbackName| match function.of(name.function()) {
+            unlike if unlike < NEAR => 0.0, // which no interface would mend
+            functions => {
+                let interfaces = interface.of(name.interface().unwrap_or(""));
+                if functions == 1.0 { 1.0 + interfaces } else { functions * (0.9 + 0.1 * interfaces) }
+            }
+        };
+        let near = names.into_iter().map(|name| (likeness(name), name));
+        let mut near: Vec<(f64, &CallbackName)> = near.filter(|(likeness, _)| *likeness >= NEAR).collect();
         near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
-        let mut near: Vec<String> = near.into_iter().map(|(_, name)| name.to_string()).collect();
         near.dedup();
-        near.truncate(MAX_NEAR_MATCHES);
-        near
-    }
-
-    /// From 0 to 2: above 1 where the function is the same, and by how much the interface is, too.
-    fn likeness(&self, name: &CallbackName) -> f64 {
-        let interfaces = likeness(self.wanted.interface().unwrap_or(""), name.interface().unwrap_or(""));
-        let functions = likeness(self.wanted.function(), name.function());
-        if self.wanted.function == name.function { 1.0 + interfaces } else { functions * (0.9 + 0.1 * interfaces) }
-    }
-}
-
-fn likeness(a: &str, b: &str) -> f64 {
-    if a == b {
-        1.0
-    } else if a.len().max(b.len()) > MAX_COMPARED_BYTES {
-        0.0
-    } else {
-        strsim::normalized_damerau_levenshtein(a, b)
-    }
-}
-
-/// The end of a sentence about an unknown name: `` ; did you mean `a` or `b`? ``, or nothing.
-pub(crate) fn nearest(near: &[String]) -> String {
-    match near {
-        [] => String::new(),
-        near => format!("; did you mean `{}`?", near.join("` or `")),
+        near.into_iter().take(MAX_NEAR_MATCHES).map(|(_, name)| name.to_string()).collect()
     }
 }
 
@@ -232,9 +206,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_what_is_near() {
-        let near = |pattern| match pick(pattern, MESH) {
-            Err(Lookup::NotFound { near }) => near,
-            other => panic!("{other:?}"),
+        let near = |pattern| {
+            assert_eq!(pick(pattern, MESH), Err(Lookup::NotFound));
+            Pattern::parse(pattern).unwrap().near(&names(MESH))
         };
         assert_eq!(near("gret"), ["greet"]);
         assert_eq!(near("sum-of-two-number")[0], "demo:tutorial/math@1.2.0#sum-of-two-numbers");
@@ -244,10 +218,5 @@ mod tests {
         // The function is right, the interface is not.
         assert_eq!(near("maths#product").len(), 2);
         assert_eq!(near("nothing-like-it"), [""; 0]);
-        assert_eq!(
-            pick("gret", MESH).unwrap_err().to_string(),
-            "no process has such a callback; did you mean `greet`?"
-        );
-        assert_eq!(pick("zzz", MESH).unwrap_err().to_string(), "no process has such a callback");
     }
 }

@@ -49,8 +49,8 @@ pub(super) struct List {
 /// What there is to say of a question now.
 enum State {
     Answered(Result<Answer, CallError>),
-    /// Not there, with what to say when it never comes.
-    Missing(CallError),
+    /// Not there; [`Node::why_missing`] says it in words.
+    Missing,
 }
 
 impl Node {
@@ -121,13 +121,13 @@ impl Node {
         let Some(ask) = self.asks.get(&id) else { return };
         match self.look(ask) {
             State::Answered(result) => self.answer(id, result),
-            State::Missing(error) => {
-                if self.may_be_answered(ask) {
-                    let key = ask.key();
-                    self.waiting.add(Request::Ask(id), || vec![key]);
-                } else {
-                    self.answer(id, Err(error));
-                }
+            State::Missing if self.may_be_answered(ask) => {
+                let key = ask.key();
+                self.waiting.add(Request::Ask(id), || vec![key]);
+            }
+            State::Missing => {
+                let error = self.why_missing(ask);
+                self.answer(id, Err(error));
             }
         }
     }
@@ -139,7 +139,7 @@ impl Node {
         }
         let Question::Resolve { pattern, wait_ready, .. } = &ask.question else { return true };
         let found = || self.stale.find(&ask.origin.tenant, pattern, |_| true);
-        *wait_ready || !self.settled() || !matches!(found(), Found::None(Lookup::NotFound { .. }))
+        *wait_ready || !self.settled() || !matches!(found(), Found::None(Lookup::NotFound))
     }
 
     /// The answer to a question as far as the replica knows.
@@ -147,17 +147,13 @@ impl Node {
         let tenant = &ask.origin.tenant;
         match &ask.question {
             Question::Process(name) => match self.mesh.named(&process_ref(tenant, name)) {
-                [] => State::Missing(outcome::process_did_not_come(name, ask.timeout)),
+                [] => State::Missing,
                 _ => State::Answered(Ok(None)),
             },
             Question::Callback(pattern) => match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
                 Found::One(_) | Found::Kinds(_) => State::Answered(Ok(None)),
-                Found::None(lookup @ Lookup::Ambiguous { .. }) => {
-                    State::Answered(Err(outcome::look_up(&lookup, pattern)))
-                }
-                Found::None(Lookup::NotFound { .. }) => {
-                    State::Missing(outcome::callback_did_not_come(pattern, ask.timeout))
-                }
+                Found::None(Lookup::NotFound) => State::Missing,
+                Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, pattern))),
             },
             Question::Resolve { pattern, receiver, .. } => self.look_up(ask, pattern, receiver.as_ref()),
         }
@@ -168,7 +164,7 @@ impl Node {
         if let Some(receiver) = receiver
             && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
         {
-            return State::Missing(self.no_such_process(tenant, receiver, pattern.to_string()));
+            return State::Missing;
         }
         match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
             Found::One(id) => match self.mesh.group(id) {
@@ -177,19 +173,40 @@ impl Node {
                     signature: group.signature.clone(),
                     fingerprint: group.fingerprint,
                 }))),
-                None => State::Missing(outcome::internal("a group that is not there was found", &pattern.to_string())),
+                None => State::Missing,
             },
             Found::Kinds(ids) => {
                 let groups: Vec<_> = ids.iter().filter_map(|id| self.mesh.group(*id)).collect();
                 let named = groups.iter().map(|group| (group.signature.as_ref(), self.one_member(group)));
                 State::Answered(Err(outcome::several_kinds(pattern, named)))
             }
-            Found::None(lookup @ Lookup::Ambiguous { .. }) => State::Answered(Err(outcome::look_up(&lookup, pattern))),
-            Found::None(lookup) => State::Missing(match receiver {
-                Some(receiver) => outcome::receiver_lacks(receiver, pattern, &lookup),
-                None if self.only_asker_has(ask, pattern) => outcome::only_own(pattern.to_string()),
-                None => outcome::look_up(&lookup, pattern),
-            }),
+            Found::None(Lookup::NotFound) => State::Missing,
+            Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, pattern))),
+        }
+    }
+
+    /// What to say of what is not there and is waited for no longer.
+    fn why_missing(&self, ask: &Ask) -> CallError {
+        let tenant = &ask.origin.tenant;
+        match &ask.question {
+            _ if self.shut.is_some() => self.not_connected(ask.question.text()),
+            Question::Process(name) => outcome::process_did_not_come(name, ask.timeout),
+            Question::Callback(pattern) => outcome::callback_did_not_come(pattern, ask.timeout),
+            Question::Resolve { .. } if !self.settled() => self.not_connected(ask.question.text()),
+            Question::Resolve { pattern, receiver: Some(receiver), .. } => {
+                if self.mesh.named(&process_ref(tenant, receiver)).is_empty() {
+                    return self.no_such_process(tenant, receiver, pattern.to_string());
+                }
+                let near = self.mesh.near(tenant, pattern, |group| self.qualifies(ask, group));
+                outcome::receiver_lacks(receiver, pattern, &near)
+            }
+            Question::Resolve { pattern, .. } if self.only_asker_has(ask, pattern) => {
+                outcome::only_own(pattern.to_string())
+            }
+            Question::Resolve { pattern, .. } => {
+                let near = self.mesh.near(tenant, pattern, |group| self.qualifies(ask, group));
+                outcome::no_such_callback(pattern, &near)
+            }
         }
     }
 
@@ -239,9 +256,9 @@ impl Node {
     pub(super) fn ask_overdue(&mut self, id: AskId) {
         let Some(ask) = self.asks.get(&id) else { return };
         let error = match self.look(ask) {
-            State::Missing(error) if self.settled() || !matches!(ask.question, Question::Resolve { .. }) => error,
+            State::Missing => self.why_missing(ask),
             State::Answered(Err(error)) => error,
-            State::Missing(_) | State::Answered(Ok(_)) => self.not_connected(ask.question.text()),
+            State::Answered(Ok(_)) => self.not_connected(ask.question.text()),
         };
         self.answer(id, Err(error));
     }

@@ -9,16 +9,10 @@ use super::{Node, Peer};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::{ProcessName, TenantName};
-use crate::name::{BadCallbackName, Lookup, MAX_NEAR_MATCHES, Pattern};
+use crate::name::{BadCallbackName, Likeness, Lookup, MAX_NEAR_MATCHES, NEAR, Pattern, nearest};
 use crate::registry::{Group, process_ref};
 use crate::session::refusal;
 use crate::signature::Signature;
-
-/// Names this like each other are near matches.
-const NEAR: f64 = 0.6;
-
-/// Most process names that are compared for a near match.
-const MAX_COMPARED_NAMES: usize = 4096;
 
 impl Node {
     /// Why no process takes a call, and none is waited for any more.
@@ -42,8 +36,9 @@ impl Node {
         if self.only_caller_has(call) {
             return only_own(callback);
         }
-        let near = call.callbacks.first().cloned().map(Pattern::from).map(|pattern| self.near(tenant, &pattern));
-        let wanted = near.unwrap_or_default();
+        let pattern = call.callbacks.first().cloned().map(Pattern::from);
+        let near = pattern.map(|pattern| self.mesh.near(tenant, &pattern, |_| true)).unwrap_or_default();
+        let wanted = nearest(&near);
         match &call.receiver {
             Some(receiver) => {
                 let message = format!("the process {:?} has no callback {callback}{wanted}", receiver.as_str());
@@ -88,32 +83,21 @@ impl Node {
             })
     }
 
-    fn near(&self, tenant: &TenantName, pattern: &Pattern) -> String {
-        match self.mesh.find(tenant, pattern, |_| true) {
-            crate::registry::Found::None(Lookup::NotFound { near }) => did_you_mean(&near),
-            _ => String::new(),
-        }
-    }
-
     pub(super) fn no_such_process(&self, tenant: &TenantName, receiver: &ProcessName, callback: String) -> CallError {
         let all = self.mesh.processes().filter(|(_, process)| process.process.tenant == *tenant);
-        let names = all.take(MAX_COMPARED_NAMES).map(|(_, process)| process.process.name.as_str());
-        let mut near: Vec<(f64, &str)> = names
-            .map(|name| (strsim::normalized_damerau_levenshtein(name, receiver.as_str()), name))
+        let likeness = Likeness::to(receiver.as_str());
+        let names = all.map(|(_, process)| process.process.name.as_str());
+        let mut near: Vec<(f64, &str)> = likeness
+            .candidates(names, |name| name)
+            .into_iter()
+            .map(|name| (likeness.of(name), name))
             .filter(|(likeness, _)| *likeness >= NEAR)
             .collect();
         near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
         near.dedup();
         let near: Vec<String> = near.into_iter().take(MAX_NEAR_MATCHES).map(|(_, name)| name.to_owned()).collect();
-        let message = format!("no process {:?} is on the mesh{}", receiver.as_str(), did_you_mean(&near));
+        let message = format!("no process {:?} is on the mesh{}", receiver.as_str(), nearest(&near));
         CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str())
-    }
-}
-
-fn did_you_mean(near: &[String]) -> String {
-    match near {
-        [] => String::new(),
-        near => format!("; did you mean `{}`?", near.join("` or `")),
     }
 }
 
@@ -292,20 +276,18 @@ pub(super) fn bad_name(error: &BadCallbackName, text: &str) -> CallError {
     lasting(CallError::not_run(code::NO_SUCH_CALLBACK, error.to_string(), text))
 }
 
-pub(super) fn look_up(lookup: &Lookup, pattern: &Pattern) -> CallError {
-    let code = match lookup {
-        Lookup::NotFound { .. } => code::NO_SUCH_CALLBACK,
-        Lookup::Ambiguous { .. } => code::AMBIGUOUS,
-    };
-    CallError::not_run(code, format!("`{pattern}`: {lookup}"), pattern.to_string())
+pub(super) fn ambiguous(lookup: &Lookup, pattern: &Pattern) -> CallError {
+    CallError::not_run(code::AMBIGUOUS, format!("`{pattern}`: {lookup}"), pattern.to_string())
+}
+
+pub(super) fn no_such_callback(pattern: &Pattern, near: &[String]) -> CallError {
+    let message = format!("`{pattern}`: {}{}", Lookup::NotFound, nearest(near));
+    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern.to_string())
 }
 
 /// A pinned receiver does not have what was looked up.
-pub(super) fn receiver_lacks(receiver: &ProcessName, pattern: &Pattern, lookup: &Lookup) -> CallError {
-    let near = match lookup {
-        Lookup::NotFound { near } => did_you_mean(near),
-        Lookup::Ambiguous { .. } => String::new(),
-    };
+pub(super) fn receiver_lacks(receiver: &ProcessName, pattern: &Pattern, near: &[String]) -> CallError {
+    let near = nearest(near);
     let message = format!("the process {:?} has no callback `{pattern}`{near}", receiver.as_str());
     CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern.to_string()).at(receiver.as_str())
 }

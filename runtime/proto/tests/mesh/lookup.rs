@@ -207,6 +207,21 @@ fn a_question_that_is_cancelled_leaves_nothing_behind() {
 }
 
 #[test]
+fn who_waits_when_his_runtime_leaves_hears_that_and_not_that_time_passed() {
+    let mut net = Net::new(17);
+    let client = net.client();
+    let waits = [
+        net.wait(client, WaitFor::Process(name("late")), None, secs(60)),
+        net.wait(client, WaitFor::Callback("late#f".to_owned()), None, secs(60)),
+    ];
+    net.command(client, Command::Leave);
+    for token in waits {
+        let error = net.nodes[client].waits[&token].as_ref().unwrap_err();
+        assert_eq!((error.code.as_str(), error.retryable), (code::NOT_CONNECTED, false), "{error}");
+    }
+}
+
+#[test]
 fn without_a_link_calls_and_questions_wait_for_it() {
     let mut net = Net::new(12);
     net.member("publisher", &[SUM]);
