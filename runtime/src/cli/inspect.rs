@@ -256,6 +256,7 @@ fetchers (callbacks of other processes serve them; a failure traps the caller un
 needs from the host:
   daffi:runtime@0.1.0: call
   wasi:cli@0.2.3: stdout, exit
+  wasi:io@0.2.0: poll
 
 exports that are no callbacks:
   wasi:cli/other@0.2.3: it is WASI's, and the host calls nothing of it
