@@ -6,6 +6,7 @@
 //! | [`tutorial`] | does each example do what its README says? |
 //! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
 //! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
+//! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -27,6 +28,8 @@
 mod background;
 #[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod broadcast;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]

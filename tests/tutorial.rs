@@ -76,3 +76,18 @@ fn a_boss_works_on_while_its_worker_counts() {
     prints(&output, &["fibonacci(20) = 6765", "One more: 1", "One more: 2", "One more: 3", "One more: 5"]);
     says(&output.stdout, &["Meanwhile: 1229 primes below 10002"]);
 }
+
+#[test]
+fn a_guide_prints_the_menus_of_two_restaurants_as_a_table() {
+    let cluster = Cluster::new();
+    let output = cluster.example("broadcast", &[], &[]);
+    prints(
+        &output,
+        &[
+            "restaurant     | dish         |  price",
+            "green-dragon   | mushrooms    |   7.50",
+            "prancing-pony  | stew         |   9.25",
+            "The first to answer has 2 dishes",
+        ],
+    );
+}

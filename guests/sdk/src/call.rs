@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::CallError;
 use crate::background::{Bg, Pending};
 use crate::bindings::daffi::runtime::call as host;
+use crate::broadcast::{Arrivals, Broadcast, Entry, Gather};
 use crate::mesh::milliseconds;
 use crate::types::{Outcome, Value};
 
@@ -115,6 +116,28 @@ impl<T> BitAnd<Bg> for Call<T> {
             Err(why) => Err(unfit(&self.callback, &why)),
         };
         Pending::new(pending, self.callback, self.result)
+    }
+}
+
+impl<T> BitAnd<Broadcast> for Call<T> {
+    type Output = Result<Vec<Entry<T>>, CallError>;
+
+    /// Calls every process that has the callback, and waits for all.
+    fn bitand(self, how: Broadcast) -> Self::Output {
+        let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
+        let entries = host::broadcast(&self.callback, &arguments, Some(how.into()))?;
+        Ok(entries.into_iter().map(|entry| Entry::read(entry, &self.callback, self.result)).collect())
+    }
+}
+
+impl<T> BitAnd<Gather> for Call<T> {
+    type Output = Result<Arrivals<T>, CallError>;
+
+    /// Calls every process that has the callback.
+    fn bitand(self, how: Gather) -> Self::Output {
+        let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
+        let arrivals = host::gather(&self.callback, &arguments, Some(how.0.into()))?;
+        Ok(Arrivals::new(arrivals, self.callback, self.result))
     }
 }
 

@@ -21,6 +21,7 @@
 //! | call by name, with JSON or WAVE | [`call_json`], [`call_wave`] |
 //! | call and wait for the result | [`FG`], or [`Fg`] with options |
 //! | begin a call, and fetch the result later | [`BG`], [`Bg`], [`Pending`]; several at a time: [`select`], [`wait_any`] |
+//! | call every process that has the callback | [`BROADCAST`], [`Broadcast`], [`Entry`]; as they arrive: [`Arrivals`] |
 //! | see who is on the mesh, and wait for them | [`mesh`] |
 //! | carry WIT `flags` in serde types | [`flags`] |
 //! | export callbacks, or import an interface as ordinary functions | wit-bindgen; see below |
@@ -46,6 +47,7 @@
 
 mod background;
 mod bindings;
+mod broadcast;
 mod call;
 mod error;
 mod fetchers;
@@ -53,6 +55,7 @@ pub mod flags;
 pub mod mesh;
 
 pub use background::{BG, Bg, Pending, Wait, select, wait_any};
+pub use broadcast::{Arrivals, BROADCAST, Broadcast, Entry, Gather};
 pub use call::{Arguments, Call, FG, Fg, call, call_json, call_wave};
 pub use error::CallError;
 

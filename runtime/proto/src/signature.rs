@@ -174,6 +174,8 @@ pub enum Form {
     Plain,
     /// `result<T, call-error>` where the callback gives `T`: FG; a failure is a value.
     Checked,
+    /// `list<tuple<string, result<T, call-error>>>` where the callback gives `T`: BROADCAST, one entry a process.
+    All,
 }
 
 impl Signature {

@@ -59,8 +59,11 @@ fn page(name: &str, bytes: usize, description: &Description) -> String {
         if fetcher.candidates.len() > 1 {
             lines.push(format!("served by {}", candidates(fetcher).join(", else by ")));
         }
-        if is_checked(fetcher) {
+        if has_form(fetcher, Form::Checked) {
             lines.push("a failure is a value".to_owned());
+        }
+        if has_form(fetcher, Form::All) {
+            lines.push("a broadcast: it calls all who have the callback".to_owned());
         }
         lines
     });
@@ -152,7 +155,8 @@ fn as_json(name: &str, bytes: usize, description: &Description) -> String {
             "signature": fetcher.signature.to_wit_with_types(),
             "async": fetcher.signature.is_async,
             "candidates": candidates(fetcher),
-            "checked": is_checked(fetcher),
+            "checked": has_form(fetcher, Form::Checked),
+            "broadcast": has_form(fetcher, Form::All),
         })
     });
     let whole = json!({
@@ -174,8 +178,8 @@ fn candidates(fetcher: &Fetcher) -> Vec<String> {
     fetcher.candidates.iter().map(ToString::to_string).collect()
 }
 
-fn is_checked(fetcher: &Fetcher) -> bool {
-    fetcher.signature.forms().iter().any(|(form, _)| *form == Form::Checked)
+fn has_form(fetcher: &Fetcher, form: Form) -> bool {
+    fetcher.signature.forms().iter().any(|(has, _)| *has == form)
 }
 
 fn engine(kind: EngineKind) -> &'static str {

@@ -5,6 +5,7 @@
 //! | (here) | `call`, and the linker |
 //! | `dynamic` | from a guest's text to a call, and from the reply to a guest's value |
 //! | `pending` | BG calls |
+//! | `arrivals` | BROADCAST |
 //! | `members` | `mesh` |
 //! | `watch` | the events of `mesh` |
 //!
@@ -13,6 +14,7 @@
 //! These functions are synchronous in WIT: in a component whose calls interleave, all of them wait with the one that
 //! calls here.
 
+mod arrivals;
 mod dynamic;
 mod members;
 mod pending;
@@ -27,6 +29,7 @@ use wasmtime::{AsContextMut, Result};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::DynPollable;
 
+use self::arrivals::{Arrivals, Flow};
 use self::dynamic::Wish;
 use self::pending::Pending;
 use super::state::{CallOrigin, GuestState};
@@ -41,6 +44,10 @@ mod bindings {
             "daffi:runtime/call.[method]pending.wait": async | store | trappable,
             "daffi:runtime/call.[method]pending.cancel": async | store | trappable,
             "daffi:runtime/call.[drop]pending": store,
+            "daffi:runtime/call.[method]arrivals.subscribe": async | store | trappable,
+            "daffi:runtime/call.[method]arrivals.try-next": async | store | trappable,
+            "daffi:runtime/call.[method]arrivals.next": async | store | trappable,
+            "daffi:runtime/call.[drop]arrivals": store,
             "daffi:runtime/mesh.[method]member-events.subscribe": async | store | trappable,
             "daffi:runtime/mesh.[method]member-events.try-next": async | store | trappable,
             "daffi:runtime/mesh.[method]member-events.next": async | store | trappable,
@@ -50,6 +57,7 @@ mod bindings {
         with: {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "daffi:runtime/call.pending": super::pending::Pending,
+            "daffi:runtime/call.arrivals": super::arrivals::Arrivals,
             "daffi:runtime/mesh.member-events": super::watch::MemberEvents,
         },
         require_store_data_send: true,
@@ -112,6 +120,60 @@ impl call::HostWithStore<GuestState> for Guests {
             }
         }
     }
+
+    async fn broadcast(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::BroadcastOptions>,
+    ) -> Result<Vec<call::Entry>, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let flow = Flow::begin(&origin, callback, arguments, options).await?;
+        Ok(flow.all().await?)
+    }
+
+    async fn gather(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::BroadcastOptions>,
+    ) -> Result<Resource<Arrivals>, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let flow = Flow::begin(&origin, callback.clone(), arguments, options).await?;
+        Ok(push(&mut host, Arrivals::new(flow), &callback)?)
+    }
+}
+
+impl call::HostArrivals for &mut GuestState {}
+
+impl call::HostArrivalsWithStore<GuestState> for Guests {
+    async fn subscribe(
+        mut host: Access<'_, GuestState, Self>,
+        arrivals: Resource<Arrivals>,
+    ) -> Result<Resource<DynPollable>> {
+        arrivals::subscribe(host.get().ctx().table, &arrivals)
+    }
+
+    async fn try_next(
+        mut host: Access<'_, GuestState, Self>,
+        arrivals: Resource<Arrivals>,
+    ) -> Result<Result<Option<call::Arrival>, types::CallError>> {
+        let arrivals = host.get().ctx().table.get(&arrivals)?.shared();
+        Ok(arrivals.try_next().map_err(types::CallError::from))
+    }
+
+    async fn next(
+        mut host: Access<'_, GuestState, Self>,
+        arrivals: Resource<Arrivals>,
+    ) -> Result<Result<call::Arrival, types::CallError>> {
+        let arrivals = host.get().ctx().table.get(&arrivals)?.shared();
+        Ok(arrivals.next().await.map_err(types::CallError::from))
+    }
+
+    fn drop(mut host: Access<'_, GuestState, Self>, arrivals: Resource<Arrivals>) -> Result<()> {
+        host.get().ctx().table.delete(arrivals)?.shared().close();
+        Ok(())
+    }
 }
 
 impl call::HostPending for &mut GuestState {}
@@ -146,7 +208,7 @@ impl call::HostPendingWithStore<GuestState> for Guests {
     }
 
     fn drop(mut host: Access<'_, GuestState, Self>, pending: Resource<Pending>) -> Result<()> {
-        host.get().ctx().table.delete(pending)?.shared().cancel();
+        host.get().ctx().table.delete(pending)?.shared().close();
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Typed imports: what a guest calls as an ordinary function is an FG call to a callback of another process.
+//! Typed imports: what a guest calls as an ordinary function is an FG call to a callback of another process, or, where it
+//! returns a list of processes and their checked results, a BROADCAST.
 //!
 //! The signature was compared at load and is compared again by the mesh, by fingerprint; an import waits for its
 //! callback until the deadline. Failures: an import whose result is `result<T, call-error>` gets them as a value, any
@@ -11,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, WhenAbandoned};
-use daffi_proto::error::{CallError, code};
+use daffi_proto::call::{CallRequest, GatherEntry, GatherRequest, Need, WhenAbandoned};
+use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::{Fingerprint, Form, Signature};
-use daffi_proto::value::{self, Limits as ValueLimits, checked_err, checked_ok};
+use daffi_proto::value::{self, Limits as ValueLimits, checked_err, checked_ok, gathered};
 use wasmtime::AsContextMut;
 use wasmtime::component::Linker;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -49,7 +50,11 @@ pub(super) fn add_to_linker(
     let import = Arc::new(Import {
         candidates: fetcher.candidates.clone(),
         signature: fetcher.signature.clone(),
-        accepts: forms.iter().map(|(_, fingerprint)| *fingerprint).collect(),
+        // A broadcast does not take the import's own form too: it would go to some of the processes only.
+        accepts: match forms.iter().find(|(form, _)| *form == Form::All) {
+            Some((_, fingerprint)) => Arc::from([*fingerprint]),
+            None => forms.iter().map(|(_, fingerprint)| *fingerprint).collect(),
+        },
         forms,
     });
     let mut root = linker.root();
@@ -97,7 +102,7 @@ impl Import {
     async fn call(&self, origin: CallOrigin, args: Bytes) -> wasmtime::Result<Bytes> {
         match self.ask(origin, args).await {
             Ok(result) => Ok(result),
-            Err(error) if self.is_checked() => Ok(checked_err(&error).into()),
+            Err(error) if self.has_form(Form::Checked) => Ok(checked_err(&error).into()),
             Err(error) => Err(wasmtime::Error::new(FetchFailed { name: self.name(), error })),
         }
     }
@@ -122,10 +127,17 @@ impl Import {
             args,
             timeout: origin.timeout(None),
             wait_ready: true,
-            when_abandoned: if self.is_checked() { WhenAbandoned::Cancel } else { origin.module.plain_calls },
+            when_abandoned: if self.has_form(Form::Checked) {
+                WhenAbandoned::Cancel
+            } else {
+                origin.module.plain_calls
+            },
         };
         if request.timeout == Duration::ZERO {
             return Err(origin.no_time(&self.name()));
+        }
+        if self.has_form(Form::All) {
+            return self.ask_all(&origin, request).await;
         }
         let reply = origin.module.mesh.call(request).await?;
         let checked = self.forms.iter().any(|(form, fp)| *form == Form::Checked && *fp == reply.fingerprint);
@@ -140,13 +152,53 @@ impl Import {
         }
     }
 
-    /// Whether its type has a place for a failure.
-    fn is_checked(&self) -> bool {
-        self.forms.iter().any(|(form, _)| *form == Form::Checked)
+    /// Calls all who have the callback, the first of whom is waited for; nobody until the deadline is an empty list.
+    async fn ask_all(&self, origin: &CallOrigin, call: CallRequest) -> Result<Bytes, CallError> {
+        let mut gather = origin.module.mesh.gather(GatherRequest { call, need: Need::All, stall: None }).await?;
+        let limits = ValueLimits::for_payload(origin.module.limits.payload_bytes.saturating_add(1));
+        let mut entries = Vec::new();
+        while let Some(entry) = gather.next().await {
+            match entry {
+                Ok(entry) => entries.push(self.entry(entry, &limits)),
+                Err(error) if is_nobody(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        entries.sort();
+        Ok(gathered(&entries).into())
+    }
+
+    /// An entry's process, and its result as the guest has it.
+    fn entry(&self, entry: GatherEntry, limits: &ValueLimits) -> (String, Vec<u8>) {
+        let process = entry.process.to_string();
+        let checked = match entry.result {
+            Ok(reply) => checked_ok(&reply.result),
+            Err(error) => checked_err(&error),
+        };
+        // A list of this entry alone: one bad result must not cost the others.
+        let alone = gathered(&[(process.clone(), checked.clone())]);
+        let checked = match value::check_result(&self.signature, &alone, limits) {
+            Ok(()) => checked,
+            Err(error) => {
+                let message = format!("{} gave a result that does not fit its type: {error}", self.name());
+                checked_err(&CallError::failed(code::INTERNAL, message, self.name()).at(process.as_str()))
+            }
+        };
+        (process, checked)
+    }
+
+    /// Whether its type has a place for failures, or for those of many.
+    fn has_form(&self, form: Form) -> bool {
+        self.forms.iter().any(|(has, _)| *has == form)
     }
 
     /// The callback's name, the one that is preferred.
     fn name(&self) -> String {
         self.candidates.first().map(ToString::to_string).unwrap_or_default()
     }
+}
+
+/// Whether nobody had the callback all the time.
+fn is_nobody(error: &CallError) -> bool {
+    error.outcome == Outcome::NotRun && [code::NO_SUCH_CALLBACK, code::DEADLINE_EXCEEDED].contains(&error.code.as_str())
 }

@@ -19,19 +19,36 @@ impl Signature {
     }
 
     /// The forms in which an import of this signature may be served, each with the fingerprint that the callback must
-    /// have: always [`Form::Plain`], and [`Form::Checked`] where the result is `result<T, call-error>`.
+    /// have: always [`Form::Plain`]; [`Form::Checked`] where the result is `result<T, call-error>`, or [`Form::All`] where
+    /// it is `list<tuple<string, result<T, call-error>>>`.
     pub fn forms(&self) -> Vec<(Form, Fingerprint)> {
         let hashes = self.hashes();
         let mut forms = vec![(Form::Plain, self.fingerprint_with(self.result, &hashes))];
         if let Some(ok) = self.checked_result() {
             forms.push((Form::Checked, self.fingerprint_with(ok, &hashes)));
+        } else if let Some(ok) = self.gathered_result() {
+            forms.push((Form::All, self.fingerprint_with(ok, &hashes)));
         }
         forms
     }
 
+    /// `Some(T)` where the result is `list<tuple<string, result<T, call-error>>>`; T itself may be missing.
+    pub fn gathered_result(&self) -> Option<Option<Type>> {
+        let DefKind::List(entry) = self.def(self.result?)?.kind else { return None };
+        let DefKind::Tuple(parts) = &self.def(entry)?.kind else { return None };
+        match parts.as_slice() {
+            [Type::String, result] => self.checked_type(*result),
+            _ => None,
+        }
+    }
+
     /// `Some(T)` where the result is `result<T, call-error>`; T itself may be missing.
     pub fn checked_result(&self) -> Option<Option<Type>> {
-        match self.def(self.result?)?.kind {
+        self.checked_type(self.result?)
+    }
+
+    fn checked_type(&self, ty: Type) -> Option<Option<Type>> {
+        match self.def(ty)?.kind {
             DefKind::Result { ok, err: Some(err) } if self.is_call_error(err) => Some(ok),
             _ => None,
         }
@@ -260,6 +277,18 @@ mod tests {
         assert_eq!(forms[0], (Form::Plain, checked("0.9.0").fingerprint()));
         assert_eq!(forms[1], (Form::Checked, plain.fingerprint()));
         assert_eq!(plain.forms(), [(Form::Plain, plain.fingerprint())]);
+    }
+
+    #[test]
+    fn a_list_of_processes_and_their_checked_results_gives_the_form_of_a_broadcast() {
+        let mut types = SignatureBuilder::new();
+        let error = types.call_error("0.1.0");
+        let result = types.result(Some(Type::S64), Some(error));
+        let entry = types.tuple([Type::String, result]);
+        let list = types.list(entry);
+        let forms = types.function([("a", Type::S64)], Some(list)).unwrap().forms();
+        let plain = SignatureBuilder::new().function([("x", Type::S64)], Some(Type::S64)).unwrap();
+        assert_eq!(forms[1..], [(Form::All, plain.fingerprint())]);
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub fn checked_err(error: &CallError) -> Vec<u8> {
     postcard::to_extend(error, vec![1]).unwrap_or_default()
 }
 
+/// A list of processes with their checked results: those of [`checked_ok`] and [`checked_err`].
+pub fn gathered(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    // Serialising into a growing vector cannot fail.
+    let mut bytes = postcard::to_extend(&entries.len(), Vec::new()).unwrap_or_default();
+    for (process, result) in entries {
+        bytes = postcard::to_extend(process, bytes).unwrap_or_default();
+        bytes.extend_from_slice(result);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

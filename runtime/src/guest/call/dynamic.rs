@@ -27,15 +27,15 @@ pub(super) struct Wish {
     wait_ready: bool,
     timeout: Duration,
     since: Instant,
-    place: OpenCall,
+    place: Option<OpenCall>,
 }
 
 /// A call whose callback is known.
 pub(super) struct Prepared {
     pub request: CallRequest,
     pub reader: Reader,
-    /// Its place among the calls that its module has open.
-    pub place: OpenCall,
+    /// Its place among the calls that its module has open, unless it was taken before.
+    pub place: Option<OpenCall>,
 }
 
 /// Makes a guest's value of a reply.
@@ -65,7 +65,7 @@ impl Wish {
         if timeout == Duration::ZERO {
             return Err(origin.no_time(&callback));
         }
-        let place = origin.open(&callback, length(&arguments))?;
+        let place = Some(origin.open(&callback, length(&arguments))?);
         let (wait_ready, since) = (options.wait_ready, Instant::now());
         Ok(Self { callback, arguments, receiver, wait_ready, timeout, since, place })
     }
@@ -78,6 +78,11 @@ impl Wish {
     /// Whether it may be waited for before it is placed.
     pub fn waits(&self) -> bool {
         self.wait_ready
+    }
+
+    /// Takes its place among the module's open calls over.
+    pub fn take_place(&mut self) -> Option<OpenCall> {
+        self.place.take()
     }
 
     /// Finds out what the name means, and encodes the arguments accordingly. Cancel safe.

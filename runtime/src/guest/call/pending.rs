@@ -35,7 +35,12 @@ pub struct Pending(Arc<Outcome>);
 pub(super) struct Outcome {
     callback: String,
     state: Mutex<State>,
+    place: Place,
 }
+
+/// A call's place among those that its module has open, shared with the task that carries the call: none any more when
+/// the call was given up or dropped.
+type Place = Arc<Mutex<Option<OpenCall>>>;
 
 enum State {
     Open(oneshot::Receiver<Result<Held, CallError>>),
@@ -46,18 +51,21 @@ enum State {
 pub(super) struct Held {
     reply: CallReply,
     reader: Reader,
-    _place: OpenCall,
 }
 
 /// Where the result of a call goes.
-pub(super) type ResultTo = oneshot::Sender<Result<Held, CallError>>;
+pub(super) struct ResultTo {
+    sender: oneshot::Sender<Result<Held, CallError>>,
+    place: Place,
+}
 
 impl Pending {
     /// A call that has not begun, and where its result is to go.
     pub fn new(callback: &str) -> (Self, ResultTo) {
         let (sender, receiver) = oneshot::channel();
-        let outcome = Outcome { callback: callback.to_owned(), state: Mutex::new(State::Open(receiver)) };
-        (Self(Arc::new(outcome)), sender)
+        let (callback, state, place) = (callback.to_owned(), Mutex::new(State::Open(receiver)), Place::default());
+        let to = ResultTo { sender, place: place.clone() };
+        (Self(Arc::new(Outcome { callback, state, place })), to)
     }
 
     pub fn shared(&self) -> Arc<Outcome> {
@@ -69,43 +77,50 @@ impl Pending {
 ///
 /// # Errors
 /// `not-run`: the call has not begun.
-pub(super) async fn begin(origin: CallOrigin, wish: Wish, result: ResultTo) -> Result<(), CallError> {
+pub(super) async fn begin(origin: CallOrigin, mut wish: Wish, to: ResultTo) -> Result<(), CallError> {
     let module = origin.module.clone();
+    *lock(&to.place) = wish.take_place();
+    let place = to.place.clone();
     if wish.waits() {
-        module.background.spawn(carry(result, async move {
-            let (call, reader, place) = place(&origin, wish).await?;
-            held(call, reader, place).await
+        module.background.spawn(carry(to, async move {
+            let (call, reader) = start(&origin, wish).await?;
+            hold(call, reader, &place).await
         }));
     } else {
         // In the guest's own time, so that calls arrive in the order in which it makes them.
-        let (call, reader, place) = place(&origin, wish).await?;
-        module.background.spawn(carry(result, held(call, reader, place)));
+        let (call, reader) = start(&origin, wish).await?;
+        module.background.spawn(carry(to, async move { hold(call, reader, &place).await }));
     }
     Ok(())
 }
 
-async fn place(origin: &CallOrigin, wish: Wish) -> Result<(Placed, Reader, OpenCall), CallError> {
-    let Prepared { request, reader, place } = wish.look_up(origin).await?;
+async fn start(origin: &CallOrigin, wish: Wish) -> Result<(Placed, Reader), CallError> {
+    let Prepared { request, reader, .. } = wish.look_up(origin).await?;
     let call = origin.module.mesh.start(request).await?;
-    Ok((call, reader, place))
+    Ok((call, reader))
 }
 
-async fn held(call: Placed, reader: Reader, mut place: OpenCall) -> Result<Held, CallError> {
+async fn hold(call: Placed, reader: Reader, place: &Place) -> Result<Held, CallError> {
     let reply = call.await?;
-    match place.hold(reply.result.len()) {
-        Ok(()) => Ok(Held { reply, reader, _place: place }),
-        Err(most) => Err(reader.unheld(&reply, most)),
+    match lock(place).as_mut().map(|place| place.hold(reply.result.len())) {
+        Some(Err(most)) => Err(reader.unheld(&reply, most)),
+        // Without a place nobody waits for it.
+        Some(Ok(())) | None => Ok(Held { reply, reader }),
     }
 }
 
 /// Waits for the result, or until nobody does.
-async fn carry(mut result: ResultTo, call: impl Future<Output = Result<Held, CallError>>) {
+async fn carry(mut to: ResultTo, call: impl Future<Output = Result<Held, CallError>>) {
     let outcome = tokio::select! {
         biased;
-        () = result.closed() => return,
+        () = to.sender.closed() => return,
         outcome = call => outcome,
     };
-    let _ = result.send(outcome);
+    let _ = to.sender.send(outcome);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Outcome {
@@ -126,12 +141,18 @@ impl Outcome {
     /// Gives the call up, unless its result is there.
     pub fn cancel(&self) {
         if self.poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending() {
-            *self.lock() = State::Over(Err(self.cancelled()));
+            self.close();
         }
     }
 
+    /// Its guest has no use for it any more: the call is given up, its result dropped, its place free.
+    pub fn close(&self) {
+        *lock(&self.state) = State::Over(Err(self.cancelled()));
+        *lock(&self.place) = None;
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if let State::Open(receiver) = &mut *state {
             let Poll::Ready(outcome) = Pin::new(receiver).poll(cx) else { return Poll::Pending };
             // A task that is gone without a word went with the runtime.
@@ -141,7 +162,7 @@ impl Outcome {
     }
 
     fn result(&self) -> Option<Result<types::Value, CallError>> {
-        let (reply, reader) = match &*self.lock() {
+        let (reply, reader) = match &*lock(&self.state) {
             State::Open(_) => return None,
             State::Over(Err(error)) => return Some(Err(error.clone())),
             State::Over(Ok(held)) => (held.reply.clone(), held.reader.clone()),
@@ -152,10 +173,6 @@ impl Outcome {
     fn cancelled(&self) -> CallError {
         let message = "the call was cancelled before its result was there; it may or may not have run";
         CallError::unknown(code::CANCELLED, message, self.callback.as_str())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -147,7 +147,8 @@ pub(super) const DAFFI: Table = &[
     ("daffi:runtime/types", ""),
     (
         "daffi:runtime/call",
-        "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel",
+        "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel broadcast \
+         gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next",
     ),
     (
         "daffi:runtime/mesh",
