@@ -98,6 +98,16 @@ fn a_singleton_that_runs_for_nobody_is_shown_as_busy_until_it_is_done() {
 }
 
 #[test]
+fn a_singleton_does_not_go_on_waiting_for_a_callback_when_its_caller_gave_up() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &[]);
+    let call = cluster.calling(&[r#"wait-callback("nobody#f", 60000)"#]);
+    while cluster.ps()[0]["in-flight"] != 1 {}
+    call.kill();
+    assert_eq!(promptly(|| cluster.call("count()").success().to_owned()), "1");
+}
+
+#[test]
 fn calls_pass_by_a_singleton_that_runs_for_a_caller_who_gave_up() {
     let cluster = Cluster::new();
     let a = cluster.serving("a");

@@ -244,9 +244,9 @@ impl Driver {
                 self.asked.insert(token, Asker::Resolve(reply));
                 Command::Resolve { token, request }
             }
-            Request::Wait { token, tenant, what, but, timeout, reply } => {
+            Request::Wait { token, caller, what, timeout, reply } => {
                 self.asked.insert(token, Asker::Wait(reply));
-                Command::Wait { token, tenant, what, but, timeout }
+                Command::Wait { token, caller, what, timeout }
             }
             Request::List { token, tenant, reply } => {
                 self.asked.insert(token, Asker::List(reply));

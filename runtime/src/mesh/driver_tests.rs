@@ -297,7 +297,7 @@ async fn questions_are_answered() {
     let _b = mesh.node("b", Arc::new(Echo)).await;
     let tenant = TenantName::default;
     let b = WaitFor::Process(ProcessName::new("b").unwrap());
-    a.mesh.wait(tenant(), b, None, Duration::from_secs(30)).await.unwrap();
+    a.mesh.wait(Caller::Client { tenant: tenant() }, b, Duration::from_secs(30)).await.unwrap();
     let question = ResolveRequest {
         caller: Caller::Client { tenant: tenant() },
         pattern: "echo".to_owned(),

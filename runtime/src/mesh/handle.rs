@@ -15,8 +15,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{
-    CallReply, CallRequest, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec, ResolveRequest,
-    Resolved, ServeResult, WaitFor,
+    CallReply, CallRequest, Caller, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec,
+    ResolveRequest, Resolved, ServeResult, WaitFor,
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
@@ -59,9 +59,8 @@ pub enum Request {
     /// See [`MeshHandle::wait`].
     Wait {
         token: Token,
-        tenant: TenantName,
+        caller: Caller,
         what: WaitFor,
-        but: Option<LocalId>,
         timeout: Duration,
         reply: oneshot::Sender<Result<(), CallError>>,
     },
@@ -171,19 +170,12 @@ impl MeshHandle {
         self.ask_cancellable(|token, reply| Request::Resolve { token, request, reply }, driver_ended).await?
     }
 
-    /// Waits until the process or callback is on the mesh; `but` names a process whose own callbacks do not count.
+    /// Waits until the process or callback is on the mesh; the caller's own callbacks do not count.
     ///
     /// # Errors
-    /// `deadline-exceeded` after `timeout`. Cancel safe.
-    pub async fn wait(
-        &self,
-        tenant: TenantName,
-        what: WaitFor,
-        but: Option<LocalId>,
-        timeout: Duration,
-    ) -> Result<(), CallError> {
-        self.ask_cancellable(|token, reply| Request::Wait { token, tenant, what, but, timeout, reply }, driver_ended)
-            .await?
+    /// `deadline-exceeded` after `timeout`; `cancelled` with the call that it is made for. Cancel safe.
+    pub async fn wait(&self, caller: Caller, what: WaitFor, timeout: Duration) -> Result<(), CallError> {
+        self.ask_cancellable(|token, reply| Request::Wait { token, caller, what, timeout, reply }, driver_ended).await?
     }
 
     /// The processes of a tenant that this node knows of, by name. Cancel safe.

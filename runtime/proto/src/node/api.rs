@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::call::{
-    CallReply, CallRequest, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
+    CallReply, CallRequest, Caller, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
     ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
 };
 use crate::error::CallError;
@@ -87,13 +87,11 @@ pub enum Command {
     Wait {
         /// Names the request.
         token: Token,
-        /// Where to look.
-        tenant: TenantName,
+        /// Who waits; his own callbacks do not count.
+        caller: Caller,
         /// What for.
         what: WaitFor,
-        /// A process whose own callbacks do not count.
-        but: Option<LocalId>,
-        /// How long at most.
+        /// How long at most; cut to what is left of the parent's time.
         timeout: Duration,
     },
     /// Answered by [`Output::Processes`].

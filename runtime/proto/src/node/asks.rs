@@ -1,20 +1,15 @@
-//! Questions to the mesh: what does this name mean, is this process there yet, who is there?
-//!
-//! Resolves and waits are answered from the replica; a list asks the controller for the loads, which are at most
-//! [`super::LOAD_EVERY`] and the way old. Without a link a list is what this node knew last.
+//! Questions to the mesh, which are answered from the replica: what does this name mean, is this process there yet?
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::calls::Origin;
+use super::calls::{Asker, Origin};
 use super::waiting::Key;
 use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{CallbackInfo, Load, ProcessInfo, ResolveRequest, Resolved, WaitFor, WhenAbandoned};
+use crate::call::{Caller, ResolveRequest, Resolved, WaitFor, WhenAbandoned};
 use crate::error::{CallError, Outcome};
-use crate::frame::{Frame, Header, Loads};
-use crate::id::{LocalId, ProcessName, TenantName, Token};
+use crate::id::{ProcessName, Token};
 use crate::name::{Lookup, Pattern};
-use crate::registry::{Found, Group, Process, pattern_function, process_ref};
+use crate::registry::{Found, Group, pattern_function, process_ref};
 
 /// A question that waits for its answer.
 #[derive(Debug)]
@@ -38,13 +33,6 @@ enum Question {
 
 /// What a name means, for a resolve; nothing more than that it is there, for a wait.
 type Answer = Option<Resolved>;
-
-/// A list that waits for the loads.
-#[derive(Debug)]
-pub(super) struct List {
-    token: Token,
-    tenant: TenantName,
-}
 
 /// What there is to say of a question now.
 enum State {
@@ -74,26 +62,27 @@ impl Node {
         }
     }
 
-    pub(super) fn wait(
-        &mut self,
-        token: Token,
-        tenant: TenantName,
-        what: WaitFor,
-        but: Option<LocalId>,
-        timeout: Duration,
-    ) {
-        let question = match what {
-            WaitFor::Process(name) => Ok(Question::Process(name)),
+    pub(super) fn wait(&mut self, token: Token, caller: &Caller, what: WaitFor, timeout: Duration) {
+        let question = match &what {
+            WaitFor::Process(name) => Ok(Question::Process(name.clone())),
             WaitFor::Callback(text) => {
-                Pattern::parse(&text).map(Question::Callback).map_err(|error| outcome::bad_name(&error, &text))
+                Pattern::parse(text).map(Question::Callback).map_err(|error| outcome::bad_name(&error, text))
             }
         };
-        match question {
-            Ok(question) => {
-                let origin = Origin { tenant, process: but, name: None, parent: None };
-                self.ask(token, origin, question, timeout, Duration::MAX);
+        let asker = self.asker(caller, WhenAbandoned::Cancel);
+        match question.and_then(|question| Ok((asker?, question))) {
+            Ok((Asker { origin, above, .. }, question)) => {
+                let most = above.map_or(Duration::MAX, |(deadline, _)| deadline);
+                self.ask(token, origin, question, timeout, most);
             }
-            Err(error) => self.outputs.push_back(Output::WaitDone { token, result: Err(error) }),
+            Err(error) => {
+                let callback = match what {
+                    WaitFor::Process(_) => error.callback,
+                    WaitFor::Callback(text) => text,
+                };
+                let result = Err(CallError { callback, ..error });
+                self.outputs.push_back(Output::WaitDone { token, result });
+            }
         }
     }
 
@@ -266,66 +255,6 @@ impl Node {
     pub(super) fn cancel_ask_below(&mut self, id: AskId) {
         let Some(text) = self.asks.get(&id).map(|ask| ask.question.text()) else { return };
         self.answer(id, Err(outcome::caller_cancelled(Outcome::NotRun, text)));
-    }
-
-    pub(super) fn list(&mut self, token: Token, tenant: TenantName) {
-        if !self.link.is_synced() || self.requests.len() >= MAX_OPEN_REQUESTS {
-            let processes = self.processes(&tenant, &BTreeMap::new());
-            self.outputs.push_back(Output::Processes { token, processes });
-            return;
-        }
-        self.last_ask += 1;
-        let id = self.last_ask;
-        self.requests.insert(token, Request::List(id));
-        self.lists.insert(id, List { token, tenant });
-        self.send(Frame::new(Header::ListLoads { id }));
-    }
-
-    pub(super) fn take_loads(&mut self, id: u64, loads: Loads) {
-        let Some(list) = self.lists.remove(&id) else { return };
-        let loads = loads.into_iter().map(|(entry, load)| (Peer::Remote(entry), load)).collect();
-        self.answer_list(list, &loads);
-    }
-
-    /// The link is lost: what is known is all there will be.
-    pub(super) fn answer_lists(&mut self) {
-        for list in std::mem::take(&mut self.lists).into_values() {
-            self.answer_list(list, &BTreeMap::new());
-        }
-    }
-
-    fn answer_list(&mut self, list: List, loads: &BTreeMap<Peer, Load>) {
-        self.requests.remove(&list.token);
-        let processes = self.processes(&list.tenant, loads);
-        self.outputs.push_back(Output::Processes { token: list.token, processes });
-    }
-
-    /// The processes of a tenant by name; one that is here and there for a moment is shown once.
-    fn processes(&self, tenant: &TenantName, loads: &BTreeMap<Peer, Load>) -> Vec<ProcessInfo> {
-        let mut by_name: BTreeMap<ProcessName, ProcessInfo> = BTreeMap::new();
-        for (peer, process) in self.mesh.processes().filter(|(_, process)| process.process.tenant == *tenant) {
-            let load = match peer {
-                Peer::Local(id) => self.locals.get(&id).map(|local| local.load),
-                Peer::Remote(_) => loads.get(&peer).copied(),
-            };
-            let name = process.process.name.clone();
-            by_name.entry(name).or_insert_with(|| process_info(process, load.unwrap_or_default()));
-        }
-        by_name.into_values().collect()
-    }
-}
-
-fn process_info(process: &Process, load: Load) -> ProcessInfo {
-    let info = |callback: &crate::registry::Callback| CallbackInfo {
-        name: callback.name.clone(),
-        signature: callback.signature.clone(),
-    };
-    ProcessInfo {
-        process: process.process.clone(),
-        node: process.node.as_ref().to_owned(),
-        instances: process.instances.as_ref().to_owned(),
-        load,
-        callbacks: process.callbacks.iter().map(info).collect(),
     }
 }
 

@@ -12,7 +12,8 @@
 //! | `ends` | how they end |
 //! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
-//! | `asks` | questions: resolve, wait, list |
+//! | `asks` | questions: resolve, wait |
+//! | `lists` | lists of the processes that there are |
 //! | `loads` | what the controller is told of what its processes do |
 //! | `waiting` | who waits for which callback or process |
 //! | `watch` | who is told of processes that come and go |
@@ -29,6 +30,7 @@ mod directory;
 mod ends;
 mod gather;
 mod link;
+mod lists;
 mod loads;
 mod outcome;
 mod serve;
@@ -124,7 +126,7 @@ pub struct Node {
     away: BTreeMap<CallId, CallKey>,
     gathers: BTreeMap<GatherKey, gather::Gather>,
     asks: BTreeMap<AskId, asks::Ask>,
-    lists: BTreeMap<u64, asks::List>,
+    lists: BTreeMap<u64, lists::List>,
     deadlines: BTreeSet<(Duration, Request)>,
     waiting: waiting::Waiting,
     watches: watch::Watches,
@@ -277,7 +279,7 @@ impl Node {
             Command::Gather { token, request } => self.gather(token, request),
             Command::Cancel(token) => self.cancel(token),
             Command::Resolve { token, request } => self.resolve(token, request),
-            Command::Wait { token, tenant, what, but, timeout } => self.wait(token, tenant, what, but, timeout),
+            Command::Wait { token, caller, what, timeout } => self.wait(token, &caller, what, timeout),
             Command::List { token, tenant } => self.list(token, tenant),
             Command::Watch { token, tenant } => self.watch(token, tenant),
             Command::Answered { id, error } => self.answered(id, error),
@@ -294,10 +296,7 @@ impl Node {
             Some(Request::Call(id)) => self.give_up_call(id),
             Some(Request::Gather(id)) => self.give_up_gather(id),
             Some(Request::Ask(id)) => drop(self.end_ask(id)),
-            Some(Request::List(id)) => {
-                self.lists.remove(&id);
-                self.requests.remove(&token);
-            }
+            Some(Request::List(id)) => drop(self.end_list(id)),
             Some(Request::Watch) => {
                 self.watches.remove(token);
                 self.requests.remove(&token);
@@ -317,7 +316,8 @@ impl Node {
                 Request::Call(id) => self.call_overdue(id),
                 Request::Gather(id) => self.gather_overdue(id),
                 Request::Ask(id) => self.ask_overdue(id),
-                Request::List(_) | Request::Watch => {}
+                Request::List(id) => self.list_overdue(id),
+                Request::Watch => {}
             }
         }
         self.check_link();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daffi_proto::call::{CallRequest, Incoming};
+use daffi_proto::call::{CallRequest, Incoming, WaitFor};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::node::Command;
@@ -195,6 +195,35 @@ fn a_call_that_is_made_for_a_cancelled_one_does_not_run() {
     let error = net.error(b, token);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::CANCELLED));
     assert_eq!(net.nodes[c].served.len(), 1);
+}
+
+#[test]
+fn a_wait_ends_with_the_call_that_it_is_made_for_and_has_no_more_time() {
+    let mut net = Net::new(12);
+    let ([a, b, _], [outer, _]) = chain(&mut net);
+    let parent = net.nodes[b].served[0].clone();
+    let wait = |net: &mut Net, what: &str| {
+        net.wait_as(b, below(&parent, "c#f").caller, WaitFor::Callback(what.to_owned()), secs(100))
+    };
+    let there = wait(&mut net, "c#f");
+    assert!(net.nodes[b].waits[&there].is_ok());
+    let late = wait(&mut net, "late#f");
+    net.command(a, Command::Cancel(outer));
+    net.settle();
+    let after = wait(&mut net, "late#f");
+    for token in [late, after] {
+        let error = net.nodes[b].waits[&token].as_ref().unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::CANCELLED));
+        assert_eq!(error.callback, "late#f");
+    }
+
+    let mut net = Net::new(13);
+    let ([_, b, _], _) = chain(&mut net);
+    let parent = net.nodes[b].served[0].clone();
+    let token = net.wait_as(b, below(&parent, "c#f").caller, WaitFor::Callback("late#f".to_owned()), secs(100));
+    net.run(secs(11));
+    assert_eq!(net.nodes[b].waits[&token].as_ref().unwrap_err().code, code::DEADLINE_EXCEEDED);
+    assert!(net.nodes[b].ended[&token] <= parent.deadline);
 }
 
 #[test]

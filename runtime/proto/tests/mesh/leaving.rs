@@ -3,9 +3,11 @@
 use daffi_proto::call::{CallRequest, Load};
 use daffi_proto::controller::Input;
 use daffi_proto::error::{Outcome, code};
+use daffi_proto::id::TenantName;
 use daffi_proto::node::{Command, LOAD_EVERY};
+use daffi_proto::session::HANDSHAKE_TIMEOUT;
 
-use crate::net::{Behaviour, Net, SUM, below, call, secs};
+use crate::net::{Behaviour, Net, SUM, below, call, ms, process, secs};
 
 #[test]
 fn a_draining_node_finishes_what_it_has_and_gets_nothing_new() {
@@ -191,6 +193,22 @@ fn lists_show_all_processes_with_their_callbacks_and_loads() {
     assert_eq!((list[1].node.as_str(), list[1].instances.as_str()), ("b", "singleton"));
     let callbacks: Vec<_> = list[1].callbacks.iter().map(|callback| callback.name.to_string()).collect();
     assert_eq!(callbacks, [SUM, "clock#now"]);
+}
+
+#[test]
+fn a_list_that_the_controller_does_not_answer_is_what_this_node_knows() {
+    let mut net = Net::new(19);
+    net.member("publisher", &[SUM]);
+    let client = net.client();
+    net.silence(client);
+    let token = net.token();
+    net.command(client, Command::List { token, tenant: TenantName::default() });
+    net.run(HANDSHAKE_TIMEOUT - ms(10));
+    assert!(net.nodes[client].lists.is_empty());
+    net.run(ms(20));
+    assert_eq!(net.nodes[client].lists[&token][0].process, process("publisher"));
+    assert!(net.linked(client), "the link was not yet given up");
+    assert_eq!((net.count(client).asks, net.count(client).deadlines), (0, 0));
 }
 
 #[test]

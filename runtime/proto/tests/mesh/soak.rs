@@ -150,20 +150,23 @@ impl Run {
     }
 
     fn ask(&mut self) {
-        let (node, timeout) = (self.anyone(), ms([0, 30, 3000][self.below(3) as usize]));
+        let (node, caller, inherited) = self.caller();
+        let timeout = ms([0, 30, 3000][self.below(3) as usize]);
         let callback = CALLBACKS[self.below(3) as usize];
         let token = match self.below(3) {
             0 => {
                 let name = name(&format!("p{}", self.next_name + self.below(3) as u32));
-                self.net.wait(node, WaitFor::Process(name), None, timeout)
+                self.net.wait_as(node, caller, WaitFor::Process(name), timeout)
             }
-            1 => self.net.wait(node, WaitFor::Callback(callback.to_owned()), None, timeout),
+            1 => self.net.wait_as(node, caller, WaitFor::Callback(callback.to_owned()), timeout),
             _ => {
-                let request = ResolveRequest { timeout, wait_ready: self.below(2) == 0, ..question(None, callback) };
+                let request =
+                    ResolveRequest { caller, timeout, wait_ready: self.below(2) == 0, ..question(None, callback) };
                 self.net.resolve(node, request)
             }
         };
-        let deadline = self.net.now + timeout;
+        let now = self.net.now;
+        let deadline = (now + timeout).min(inherited.max(now));
         self.asked.insert(token, Made { node, deadline, finish: false, given_up: false });
     }
 

@@ -128,6 +128,5 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
 
 async fn wait(origin: &CallOrigin, what: WaitFor, timeout: u64, callback: &str) -> Result<(), CallError> {
     let timeout = milliseconds(timeout, callback)?.min(origin.left);
-    let tenant = origin.module.process.tenant.clone();
-    origin.module.mesh.wait(tenant, what, origin.module.local(), timeout).await
+    origin.module.mesh.wait(origin.caller(callback)?, what, timeout).await
 }

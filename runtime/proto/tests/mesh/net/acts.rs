@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+    CallReply, CallRequest, CallbackSpec, Caller, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult,
+    WaitFor,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
@@ -14,7 +15,7 @@ use daffi_proto::node::{self, Command, Node, NodeConfig};
 use daffi_proto::session::{Backoff, PeerIdentity, Role};
 use daffi_proto::signature::Signature;
 
-use super::{Net, Runtime, callback, process, sum_type};
+use super::{Net, Runtime, SUM, call, callback, process, sum_type};
 
 impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
@@ -118,9 +119,13 @@ impl Net {
         token
     }
 
-    pub fn wait(&mut self, node: usize, what: WaitFor, but: Option<LocalId>, timeout: Duration) -> Token {
+    pub fn wait(&mut self, node: usize, what: WaitFor, caller: Option<LocalId>, timeout: Duration) -> Token {
+        self.wait_as(node, call(caller, SUM).caller, what, timeout)
+    }
+
+    pub fn wait_as(&mut self, node: usize, caller: Caller, what: WaitFor, timeout: Duration) -> Token {
         let token = self.token();
-        self.command(node, Command::Wait { token, tenant: TenantName::default(), what, but, timeout });
+        self.command(node, Command::Wait { token, caller, what, timeout });
         token
     }
 
