@@ -59,7 +59,7 @@ pub enum Caller {
     },
 }
 
-/// An FG call. The arguments are values of the parameters' types: the caller has checked them.
+/// A call. The arguments are values of the parameters' types: the caller has checked them.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
     /// Who calls.
@@ -81,6 +81,43 @@ pub struct CallRequest {
     pub wait_ready: bool,
     /// What becomes of it when the call that it is made for is given up.
     pub when_abandoned: WhenAbandoned,
+    /// How long to wait before it begins: names are looked up then, and the timeout counts from then.
+    pub eta: Duration,
+    /// What the caller waits for.
+    pub answer: Answer,
+}
+
+impl CallRequest {
+    /// A call that begins at once and takes no signature, arguments or receiver yet.
+    pub fn new(caller: Caller, callbacks: Arc<[CallbackName]>) -> Self {
+        Self {
+            caller,
+            callbacks,
+            accepts: Arc::from([]),
+            signature: None,
+            receiver: None,
+            args: Bytes::new(),
+            timeout: DEFAULT_TIMEOUT,
+            wait_ready: false,
+            when_abandoned: WhenAbandoned::Cancel,
+            eta: Duration::ZERO,
+            answer: Answer::Result,
+        }
+    }
+}
+
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Answer {
+    /// 0: what it comes to.
+    #[default]
+    Result,
+    /// 1: that the callee's process has taken it into its queue, or runs it. From then on it is no part of its caller's
+    /// tree of calls: only its own deadline ends it, and what it comes to is dropped.
+    Accepted,
+    /// 2: that it was handed to the link, or to a process of this node. It is no part of the tree from then on, and what
+    /// it comes to, a refusal included, is dropped.
+    Sent,
 }
 
 /// What becomes of a call when the one that it is made for is given up.
@@ -138,11 +175,11 @@ pub enum GatherEnd {
 /// What a call came to.
 #[derive(Clone, Debug)]
 pub struct CallReply {
-    /// The result in postcard; empty where the callback gives nothing.
+    /// The result in postcard; empty where the callback gives nothing, or the caller did not wait for it.
     pub result: Bytes,
     /// The signature of the callback that served it, one of those that the caller took.
     pub fingerprint: Fingerprint,
-    /// The process that served it.
+    /// The process that served it, or has it; of [`Answer::Sent`] the one that probably got it.
     pub process: ProcessName,
 }
 
@@ -198,6 +235,8 @@ pub struct Incoming {
     pub chain: Arc<[Hop]>,
     /// When the caller stops waiting.
     pub deadline: Duration,
+    /// What the caller waits for: of [`Answer::Accepted`] he is to be told when it is neither over nor refused at once.
+    pub answer: Answer,
 }
 
 /// One call of a chain: who made it.

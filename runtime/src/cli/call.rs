@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, ResolveRequest, Resolved, WhenAbandoned};
+use daffi_proto::call::{CallRequest, Caller, ResolveRequest, Resolved};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{ProcessName, TenantName};
 use daffi_proto::name::Pattern;
@@ -107,15 +107,13 @@ async fn call(
     let resolved = client.mesh().resolve(question).await.map_err(|error| failure(&error))?;
     let args = encode(written, &resolved)?;
     let request = CallRequest {
-        caller: caller(),
-        callbacks: Arc::from([resolved.callback.clone()]),
         accepts: Arc::from([resolved.fingerprint]),
         signature: Some(Arc::clone(&resolved.signature)),
         receiver,
         args,
         timeout: wait.left(),
         wait_ready: wait.ready,
-        when_abandoned: WhenAbandoned::Cancel,
+        ..CallRequest::new(caller(), Arc::from([resolved.callback.clone()]))
     };
     let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
     let limits = Limits::for_payload(reply.result.len().max(Limits::default().max_bytes));

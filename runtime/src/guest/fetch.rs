@@ -119,11 +119,8 @@ impl Import {
         }
         let _open = origin.open(&self.name(), args.len())?;
         let request = CallRequest {
-            caller: origin.caller(&self.name())?,
-            callbacks: self.candidates.clone(),
             accepts: self.accepts.clone(),
             signature: Some(self.signature.clone()),
-            receiver: None,
             args,
             timeout: origin.timeout(None),
             wait_ready: true,
@@ -132,6 +129,7 @@ impl Import {
             } else {
                 origin.module.plain_calls
             },
+            ..CallRequest::new(origin.caller(&self.name())?, self.candidates.clone())
         };
         if request.timeout == Duration::ZERO {
             return Err(origin.no_time(&self.name()));

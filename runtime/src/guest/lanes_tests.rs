@@ -27,6 +27,7 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         caller: None,
         chain: Arc::from([]),
         deadline: Duration::ZERO,
+        answer: daffi_proto::call::Answer::Result,
     };
     Job { incoming, deadline: now + timeout }
 }

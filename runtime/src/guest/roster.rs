@@ -302,6 +302,7 @@ mod tests {
             caller: None,
             chain: Arc::from(chain),
             deadline: Duration::from_secs(30),
+            answer: daffi_proto::call::Answer::Result,
         };
         Job { incoming, deadline: Instant::now() + Duration::from_secs(30) }
     }

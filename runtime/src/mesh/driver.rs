@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::Incoming;
+use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ServeId, Token};
@@ -352,7 +352,7 @@ impl Driver {
 
     /// Hands a call to its process. The guest may run here, for a tick of the epoch at most.
     fn serve(&mut self, incoming: Incoming) {
-        let id = incoming.id;
+        let (id, answer) = (incoming.id, incoming.answer);
         let Some(service) = self.services.get(&incoming.process).map(Arc::clone) else {
             // Taken off a moment ago; the node knows by now, or will with the next input.
             let error = CallError::not_run(daffi_proto::error::code::NO_SUCH_PROCESS, "the process has left", "");
@@ -361,6 +361,9 @@ impl Driver {
         match service.serve(incoming) {
             Some(result) => self.tell(Input::Command(Command::Served { id, result })),
             None => {
+                if answer == Answer::Accepted {
+                    self.tell(Input::Command(Command::Accepted(id)));
+                }
                 self.serving.insert(id, service);
             }
         }

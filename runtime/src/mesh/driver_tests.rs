@@ -1,5 +1,7 @@
 //! Tests of drivers and a hub together: frames go through links in memory, processes are made up.
 
+#[path = "driver_tests/detached.rs"]
+mod detached;
 #[path = "driver_tests/gather.rs"]
 mod gather;
 
@@ -8,7 +10,6 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use daffi_proto::call::{
     CallReply, CallRequest, CallbackSpec, Caller, MemberEvent, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
-    WhenAbandoned,
 };
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
@@ -87,15 +88,15 @@ fn spec(name: &str) -> ProcessSpec {
 
 fn request(receiver: Option<&str>, args: &'static [u8]) -> CallRequest {
     CallRequest {
-        caller: Caller::Client { tenant: TenantName::default() },
-        callbacks: Arc::from(["test:mesh/talk#echo".parse().unwrap()]),
         accepts: Arc::from([signature().fingerprint()]),
-        signature: None,
         receiver: receiver.map(|receiver| ProcessName::new(receiver).unwrap()),
         args: Bytes::from_static(args),
         timeout: Duration::from_secs(30),
         wait_ready: true,
-        when_abandoned: WhenAbandoned::Cancel,
+        ..CallRequest::new(
+            Caller::Client { tenant: TenantName::default() },
+            Arc::from(["test:mesh/talk#echo".parse().unwrap()]),
+        )
     }
 }
 

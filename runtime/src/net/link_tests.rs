@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use daffi_proto::call::Answer;
 use daffi_proto::frame::{Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, Target};
 use daffi_proto::id::{CallId, GroupId};
 use tokio::io::AsyncWriteExt;
@@ -24,8 +25,13 @@ fn reply(id: u64, payload: &[u8]) -> Frame {
 }
 
 fn call(payload: usize) -> Frame {
-    let header =
-        Header::Call { id: CallId(1), target: Target::Any(GroupId(1)), timeout_ms: 1, chain: Vec::new().into() };
+    let header = Header::Call {
+        id: CallId(1),
+        target: Target::Any(GroupId(1)),
+        timeout_ms: 1,
+        chain: Vec::new().into(),
+        answer: Answer::Result,
+    };
     Frame::with_payload(header, Bytes::from(vec![7; payload]))
 }
 

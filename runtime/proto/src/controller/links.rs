@@ -83,9 +83,10 @@ impl Controller {
                 return self.register(now, link, number, process, instances, frame.payload);
             }
             Header::Unregister { number } => return self.unregister(link, number),
-            Header::Call { id, target, timeout_ms, chain } => {
-                return self.relay_call(link, id, target, timeout_ms, chain, frame.payload);
+            Header::Call { id, target, timeout_ms, chain, answer } => {
+                return self.relay_call(link, id, target, timeout_ms, chain, answer, frame.payload);
             }
+            Header::Accepted { id, .. } => return self.relay_accepted(link, id),
             Header::Reply { id, .. } => return self.relay_reply(link, id, frame.payload),
             Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),

@@ -5,6 +5,7 @@
 //!                  Reply 7 ◀── relay 9 ◀── Reply 9                both forget it
 //!                  Cancel 7 ─▶ relay 9, without a caller ─▶ Cancel 9
 //!                              relay 9 ◀── Reply, Fail or Ended 9
+//!                  Accepted 7 ◀── relay 9 ◀── Accepted 9         without a caller, until Ended 9
 //!                  Fail 7  ◀── relay 9 ◀── Fail 9, runs on        without a caller, until Ended 9
 //! ```
 //!
@@ -17,7 +18,7 @@ use bytes::Bytes;
 
 use super::links::Member;
 use super::{Controller, MAX_CALLS_PER_LINK, Output};
-use crate::call::{Hop, MAX_CHAIN};
+use crate::call::{Answer, Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName};
@@ -48,6 +49,7 @@ fn readable(frame: &Frame) -> Result<(), LinkFault> {
 }
 
 impl Controller {
+    #[expect(clippy::too_many_arguments, reason = "all that a call's frame is")]
     pub(super) fn relay_call(
         &mut self,
         link: LinkId,
@@ -55,16 +57,21 @@ impl Controller {
         target: Target,
         timeout_ms: u64,
         chain: Arc<[Hop]>,
+        answer: Answer,
         payload: Bytes,
     ) -> Result<(), LinkFault> {
         self.check_call(link, id, &chain)?;
         if self.draining && chain.len() == 1 {
             let message = "the controller is shutting down and passes on no new calls";
-            self.fail(link, id, &CallError::not_run(code::DRAINING, message, ""));
+            if answer != Answer::Sent {
+                self.fail(link, id, &CallError::not_run(code::DRAINING, message, ""));
+            }
             return Ok(());
         }
         let choice = match self.choose(link, target, payload.len())? {
             Ok(choice) => choice,
+            // Who does not wait does not know the call any more.
+            Err(_) if answer == Answer::Sent => return Ok(()),
             Err(error) => {
                 self.fail(link, id, &error);
                 return Ok(());
@@ -74,18 +81,20 @@ impl Controller {
         let (callee, number, process) = (entry.link, entry.number, entry.process.name.clone());
         self.last_relay += 1;
         let relay = CallId(self.last_relay);
-        let caller = Some((link, id));
+        let caller = (answer != Answer::Sent).then_some((link, id));
         let (entry, group) = (choice.process, choice.group);
         self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false });
         self.registry.began(choice.process);
-        if let Some(member) = self.member_mut(link) {
+        if caller.is_some()
+            && let Some(member) = self.member_mut(link)
+        {
             member.calls.insert(id, relay);
         }
         if let Some(member) = self.member_mut(callee) {
             member.serving.insert(relay);
         }
         let target = Target::Callback(number, choice.callback);
-        self.send(callee, Frame::with_payload(Header::Call { id: relay, target, timeout_ms, chain }, payload));
+        self.send(callee, Frame::with_payload(Header::Call { id: relay, target, timeout_ms, chain, answer }, payload));
         Ok(())
     }
 
@@ -159,6 +168,16 @@ impl Controller {
             return Ok(());
         }
         self.send(caller, Frame::with_payload(Header::Reply { id, process: Some(process) }, payload));
+        Ok(())
+    }
+
+    /// The callee has the call, and whoever made it waits for no more.
+    pub(super) fn relay_accepted(&mut self, link: LinkId, id: CallId) -> Result<(), LinkFault> {
+        self.check_unanswered(id)?;
+        let process = Some(self.served_by(link, id)?.process.clone());
+        if let Some((caller, id)) = self.answer_relay(link, id)? {
+            self.send(caller, Frame::new(Header::Accepted { id, process }));
+        }
         Ok(())
     }
 

@@ -19,20 +19,23 @@
 //!                                                              ◀───────── Ended 9: it is over
 //!                ◀──────────────────────────── Fail 7         ◀───────── Fail 9, runs on: nobody waits any more,
 //!                                                              ◀───────── Ended 9: and now it is over
+//!                ◀──────────────────────────── Accepted 7     ◀───────── Accepted 9: nobody waits any more,
+//!                                                              ◀───────── Ended 9: and now it is over
 //!   Drain, Leave ────────────────────────────▶            no new calls; goodbye
 //!   Ping         ◀──────────────────────────▶ Pong        either side, after silence
 //! ```
 //!
 //! A call id belongs to the side that sent the `Call`, and is used once on a link, in rising order. Every `Call` that
 //! arrives ends with exactly one of `Reply`, `Fail` and `Ended`, when it is really over; `Ended` is for those whose
-//! caller was told before, by a `Fail` that says that the callback runs on, or has given up with a `Cancel`. So the
+//! caller was told before, by `Accepted` or by a `Fail` that says that the callback runs on, or has given up with a
+//! `Cancel`, or never waited. So the
 //! controller's count of calls in flight at a process is right even where a guest runs on for nobody.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Hop, Load};
+use crate::call::{Answer, Hop, Load};
 use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId};
 
 /// The kinds of frames, with the payload that goes with each.
@@ -139,6 +142,8 @@ pub enum Header {
         timeout_ms: u64,
         /// Who made it, and the calls above it, the outermost first.
         chain: Arc<[Hop]>,
+        /// What the caller waits for. Of `Sent` nothing: no answer is passed on.
+        answer: Answer,
     },
     /// 14, against a `Call`: it ran. Payload: the result in postcard.
     Reply {
@@ -190,6 +195,13 @@ pub enum Header {
     Drain,
     /// 22, node to controller: goodbye. My names are free.
     Leave,
+    /// 23, against a `Call` whose caller waits for no more: the process has it. `Ended` follows.
+    Accepted {
+        /// The call.
+        id: CallId,
+        /// The process that has it.
+        process: Option<ProcessName>,
+    },
 }
 
 /// Whom a call goes to.
@@ -233,6 +245,7 @@ impl Header {
             Self::Loads { .. } => "Loads",
             Self::Drain => "Drain",
             Self::Leave => "Leave",
+            Self::Accepted { .. } => "Accepted",
         }
     }
 }

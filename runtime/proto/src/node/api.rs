@@ -39,7 +39,7 @@ pub enum Input {
     Frame(Frame),
     /// Bytes arrived that make no whole frame yet: the controller lives. Once for all that a read brought is enough.
     Heard,
-    /// The link's queue was full: this frame was not sent. A `Call` is answered with `overloaded`; any other frame
+    /// The link's queue was full: this frame was not sent. To be told before the next output is taken. A `Call` is answered with `overloaded`; any other frame
     /// cannot be missed, so its link is closed: let calls find a full queue well before the others do.
     NotSent(Frame),
     /// The user wants something.
@@ -109,6 +109,9 @@ pub enum Command {
         /// Whose processes.
         tenant: TenantName,
     },
+    /// A process has an [`Output::Serve`] in its queue or runs it. Of interest where the caller waits for no more
+    /// ([`Answer::Accepted`](crate::call::Answer)); otherwise it need not be told.
+    Accepted(ServeId),
     /// What the caller of an [`Output::Serve`] is told while the callback runs on; at most one each. The call stays in
     /// flight until [`Command::Served`].
     Answered {

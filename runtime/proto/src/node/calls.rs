@@ -1,9 +1,9 @@
 //! Calls that processes and clients of this node make.
 //!
 //! ```text
-//!   Call ──▶ Waiting ──candidate──▶ Here (served by this node) ──Served──▶ done
+//!   Call ─eta─▶ Waiting ──candidate──▶ Here (served by this node) ──Served──▶ done
 //!               │                └▶ Away (sent over the link) ──Reply, Fail──▶ done
-//!               │                        │
+//!               │                        │   (or Accepted, or when it was sent: Answer)
 //!               ├── none, and none will come: not-run      ├── deadline, link lost: unknown, and Cancel
 //!               └── deadline: not-run                      └── given up, parent cancelled: Cancel
 //!                                                              (or on to its end: WhenAbandoned::Finish)
@@ -20,8 +20,8 @@ use bytes::Bytes;
 use super::directory::Registration;
 use super::serve::Wish;
 use super::waiting::Key;
-use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{CallRequest, Caller, Hop, MAX_CHAIN, WhenAbandoned};
+use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
+use crate::call::{Answer, CallRequest, Caller, Hop, MAX_CHAIN, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
@@ -59,6 +59,11 @@ pub(super) struct Call {
     pub args: Bytes,
     pub timeout: Duration,
     pub deadline: Duration,
+    /// When it begins, or did.
+    pub begins: Duration,
+    /// Whether it has not begun.
+    pub asleep: bool,
+    pub answer: Answer,
     pub wait_ready: bool,
     pub when_abandoned: WhenAbandoned,
     /// Whether the call that it is made for was given up.
@@ -113,6 +118,11 @@ pub(super) struct Chosen {
 }
 
 impl Call {
+    /// When its time comes: to begin, or to end if it has begun.
+    pub fn timer(&self) -> Duration {
+        if self.asleep { self.begins.min(self.deadline) } else { self.deadline }
+    }
+
     /// The name for errors.
     pub fn callback(&self) -> String {
         match (&self.place, self.callbacks.first()) {
@@ -154,7 +164,8 @@ impl Node {
             return Err(outcome::too_many_requests(String::new()));
         }
         let Asker { origin, hop, above, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
-        let mut deadline = self.deadline(request.timeout);
+        let begins = self.deadline(request.eta);
+        let mut deadline = begins + request.timeout.min(MAX_TIMEOUT);
         let mut chain: Vec<Hop> = Vec::new();
         if let Some((parent, hops)) = above {
             deadline = deadline.min(parent);
@@ -185,8 +196,11 @@ impl Node {
             signature: request.signature,
             receiver: request.receiver,
             args: request.args,
-            timeout: deadline.saturating_sub(self.now),
+            timeout: deadline.saturating_sub(begins),
             deadline,
+            begins,
+            asleep: begins > self.now,
+            answer: request.answer,
             wait_ready: request.wait_ready,
             when_abandoned: request.when_abandoned,
             abandoned,
@@ -200,7 +214,10 @@ impl Node {
     pub(super) fn add_call(&mut self, call: Call) -> CallKey {
         self.last_call += 1;
         let id = CallKey(self.last_call);
-        self.deadlines.insert((call.deadline, Request::Call(id)));
+        self.deadlines.insert((call.timer(), Request::Call(id)));
+        if call.asleep {
+            self.waiting.add(Request::Call(id), Vec::new);
+        }
         self.abandoned_calls += usize::from(call.abandoned);
         self.calls.insert(id, call);
         id
@@ -247,7 +264,7 @@ impl Node {
     /// Sends a waiting call to somebody, or lets it wait, or ends it.
     pub(super) fn place_call(&mut self, id: CallKey) {
         let Some(call) = self.calls.get(&id) else { return };
-        if !matches!(call.place, Place::Waiting) {
+        if !matches!(call.place, Place::Waiting) || call.asleep {
             return;
         }
         if let Some(choice) = self.choose(call) {
@@ -340,9 +357,13 @@ impl Node {
             Peer::Local(process) => {
                 let origin = call.origin.process.and_then(|id| self.locals.get(&id));
                 let caller = origin.map(|local| local.process.clone());
-                let serve = self.serve_here(id, process, choice.callback, args, caller, chain, self.now + left);
+                let answer = call.answer;
+                let serve = self.serve_here(id, process, choice.callback, args, caller, chain, self.now + left, answer);
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.place = Place::Here { serve, chosen };
+                }
+                if answer == Answer::Sent {
+                    self.call_served(id, Ok(Bytes::new()));
                 }
             }
             Peer::Remote(entry) => {
@@ -365,8 +386,9 @@ impl Node {
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
                 self.mesh.began(choice.process);
+                let answer = call.answer;
                 let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                self.send(Frame::with_payload(Header::Call { id: wire, target, timeout_ms, chain }, args));
+                self.send(Frame::with_payload(Header::Call { id: wire, target, timeout_ms, chain, answer }, args));
             }
         }
     }

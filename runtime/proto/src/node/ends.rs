@@ -63,10 +63,32 @@ impl Node {
         }
     }
 
+    /// The link took a call whose caller does not wait.
+    pub(super) fn call_sent(&mut self, wire: CallId) {
+        if self.away.contains_key(&wire) {
+            self.take_reply(wire, None, Bytes::new());
+        }
+    }
+
+    /// The time of a call has come: it begins, or is over.
+    pub(super) fn call_due(&mut self, id: CallKey) {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.deadline <= now {
+            return self.call_overdue(id);
+        }
+        call.asleep = false;
+        let timer = call.timer();
+        self.deadlines.insert((timer, Request::Call(id)));
+        self.waiting.remove(Request::Call(id));
+        self.place_call(id);
+    }
+
     /// The deadline came first.
-    pub(super) fn call_overdue(&mut self, id: CallKey) {
+    fn call_overdue(&mut self, id: CallKey) {
         let Some(call) = self.calls.get(&id) else { return };
         let error = match &call.place {
+            Place::Waiting if call.asleep => CallError { callback: call.callback(), ..outcome::no_time_left() },
             Place::Waiting => self.why_unplaced(call),
             Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
                 outcome::no_answer(&chosen.process, call.timeout, call.callback())
@@ -166,7 +188,7 @@ impl Node {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
         self.abandoned_calls -= usize::from(call.abandoned);
-        self.deadlines.remove(&(call.deadline, request));
+        self.deadlines.remove(&(call.timer(), request));
         if let Owner::User(token) = call.owner {
             self.requests.remove(&token);
         }

@@ -95,16 +95,19 @@ impl Node {
         self.last_gather = id.0;
         self.requests.insert(token, Request::Gather(id));
         self.note_below(call.origin.parent, Request::Gather(id));
-        let (deadline, legs) = (call.deadline, BTreeSet::new());
+        let (timer, asleep, legs) = (call.timer(), call.asleep, BTreeSet::new());
         let gather = Gather { token, call, need, stall, legs, begun: false, values: 0, bytes: 0, timer: None };
         self.gathers.insert(id, gather);
-        self.set_gather_timer(id, Some(deadline));
+        self.set_gather_timer(id, Some(timer));
+        if asleep {
+            self.waiting.add(Request::Gather(id), Vec::new);
+        }
         self.try_gather(id);
     }
 
     /// Begins a gather if somebody is there, or lets it wait, or ends it.
     pub(super) fn try_gather(&mut self, id: GatherKey) {
-        let Some(gather) = self.gathers.get(&id).filter(|gather| !gather.begun) else { return };
+        let Some(gather) = self.gathers.get(&id).filter(|gather| !gather.begun && !gather.call.asleep) else { return };
         let call = &gather.call;
         // Before the replica is complete a broadcast would miss those who are there.
         let complete = self.shut.is_some() || (self.settled() && self.may_go_away(&call.origin));
@@ -265,8 +268,21 @@ impl Node {
         self.deadlines.extend(at.map(|at| (at, Request::Gather(id))));
     }
 
-    /// It did not begin in time, or nothing came for too long.
+    /// It is to begin, did not begin in time, or nothing came for too long.
     pub(super) fn gather_overdue(&mut self, id: GatherKey) {
+        let now = self.now;
+        let Some(gather) = self.gathers.get_mut(&id) else { return };
+        if gather.call.deadline > now && gather.call.asleep {
+            gather.call.asleep = false;
+            let deadline = gather.call.deadline;
+            self.set_gather_timer(id, Some(deadline));
+            self.waiting.remove(Request::Gather(id));
+            return self.try_gather(id);
+        }
+        if gather.call.asleep {
+            let error = CallError { callback: gather.call.callback(), ..outcome::no_time_left() };
+            return self.end_gather(id, Err(error));
+        }
         let Some(gather) = self.gathers.get(&id) else { return };
         if !gather.begun {
             let receivers = self.receivers(&gather.call);

@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::{Node, Output, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, plain};
@@ -176,10 +178,11 @@ impl Node {
             }
             Header::Gone { entry } => self.take_gone(entry),
             Header::Synced => self.take_synced(),
-            Header::Call { id, target, timeout_ms, chain } => {
-                return self.take_call(id, target, timeout_ms, chain, frame.payload);
+            Header::Call { id, target, timeout_ms, chain, answer } => {
+                return self.take_call(id, target, timeout_ms, chain, answer, frame.payload);
             }
             Header::Cancel { id } => self.take_cancel(id),
+            Header::Accepted { id, process } => self.take_reply(id, process, Bytes::new()),
             Header::Reply { id, process } => self.take_reply(id, process, frame.payload),
             Header::Fail { id, .. } => {
                 // One that cannot be read is that call's misfortune: the other calls of this link go on.

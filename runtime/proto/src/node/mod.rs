@@ -45,7 +45,8 @@ pub use api::{Command, Input, NodeConfig, Output};
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use watch::MAX_WATCHES;
 
-use crate::frame::Frame;
+use crate::call::Answer;
+use crate::frame::{Frame, Header};
 use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
 use crate::registry::Registry;
 
@@ -122,6 +123,8 @@ pub struct Node {
     loads_told_at: Option<Duration>,
     requests: HashMap<Token, Request>,
     calls: BTreeMap<CallKey, calls::Call>,
+    /// A call that nobody waits for when it is sent, and was given to the link just now.
+    handed_over: Option<CallId>,
     /// Those that were sent over the link, by their ids there.
     away: BTreeMap<CallId, CallKey>,
     gathers: BTreeMap<GatherKey, gather::Gather>,
@@ -200,6 +203,7 @@ impl Node {
             loads_told_at: None,
             requests: HashMap::new(),
             calls: BTreeMap::new(),
+            handed_over: None,
             away: BTreeMap::new(),
             gathers: BTreeMap::new(),
             asks: BTreeMap::new(),
@@ -243,7 +247,15 @@ impl Node {
 
     /// What to do next, until there is nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        // What was given out before has been taken: it would have come back.
+        if let Some(wire) = self.handed_over.take() {
+            self.call_sent(wire);
+        }
+        let output = self.outputs.pop_front();
+        if let Some(Output::Send(Frame { header: Header::Call { id, answer: Answer::Sent, .. }, .. })) = &output {
+            self.handed_over = Some(*id);
+        }
+        output
     }
 
     /// When to come back with [`Input::Timer`] at the latest.
@@ -282,6 +294,7 @@ impl Node {
             Command::Wait { token, caller, what, timeout } => self.wait(token, &caller, what, timeout),
             Command::List { token, tenant } => self.list(token, tenant),
             Command::Watch { token, tenant } => self.watch(token, tenant),
+            Command::Accepted(id) => self.accepted(id),
             Command::Answered { id, error } => self.answered(id, error),
             Command::Served { id, result } => self.served(id, result),
             Command::Load { process, load } => self.take_load(process, load),
@@ -313,7 +326,7 @@ impl Node {
             }
             self.deadlines.remove(&(at, request));
             match request {
-                Request::Call(id) => self.call_overdue(id),
+                Request::Call(id) => self.call_due(id),
                 Request::Gather(id) => self.gather_overdue(id),
                 Request::Ask(id) => self.ask_overdue(id),
                 Request::List(id) => self.list_overdue(id),

@@ -265,7 +265,7 @@ pub(super) fn late(process: &ProcessName, callback: String) -> CallError {
 }
 
 pub(super) fn no_time_left() -> CallError {
-    CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline had passed when the call was made", "")
+    CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline passes before the call can be made", "")
 }
 
 pub(super) fn internal(message: &str, callback: &str) -> CallError {

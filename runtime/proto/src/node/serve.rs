@@ -3,6 +3,7 @@
 //! ```text
 //!   from a call of this node, or a Call over the link
 //!     └──▶ Serve ──Served──▶ the caller's answer
+//!            ├──Accepted──▶ a caller who waits for no more ─────────────Served──▶ dropped (Ended over the link)
 //!            ├──Answered──▶ the caller's answer, and it runs on ─────────Served──▶ dropped (Ended over the link)
 //!            └──CancelServe──▶ nobody waits, the calls below end ────────Served──▶ dropped (Ended over the link)
 //! ```
@@ -17,8 +18,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
-use crate::call::{Hop, Incoming, ServeResult};
-use crate::error::CallError;
+use crate::call::{Answer, Hop, Incoming, ServeResult};
+use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessRef, ServeId};
 use crate::session::LinkFault;
@@ -31,6 +32,7 @@ pub(super) struct Served {
     pub deadline: Duration,
     pub chain: Arc<[Hop]>,
     pub wish: Wish,
+    answer: Answer,
     /// The requests that were made for it and are open.
     pub below: BTreeSet<Request>,
 }
@@ -40,6 +42,8 @@ pub(super) struct Served {
 pub(super) enum Wish {
     /// Its caller does.
     Wanted,
+    /// Its caller waits for no more than that it is here ([`Answer`]), and it is to be carried out.
+    Detached,
     /// Its caller has been told; it runs on, as do the calls below it, until their deadlines.
     Answered,
     /// Its caller has given up: nothing may begin for it any more.
@@ -69,10 +73,12 @@ impl Node {
         caller: Option<ProcessRef>,
         chain: Arc<[Hop]>,
         deadline: Duration,
+        answer: Answer,
     ) -> ServeId {
         let id = self.next_serve();
-        let incoming = Incoming { id, process, callback, args, caller, chain, deadline };
-        self.begin_serve(AnswerTo::Call(call), incoming);
+        let incoming = Incoming { id, process, callback, args, caller, chain, deadline, answer };
+        let caller = if answer == Answer::Sent { AnswerTo::Nobody } else { AnswerTo::Call(call) };
+        self.begin_serve(caller, incoming);
         id
     }
 
@@ -83,6 +89,7 @@ impl Node {
         target: Target,
         timeout_ms: u64,
         chain: Arc<[Hop]>,
+        answer: Answer,
         args: Bytes,
     ) -> Result<(), LinkFault> {
         if let Some(up) = self.link.up_mut() {
@@ -103,7 +110,7 @@ impl Node {
         let caller = chain.last().and_then(|hop| hop.process.clone());
         let deadline = self.deadline(Duration::from_millis(timeout_ms));
         self.incoming.insert(id, serve);
-        let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline };
+        let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline, answer };
         self.begin_serve(AnswerTo::Link(id), incoming);
         Ok(())
     }
@@ -137,7 +144,8 @@ impl Node {
             process: incoming.process,
             deadline: incoming.deadline,
             chain: incoming.chain.clone(),
-            wish: Wish::Wanted,
+            wish: if incoming.answer == Answer::Sent { Wish::Detached } else { Wish::Wanted },
+            answer: incoming.answer,
             below: BTreeSet::new(),
         };
         self.serves.insert(incoming.id, served);
@@ -147,11 +155,39 @@ impl Node {
         self.outputs.push_back(Output::Serve(incoming));
     }
 
+    /// The process has the call: a caller who waits for no more is told.
+    pub(super) fn accepted(&mut self, id: ServeId) {
+        let Some(served) = self.serves.get_mut(&id) else { return };
+        if served.wish != Wish::Wanted || served.answer != Answer::Accepted {
+            return;
+        }
+        served.wish = Wish::Detached;
+        match served.caller {
+            AnswerTo::Nobody => {}
+            AnswerTo::Call(call) => {
+                served.caller = AnswerTo::Nobody;
+                self.call_served(call, Ok(Bytes::new()));
+            }
+            AnswerTo::Link(call) => {
+                let process = self.locals.get(&served.process).map(|local| local.process.name.clone());
+                self.send(Frame::new(Header::Accepted { id: call, process }));
+            }
+        }
+    }
+
     /// The caller is told, and the call runs on.
     pub(super) fn answered(&mut self, id: ServeId, error: CallError) {
-        let Some(served) = self.serves.get_mut(&id).filter(|served| served.wish == Wish::Wanted) else { return };
+        let Some(served) = self.serves.get_mut(&id) else { return };
+        let told = match served.wish {
+            Wish::Wanted => false,
+            Wish::Detached => true,
+            Wish::Answered | Wish::Cancelled => return,
+        };
         served.wish = Wish::Answered;
         self.wanted_serves -= 1;
+        if told {
+            return;
+        }
         match served.caller {
             AnswerTo::Nobody => {}
             AnswerTo::Call(call) => {
@@ -168,9 +204,15 @@ impl Node {
         let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
         self.mesh.ended(Peer::Local(served.process));
         let wanted = served.wish == Wish::Wanted;
-        if wanted {
+        if wanted || served.wish == Wish::Detached {
             self.wanted_serves -= 1;
         }
+        let result = match (served.answer, result) {
+            // It was taken and is over before that could be told. A refusal is not what it came to.
+            (Answer::Accepted, Err(error)) if error.outcome != Outcome::NotRun => Ok(Bytes::new()),
+            (Answer::Accepted, Ok(_)) => Ok(Bytes::new()),
+            (_, result) => result,
+        };
         let limit = self.config.max_payload_bytes;
         match served.caller {
             AnswerTo::Nobody => {}
@@ -217,10 +259,12 @@ impl Node {
         }
     }
 
-    /// The link is lost: nobody waits for what came over it.
+    /// The link is lost: nobody waits for what came over it. Those who never did miss nothing.
     pub(super) fn cancel_incoming(&mut self) {
         for serve in std::mem::take(&mut self.incoming).into_values() {
-            self.cancel_serve(serve);
+            if self.serves.get(&serve).is_some_and(|served| served.wish != Wish::Detached) {
+                self.cancel_serve(serve);
+            }
             if let Some(served) = self.serves.get_mut(&serve) {
                 served.caller = AnswerTo::Nobody;
             }
@@ -236,7 +280,8 @@ impl Node {
                 Wish::Cancelled => continue,
                 // Whoever serves it has told the caller, and knows.
                 Wish::Answered => {}
-                Wish::Wanted => {
+                // Of one that is detached: its caller had given up before he was told.
+                Wish::Wanted | Wish::Detached => {
                     self.wanted_serves -= 1;
                     self.outputs.push_back(Output::CancelServe(id));
                 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use daffi_proto::call::{CallbackSpec, Hop, Load};
+use daffi_proto::call::{Answer, CallbackSpec, Hop, Load};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Decoder, Frame, Header, Loads, MIN_PAYLOAD_LIMIT_BYTES, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, NodeKey, ProcessName, ProcessRef, SessionId, TenantName};
@@ -68,8 +68,14 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Gone { entry: EntryId(129) }, "0b8101"),
         (Header::Synced, "0c"),
         (
-            Header::Call { id: CallId(1), target: Target::Any(GroupId(200)), timeout_ms: 30_000, chain: chain.clone() },
-            "0d0100c801b0ea0102010764656661756c740161ac020000",
+            Header::Call {
+                id: CallId(1),
+                target: Target::Any(GroupId(200)),
+                timeout_ms: 30_000,
+                chain: chain.clone(),
+                answer: Answer::Sent,
+            },
+            "0d0100c801b0ea0102010764656661756c740161ac02000002",
         ),
         (Header::Reply { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "0e0101046d617468"),
         (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
@@ -80,6 +86,7 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Loads { id: 3 }, "1403"),
         (Header::Drain, "15"),
         (Header::Leave, "16"),
+        (Header::Accepted { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "170101046d617468"),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Who may come in, and who loses his link.
 
 use bytes::Bytes;
+use daffi_proto::call::Answer;
 use daffi_proto::controller::{Event, Input, MAX_LINKS};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
@@ -99,18 +100,21 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         id: CallId(id),
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
+        answer: Answer::Result,
         chain: [daffi_proto::call::Hop { process: None, instance: 0 }].into(),
     };
     let in_the_name_of = |who: &str| Header::Call {
         id: CallId(1),
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
+        answer: Answer::Result,
         chain: [daffi_proto::call::Hop { process: Some(process(who)), instance: 0 }].into(),
     };
     let without_a_chain = Header::Call {
         id: CallId(1),
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
+        answer: Answer::Result,
         chain: [].into(),
     };
     let faults: [(&[Header], &str); 10] = [

@@ -11,6 +11,7 @@
 //! | `abandoned` | calls that are to be finished though the ones that they are made for are given up |
 //! | `run_on` | calls that run on after their caller was told, or has given up |
 //! | `gather` | broadcasts |
+//! | `detached` | calls that begin later, and calls whose callers do not wait for what they come to |
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
@@ -23,6 +24,8 @@ mod abandoned;
 mod calls;
 #[cfg(test)]
 mod deadlines;
+#[cfg(test)]
+mod detached;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

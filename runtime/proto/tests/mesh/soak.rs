@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    CallRequest, Caller, GatherRequest, Incoming, Load, Need, ResolveRequest, WaitFor, WhenAbandoned,
+    Answer, CallRequest, Caller, GatherRequest, Incoming, Load, Need, ResolveRequest, WaitFor, WhenAbandoned,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
@@ -28,6 +28,7 @@ struct Made {
     deadline: Duration,
     /// Whether it is to be finished when the call above it is given up.
     finish: bool,
+    answer: Answer,
     given_up: bool,
 }
 
@@ -167,7 +168,7 @@ impl Run {
         };
         let now = self.net.now;
         let deadline = (now + timeout).min(inherited.max(now));
-        self.asked.insert(token, Made { node, deadline, finish: false, given_up: false });
+        self.asked.insert(token, Made { node, deadline, finish: false, answer: Answer::Result, given_up: false });
     }
 
     fn load(&mut self) {
@@ -277,19 +278,24 @@ impl Run {
         let receiver = (self.below(6) == 0 && self.next_name > 0)
             .then(|| name(&format!("p{}", 1 + self.below(u64::from(self.next_name)))));
         let finish = self.below(3) == 0;
+        let eta = ms([0, 0, 0, 0, 200][self.below(5) as usize]);
+        let answer =
+            [Answer::Result, Answer::Result, Answer::Result, Answer::Accepted, Answer::Sent][self.below(5) as usize];
         let request = CallRequest {
             caller,
             callbacks: [crate::net::callback(CALLBACKS[self.below(3) as usize])].into(),
             receiver,
             args: Bytes::copy_from_slice(&token.0.to_le_bytes()),
             timeout,
+            eta,
+            answer,
             wait_ready: self.below(2) == 0,
             when_abandoned: if finish { WhenAbandoned::Finish } else { WhenAbandoned::Cancel },
             ..call(None, "a#f")
         };
         let now = self.net.now;
-        let deadline = (now + timeout).min(inherited.max(now));
-        (token, node, Made { node, deadline, finish, given_up: false }, request)
+        let deadline = (now + eta + timeout).min(inherited.max(now));
+        (token, node, Made { node, deadline, finish, answer, given_up: false }, request)
     }
 
     fn give_up(&mut self) {
@@ -370,10 +376,12 @@ fn whatever_happens_every_call_ends_once_in_time_with_the_truth_and_nothing_is_l
     assert!(unwanted > 100, "hardly any call ran for nobody when it was looked: {unwanted}");
     for ending in [
         "ok",
+        "ok Accepted",
+        "ok Sent",
         "gather met",
         "gather unmet",
         "gather NotRun no-such-callback",
-        "gather Unknown cancelled",
+        "gather NotRun cancelled",
         "leg ok",
         "leg Failed trap",
         "leg Unknown deadline-exceeded",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallReply, CallRequest, ResolveRequest, WhenAbandoned};
+use daffi_proto::call::{CallReply, CallRequest, ResolveRequest};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
 use daffi_proto::name::CallbackName;
@@ -105,16 +105,14 @@ impl Wish {
         let args = encode(&resolved.signature, arguments, &limits)
             .map_err(|error| bad_arguments(&error, &resolved.callback.to_string()))?;
         let request = CallRequest {
-            caller,
-            callbacks: Arc::from([resolved.callback.clone()]),
             accepts: Arc::from([resolved.fingerprint]),
             signature: Some(resolved.signature.clone()),
             receiver,
             args,
             timeout: timeout.saturating_sub(since.elapsed()),
             wait_ready,
-            // Its failure is a value.
-            when_abandoned: WhenAbandoned::Cancel,
+            // Its failure is a value: it ends with the call that it is made for, as is the default.
+            ..CallRequest::new(caller, Arc::from([resolved.callback.clone()]))
         };
         let reader = Reader { callback: resolved.callback, signature: resolved.signature, encoding, limits };
         Ok(Prepared { request, reader, place })

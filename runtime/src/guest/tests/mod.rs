@@ -252,6 +252,7 @@ impl Bench {
             caller: call.chain.last().and_then(|hop| hop.process.clone()),
             chain: call.chain.into(),
             deadline: self.epoch.elapsed() + call.timeout,
+            answer: daffi_proto::call::Answer::Result,
         };
         match self.service.serve(incoming) {
             Some(result) => {

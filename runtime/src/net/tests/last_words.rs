@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, CallbackSpec, Caller, Hop, ResolveRequest, WhenAbandoned};
+use daffi_proto::call::{Answer, CallRequest, CallbackSpec, Caller, Hop, ResolveRequest};
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header, Target};
@@ -38,15 +38,9 @@ fn table() -> Bytes {
 
 fn request() -> CallRequest {
     CallRequest {
-        caller: Caller::Client { tenant: TenantName::default() },
-        callbacks: Arc::from([CALLBACK.parse().unwrap()]),
         accepts: Arc::from([signature().fingerprint()]),
-        signature: None,
-        receiver: None,
-        args: Bytes::new(),
         timeout: Duration::from_secs(30),
-        wait_ready: false,
-        when_abandoned: WhenAbandoned::Cancel,
+        ..CallRequest::new(Caller::Client { tenant: TenantName::default() }, Arc::from([CALLBACK.parse().unwrap()]))
     }
 }
 
@@ -114,6 +108,7 @@ async fn a_controller_hears_what_a_node_said_last_though_it_cannot_write_any_mor
         id: CallId(id),
         target: Target::Process(entry, groups[0]),
         timeout_ms: 30_000,
+        answer: Answer::Result,
         chain: [Hop { process: None, instance: 0 }].into(),
     };
     client.write(Frame::new(call(1))).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest, WhenAbandoned};
+use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, TenantName};
 use daffi_proto::name::CallbackName;
@@ -66,15 +66,11 @@ pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
     };
     let signature = sum_type();
     CallRequest {
-        caller,
-        callbacks: [callback(name)].into(),
         accepts: [signature.fingerprint()].into(),
         signature: Some(signature),
-        receiver: None,
         args: Bytes::from_static(b"args"),
         timeout: secs(10),
-        wait_ready: false,
-        when_abandoned: WhenAbandoned::Cancel,
+        ..CallRequest::new(caller, [callback(name)].into())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daffi_proto::call::{Incoming, ServeResult};
+use daffi_proto::call::{Answer, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::node::{self, Command};
@@ -74,9 +74,12 @@ impl Net {
         if !matches!(behaviour, Behaviour::Hold) {
             runtime.answered.insert(id);
         }
-        let (deadline, link) = (incoming.deadline, runtime.link);
+        let (deadline, link, incoming_answer) = (incoming.deadline, runtime.link, incoming.answer);
         runtime.running.insert(id, Running { incoming: incoming.clone(), link });
         runtime.served.push(incoming);
+        if incoming_answer == Answer::Accepted && !matches!(behaviour, Behaviour::Fail(_)) {
+            self.command(node, Command::Accepted(id));
+        }
         match behaviour {
             Behaviour::Pool { takes, kills } => {
                 self.put(self.now + takes, Delivery::Answer { node, id, result: Ok(args) });
