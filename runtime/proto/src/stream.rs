@@ -69,7 +69,7 @@ const FREE_FOR_LARGE: u64 = (WINDOW_BYTES / 2) as u64;
 /// How the items of a stream are counted. Both ends know it from the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
-    /// A stream of `u8` or `s8`: many small items, whose number is that of their bytes.
+    /// A `stream<u8>`: many small items, whose number is that of their bytes.
     Bytes,
     /// A stream of anything else.
     Items,
@@ -81,7 +81,7 @@ impl Flow {
     /// That of a stream or future in a value.
     pub fn of(channel: &Channel) -> Self {
         match channel {
-            Channel::Stream(Some(Type::U8 | Type::S8)) => Self::Bytes,
+            Channel::Stream(Some(Type::U8)) => Self::Bytes,
             Channel::Stream(_) => Self::Items,
             Channel::Future(_) => Self::One,
         }

@@ -28,7 +28,6 @@ fn items(count: u32, bytes: usize) -> Push {
 #[test]
 fn the_flow_follows_from_the_type() {
     assert_eq!(Flow::of(&Channel::Stream(Some(Type::U8))), Flow::Bytes);
-    assert_eq!(Flow::of(&Channel::Stream(Some(Type::S8))), Flow::Bytes);
     assert_eq!(Flow::of(&Channel::Stream(Some(Type::Bool))), Flow::Items);
     assert_eq!(Flow::of(&Channel::Stream(Some(Type::Def(0)))), Flow::Items);
     assert_eq!(Flow::of(&Channel::Future(Some(Type::U8))), Flow::One);

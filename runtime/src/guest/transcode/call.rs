@@ -7,6 +7,7 @@ use wasmtime::component::{Accessor, Func, GuestTaskId, HasData, TypedFunc};
 use super::dynamic::{Arguments, Lifted};
 use super::error::TranscodeError;
 use super::shape;
+use super::stream::{FromGuest, Inflows, LiftedParts, Terms, ToGuest};
 
 /// An export of an instance: arguments in postcard in, results in postcard out.
 ///
@@ -33,10 +34,10 @@ impl DynFunc {
     /// Cancel safety: none; dropping the future in between makes the store unusable.
     ///
     /// # Errors
-    /// What wasm fails with (look for `wasmtime::Trap` in it), or a [`TranscodeError`] in the `wasmtime::Error`. In
-    /// either case the instance is to be given up.
+    /// What wasm fails with (look for `wasmtime::Trap` in it), or a [`TranscodeError`] in the `wasmtime::Error`, which
+    /// is [`TranscodeError::Unsupported`] for a result with streams in it. In any case the instance is to be given up.
     pub async fn call(&self, store: impl AsContextMut<Data: Send>, args: Bytes) -> wasmtime::Result<Bytes> {
-        self.typed.call(store, args).await
+        self.typed.call(store, args).await?.only_bytes()
     }
 
     /// Calls the export beside other calls of the same store, in an engine with concurrency. It makes progress while
@@ -56,7 +57,34 @@ impl DynFunc {
         T: Send + 'static,
         D: HasData + ?Sized,
     {
-        self.typed.call_concurrent(accessor, args, started).await
+        let args = Arguments(args, Inflows::default());
+        self.typed.call_concurrent(accessor, args, started).await?.only_bytes()
+    }
+
+    /// Calls an export whose parameters or result may have streams in them, beside other calls of the same store, in an
+    /// engine with concurrency. What comes back is the result; its streams flow, as those of the arguments do, while the
+    /// store's `run_concurrent` is polled, also when the call has long returned.
+    ///
+    /// Cancel safety: as [`DynFunc::call_concurrent`]; but a guest whose result had streams in it waits for a reader
+    /// for as long as the store lives.
+    ///
+    /// # Errors
+    /// As [`DynFunc::call`]; a trap also ends `run_concurrent` itself.
+    pub async fn call_streaming<T, D>(
+        &self,
+        accessor: &Accessor<T, D>,
+        args: ToGuest,
+        terms: Terms,
+        started: impl FnOnce(&mut T, GuestTaskId) + Send,
+    ) -> wasmtime::Result<FromGuest>
+    where
+        T: Send + 'static,
+        D: HasData + ?Sized,
+    {
+        let args = Arguments(args.bytes, Inflows::new(args.inflows));
+        let lifted = self.typed.call_concurrent(accessor, args, started).await?;
+        // A reader that is not drained now would keep the guest waiting for ever.
+        accessor.with(|mut store| lifted.drained(store.as_context_mut(), &terms))
     }
 }
 
@@ -76,18 +104,23 @@ macro_rules! typed_by_slots {
                 }
             }
 
-            async fn call(&self, store: impl AsContextMut<Data: Send>, args: Bytes) -> wasmtime::Result<Bytes> {
+            async fn call(
+                &self,
+                store: impl AsContextMut<Data: Send>,
+                args: Bytes,
+            ) -> wasmtime::Result<LiftedParts> {
+                let args = Arguments(args, Inflows::default());
                 match self {
-                    $(Self::$variant(func) => Ok(func.call_async(store, Arguments(args)).await?.0),)*
+                    $(Self::$variant(func) => func.call_async(store, args).await.map(LiftedParts::from),)*
                 }
             }
 
             async fn call_concurrent<T, D>(
                 &self,
                 accessor: &Accessor<T, D>,
-                args: Bytes,
+                args: Arguments,
                 started: impl FnOnce(&mut T, GuestTaskId) + Send,
-            ) -> wasmtime::Result<Bytes>
+            ) -> wasmtime::Result<LiftedParts>
             where
                 T: Send + 'static,
                 D: HasData + ?Sized,
@@ -95,11 +128,11 @@ macro_rules! typed_by_slots {
                 match self {
                     $(Self::$variant(func) => {
                         let call = accessor.with(|mut store| {
-                            let call = func.start_call_concurrent(store.as_context_mut(), Arguments(args))?;
+                            let call = func.start_call_concurrent(store.as_context_mut(), args)?;
                             started(store.data_mut(), call.task());
                             Ok::<_, wasmtime::Error>(call)
                         })?;
-                        Ok(func.finish_call_concurrent(accessor, call).await?.0)
+                        func.finish_call_concurrent(accessor, call).await.map(LiftedParts::from)
                     })*
                 }
             }

@@ -1,4 +1,5 @@
-//! The types that stand for a whole list of parameters or results in wasmtime's typed calls. All `unsafe` is here.
+//! The types that stand for a whole list of parameters or results in wasmtime's typed calls. All `unsafe` is here, and
+//! in `stream/item`, which does the same for the items of streams.
 //!
 //! wasmtime's `TypedFunc` and `func_wrap_*` take any type that implements `ComponentType`, `ComponentNamedList` and
 //! `Lower` or `Lift`; the output of `bindgen!` implements them for types known when the host is compiled. Ours hold
@@ -26,7 +27,7 @@
 //! * **`typecheck` does not let another type through.** Every type is taken apart by the walks at run time; they match
 //!   on the type given with the call, which is the one that was checked. A part that cannot be carried is refused by
 //!   `typecheck`, and again by the walks.
-//! * **Threads and lifetimes.** The types own `Bytes` and are `Send + Sync`.
+//! * **Threads and lifetimes.** The types own `Bytes` and streams, and are `Send + Sync`.
 //!
 //! There is no `unsafe` block: only the implementations of the traits are unsafe to write.
 #![expect(unsafe_code, reason = "wasmtime's traits for typed calls are unsafe to implement; see the header")]
@@ -42,6 +43,7 @@ use super::error::{Fault, TranscodeError};
 use super::lift::Lifting;
 use super::lower::Lowering;
 use super::shape::{self, MAX_SLOTS};
+use super::stream::{Inflows, LiftedParts};
 
 /// The canonical ABI of a type whose size is known at run time only.
 const fn unsized_abi(slots: usize) -> CanonicalAbiInfo {
@@ -49,14 +51,14 @@ const fn unsized_abi(slots: usize) -> CanonicalAbiInfo {
 }
 
 /// The parameters of an export, to be lowered into the guest.
-pub(super) struct Arguments(pub(super) Bytes);
+pub(super) struct Arguments(pub(super) Bytes, pub(super) Inflows);
 
 /// The results of an import, to be lowered into the guest: `N` is 1 where they are returned in one slot, else 0.
-pub(super) struct Reply<const N: usize>(pub(super) Bytes);
+pub(super) struct Reply<const N: usize>(pub(super) Bytes, pub(super) Inflows);
 
 /// The results of an export or the parameters of an import, lifted from the guest: `N` is the number of slots of their
 /// type, 17 where it is more than 16.
-pub(super) struct Lifted<const N: usize>(pub(super) Bytes);
+pub(super) struct Lifted<const N: usize>(LiftedParts);
 
 // SAFETY: `Lower` is an array of `ValRaw`, as large as any call's parameters; see the header for sizes and types.
 unsafe impl ComponentType for Arguments {
@@ -82,12 +84,12 @@ unsafe impl Lower for Arguments {
         dst: &mut MaybeUninit<[ValRaw; MAX_SLOTS]>,
     ) -> Result<()> {
         let slots = dst.write([ValRaw::u64(0); MAX_SLOTS]);
-        Lowering::new(cx, &self.0).tuple_to_slots(ty, slots).map_err(Fault::of_bytes)
+        Lowering::new(cx, &self.0, &self.1).tuple_to_slots(ty, slots).map_err(Fault::of_bytes)
     }
 
     /// wasmtime takes this way only for types of more than 16 slots, which `Arguments` says it has not.
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        Lowering::new(cx, &self.0).tuple_to_memory(ty, offset).map_err(Fault::of_bytes)
+        Lowering::new(cx, &self.0, &self.1).tuple_to_memory(ty, offset).map_err(Fault::of_bytes)
     }
 }
 
@@ -116,11 +118,11 @@ unsafe impl<const N: usize> Lower for Reply<N> {
         dst: &mut MaybeUninit<[ValRaw; N]>,
     ) -> Result<()> {
         let slots = dst.write([ValRaw::u64(0); N]);
-        Lowering::new(cx, &self.0).tuple_to_slots(ty, slots).map_err(Fault::of_bytes)
+        Lowering::new(cx, &self.0, &self.1).tuple_to_slots(ty, slots).map_err(Fault::of_bytes)
     }
 
     fn linear_lower_to_memory<T>(&self, cx: &mut LowerContext<'_, T>, ty: InterfaceType, offset: usize) -> Result<()> {
-        Lowering::new(cx, &self.0).tuple_to_memory(ty, offset).map_err(Fault::of_bytes)
+        Lowering::new(cx, &self.0, &self.1).tuple_to_memory(ty, offset).map_err(Fault::of_bytes)
     }
 }
 
@@ -150,6 +152,12 @@ unsafe impl<const N: usize> Lift for Lifted<N> {
     fn linear_lift_from_memory(cx: &mut LiftContext<'_>, ty: InterfaceType, bytes: &[u8]) -> Result<Self> {
         let address = bytes.as_ptr().addr().wrapping_sub(cx.memory().as_ptr().addr());
         Lifting::new(cx).tuple_from_memory(ty, address).map(Self).map_err(Fault::of_guest)
+    }
+}
+
+impl<const N: usize> From<Lifted<N>> for LiftedParts {
+    fn from(Lifted(parts): Lifted<N>) -> Self {
+        parts
     }
 }
 

@@ -100,6 +100,11 @@ impl Fault {
         Self::new(Cause::Wasm(error))
     }
 
+    /// Whether more was given than the store allows.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self.0.cause, Cause::TooLarge { .. })
+    }
+
     /// The same fault, one level further out.
     #[cold]
     pub(super) fn at(mut self, step: Step) -> Self {

@@ -16,10 +16,11 @@ use wasmtime::ValRaw;
 use wasmtime::component::__internal::wasmtime_environ::component::StringEncoding;
 use wasmtime::component::__internal::{ComponentTypes, InterfaceType, LiftContext};
 
-use bytes::Bytes;
+use daffi_proto::value::MAX_CHANNELS;
 
 use super::error::{Fault, Step, Walk};
 use super::shape::{self, Cases, FlagBits};
+use super::stream::{LiftedParts, Reader};
 use super::text;
 use super::writer::{PIECE_ITEMS, Writer, zigzag};
 
@@ -34,31 +35,51 @@ pub(super) struct Lifting<'w, 'cx> {
     output: Writer,
     /// Bytes of output that are paid for.
     paid: usize,
+    /// The streams that were met.
+    readers: Vec<Reader>,
 }
 
 impl<'w, 'cx> Lifting<'w, 'cx> {
     /// Starts with no bytes.
     pub(super) fn new(cx: &'w mut LiftContext<'cx>) -> Self {
-        Self { types: cx.types, memory: cx.memory(), cx, output: Writer::new(), paid: 0 }
+        Self::resume(cx, Writer::new(), 0)
+    }
+
+    /// Goes on behind what was lifted before; so many bytes are paid for.
+    pub(super) fn resume(cx: &'w mut LiftContext<'cx>, output: Writer, paid: usize) -> Self {
+        Self { types: cx.types, memory: cx.memory(), cx, output, paid, readers: Vec::new() }
+    }
+
+    /// What was lifted, to go on behind it, and how many bytes are paid for.
+    pub(super) fn suspend(self) -> (Vec<u8>, usize) {
+        (self.output.suspend(), self.paid)
+    }
+
+    /// Lifts one value from memory.
+    pub(super) fn item_from_memory(&mut self, ty: InterfaceType, address: usize) -> Walk<()> {
+        let abi = self.types.canonical_abi(&ty);
+        let value = self.range(address, 1, abi.size32 as usize, abi.align32 as usize)?;
+        self.lift_memory(ty, value)?;
+        self.pay()
     }
 
     /// Lifts a tuple of parameters or results from its slots.
-    pub(super) fn tuple_from_slots(mut self, ty: InterfaceType, slots: &[ValRaw]) -> Walk<Bytes> {
+    pub(super) fn tuple_from_slots(mut self, ty: InterfaceType, slots: &[ValRaw]) -> Walk<LiftedParts> {
         let mut slots = slots.iter();
         for (place, ty) in shape::tuple(self.types, ty)?.types.iter().enumerate() {
             self.lift_slots(*ty, &mut slots).map_err(|fault| fault.at(Step::Place(place)))?;
         }
         self.pay()?;
-        Ok(self.output.finish())
+        Ok(LiftedParts { bytes: self.output.finish(), readers: self.readers })
     }
 
     /// Lifts a tuple of parameters or results from memory.
-    pub(super) fn tuple_from_memory(mut self, ty: InterfaceType, address: usize) -> Walk<Bytes> {
+    pub(super) fn tuple_from_memory(mut self, ty: InterfaceType, address: usize) -> Walk<LiftedParts> {
         let abi = &shape::tuple(self.types, ty)?.abi;
         let value = self.range(address, 1, abi.size32 as usize, abi.align32 as usize)?;
         self.lift_memory(ty, value)?;
         self.pay()?;
-        Ok(self.output.finish())
+        Ok(LiftedParts { bytes: self.output.finish(), readers: self.readers })
     }
 
     fn lift_slots(&mut self, ty: InterfaceType, slots: &mut Iter<'_, ValRaw>) -> Walk<()> {
@@ -102,6 +123,7 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
             I::Enum(index) => self.case_from_slots(Cases::Enum(&types[index]), ty, slots)?,
             I::Option(index) => self.case_from_slots(Cases::Option(&types[index]), ty, slots)?,
             I::Result(index) => self.case_from_slots(Cases::Result(&types[index]), ty, slots)?,
+            I::Stream(_) | I::Future(_) => self.channel(ty, take(slots)?)?,
             _ => return Err(not_a_value()),
         }
         Ok(())
@@ -178,6 +200,10 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
             I::Enum(index) => self.case_from_memory(Cases::Enum(&types[index]), bytes)?,
             I::Option(index) => self.case_from_memory(Cases::Option(&types[index]), bytes)?,
             I::Result(index) => self.case_from_memory(Cases::Result(&types[index]), bytes)?,
+            I::Stream(_) | I::Future(_) => {
+                let handle = ValRaw::u32(u32::from_le_bytes(load(bytes, 0)?));
+                self.channel(ty, &handle)?;
+            }
             _ => return Err(not_a_value()),
         }
         Ok(())
@@ -198,6 +224,17 @@ impl<'w, 'cx> Lifting<'w, 'cx> {
                 .map_err(|fault| fault.at(Step::Field(cases.name(discriminant)))),
             None => Ok(()),
         }
+    }
+
+    /// A stream or future: the number of its channel.
+    fn channel(&mut self, ty: InterfaceType, handle: &ValRaw) -> Walk<()> {
+        let number = self.readers.len();
+        if number >= MAX_CHANNELS as usize {
+            return Err(Fault::problem(format!("more than {MAX_CHANNELS} streams in one value")));
+        }
+        self.readers.push(Reader::lift(self.cx, ty, handle)?);
+        self.output.unsigned(number as u64);
+        Ok(())
     }
 
     fn char(&mut self, value: u32) -> Walk<()> {

@@ -16,6 +16,7 @@ use wasmtime::component::__internal::{ComponentTypes, InterfaceType, LowerContex
 use super::error::{Fault, Step, Walk};
 use super::reader::Reader;
 use super::shape::{self, Cases, FlagBits, MAX_SLOTS};
+use super::stream::{Inflows, lower_channel};
 use super::text;
 
 /// A walk from bytes into the guest of `cx`.
@@ -23,12 +24,19 @@ pub(super) struct Lowering<'w, 'cx, 'b, T: 'static> {
     cx: &'w mut LowerContext<'cx, T>,
     types: &'cx ComponentTypes,
     input: Reader<'b>,
+    /// The streams that the bytes name; none where the type has no streams.
+    inflows: Option<&'b Inflows>,
 }
 
 impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
     /// Starts at the first byte.
-    pub(super) fn new(cx: &'w mut LowerContext<'cx, T>, bytes: &'b [u8]) -> Self {
-        Self { types: cx.types, cx, input: Reader::new(bytes) }
+    pub(super) fn new(cx: &'w mut LowerContext<'cx, T>, bytes: &'b [u8], inflows: &'b Inflows) -> Self {
+        Self { types: cx.types, cx, input: Reader::new(bytes), inflows: Some(inflows) }
+    }
+
+    /// The same for bytes of a type without streams.
+    pub(super) fn without_streams(cx: &'w mut LowerContext<'cx, T>, bytes: &'b [u8]) -> Self {
+        Self { types: cx.types, cx, input: Reader::new(bytes), inflows: None }
     }
 
     /// Lowers a tuple of parameters or results to slots; the slots that it does not need are left as they are.
@@ -52,6 +60,17 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
     pub(super) fn tuple_to_memory(mut self, ty: InterfaceType, address: usize) -> Walk<()> {
         self.lower_memory(ty, address)?;
         self.input.finish()
+    }
+
+    /// Lowers so many items of a stream to the place in memory that the guest named; how many bytes they had.
+    pub(super) fn items_to_memory(mut self, item: InterfaceType, address: usize, count: usize) -> Walk<usize> {
+        let align = self.types.canonical_abi(&item).align32 as usize;
+        if !address.is_multiple_of(align) {
+            return Err(Fault::problem(format!("address {address:#x} is not aligned to {align}")));
+        }
+        let before = self.input.left();
+        self.items(item, address, count)?;
+        Ok(before - self.input.left())
     }
 
     fn lower_slots(&mut self, ty: InterfaceType, slots: &mut IterMut<'_, ValRaw>) -> Walk<()> {
@@ -87,6 +106,7 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
             I::Enum(index) => return self.case_to_slots(Cases::Enum(&types[index]), ty, slots),
             I::Option(index) => return self.case_to_slots(Cases::Option(&types[index]), ty, slots),
             I::Result(index) => return self.case_to_slots(Cases::Result(&types[index]), ty, slots),
+            I::Stream(_) | I::Future(_) => self.channel(ty)?,
             _ => return Err(not_a_value()),
         };
         put(slots, value)
@@ -188,8 +208,19 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
             I::Enum(index) => self.case_to_memory(Cases::Enum(&types[index]), address),
             I::Option(index) => self.case_to_memory(Cases::Option(&types[index]), address),
             I::Result(index) => self.case_to_memory(Cases::Result(&types[index]), address),
+            I::Stream(_) | I::Future(_) => {
+                let handle = self.channel(ty)?.get_u32();
+                self.store(address, handle.to_le_bytes())
+            }
             _ => Err(not_a_value()),
         }
+    }
+
+    /// A stream or future: its handle in the guest.
+    fn channel(&mut self, ty: InterfaceType) -> Walk<ValRaw> {
+        let number = self.input.u32()?;
+        let inflows = self.inflows.ok_or_else(not_a_value)?;
+        lower_channel(self.cx, ty, number, inflows)
     }
 
     fn case_to_memory(&mut self, cases: Cases<'_>, address: usize) -> Walk<()> {
@@ -240,57 +271,58 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
 
     /// A list: its address and its length.
     fn list(&mut self, element: InterfaceType) -> Walk<(usize, usize)> {
-        use InterfaceType as I;
         let count = self.input.count()?;
-        let address = match element {
-            I::U8 | I::S8 => {
-                let bytes = self.input.bytes(count)?;
-                self.allocate_and_fill(bytes, 1)?
-            }
-            I::Float32 => self.floats(count, 4)?,
-            I::Float64 => self.floats(count, 8)?,
-            I::U16 => self.integers(count, |input| Ok(input.u16()?.to_le_bytes()))?,
-            I::S16 => self.integers(count, |input| Ok(input.i16()?.to_le_bytes()))?,
-            I::U32 => self.integers(count, |input| Ok(input.u32()?.to_le_bytes()))?,
-            I::S32 => self.integers(count, |input| Ok(input.i32()?.to_le_bytes()))?,
-            I::U64 => self.integers(count, |input| Ok(input.u64()?.to_le_bytes()))?,
-            I::S64 => self.integers(count, |input| Ok(input.i64()?.to_le_bytes()))?,
-            I::Bool => self.integers(count, |input| Ok([input.bool()?]))?,
-            I::Char => self.integers(count, |input| Ok(u32::from(input.char()?).to_le_bytes()))?,
-            _ => {
-                let abi = self.types.canonical_abi(&element);
-                let size = abi.size32 as usize;
-                let address = self.allocate(count, size, abi.align32)?;
-                for index in 0..count {
-                    self.lower_memory(element, address + index * size).map_err(|fault| fault.at(Step::Item(index)))?;
-                }
-                address
-            }
-        };
+        let abi = self.types.canonical_abi(&element);
+        let address = self.allocate(count, abi.size32 as usize, abi.align32)?;
+        self.items(element, address, count)?;
         Ok((address, count))
     }
 
-    /// Floats lie in postcard as they lie in memory.
-    fn floats(&mut self, count: usize, size: usize) -> Walk<usize> {
-        let bytes = count.checked_mul(size).ok_or_else(too_long)?;
-        let bytes = self.input.bytes(bytes)?;
-        self.allocate_and_fill(bytes, size as u32)
+    /// So many values of a type one after another, as in a list or in a stream's buffer.
+    fn items(&mut self, element: InterfaceType, address: usize, count: usize) -> Walk<()> {
+        use InterfaceType as I;
+        match element {
+            I::U8 | I::S8 => self.plain(address, count, 1),
+            I::Float32 => self.plain(address, count, 4),
+            I::Float64 => self.plain(address, count, 8),
+            I::U16 => self.integers(address, count, |input| Ok(input.u16()?.to_le_bytes())),
+            I::S16 => self.integers(address, count, |input| Ok(input.i16()?.to_le_bytes())),
+            I::U32 => self.integers(address, count, |input| Ok(input.u32()?.to_le_bytes())),
+            I::S32 => self.integers(address, count, |input| Ok(input.i32()?.to_le_bytes())),
+            I::U64 => self.integers(address, count, |input| Ok(input.u64()?.to_le_bytes())),
+            I::S64 => self.integers(address, count, |input| Ok(input.i64()?.to_le_bytes())),
+            I::Bool => self.integers(address, count, |input| Ok([input.bool()?])),
+            I::Char => self.integers(address, count, |input| Ok(u32::from(input.char()?).to_le_bytes())),
+            _ => {
+                let size = self.types.canonical_abi(&element).size32 as usize;
+                (0..count).try_for_each(|index| {
+                    self.lower_memory(element, address + index * size).map_err(|fault| fault.at(Step::Item(index)))
+                })
+            }
+        }
+    }
+
+    /// Bytes and floats lie in postcard as they lie in memory.
+    fn plain(&mut self, address: usize, count: usize, size: usize) -> Walk<()> {
+        let bytes = self.input.bytes(count.checked_mul(size).ok_or_else(too_long)?)?;
+        self.fill(address, bytes)
     }
 
     /// Items that take `N` bytes each and need no memory of their own.
     #[inline]
     fn integers<const N: usize>(
         &mut self,
+        address: usize,
         count: usize,
         mut next: impl FnMut(&mut Reader<'b>) -> Walk<[u8; N]>,
-    ) -> Walk<usize> {
-        let address = self.allocate(count, N, N as u32)?;
+    ) -> Walk<()> {
         let memory = self.cx.as_slice_mut().get_mut(address..).ok_or_else(outside)?;
-        let items = memory.get_mut(..count * N).ok_or_else(outside)?;
+        let bytes = count.checked_mul(N).ok_or_else(too_long)?;
+        let items = memory.get_mut(..bytes).ok_or_else(outside)?;
         for (index, item) in items.as_chunks_mut::<N>().0.iter_mut().enumerate() {
             *item = next(&mut self.input).map_err(|fault| fault.at(Step::Item(index)))?;
         }
-        Ok(address)
+        Ok(())
     }
 
     /// Memory of the guest for so many items of a size.
@@ -301,9 +333,14 @@ impl<'w, 'cx, 'b, T: 'static> Lowering<'w, 'cx, 'b, T> {
 
     fn allocate_and_fill(&mut self, bytes: &[u8], align: u32) -> Walk<usize> {
         let address = self.allocate(bytes.len(), 1, align)?;
+        self.fill(address, bytes)?;
+        Ok(address)
+    }
+
+    fn fill(&mut self, address: usize, bytes: &[u8]) -> Walk<()> {
         let memory = self.cx.as_slice_mut().get_mut(address..).ok_or_else(outside)?;
         memory.get_mut(..bytes.len()).ok_or_else(outside)?.copy_from_slice(bytes);
-        Ok(address)
+        Ok(())
     }
 
     #[inline]

@@ -9,10 +9,11 @@
 //! |---|---|
 //! | [`call`] | [`DynFunc`]: exports |
 //! | [`import`] | [`define_import`], [`define_import_concurrent`]: imports |
+//! | [`stream`] | streams and futures |
 //! | [`error`] | [`TranscodeError`], and how a path comes to it |
 //! | [`lower`] | the walk from bytes into a guest |
 //! | [`lift`] | the walk from a guest to bytes, and its budget |
-//! | [`dynamic`] | the types that wasmtime sees; all `unsafe`, and why it is sound |
+//! | [`dynamic`] | the types that wasmtime sees; `unsafe` (but for the items of streams), and why it is sound |
 //! | [`shape`] | what the walks need to know of types |
 //! | [`reader`], [`writer`], [`text`] | postcard's scalars, the encodings of strings |
 //!
@@ -31,12 +32,15 @@ mod lift;
 mod lower;
 mod reader;
 mod shape;
+pub mod stream;
 mod text;
 mod writer;
 
 pub use call::DynFunc;
 pub use error::TranscodeError;
-pub use import::{ImportFuture, define_import, define_import_concurrent};
+pub use import::{
+    ImportFuture, define_import, define_import_concurrent, define_streaming_import, define_streaming_import_concurrent,
+};
 
 use wasmtime::Store;
 

@@ -17,6 +17,11 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Ends the reading; left-over bytes mean that the bytes are of another type.
     pub(super) fn finish(&self) -> Walk<()> {
         if self.rest.is_empty() {

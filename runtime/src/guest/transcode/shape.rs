@@ -111,16 +111,32 @@ impl FlagBits {
     }
 }
 
+/// The type of the items of a stream, or of the value of a future, where it has one.
+pub(super) fn item(types: &ComponentTypes, ty: InterfaceType) -> Option<InterfaceType> {
+    match ty {
+        InterfaceType::Stream(index) => types[types[index].ty].payload,
+        InterfaceType::Future(index) => types[types[index].ty].payload,
+        _ => None,
+    }
+}
+
 /// What no process can be sent: a part of a type that is no value, or no value that postcard carries.
 ///
 /// Every definition is looked at once, since a small component can name a type whose tree has 2^40 nodes.
 pub(super) fn check(types: &ComponentTypes, ty: InterfaceType) -> Result<(), TranscodeError> {
-    Check { types, seen: HashSet::new() }.visit(ty)
+    Check { types, seen: HashSet::new(), in_stream: false }.visit(ty)
+}
+
+/// The same of a type that is an item of a stream.
+pub(super) fn check_item(types: &ComponentTypes, ty: InterfaceType) -> Result<(), TranscodeError> {
+    Check { types, seen: HashSet::new(), in_stream: true }.visit(ty)
 }
 
 struct Check<'a> {
     types: &'a ComponentTypes,
     seen: HashSet<InterfaceType>,
+    /// Whether it is about the items of a stream, which have no streams in them.
+    in_stream: bool,
 }
 
 impl Check<'_> {
@@ -131,8 +147,9 @@ impl Check<'_> {
             I::Bool | I::S8 | I::U8 | I::S16 | I::U16 | I::S32 | I::U32 | I::S64 | I::U64 => return Ok(()),
             I::Float32 | I::Float64 | I::Char | I::String => return Ok(()),
             I::Own(_) | I::Borrow(_) => return unsupported("a resource"),
-            I::Stream(_) => return unsupported("a stream"),
-            I::Future(_) => return unsupported("a future"),
+            I::Stream(_) | I::Future(_) if self.in_stream => return unsupported("a stream of streams"),
+            I::Stream(_) if item(self.types, ty).is_none() => return unsupported("a stream without a type"),
+            I::Future(_) if item(self.types, ty).is_none() => return unsupported("a future without a type"),
             I::ErrorContext(_) => return unsupported("an error-context"),
             I::Map(_) => return unsupported("a map"),
             I::FixedLengthList(_) => return unsupported("a list of fixed length"),
@@ -140,6 +157,9 @@ impl Check<'_> {
             _ => {}
         }
         let types = self.types;
+        if let Some(item) = item(types, ty) {
+            return check_item(types, item);
+        }
         let mut inner = |ty| self.visit(ty);
         match ty {
             I::List(index) => inner(types[index].element),
@@ -193,7 +213,7 @@ fn count(ty: &Type) -> Result<usize, TranscodeError> {
     match ty {
         Type::Bool | Type::S8 | Type::U8 | Type::S16 | Type::U16 | Type::S32 | Type::U32 => Ok(1),
         Type::S64 | Type::U64 | Type::Float32 | Type::Float64 | Type::Char => Ok(1),
-        Type::Enum(_) | Type::Flags(_) => Ok(1),
+        Type::Enum(_) | Type::Flags(_) | Type::Stream(_) | Type::Future(_) => Ok(1),
         Type::String | Type::List(_) => Ok(2),
         Type::Record(record) => count_all(record.fields().map(|field| field.ty)),
         Type::Tuple(tuple) => count_all(tuple.types()),
@@ -201,8 +221,6 @@ fn count(ty: &Type) -> Result<usize, TranscodeError> {
         Type::Option(option) => count_cases(std::iter::once(Some(option.ty()))),
         Type::Result(result) => count_cases([result.ok(), result.err()].into_iter()),
         Type::Own(_) | Type::Borrow(_) => unsupported("a resource"),
-        Type::Stream(_) => unsupported("a stream"),
-        Type::Future(_) => unsupported("a future"),
         Type::ErrorContext => unsupported("an error-context"),
         Type::Map(_) => unsupported("a map"),
         Type::FixedLengthList(_) => unsupported("a list of fixed length"),

@@ -31,6 +31,16 @@ impl Writer {
         Self { out: KEPT.take() }
     }
 
+    /// Goes on behind these bytes.
+    pub(super) fn resume(bytes: Vec<u8>) -> Self {
+        Self { out: bytes }
+    }
+
+    /// The bytes, to go on behind them later.
+    pub(super) fn suspend(self) -> Vec<u8> {
+        self.out
+    }
+
     /// How many bytes were written.
     #[inline]
     pub(super) fn len(&self) -> usize {

@@ -13,7 +13,7 @@ use super::types::{Core, Scope, Ty, define};
 pub const ENCODINGS: [&str; 3] = ["utf8", "utf16", "latin1+utf16"];
 
 /// Memory with an allocator that only goes forward; the first KiB is left to the hostile images.
-const MEMORY: &str = r#"
+pub const MEMORY: &str = r#"
 (core module $Mem
   (memory (export "memory") 1)
   (global $next (mut i32) (i32.const 1024))

@@ -68,8 +68,10 @@ fn a_type_that_is_no_value_is_refused_when_the_function_is_taken() {
     run(async {
         for (definitions, ty, what) in [
             ("(type $r (resource (rep i32))) (export $R \"r\" (type $r))", "(list (own $R))", "a resource"),
-            ("(type $s (stream u8))", "(tuple (stream u8))", "a stream"),
-            ("(type $s (future u8))", "(option (future u8))", "a future"),
+            ("(type $s (stream))", "(tuple $s)", "a stream without a type"),
+            ("(type $s (future))", "(option $s)", "a future without a type"),
+            ("(type $s (stream u8)) (type $t (stream (option $s)))", "(list $t)", "a stream of streams"),
+            ("(type $s (future u8)) (type $t (tuple $s)) (type $u (stream $t))", "(list $u)", "a stream of streams"),
         ] {
             let slots = if ty.starts_with("(tuple") { " i32" } else { " i32 i32" };
             let component = compile(&CONCURRENT, &exporter(definitions, ty, slots));

@@ -5,6 +5,7 @@ mod guest;
 mod hostile;
 mod limits;
 mod roundtrip;
+mod streams;
 mod types;
 mod val;
 mod values;
@@ -16,6 +17,7 @@ use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Func, Instance, Linker};
 use wasmtime::{Config, Engine, Store, StoreLimits};
 
+use super::stream::Life;
 use super::{DynFunc, define_import, define_import_concurrent};
 
 /// An engine for synchronous components.
@@ -28,6 +30,8 @@ fn engine(concurrency: bool) -> Engine {
     let mut config = Config::new();
     config.concurrency_support(concurrency);
     config.wasm_component_model_async(concurrency);
+    // Guests that are written by hand read and write streams in a straight line.
+    config.wasm_component_model_more_async_builtins(concurrency);
     Engine::new(&config).unwrap()
 }
 
@@ -66,6 +70,7 @@ struct Host {
     /// The arguments that imports were called with.
     seen: Vec<Bytes>,
     limits: StoreLimits,
+    life: Life,
 }
 
 /// One instance of a component, whose imports give back their first parameter's bytes.

@@ -1,0 +1,226 @@
+//! From a guest to the host: [`Drain`] is the host's end of a stream or future that a guest writes. The consumers that
+//! fill it are what wasmtime calls when the guest writes.
+//!
+//! A guest's write ends as soon as some of its items are in the slot; then it writes the rest. While nothing of it fits,
+//! the write waits.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use daffi_proto::stream::{Chunk, Flow};
+use wasmtime::component::{FutureConsumer, Source, StreamConsumer, StreamResult};
+use wasmtime::{AsContextMut, Result, StoreContextMut};
+
+use super::batch::{self, Bounds, Oversize, Stop, Taken};
+use super::feed::Inflow;
+use super::item::Item;
+use super::slot::{Held, ReaderGone, Slot};
+use super::{StreamFailure, Terms};
+
+/// The host's end of a stream or future that a guest writes.
+///
+/// Dropping it tells the guest that nobody reads any more.
+#[derive(Debug)]
+pub struct Drain {
+    from: From,
+}
+
+#[derive(Debug)]
+enum From {
+    /// Items that a guest writes.
+    Guest(Arc<Slot<Vec<u8>>>),
+    /// A stream that the guest got from this host and passed on.
+    Host(Inflow),
+}
+
+impl Drain {
+    /// The next items, at most a chunk of them or one that is larger; none at the end.
+    ///
+    /// Cancel safety: safe.
+    ///
+    /// # Errors
+    /// [`StreamFailure`]: the stream has ended before its end.
+    pub async fn next(&mut self) -> std::result::Result<Option<Chunk>, StreamFailure> {
+        poll_fn(|cx| match &mut self.from {
+            From::Guest(slot) => {
+                slot.poll_take(cx).map_ok(|held| held.map(|Held { count, bytes }| Chunk { count, bytes: bytes.into() }))
+            }
+            From::Host(inflow) => inflow.poll_chunk(cx),
+        })
+        .await
+    }
+
+    /// What a guest passed on.
+    pub(super) fn passed_on(inflow: Inflow) -> Self {
+        Self { from: From::Host(inflow) }
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        if let From::Guest(slot) = &self.from {
+            slot.leave();
+        }
+    }
+}
+
+/// Takes what a guest writes.
+pub(super) struct Consumer {
+    slot: Arc<Slot<Vec<u8>>>,
+    terms: Terms,
+    flow: Flow,
+    /// Whether the next item does not fit beside what is in the slot.
+    needs_all: bool,
+    /// How many bytes there were in the last batch, and so perhaps in the next.
+    expected_bytes: usize,
+}
+
+impl Consumer {
+    /// A consumer, and the drain that it fills.
+    pub(super) fn new(flow: Flow, terms: Terms) -> (Self, Drain) {
+        let slot = Arc::new(Slot::new());
+        let drain = Drain { from: From::Guest(slot.clone()) };
+        (Self { slot, terms, flow, needs_all: false, expected_bytes: 0 }, drain)
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { most: self.flow.chunk(), max_item_bytes: self.terms.max_item_bytes }
+    }
+
+    /// Waits for room.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<Held<Vec<u8>>, ReaderGone>> {
+        let (most, needs_all) = (self.flow.chunk(), self.needs_all);
+        let has_room = |held: &Held<Vec<u8>>| {
+            !needs_all && u64::from(held.count) < most.items && (held.bytes.len() as u64) < most.bytes
+        };
+        self.slot.poll_room(cx, has_room).map_ok(|held| {
+            self.needs_all = false;
+            held.unwrap_or_else(|| Held { count: 0, bytes: Vec::with_capacity(self.expected_bytes) })
+        })
+    }
+
+    /// Puts back what [`Consumer::poll_room`] took, with more.
+    fn put(&mut self, held: Held<Vec<u8>>) {
+        self.expected_bytes = usize::try_from(self.flow.chunk().bytes).map_or(0, |most| held.bytes.len().min(most));
+        // Only this consumer puts anything into the slot.
+        let _ = self.slot.put(held);
+    }
+
+    fn too_large(&self) {
+        self.slot.end(Err(StreamFailure::ItemTooLarge { limit_bytes: self.terms.max_item_bytes }));
+    }
+}
+
+impl Drop for Consumer {
+    /// The guest has dropped its end, or the store is gone.
+    fn drop(&mut self) {
+        self.slot.end(match self.terms.witness.ended() {
+            None => Ok(()),
+            Some(why) => Err(StreamFailure::Broken(why.to_owned())),
+        });
+    }
+}
+
+/// Takes the items of a `stream<T>`.
+pub(super) struct ItemConsumer(pub(super) Consumer);
+
+impl<D> StreamConsumer<D> for ItemConsumer {
+    type Item = Item;
+
+    fn poll_consume(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<D>,
+        mut source: Source<'_, Item>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        let this = &mut self.get_mut().0;
+        loop {
+            let held = match this.poll_room(cx) {
+                Poll::Ready(Ok(held)) => held,
+                Poll::Ready(Err(ReaderGone)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+                Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+                Poll::Pending => return Poll::Pending,
+            };
+            if source.remaining(store.as_context_mut()) == 0 {
+                // The guest only asks whether there is room.
+                this.put(held);
+                return Poll::Ready(Ok(StreamResult::Completed));
+            }
+            let Taken { held, count, stop } =
+                batch::take(store.as_context_mut(), &mut source, held, this.bounds(), Oversize::Leave)?;
+            this.put(held);
+            match stop {
+                _ if count > 0 => return Poll::Ready(Ok(StreamResult::Completed)),
+                Some(Stop::TooLarge) => {
+                    this.too_large();
+                    return Poll::Ready(Ok(StreamResult::Dropped));
+                }
+                // Perhaps the slot was emptied meanwhile.
+                Some(Stop::Full) => this.needs_all = true,
+                None => return Poll::Ready(Err(wasmtime::Error::msg("a stream of another host"))),
+            }
+        }
+    }
+}
+
+/// Takes the items of a `stream<u8>`, which need no transcoding.
+pub(super) struct ByteConsumer(pub(super) Consumer);
+
+impl<D> StreamConsumer<D> for ByteConsumer {
+    type Item = u8;
+
+    fn poll_consume(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        store: StoreContextMut<D>,
+        source: Source<'_, u8>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        let this = &mut self.get_mut().0;
+        let mut held = match this.poll_room(cx) {
+            Poll::Ready(Ok(held)) => held,
+            Poll::Ready(Err(ReaderGone)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
+            Poll::Pending => return Poll::Pending,
+        };
+        let mut direct = source.as_direct(store);
+        let most = usize::try_from(this.flow.chunk().bytes).unwrap_or(usize::MAX);
+        let written = direct.remaining();
+        let count = written.len().min(most.saturating_sub(held.bytes.len()));
+        held.bytes.extend_from_slice(written.get(..count).unwrap_or_default());
+        held.count = held.count.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        direct.mark_read(count);
+        this.put(held);
+        Poll::Ready(Ok(StreamResult::Completed))
+    }
+}
+
+/// Takes the value of a `future<T>`.
+pub(super) struct ValueConsumer(pub(super) Consumer);
+
+impl<D> FutureConsumer<D> for ValueConsumer {
+    type Item = Item;
+
+    /// The value is taken in any case: a guest's write of it has no other end.
+    fn poll_consume(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        store: StoreContextMut<D>,
+        mut source: Source<'_, Item>,
+        _: bool,
+    ) -> Poll<Result<()>> {
+        let this = &mut self.get_mut().0;
+        let Taken { held, stop, .. } = batch::take(store, &mut source, Held::default(), this.bounds(), Oversize::Drop)?;
+        match stop {
+            Some(_) => this.too_large(),
+            None => {
+                this.put(held);
+                this.slot.end(Ok(()));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
