@@ -29,6 +29,8 @@ pub(super) struct Local {
     pub instances: Arc<str>,
     table: Bytes,
     pub registration: Registration,
+    /// Why it is not registered, where the controller said so.
+    pub held: Option<String>,
     /// Whether it was on the mesh before: then a held name is waited for.
     known: bool,
     /// Taken off the mesh: it stays here while it serves, or while the controller's answer is on its way.
@@ -89,6 +91,7 @@ impl Node {
             instances,
             table,
             registration: Registration::Idle,
+            held: None,
             known: false,
             removed: false,
             serving: 0,
@@ -164,6 +167,7 @@ impl Node {
             return;
         }
         local.registration = Registration::Registered(entry);
+        local.held = None;
         local.known = true;
         local.told = (Load::default(), 0);
         self.load_changed(id);
@@ -179,6 +183,7 @@ impl Node {
         if local.removed {
             self.forget_if_over(id);
         } else if retryable || local.known {
+            local.held = Some(message.clone());
             self.retry_names_at = Some(self.now + REGISTER_RETRY);
             self.outputs.push_back(Output::NameHeld { process: id, message });
         } else {

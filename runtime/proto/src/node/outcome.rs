@@ -24,6 +24,9 @@ impl Node {
         if self.waits_for_next_controller(call) {
             return controller_drains(callback);
         }
+        if let Some(error) = self.why_held_back(call, &callback) {
+            return error;
+        }
         let tenant = &call.origin.tenant;
         if let Some(receiver) = &call.receiver
             && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
@@ -56,6 +59,25 @@ impl Node {
         let why = known.unwrap_or("no controller was reached in time");
         let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
         if self.shut.is_some() { lasting(error) } else { error }
+    }
+
+    /// Others have the callback, and the caller may not call them: it is not on the mesh itself.
+    fn why_held_back(&self, call: &Call, callback: &str) -> Option<CallError> {
+        let caller = self.locals.get(&call.origin.process?).filter(|_| !self.may_go_away(&call.origin))?;
+        let tenant = &call.origin.tenant;
+        let wanted = |peer: Peer| {
+            let process = self.mesh.get(peer).map(|process| &process.process.name);
+            process.is_some_and(|name| call.receiver.as_ref().is_none_or(|receiver| receiver == name))
+        };
+        let mut groups = call.callbacks.iter().flat_map(|name| self.mesh.matching(tenant, name));
+        let own = call.origin.process.map(Peer::Local);
+        groups.find(|(_, group)| {
+            let mut members = group.members().iter().map(|member| member.process);
+            call.accepts.contains(&group.fingerprint) && members.any(|peer| Some(peer) != own && wanted(peer))
+        })?;
+        let why = caller.held.as_deref().unwrap_or("the controller has not yet answered its registration");
+        let message = format!("the calling process {:?} is not on the mesh: {why}", caller.process.name.as_str());
+        Some(CallError::not_run(code::NOT_CONNECTED, message, callback))
     }
 
     /// Others have the callback with another signature only.

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
+use daffi_proto::call::CallRequest;
+use daffi_proto::error::{Outcome, code};
+use daffi_proto::id::LocalId;
 use daffi_proto::node::Command;
 use daffi_proto::session::{GRACE, PeerIdentity, REGISTER_RETRY, Role, refusal};
 
-use crate::net::{Net, SUM, call, ms, secs};
+use crate::net::{Net, SUM, call, ms, name, secs};
 
 fn user(uid: u32) -> PeerIdentity {
     PeerIdentity::Unix { uid, pid: Some(100 + uid) }
@@ -163,6 +166,41 @@ fn a_runtime_whose_name_was_taken_while_it_was_away_keeps_trying() {
     net.command(second, Command::Leave);
     net.run(secs(1));
     assert_eq!(net.nodes[first].log.last().unwrap(), "connected");
+}
+
+#[test]
+fn a_call_of_a_process_whose_name_others_hold_waits_and_then_says_so() {
+    let mut net = Net::new(13);
+    net.member("server", &[SUM]);
+    let first = newcomer(&mut net, "first", "publisher", user(1));
+    net.nodes[first].redial = false;
+    net.cut(first);
+    net.run(GRACE + ms(100));
+    let second = newcomer(&mut net, "second", "publisher", user(2));
+    net.nodes[first].redial = true;
+    net.dial(first);
+    net.run(secs(1));
+    let caller = LocalId(1);
+    let request = CallRequest { timeout: secs(2), ..call(Some(caller), SUM) };
+    let pinned = CallRequest { receiver: Some(name("server")), ..request.clone() };
+    let tokens = [net.call(first, request.clone()), net.call(first, pinned)];
+    net.run(secs(3));
+    for token in tokens {
+        let error = net.error(first, token);
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::NOT_CONNECTED));
+        for part in ["calling process \"publisher\" is not on the mesh", "held by the node \"second\""] {
+            assert!(error.message.contains(part), "{error}");
+        }
+    }
+    // What nobody has, nobody has.
+    let token = net.call(first, CallRequest { timeout: secs(1), ..call(Some(caller), "nobody#f") });
+    net.run(secs(2));
+    assert_eq!(net.error(first, token).code, code::NO_SUCH_CALLBACK);
+    // When the name is free again, calls go out.
+    let token = net.call(first, CallRequest { timeout: secs(60), ..request });
+    net.command(second, Command::Leave);
+    net.run(secs(2));
+    assert!(net.result(first, token).is_ok());
 }
 
 #[test]
