@@ -65,7 +65,7 @@ pub struct CallRequest {
     /// Who calls.
     pub caller: Caller,
     /// The callback's full name, or several in order of preference (an import `math-checked` takes a callback of that
-    /// very name, else one of `math`); never empty. Versions match as semver.
+    /// very name, else one of `math`); never empty. Versions match as [`crate::name`] says.
     pub callbacks: Arc<[CallbackName]>,
     /// The signatures that the caller can take.
     pub accepts: Arc<[Fingerprint]>,

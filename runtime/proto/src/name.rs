@@ -6,6 +6,12 @@
 //! | that the world itself exports | `sum-of-two-numbers` |
 //! | in an inline interface of the world | `math#sum-of-two-numbers` |
 //!
+//! Versions match by the component model's rule, as wasmtime's linker has it (`alternate_lookup_key` in
+//! `wasmtime-environ/src/component/names.rs`): the same major version, or below 1.0 the same minor one, newer or older;
+//! a `0.0.x` and a pre-release match themselves alone. This is wider than semver's caret, under which an older version
+//! does not serve who asks for a newer one: signatures are compared function by function anyway. Who names no version
+//! takes any.
+//!
 //! Invariant: a [`CallbackName`] is made by checks alone, also when it is decoded from the wire, so whatever holds one
 //! holds a good one. [`Pattern`] is what a dynamic caller may write for it, [`NameGlob`] what the config may.
 
@@ -166,8 +172,8 @@ fn version_fits(asked: Option<&Version>, registered: Option<&Version>) -> bool {
     }
 }
 
-/// The same major version; under 0.x the same minor, under 0.0.x the same patch. A pre-release is compatible with
-/// itself alone. Build metadata does not count.
+/// The same major version; under 0.x the same minor, under 0.0.x the same patch; newer or older. A pre-release is
+/// compatible with itself alone. Build metadata does not count.
 fn compatible(a: &Version, b: &Version) -> bool {
     if !a.pre.is_empty() || !b.pre.is_empty() {
         return (a.major, a.minor, a.patch, &a.pre) == (b.major, b.minor, b.patch, &b.pre);
