@@ -33,7 +33,9 @@ pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
         format!("CALLS={}", case.calls),
         format!("WARM_UP={}", case.warm_up_calls()),
     ];
-    let mut caller = Runtime::start(&socket, &["--name", "caller"], caller_component, &env)?;
+    // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
+    let caller_args = ["--name", "caller", "--max-payload", "32MiB"];
+    let mut caller = Runtime::start(&socket, &caller_args, caller_component, &env)?;
     let pids = [server.child.id(), caller.child.id()];
     let mut lines = BufReader::new(caller.child.stdout.take().context("the caller's stdout")?).lines();
     let mut next = || lines.next().context("the caller ended early")?.context("reading the caller's stdout");
