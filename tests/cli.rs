@@ -100,9 +100,8 @@ fn ps_of_an_empty_mesh_says_so() {
 #[track_caller]
 fn parsed(wit: &str) -> wit_parser::Resolve {
     let mut resolve = wit_parser::Resolve::default();
-    let mut sources = wit_parser::UnresolvedPackageGroup::parse("printed.wit", wit)
+    let sources = wit_parser::UnresolvedPackageGroup::parse("printed.wit", wit)
         .unwrap_or_else(|(_, error)| panic!("not WIT: {error:?}\n{wit}"));
-    sources.nested.retain(|_| true);
     resolve.push_group(sources).unwrap_or_else(|error| panic!("not WIT: {error:?}\n{wit}"));
     resolve
 }

@@ -212,7 +212,6 @@ async fn end(running: Running, mut runs: JoinSet<(usize, RunOutcome)>, drain_tim
     running.cancel.cancel();
     running.tasks.close();
     within("the network", running.tasks.wait()).await;
-    drop(running.engines);
 }
 
 /// No call is in flight any more: of the own node, or through the controller.

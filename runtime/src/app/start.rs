@@ -40,13 +40,10 @@ pub(super) struct Running {
     pub(super) tasks: TaskTracker,
     /// Ends them.
     pub(super) cancel: CancellationToken,
-    /// Held for their epoch clock: without it nothing interrupts a guest.
-    pub(super) engines: Option<Engines>,
 }
 
 /// What was loaded.
 pub(super) struct Guests {
-    engines: Option<Engines>,
     /// The modules, with the limits that this machine leaves them.
     modules: Vec<(Loaded, ModuleLimits)>,
 }
@@ -57,7 +54,7 @@ pub(super) struct Guests {
 /// The first module that cannot be loaded.
 pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
     if config.modules.is_empty() {
-        return Ok(Guests { engines: None, modules: Vec::new() });
+        return Ok(Guests { modules: Vec::new() });
     }
     let modules = config.modules.clone();
     let loading = tokio::task::spawn_blocking(move || load_all(&modules));
@@ -69,7 +66,7 @@ fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
     let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
     let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
     let engines = Engines::new(engine_config(modules, &demands)).map_err(|error| Failure::new(exit::FAILED, error))?;
-    let mut guests = Guests { modules: Vec::new(), engines: Some(engines.clone()) };
+    let mut guests = Guests { modules: Vec::new() };
     let mut lodgers = Vec::new();
     for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
         let loaded = opened.compile(&engines).map_err(|error| load_failure(&module.path, &error))?;
@@ -169,8 +166,8 @@ pub(super) async fn start(
         tasks.spawn(hub.run(cancel.clone()));
         handle
     });
-    let Guests { engines, modules: loaded } = loaded;
-    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel, engines };
+    let Guests { modules: loaded } = loaded;
+    let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel };
     if let Some(hub) = &running.hub {
         listen(listeners, hub, limits, &running);
     }

@@ -63,7 +63,8 @@ impl Fault {
         }
         if let Some(failed) = error.downcast_ref::<FetchFailed>() {
             let trace = join_traces(trace, failed.error.trace.as_deref(), &failed.name);
-            return Self::Trap { message: failed.to_string(), trace };
+            // Part of it is what another machine said.
+            return Self::Trap { message: cut(one_line(&failed.to_string()), MAX_MESSAGE_BYTES), trace };
         }
         if let Some(error @ TranscodeError::TooLarge { .. }) = error.downcast_ref() {
             return Self::TooLarge { message: error.to_string(), trace };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use daffi_proto::call::{Incoming, ServeResult};
-use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -248,10 +248,7 @@ impl Interleave {
             }
             End::GaveUp { stopped: false } => runs_on(name, code::CANCELLED, "the caller gave up"),
             End::TooLong { stopped: true } => TimeUpBy::MaxCallTime.into_error(name),
-            End::TooLong { stopped: false } => {
-                let error = runs_on(name, code::LIMIT_EXCEEDED, "the module's max-call-time passed");
-                CallError { outcome: Outcome::Unknown, ..error }
-            }
+            End::TooLong { stopped: false } => runs_on(name, code::LIMIT_EXCEEDED, "the module's max-call-time passed"),
         }
     }
 

@@ -13,6 +13,7 @@ use wasmtime_wasi::I32Exit;
 use super::fault::Fault;
 use super::state::{GuestState, RUN_INSTANCE, Scope};
 use super::template::Template;
+use crate::exit;
 
 /// How a guest's `run` ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +40,10 @@ impl RunOutcome {
     /// shell says of a process that aborted).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Ok | Self::Stopped => 0,
-            Self::Err => 1,
+            Self::Ok | Self::Stopped => exit::OK,
+            Self::Err => exit::FAILED,
             Self::Exited(status) => *status,
-            Self::Trapped { .. } => 134,
+            Self::Trapped { .. } => exit::TRAPPED,
         }
     }
 
