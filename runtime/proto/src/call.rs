@@ -13,6 +13,7 @@ use crate::error::CallError;
 use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use crate::name::CallbackName;
 use crate::signature::{Fingerprint, Signature};
+use crate::stream::Flow;
 
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,8 +84,13 @@ pub struct CallRequest {
     pub when_abandoned: WhenAbandoned,
     /// How long to wait before it begins: names are looked up then, and the timeout counts from then.
     pub eta: Duration,
-    /// What the caller waits for.
+    /// What the caller waits for; of a call with streams, its result.
     pub answer: Answer,
+    /// The streams and futures in the arguments, which the caller is to write, by the number of their channel. Of
+    /// [`Mode::Each`] it is always the one with the items, whatever is set here.
+    pub channels: Arc<[Flow]>,
+    /// How the callback takes what the caller streams.
+    pub mode: Mode,
 }
 
 impl CallRequest {
@@ -102,8 +108,32 @@ impl CallRequest {
             when_abandoned: WhenAbandoned::Cancel,
             eta: Duration::ZERO,
             answer: Answer::Result,
+            channels: Arc::from([]),
+            mode: Mode::Whole,
         }
     }
+
+    /// The streams that the caller writes, by number.
+    pub fn flows(&self) -> Arc<[Flow]> {
+        match self.mode {
+            Mode::Whole => self.channels.clone(),
+            Mode::Each => Arc::from([Flow::Items]),
+        }
+    }
+}
+
+/// How a callback takes what its caller streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// 0: it is called once, and takes the streams that stand in its arguments.
+    #[default]
+    Whole,
+    /// 1: it has no stream in its type, and is called once an item, in order and one at a time, in one process. Channel 0 of
+    /// the caller carries the items: each is the arguments of one call, or [`UNIT_ITEM`](crate::value::UNIT_ITEM) where
+    /// there are no parameters. Channel 0 of the answer, which comes before the first item is served, carries the results:
+    /// each an item, [`UNIT_ITEM`](crate::value::UNIT_ITEM) where the callback gives nothing. The first call that fails ends
+    /// both with its error, which names the item.
+    Each,
 }
 
 /// What a caller waits for.
@@ -181,6 +211,8 @@ pub struct CallReply {
     pub fingerprint: Fingerprint,
     /// The process that served it, or has it; of [`Answer::Sent`] the one that probably got it.
     pub process: ProcessName,
+    /// The streams and futures in the result, which the caller reads, by the number of their channel.
+    pub channels: Arc<[Flow]>,
 }
 
 /// A dynamic caller's question: what does this text mean, and which signature has it?
@@ -233,10 +265,14 @@ pub struct Incoming {
     pub caller: Option<ProcessRef>,
     /// The calls above this one, the outermost first: what a cycle is seen by.
     pub chain: Arc<[Hop]>,
-    /// When the caller stops waiting.
+    /// When the caller stops waiting. With streams among the arguments he waits on while there is progress in any of them:
+    /// then this is out of reach, and his own node gives the call up.
     pub deadline: Duration,
     /// What the caller waits for: of [`Answer::Accepted`] he is to be told when it is neither over nor refused at once.
     pub answer: Answer,
+    /// The streams and futures that the caller says are in the arguments, by the number of their channel. Not checked yet,
+    /// as the arguments are not.
+    pub channels: Arc<[Flow]>,
 }
 
 /// One call of a chain: who made it.

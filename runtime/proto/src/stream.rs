@@ -40,11 +40,13 @@ mod outlet;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 pub use self::channels::{Channels, Message};
 pub use self::inlet::Inlet;
 pub use self::outlet::{NotTaken, Outlet};
-use crate::error::CallError;
+use crate::error::{CallError, code};
+use crate::id::{ServeId, Token};
 use crate::signature::Type;
 use crate::value::Channel;
 
@@ -66,14 +68,14 @@ pub const IDLE: Duration = Duration::from_secs(30);
 /// How much must be free in the window for a single item that does not fit into what is free.
 const FREE_FOR_LARGE: u64 = (WINDOW_BYTES / 2) as u64;
 
-/// How the items of a stream are counted. Both ends know it from the signature.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How the items of a stream are counted. It follows from the type; the writer's side says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flow {
-    /// A `stream<u8>`: many small items, whose number is that of their bytes.
+    /// 0: a `stream<u8>`: many small items, whose number is that of their bytes.
     Bytes,
-    /// A stream of anything else.
+    /// 1: a stream of anything else.
     Items,
-    /// A future: one item.
+    /// 2: a future: one item.
     One,
 }
 
@@ -225,6 +227,25 @@ impl Pull {
     }
 }
 
+/// A call as the user of a node names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamCall {
+    /// One that was made here; until its streams have ended, its token is in use.
+    Made(Token),
+    /// One that is served here.
+    Served(ServeId),
+}
+
+/// One end of a stream as the user of a node names it. What it is, a writing or a reading end, is said by what is done
+/// with it: those of a call are numbered apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// Its call.
+    pub call: StreamCall,
+    /// The number of its channel.
+    pub number: u32,
+}
+
 /// What a stream came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -236,6 +257,23 @@ pub enum Ending {
     Cancelled(Option<Box<CallError>>),
     /// The link broke: it is not known how much arrived.
     Lost,
+}
+
+impl Ending {
+    /// What to tell of a stream that has not come to its end; none where it has.
+    pub fn error(&self) -> Option<CallError> {
+        match self {
+            Self::Finished => None,
+            Self::Failed(error) | Self::Cancelled(Some(error)) => Some(error.as_ref().clone()),
+            Self::Cancelled(None) => {
+                Some(CallError::failed(code::CANCELLED, "the reader of the stream wants no more of it", ""))
+            }
+            Self::Lost => {
+                let message = "the link broke in the middle of a stream; it is not known how much of it arrived";
+                Some(CallError::unknown(code::LINK_LOST, message, ""))
+            }
+        }
+    }
 }
 
 /// The peer did what it must not; its link is to be closed.

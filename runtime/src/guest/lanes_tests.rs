@@ -28,6 +28,7 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         chain: Arc::from([]),
         deadline: Duration::ZERO,
         answer: daffi_proto::call::Answer::Result,
+        channels: Arc::from([]),
     };
     Job { incoming, deadline: now + timeout }
 }

@@ -303,6 +303,7 @@ mod tests {
             chain: Arc::from(chain),
             deadline: Duration::from_secs(30),
             answer: daffi_proto::call::Answer::Result,
+            channels: Arc::from([]),
         };
         Job { incoming, deadline: Instant::now() + Duration::from_secs(30) }
     }

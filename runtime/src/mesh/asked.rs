@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolved};
+use daffi_proto::call::{GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use tokio::sync::{mpsc, oneshot};
 
-use super::handle::{Gathered, Serve};
+use super::handle::{Answer, Gathered, Serve};
 
 /// The first of the tokens that the driver chooses itself; those of handles count from 1.
 const OWN_TOKENS: u64 = 1 << 63;
@@ -24,7 +24,7 @@ pub(super) enum Asker {
     /// For a process's number; with what serves it.
     Add(Arc<dyn Serve>, Reply<LocalId>),
     /// For the end of a call.
-    Call(Reply<CallReply>),
+    Call(oneshot::Sender<Answer>),
     /// For the entries of a broadcast and its end.
     Gather(mpsc::Sender<Gathered>),
     /// For what a name means.
@@ -74,7 +74,7 @@ impl Asked {
     }
 
     /// A call ended.
-    pub(super) fn call_done(&mut self, token: Token, result: Result<CallReply, CallError>) {
+    pub(super) fn call_done(&mut self, token: Token, result: Answer) {
         if let Some(Asker::Call(reply)) = self.askers.remove(&token) {
             let _ = reply.send(result);
         }

@@ -18,20 +18,25 @@ use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ServeId, Token};
-use daffi_proto::node::{Command, Input, Node, NodeConfig, Output};
+use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct};
+use daffi_proto::stream::{StreamCall, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
 use super::asked::{Asked, Asker};
-use super::handle::{LinkState, MeshHandle, Request, Serve};
+use super::handle::{Asks, LinkState, MeshHandle, Port, Request, Serve, StreamingReply};
 use super::link::{Link, LinkEnd, NotTaken, recv};
 use super::news::News;
+use super::streams::Streams;
 use super::uplink::{Delivery, Order, Uplink};
 
 /// Most requests that are taken in one go.
 const REQUESTS_AT_ONCE: usize = 256;
+
+/// Most ends of streams that are looked at in one go.
+const BELLS_AT_ONCE: usize = 256;
 
 /// Guests that are polled here may take so long together before what is ready to be sent is sent.
 const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
@@ -43,6 +48,8 @@ const TURN: Duration = Duration::from_millis(2);
 enum Event {
     /// Requests are in the driver's `requests_taken` or `requests_left`; none when all handles are gone.
     Requests(usize),
+    /// Ends of streams are in the driver's `bells_taken`.
+    Bells,
     /// Frames are in the driver's `frames` or `frames_left`; none, when only a part of one has come, or the link ended.
     Frames(Result<(), LinkEnd>),
     /// The dialer has something.
@@ -63,6 +70,9 @@ pub struct Driver {
     requests_taken: Vec<Request>,
     /// What an earlier turn has left.
     requests_left: VecDeque<Request>,
+    bells: mpsc::UnboundedReceiver<Arc<Port>>,
+    bells_taken: Vec<Arc<Port>>,
+    streams: Streams,
     uplink: Uplink,
     /// Whether a link is on order.
     dialing: bool,
@@ -91,7 +101,7 @@ impl Driver {
         let epoch = Instant::now();
         let not_yet = LinkState::Down { reason: "not connected yet".to_owned() };
         let (link_state, link_states) = watch::channel(not_yet);
-        let (handle, requests) = MeshHandle::new(epoch, link_states);
+        let (handle, Asks { requests, bells, bell }) = MeshHandle::new(epoch, link_states);
         let news = News::new(&config, target);
         uplink.order(Order::Dial);
         let driver = Self {
@@ -102,6 +112,9 @@ impl Driver {
             requests,
             requests_taken: Vec::with_capacity(REQUESTS_AT_ONCE),
             requests_left: VecDeque::with_capacity(REQUESTS_AT_ONCE),
+            bells,
+            bells_taken: Vec::with_capacity(BELLS_AT_ONCE),
+            streams: Streams::new(bell),
             uplink,
             dialing: true,
             link: None,
@@ -160,6 +173,8 @@ impl Driver {
             end = arrives => Event::Frames(end),
             // What is asked for meanwhile waits for the next link, rather than fail with one that is as good as lost.
             count = asks, if !self.mute => Event::Requests(count),
+            // It never ends: this very driver holds a bell.
+            _ = self.bells.recv_many(&mut self.bells_taken, BELLS_AT_ONCE) => Event::Bells,
             delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
@@ -169,6 +184,7 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Requests(_) => self.take_requests(),
+            Event::Bells => self.take_bells(),
             Event::Frames(Ok(())) if self.frames.is_empty() && self.frames_left.is_empty() => self.tell(Input::Heard),
             Event::Frames(end) => {
                 if let Err(end) = end {
@@ -204,6 +220,22 @@ impl Driver {
         }
     }
 
+    /// Looks at the ends of streams that have something.
+    fn take_bells(&mut self) {
+        let mut rung = std::mem::take(&mut self.bells_taken);
+        for port in rung.drain(..) {
+            let acts = self.streams.rung(&port);
+            self.act(acts);
+        }
+        self.bells_taken = rung;
+    }
+
+    fn act(&mut self, acts: Vec<(StreamId, StreamAct)>) {
+        for (id, act) in acts {
+            self.tell(Input::Command(Command::Stream { id, act }));
+        }
+    }
+
     /// Takes frames for one turn, and then the link's end, if it has come.
     fn take_frames(&mut self) {
         let began = Instant::now();
@@ -232,9 +264,11 @@ impl Driver {
                 self.services.remove(&process);
                 Command::RemoveProcess(process)
             }
-            Request::Call { token, request, reply } => {
+            Request::Call { token, request, ports, reply } => {
                 self.asked.insert(token, Asker::Call(reply));
-                Command::Call { token, request }
+                self.tell(Input::Command(Command::Call { token, request }));
+                let acts = self.streams.add_writers(ports);
+                return self.act(acts);
             }
             Request::Gather { token, request, reply } => {
                 self.asked.insert(token, Asker::Gather(reply));
@@ -261,6 +295,11 @@ impl Driver {
                 Command::Cancel(token)
             }
             Request::Answered { id, error } => Command::Answered { id, error },
+            Request::Replied { id, result, channels, ports } => {
+                self.tell(Input::Command(Command::Replied { id, result, channels }));
+                let acts = self.streams.add_writers(ports);
+                return self.act(acts);
+            }
             Request::Served { id, result } => {
                 self.serving.remove(&id);
                 Command::Served { id, result }
@@ -322,7 +361,18 @@ impl Driver {
                     self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
                 }
                 Output::ProcessAdded { token, result } => self.process_added(token, result),
-                Output::CallDone { token, result } => self.asked.call_done(token, result),
+                Output::CallDone { token, result } => {
+                    let streams = &mut self.streams;
+                    let result = result.map(|reply| {
+                        let readers = streams.readers(StreamCall::Made(token), &reply.channels);
+                        StreamingReply { reply, readers }
+                    });
+                    self.asked.call_done(token, result);
+                }
+                Output::Stream { id, event } => {
+                    let acts = self.streams.take_event(id, event);
+                    self.act(acts);
+                }
                 Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
                 Output::GatherDone { token, result } => self.asked.gather_done(token, result),
                 Output::Resolved { token, result } => self.asked.resolved(token, result),
@@ -358,7 +408,14 @@ impl Driver {
             let error = CallError::not_run(daffi_proto::error::code::NO_SUCH_PROCESS, "the process has left", "");
             return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
         };
-        match service.serve(incoming) {
+        let served = match incoming.channels.is_empty() {
+            true => service.serve(incoming),
+            false => {
+                let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
+                service.serve_streams(incoming, readers)
+            }
+        };
+        match served {
             Some(result) => self.tell(Input::Command(Command::Served { id, result })),
             None => {
                 if answer == Answer::Accepted {

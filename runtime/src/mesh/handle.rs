@@ -6,6 +6,7 @@
 //! It does not know frames, links or guests.
 
 mod gather;
+mod stream;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,6 +15,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use daffi_proto::call::{
     CallReply, CallRequest, Caller, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec,
     ResolveRequest, Resolved, ServeResult, WaitFor,
@@ -21,7 +23,9 @@ use daffi_proto::call::{
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use daffi_proto::name::CallbackName;
+use daffi_proto::stream::Flow;
 pub use gather::{Gather, Gathered};
+pub use stream::{Answer, Bell, Port, StreamReader, StreamWriter, StreamingCall, StreamingReply, Word};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
@@ -39,6 +43,13 @@ pub trait Serve: Send + Sync {
     /// block. `Some` is the answer; with `None` it comes later through [`MeshHandle::served`], exactly once.
     fn serve(&self, incoming: Incoming) -> Option<ServeResult>;
 
+    /// Takes a call whose caller streams: with a reader for each of [`Incoming::channels`]. Otherwise as [`Serve::serve`]. A
+    /// process that takes no streams refuses it.
+    fn serve_streams(&self, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
+        drop((incoming, readers));
+        Some(Err(CallError::not_run(code::SIGNATURE_MISMATCH, "this process takes no streams", "")))
+    }
+
     /// Nobody waits for this call any more: its answer will be dropped. It is in flight until [`MeshHandle::served`] says
     /// that it is over.
     fn cancel(&self, id: ServeId);
@@ -51,7 +62,7 @@ pub enum Request {
     /// See [`MeshHandle::remove_process`].
     RemoveProcess(LocalId),
     /// See [`MeshHandle::call`].
-    Call { token: Token, request: CallRequest, reply: oneshot::Sender<Result<CallReply, CallError>> },
+    Call { token: Token, request: CallRequest, ports: Vec<Arc<Port>>, reply: oneshot::Sender<Answer> },
     /// See [`MeshHandle::gather`].
     Gather { token: Token, request: GatherRequest, reply: mpsc::Sender<Gathered> },
     /// See [`MeshHandle::resolve`].
@@ -72,6 +83,8 @@ pub enum Request {
     Cancel(Token),
     /// See [`MeshHandle::answered`].
     Answered { id: ServeId, error: CallError },
+    /// See [`MeshHandle::reply`].
+    Replied { id: ServeId, result: Bytes, channels: Arc<[Flow]>, ports: Vec<Arc<Port>> },
     /// See [`MeshHandle::served`].
     Served { id: ServeId, result: ServeResult },
     /// See [`MeshHandle::load`].
@@ -114,15 +127,28 @@ struct Shared {
     epoch: Instant,
     link: watch::Receiver<LinkState>,
     stop: watch::Sender<Option<u8>>,
+    bell: Bell,
+}
+
+/// The driver's end of a handle.
+pub struct Asks {
+    /// What is asked.
+    pub requests: mpsc::Receiver<Request>,
+    /// The ends of streams that have something for the driver: each is in here once at most.
+    pub bells: mpsc::UnboundedReceiver<Arc<Port>>,
+    /// What new ends of streams ring.
+    pub bell: Bell,
 }
 
 impl MeshHandle {
-    /// A handle and the driver's end of its channel. `epoch` is the `Instant` that the node's times count from.
-    pub fn new(epoch: Instant, link: watch::Receiver<LinkState>) -> (Self, mpsc::Receiver<Request>) {
+    /// A handle and the driver's end of it. `epoch` is the `Instant` that the node's times count from.
+    pub fn new(epoch: Instant, link: watch::Receiver<LinkState>) -> (Self, Asks) {
         let (requests, receiver) = mpsc::channel(MAX_QUEUED_REQUESTS);
+        let (bell, bells) = mpsc::unbounded_channel();
         let (stop, _) = watch::channel(None);
-        let shared = Shared { next_token: AtomicU64::new(1), open: AtomicUsize::new(0), epoch, link, stop };
-        (Self { requests, shared: Arc::new(shared) }, receiver)
+        let (next_token, open) = (AtomicU64::new(1), AtomicUsize::new(0));
+        let shared = Shared { next_token, open, epoch, link, stop, bell: bell.clone() };
+        (Self { requests, shared: Arc::new(shared) }, Asks { requests: receiver, bells, bell })
     }
 
     /// The `Instant` of a time that the node tells ([`Incoming::deadline`]).
@@ -151,15 +177,14 @@ impl MeshHandle {
         self.start(request).await?.await
     }
 
-    /// Begins a call, whose answer comes through what this gives. Calls begin in the order in which this is asked.
+    /// Begins a call, whose answer comes through what this gives. Calls begin in the order in which this is asked. For calls
+    /// with streams see [`MeshHandle::start_streaming`]: of those that a result has here, nothing is read.
     ///
     /// # Errors
     /// `overloaded` when this runtime has too many requests open, `not-connected` when it ends. Cancel safety: dropping
     /// the future, or later the [`OpenCall`], cancels the call and the tree of calls below it.
     pub async fn start(&self, request: CallRequest) -> Result<OpenCall, CallError> {
-        let callbacks = request.callbacks.clone();
-        let (open, answer) = self.open(|token, reply| Request::Call { token, request, reply }).await?;
-        Ok(OpenCall { answer, callbacks, open })
+        Ok(self.start_streaming(request).await?.into())
     }
 
     /// Looks up what a dynamic caller's text means.
@@ -289,7 +314,7 @@ impl MeshHandle {
 /// A call under way: a future of its answer, which comes by the call's deadline at the latest. Dropping it cancels the
 /// call and the tree of calls below it.
 pub struct OpenCall {
-    answer: oneshot::Receiver<Result<CallReply, CallError>>,
+    answer: oneshot::Receiver<Answer>,
     callbacks: Arc<[CallbackName]>,
     open: OpenRequest,
 }
@@ -298,6 +323,12 @@ impl Future for OpenCall {
     type Output = Result<CallReply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(cx).map_ok(|answer| answer.reply)
+    }
+}
+
+impl OpenCall {
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         let answer = match Pin::new(&mut self.answer).poll(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(answer) => answer,

@@ -8,6 +8,7 @@
 //! | [`link`] | a link as the drivers see it: frames go out, frames come in |
 //! | [`news`] | what the log says of a node's link, and how often |
 //! | [`pipe`] | a link in memory, between a node and a controller of one process |
+//! | `streams` | the ends of streams in this runtime, between whoever holds them and the node |
 //! | [`uplink`] | how the driver gets its link to the controller |
 
 mod alarm;
@@ -18,4 +19,5 @@ pub mod hub;
 pub mod link;
 pub mod news;
 pub mod pipe;
+mod streams;
 pub mod uplink;

@@ -1,6 +1,9 @@
 //! What goes into a node and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::call::{
     CallReply, CallRequest, Caller, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
@@ -10,6 +13,7 @@ use crate::error::CallError;
 use crate::frame::Frame;
 use crate::id::{LocalId, NodeKey, ServeId, TenantName, Token};
 use crate::session::Role;
+use crate::stream::{Chunk, Ending, Flow, StreamId};
 
 /// What a node is made with.
 #[derive(Clone, Debug)]
@@ -120,6 +124,24 @@ pub enum Command {
         /// Why its caller waits no longer.
         error: CallError,
     },
+    /// What the caller of an [`Output::Serve`] is told while the call goes on, with streams of these flows in the result, which
+    /// this node writes from now on; at most one each. The call stays in flight until [`Command::Served`] and until its
+    /// streams have ended.
+    Replied {
+        /// The call.
+        id: ServeId,
+        /// The result in postcard.
+        result: Bytes,
+        /// The streams and futures in it, by the number of their channel.
+        channels: Arc<[Flow]>,
+    },
+    /// What is done with this node's end of a stream.
+    Stream {
+        /// Which.
+        id: StreamId,
+        /// What.
+        act: StreamAct,
+    },
     /// An [`Output::Serve`] is over; exactly one each. Where the caller has been told already, or has given up
     /// ([`Output::CancelServe`]), the result is dropped.
     Served {
@@ -140,6 +162,34 @@ pub enum Command {
     Drain,
     /// Say goodbye to the controller.
     Leave,
+}
+
+/// What is done with an end of a stream. Of one that has ended, it is nothing.
+#[derive(Debug)]
+pub enum StreamAct {
+    /// The writer has these. The first may be given at once, each other after [`StreamEvent::Room`].
+    Push(Chunk),
+    /// The writer has no more.
+    Finish,
+    /// The writer failed.
+    Fail(CallError),
+    /// The reader has taken what [`StreamEvent::Items`] gave, and wants what comes next; what comes first it has without.
+    Take,
+    /// The reader takes no more: by its own wish, or for a reason.
+    Cancel(Option<CallError>),
+}
+
+/// What comes of a stream at one of its ends. Each end that was opened has one `Written` or `Read`, and nothing after it.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// To the writer: the chunk that was given is on its way, there is room for another.
+    Room,
+    /// To the reader: the next items.
+    Items(Chunk),
+    /// To the writer: what the stream came to.
+    Written(Ending),
+    /// To the reader: what the stream came to, behind all items.
+    Read(Ending),
 }
 
 /// What a node wants done.
@@ -194,6 +244,14 @@ pub enum Output {
         token: Token,
         /// What came of it.
         result: Result<CallReply, CallError>,
+    },
+    /// Something came of a stream. Those in the arguments of a call are there from [`Command::Call`] or [`Output::Serve`] on,
+    /// those in its result from [`Command::Replied`] or [`Output::CallDone`] on.
+    Stream {
+        /// Which.
+        id: StreamId,
+        /// What.
+        event: StreamEvent,
     },
     /// A process has answered to a gather, or will not. At most [`super::MAX_BROADCAST`] each.
     GatherEntry {

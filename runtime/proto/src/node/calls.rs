@@ -140,6 +140,9 @@ fn time_for_next_hop(left: Duration) -> Duration {
 
 impl Node {
     pub(super) fn call(&mut self, token: Token, request: CallRequest) {
+        if !request.flows().is_empty() {
+            return self.refuse_streams(token, &request);
+        }
         let callbacks = request.callbacks.clone();
         let owner = Owner::User(token);
         match self.admit_call(owner, request) {

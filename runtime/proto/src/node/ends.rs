@@ -3,6 +3,8 @@
 //! Invariant: whichever comes first takes the call out of every table ([`Node::take_call_out`]); what comes after finds
 //! nothing, and is counted as late.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
@@ -16,7 +18,8 @@ impl Node {
     /// A process of this node answered a call of this node.
     pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
         let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
-        let reply = |result| CallReply { result, fingerprint: chosen.fingerprint, process: chosen.process.clone() };
+        let (fingerprint, process) = (chosen.fingerprint, chosen.process.clone());
+        let reply = |result| CallReply { result, fingerprint, process, channels: Arc::from([]) };
         let result = result.map(reply);
         self.finish_call(id, result);
     }
@@ -24,7 +27,10 @@ impl Node {
     pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
         let Some((id, chosen)) = self.come_back(wire) else { return };
         let process = process.unwrap_or(chosen.process);
-        self.finish_call(id, Ok(CallReply { result, fingerprint: chosen.fingerprint, process }));
+        self.finish_call(
+            id,
+            Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: Arc::from([]) }),
+        );
     }
 
     pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {

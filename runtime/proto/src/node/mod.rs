@@ -34,6 +34,7 @@ mod lists;
 mod loads;
 mod outcome;
 mod serve;
+mod streams;
 mod waiting;
 mod watch;
 
@@ -41,7 +42,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api::{Command, Input, NodeConfig, Output};
+pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent};
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use watch::MAX_WATCHES;
 
@@ -296,6 +297,8 @@ impl Node {
             Command::Watch { token, tenant } => self.watch(token, tenant),
             Command::Accepted(id) => self.accepted(id),
             Command::Answered { id, error } => self.answered(id, error),
+            Command::Replied { id, result, channels } => self.replied(id, result, channels),
+            Command::Stream { id, act } => self.stream_act(id, act),
             Command::Served { id, result } => self.served(id, result),
             Command::Load { process, load } => self.take_load(process, load),
             Command::Drain => self.drain(),

@@ -76,7 +76,8 @@ impl Node {
         answer: Answer,
     ) -> ServeId {
         let id = self.next_serve();
-        let incoming = Incoming { id, process, callback, args, caller, chain, deadline, answer };
+        let incoming =
+            Incoming { id, process, callback, args, caller, chain, deadline, answer, channels: Arc::from([]) };
         let caller = if answer == Answer::Sent { AnswerTo::Nobody } else { AnswerTo::Call(call) };
         self.begin_serve(caller, incoming);
         id
@@ -110,7 +111,8 @@ impl Node {
         let caller = chain.last().and_then(|hop| hop.process.clone());
         let deadline = self.deadline(Duration::from_millis(timeout_ms));
         self.incoming.insert(id, serve);
-        let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline, answer };
+        let incoming =
+            Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels: Arc::from([]) };
         self.begin_serve(AnswerTo::Link(id), incoming);
         Ok(())
     }

@@ -56,6 +56,10 @@ use crate::signature::Type;
 /// Most streams and futures in one value: the arguments of a call, or its result.
 pub const MAX_CHANNELS: u32 = 256;
 
+/// The item that stands for no value at all, where a function without parameters or without a result is called once an
+/// item: every item has at least one byte. It is the value of an enum of one case.
+pub const UNIT_ITEM: &[u8] = &[0];
+
 /// A stream or future that stands in a value, with the type of its items where it has one. Its number, which is all
 /// that the value says of it, is its place among the channels of the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,7 +32,7 @@ use super::engine::{AllocatorChoice, EngineConfig, Engines};
 use super::limits::{InstancePolicy, ModuleLimits};
 use super::module::{GuestModule, ModuleSpec};
 use super::output::Output;
-use crate::mesh::handle::{LinkState, MeshHandle, Request, Serve};
+use crate::mesh::handle::{Answer, Asks, LinkState, MeshHandle, Request, Serve, StreamingReply};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -51,7 +51,7 @@ pub fn component(text: &str) -> Loaded {
 /// A call that a guest makes, waiting for the test's answer.
 pub struct Asked {
     pub request: CallRequest,
-    reply: oneshot::Sender<Result<CallReply, CallError>>,
+    reply: oneshot::Sender<Answer>,
 }
 
 impl Asked {
@@ -64,7 +64,8 @@ impl Asked {
     pub fn answer_as(self, result: &impl Serialize, fingerprint: daffi_proto::signature::Fingerprint) {
         let result = postcard::to_stdvec(result).unwrap().into();
         let process = ProcessName::new("peer").unwrap();
-        let _ = self.reply.send(Ok(CallReply { result, fingerprint, process }));
+        let reply = CallReply { result, fingerprint, process, channels: Arc::from([]) };
+        let _ = self.reply.send(Ok(StreamingReply { reply, readers: Vec::new() }));
     }
 
     pub fn fail(self, error: CallError) {
@@ -214,13 +215,13 @@ impl Bench {
         let loaded = component(text);
         let epoch = Instant::now();
         let (link, link_state) = watch::channel(LinkState::Down { reason: "not yet".to_owned() });
-        let (mesh, requests) = MeshHandle::new(epoch, link_state);
+        let (mesh, asks) = MeshHandle::new(epoch, link_state);
         let answers = Arc::new(Mutex::new(HashMap::new()));
         let (ask, asked) = mpsc::unbounded_channel();
         let (wonder, questions) = mpsc::unbounded_channel();
         let (tell_load, loads) = watch::channel(Load::default());
         let (give_service, service) = oneshot::channel();
-        tokio::spawn(play_driver(requests, answers.clone(), ask, wonder, tell_load, give_service));
+        tokio::spawn(play_driver(asks, answers.clone(), ask, wonder, tell_load, give_service));
         let mut spec = ModuleSpec {
             process: process_ref("own"),
             node: "node".to_owned(),
@@ -253,6 +254,7 @@ impl Bench {
             chain: call.chain.into(),
             deadline: self.epoch.elapsed() + call.timeout,
             answer: daffi_proto::call::Answer::Result,
+            channels: Arc::from([]),
         };
         match self.service.serve(incoming) {
             Some(result) => {
@@ -290,7 +292,7 @@ impl Bench {
 }
 
 async fn play_driver(
-    mut requests: mpsc::Receiver<Request>,
+    mut asks: Asks,
     answers: Answers,
     ask: mpsc::UnboundedSender<Asked>,
     wonder: mpsc::UnboundedSender<Question>,
@@ -299,7 +301,7 @@ async fn play_driver(
 ) {
     let mut give_service = Some(give_service);
     let mut waiting = Vec::new();
-    while let Some(request) = requests.recv().await {
+    while let Some(request) = asks.requests.recv().await {
         match request {
             Request::AddProcess { service, reply, .. } => {
                 let _ = reply.send(Ok(LocalId(7)));

@@ -63,6 +63,7 @@ impl Net {
                 runtime.members.entry(token).or_default().push(event);
             }
             node::Output::WatchRefused { error, .. } => runtime.log.push(format!("watch refused: {error}")),
+            node::Output::Stream { .. } => {}
             node::Output::Serve(incoming) => self.serve(node, incoming),
         }
     }
