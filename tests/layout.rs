@@ -78,25 +78,6 @@ fn unsafe_code_is_in_the_transcoder_alone() {
 
 /// Checks that of the runtime's and the protocol's sources only those under `places` name any of `words`.
 #[track_caller]
-#[test]
-fn the_table_of_modifiers_in_the_readme_has_every_function_of_the_dynamic_interface() {
-    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
-    let (wit, readme) = (read("wit/call.wit"), read("README.md"));
-    let table: Vec<&str> = readme.lines().skip_while(|line| !line.starts_with("| modifier |")).collect();
-    let table: Vec<&str> = table.into_iter().take_while(|line| line.starts_with('|')).collect();
-    // The interface's own functions; those of its resources are further in.
-    let functions: Vec<&str> = wit
-        .lines()
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.trim().split_once(": func(").map(|(name, _)| name))
-        .collect();
-    assert!(functions.contains(&"fg"), "{functions:?}");
-    for function in functions {
-        let named = format!("`{function}`");
-        assert!(table.iter().any(|row| row.contains(&named)), "{named} is missing in {table:#?}");
-    }
-}
-
 fn only_in(words: &[&str], places: &[&str]) {
     for source in sources(&["runtime"]) {
         if places.iter().any(|place| source.path.starts_with(place)) || source.path.contains("/tests/") {

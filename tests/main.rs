@@ -20,6 +20,7 @@
 //! | [`events`] | who comes and goes, as it happens |
 //! | [`bad_input`] | one line of error: what, where, what to do |
 //! | [`layout`] | who may name what, and who depends on whom |
+//! | [`readme`] | does the README's table of modifiers say what the WIT has? |
 //!
 //! No test sleeps: each waits for a line, an exit or an answer, with a generous limit. Guests come from
 //! `guests/build.sh`; a missing one fails with what to run.
@@ -56,6 +57,8 @@ mod lifetime;
 mod limits;
 #[cfg(test)]
 mod output;
+#[cfg(test)]
+mod readme;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]
