@@ -52,6 +52,9 @@ pub enum Caller {
         instance: u32,
         /// The incoming call that this one is made for: its deadline is inherited, its cancellation too.
         parent: Option<ServeId>,
+        /// The calls above that one ([`Incoming::chain`]), for when it is over: what goes on then is still below them,
+        /// though nobody waits in them any more.
+        chain: Arc<[Hop]>,
     },
     /// Nobody with a name: the CLI.
     Client {
@@ -282,6 +285,16 @@ pub struct Hop {
     pub process: Option<ProcessRef>,
     /// Which of its instances.
     pub instance: u32,
+}
+
+impl Hop {
+    /// The instance of a hop in which nobody waits for the call: no process numbers one so, and no call returns to it.
+    pub const NO_INSTANCE: u32 = u32::MAX;
+
+    /// A chain whose calls are over for what is made below them now: it counts, and makes no cycle.
+    pub fn passed(chain: &[Self]) -> Arc<[Self]> {
+        chain.iter().map(|hop| Self { process: hop.process.clone(), instance: Self::NO_INSTANCE }).collect()
+    }
 }
 
 /// What serving a call came to: the result in postcard, or what went wrong.

@@ -109,7 +109,7 @@ impl Fault {
             Self::Trap { .. } => code::TRAP,
         };
         let (message, trace) = match self {
-            Self::TimeUp(trace) => ("it ran longer than max-call-time without waiting", trace),
+            Self::TimeUp(trace) => ("it used more time than max-call-time allows", trace),
             Self::Limit { message, trace } | Self::TooLarge { message, trace } | Self::Trap { message, trace } => {
                 (message.as_str(), trace)
             }

@@ -20,7 +20,7 @@ use wasmtime::{AsContextMut, Store};
 
 use super::component::LifecycleExports;
 use super::fault::{Fault, TimeUpBy, instantiation_error};
-use super::state::{GuestState, Pulse, Scope};
+use super::state::{GuestState, Scope};
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
 use crate::mesh::handle::LinkState;
@@ -107,7 +107,7 @@ impl Instance {
     pub async fn make(template: Arc<Template>, number: u32, callback: &str) -> Result<Box<Self>, CallError> {
         let mut store = template.new_store(number);
         let stop_at = Instant::now() + template.context.limits.max_call_time;
-        GuestState::enter(&mut store, Scope { parent: None, deadline: Some(stop_at) }, Some(stop_at));
+        GuestState::enter(&mut store, Scope::until(stop_at), Some(stop_at));
         let made = timeout_at(stop_at.into(), template.pre.instantiate_async(&mut store)).await;
         let instance = match made {
             Ok(Ok(instance)) => instance,
@@ -172,11 +172,6 @@ impl Instance {
         }
     }
 
-    /// Tells whether its guests run, and ends them.
-    pub fn pulse(&self) -> Arc<Pulse> {
-        self.store.data().pulse.clone()
-    }
-
     fn function(&mut self, callback: u32) -> Result<DynFunc, CallError> {
         let place = usize::try_from(callback).unwrap_or(usize::MAX);
         let (Some(slot), Some(target)) = (self.callbacks.get_mut(place), self.template.callbacks.get(place)) else {
@@ -196,7 +191,7 @@ impl Instance {
     ) -> Result<(), Fault> {
         let Some(export) = self.template.lifecycle.as_ref().map(which) else { return Ok(()) };
         let stop_at = Instant::now() + self.template.context.limits.max_call_time;
-        GuestState::enter(&mut self.store, Scope { parent: None, deadline: Some(stop_at) }, Some(stop_at));
+        GuestState::enter(&mut self.store, Scope::until(stop_at), Some(stop_at));
         let store = &mut self.store;
         let called = match reason {
             None => match self.instance.get_typed_func::<(), ()>(&mut *store, export) {

@@ -138,6 +138,24 @@ impl Interleave {
         }
     }
 
+    /// No call is left in a lane, and its tasks go on. False where a call is on its way to it.
+    pub fn lingers(&self, lane: u32) -> bool {
+        let (lingers, is_first_due) = {
+            let mut lanes = self.lock();
+            let until = lanes.lingers(lane, Instant::now());
+            (until.is_some(), until.is_some_and(|until| lanes.is_before_alarm(until)))
+        };
+        if is_first_due {
+            self.house.ring();
+        }
+        lingers
+    }
+
+    /// The tasks of a lane without calls have ended.
+    pub fn is_quiet(&self, lane: u32) {
+        self.lock().is_quiet(lane);
+    }
+
     /// A lane's task is about to end.
     pub async fn lane_ended(self: &Arc<Self>, number: u32, why: LaneEnd) {
         let (lost, new) = {
@@ -176,10 +194,14 @@ impl Interleave {
         let is_suspect = |lost: &&&Lost| match culprit {
             Culprit::Call(id) => lost.id == id,
             Culprit::Callback(callback) => lost.callback == callback,
+            Culprit::Leftover => false,
             Culprit::Unknown => true,
         };
         let suspects: Vec<&&Lost> = served.iter().filter(is_suspect).collect();
         match suspects.as_slice() {
+            _ if culprit == Culprit::Leftover => {
+                fault.lost(name, served.len(), Some("what went on after a call had returned"))
+            }
             _ if served.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
             [one] if one.id == call.id => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
             [one] => fault.lost(name, served.len(), Some(&self.template.callback_name(one.callback))),
@@ -212,8 +234,11 @@ impl Interleave {
     async fn end_due(self: &Arc<Self>) {
         let (due, busy, new) = {
             let mut lanes = self.lock();
+            let lingered = lanes.end_lingering(Instant::now());
             let due = lanes.due(Instant::now());
-            if due.is_empty() {
+            if lingered > 0 {
+                self.log_lingered(lingered);
+            } else if due.is_empty() {
                 return;
             }
             let busy: Vec<Busy> = lanes
@@ -277,6 +302,11 @@ impl Interleave {
         for lane in lanes {
             self.tasks.spawn_on(lane::live(self.clone(), lane), &self.guests);
         }
+    }
+
+    fn log_lingered(&self, instances: usize) {
+        let process = &self.template.context.process.name;
+        tracing::error!(%process, instances, "ended: their work went on for max-call-time after their last calls returned");
     }
 
     fn log_end(&self, why: &LaneEnd) {

@@ -7,14 +7,16 @@
 //! Invariants: arguments are checked before they are lowered, since a lowering that fails poisons the store; while a
 //! lifecycle function runs, no new call is begun. A trap in one call is the end of `run_concurrent` and of all calls in
 //! it. What happens inside `run_concurrent` does not watch the clock: a host function that blocks the store would keep
-//! it from doing so. [`super::lanes`] does, and ends this task from outside; a guest that spins is ended through
-//! [`Pulse`], since it yields at each tick.
+//! it from doing so. [`super::lanes`] does, and ends this task from outside; a guest that spins yields at each tick, and is
+//! ended where it has used the time that its task may ([`super::tasks`]). Tasks may go on when their calls have returned:
+//! [`super::lanes`] is told when no call is left, and some do.
 
 use std::future::{Future, poll_fn, ready};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use daffi_proto::call::ServeResult;
 use daffi_proto::error::CallError;
@@ -32,7 +34,8 @@ use super::instance::{Instance, LinkEvent, LinkHistory, bad_arguments, find, no_
 use super::interleave::Interleave;
 use super::lanes::NewLane;
 use super::roster::Job;
-use super::state::{GuestState, Pulse, Scope};
+use super::state::{GuestState, Scope};
+use super::tasks::Turn;
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
 
@@ -44,6 +47,8 @@ pub(super) enum Culprit {
     Call(ServeId),
     /// A call of this callback.
     Callback(u32),
+    /// What went on after a call had returned.
+    Leftover,
     Unknown,
 }
 
@@ -76,33 +81,21 @@ async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -
         Ok(instance) => instance,
         Err(error) => return LaneEnd::NotMade(error),
     };
-    let pulse = instance.pulse();
-    let longest = pool.template.context.limits.max_call_time;
-    let watched = watched(&pulse, longest, instance.interleave(pool, jobs));
+    let turn = instance.store.data().turn.clone();
+    let guests = counted(&turn, instance.interleave(pool, jobs));
     // A defect of the runtime must not leave the calls of this lane without an answer.
-    AssertUnwindSafe(watched).catch_unwind().await.unwrap_or_else(|_| {
+    AssertUnwindSafe(guests).catch_unwind().await.unwrap_or_else(|_| {
         let message = "the runtime failed while it ran this instance; its log says how".to_owned();
         LaneEnd::Fault(Fault::Trap { message, trace: None }, Culprit::Unknown)
     })
 }
 
-/// Polls the guests, and ends them when one of them runs for `longest` without ever waiting.
-async fn watched<T>(pulse: &Pulse, longest: Duration, guests: impl Future<Output = T>) -> T {
+/// Polls the guests, and counts their turns.
+async fn counted<T>(turn: &Turn, guests: impl Future<Output = T>) -> T {
     let mut guests = pin!(guests);
-    let mut spinning = Duration::ZERO;
     poll_fn(|cx| {
-        pulse.begin();
-        let began = Instant::now();
-        let polled = guests.as_mut().poll(cx);
-        if pulse.ticked() {
-            spinning += began.elapsed();
-        } else {
-            spinning = Duration::ZERO;
-        }
-        if spinning >= longest {
-            pulse.stop();
-        }
-        polled
+        turn.begin();
+        guests.as_mut().poll(cx)
     })
     .await
 }
@@ -122,7 +115,8 @@ impl Instance {
     async fn interleave(self: Box<Self>, pool: &Arc<Interleave>, mut jobs: mpsc::Receiver<Job>) -> LaneEnd {
         let Self { template, mut store, instance, callbacks, told } = *self;
         let number = store.data().number;
-        GuestState::enter(&mut store, Scope::default(), None);
+        let longest = template.context.limits.max_call_time;
+        GuestState::enter(&mut store, Scope::until(Instant::now() + longest), None);
         let ended = store
             .run_concurrent(async |accessor| {
                 let mut lane = Lane { pool, number, accessor, template: &template, instance, callbacks, told };
@@ -135,7 +129,11 @@ impl Instance {
                 LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit.map_or(Culprit::Unknown, Culprit::Call))
             }
             Err(error) => {
-                let culprit = culprit(&error, &template);
+                let culprit = match store.data().overrun() {
+                    Some(over) if over.returned => Culprit::Leftover,
+                    Some(over) => over.scope.parent.map_or(Culprit::Unknown, Culprit::Call),
+                    None => culprit(&error, &template),
+                };
                 LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit)
             }
         }
@@ -170,11 +168,15 @@ impl<'a> Lane<'a> {
         let mut link = self.pool.link();
         let mut steps: FuturesUnordered<Step<'a>> = FuturesUnordered::new();
         let mut telling = false;
+        let mut lingers = false;
         loop {
             let history = link.borrow_and_update().clone();
             if !telling && self.told < history.events && self.template.lifecycle.is_some() {
                 steps.push(self.tell(&history));
                 telling = true;
+            }
+            if steps.is_empty() && !lingers && self.tasks_end(&mut Context::from_waker(Waker::noop())).is_pending() {
+                lingers = self.pool.lingers(self.number);
             }
             tokio::select! {
                 biased;
@@ -186,11 +188,27 @@ impl<'a> Lane<'a> {
                 Ok(()) = link.changed(), if !telling => {}
                 // No call is begun while the instance hears of the link.
                 job = jobs.recv(), if !telling => match job {
-                    Some(job) => steps.extend(self.begin(job)),
+                    Some(job) => {
+                        steps.extend(self.begin(job));
+                        lingers = false;
+                    }
                     None => return Ok(()),
                 },
+                () = poll_fn(|cx| self.tasks_end(cx)), if lingers => {
+                    self.pool.is_quiet(self.number);
+                    lingers = false;
+                }
             }
         }
+    }
+
+    /// Ready when no task is left in the instance.
+    fn tasks_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = self.accessor.poll_no_interesting_tasks(cx);
+        if ended.is_ready() {
+            self.accessor.with(|mut store| store.data_mut().all_tasks_ended());
+        }
+        ended
     }
 
     /// Starts a call; none when its caller has gone.
@@ -211,7 +229,7 @@ impl<'a> Lane<'a> {
             if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(allowed)) {
                 return Done::Call(id, Err(bad_arguments(&error, name)));
             }
-            let scope = Scope { parent: Some(id), deadline: Some(job.deadline) };
+            let scope = Scope { parent: Some(id), deadline: Some(job.deadline), chain: job.incoming.chain };
             let mut task = None;
             accessor.with(|mut store| GuestState::renew(store.as_context_mut()));
             let called = function
@@ -221,7 +239,7 @@ impl<'a> Lane<'a> {
                 })
                 .await;
             if let Some(task) = task {
-                accessor.with(|mut store| store.data_mut().end_task(task));
+                accessor.with(|mut store| store.data_mut().task_returned(task));
             }
             match called {
                 Ok(result) if result.len() > allowed => {

@@ -7,6 +7,7 @@
 //!              └─────► refused                                            ▼
 //!   a running call past its deadline or given up: its lane ends where the policy kills and nobody else is in it;
 //!   otherwise the caller is answered and the call runs on, until all calls of its lane ran too long
+//!   a lane whose tasks go on when its last call has returned ends when they did for too long and no call came
 //! ```
 //!
 //! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; the end of
@@ -110,6 +111,8 @@ struct Lane {
     jobs: mpsc::Sender<Job>,
     end: CancellationToken,
     running: HashMap<ServeId, Running>,
+    /// Until when its tasks may go on without a call, where they do.
+    lingers: Option<Instant>,
     /// Whether it takes no more calls.
     used_up: bool,
 }
@@ -207,6 +210,31 @@ impl Lanes {
         true
     }
 
+    /// No call is left in a lane, and its tasks go on. Until when they may; none where a call is on its way to it.
+    pub fn lingers(&mut self, lane: u32, now: Instant) -> Option<Instant> {
+        let until = now + self.shape.max_call_time;
+        let lane = self.lanes.get_mut(&lane).filter(|lane| lane.running.is_empty())?;
+        lane.lingers = Some(until);
+        lane.lingers
+    }
+
+    /// The tasks of a lane without calls have ended.
+    pub fn is_quiet(&mut self, lane: u32) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.lingers = None;
+        }
+    }
+
+    /// Ends the lanes whose tasks went on without a call for too long; how many those are.
+    pub fn end_lingering(&mut self, now: Instant) -> usize {
+        let is_late = |lane: &Lane| lane.lingers.is_some_and(|until| until <= now);
+        let late: Vec<u32> = self.lanes.iter().filter(|(_, lane)| is_late(lane)).map(|(number, _)| *number).collect();
+        for lane in &late {
+            self.end_lane(*lane);
+        }
+        late.len()
+    }
+
     /// Gives calls of the queue to lanes that have room; the lanes that are to be made for it.
     pub fn serve_queue(&mut self, own: &ProcessRef) -> Vec<NewLane> {
         let mut new = Vec::new();
@@ -255,7 +283,8 @@ impl Lanes {
     pub fn arm(&mut self) -> Option<Instant> {
         let queued = self.queue.iter().map(|(job, _)| job.deadline).min();
         let running = self.alarms.first().map(|(at, _)| *at);
-        self.armed = queued.into_iter().chain(running).min();
+        let lingering = self.lanes.values().filter_map(|lane| lane.lingers);
+        self.armed = queued.into_iter().chain(running).chain(lingering).min();
         self.armed
     }
 
@@ -330,7 +359,7 @@ impl Lanes {
         let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
-        lane.used_up = self.shape.single_use;
+        (lane.used_up, lane.lingers) = (self.shape.single_use, None);
         let running = Running { callback, caller, is_async, deadline, too_long: None, alarm: deadline, open: true };
         lane.running.insert(id, running);
         self.whereabouts.insert(id, number);
@@ -351,7 +380,7 @@ impl Lanes {
         }
         let (sender, jobs) = mpsc::channel(self.shape.per_lane);
         let end = CancellationToken::new();
-        let lane = Lane { jobs: sender, end: end.clone(), running: HashMap::new(), used_up: false };
+        let lane = Lane { jobs: sender, end: end.clone(), running: HashMap::new(), lingers: None, used_up: false };
         self.lanes.insert(number, lane);
         NewLane { number, jobs, end }
     }

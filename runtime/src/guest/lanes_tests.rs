@@ -159,3 +159,30 @@ fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
     assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired }]);
     assert!(!lane.end.is_cancelled());
 }
+
+#[test]
+fn a_lane_whose_tasks_go_on_without_a_call_ends_when_they_did_for_too_long() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
+    assert_eq!(lanes.lingers(0, now), None, "a call is in it");
+    lanes.returned(0, ServeId(1), now);
+    assert_eq!(lanes.lingers(0, now), Some(now + 30 * SECOND));
+    assert_eq!(lanes.arm(), Some(now + 30 * SECOND));
+    assert_eq!(lanes.end_lingering(now + 29 * SECOND), 0);
+    assert_eq!(lanes.end_lingering(now + 30 * SECOND), 1);
+    assert!(lane.end.is_cancelled() && lanes.instances() == 0);
+}
+
+#[test]
+fn a_call_or_the_end_of_its_tasks_keeps_a_lane() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let _lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
+    lanes.returned(0, ServeId(1), now);
+    lanes.lingers(0, now);
+    begin(&mut lanes, job(2, now, SECOND), now);
+    assert_eq!(lanes.end_lingering(now + 60 * SECOND), 0);
+    lanes.returned(0, ServeId(2), now);
+    lanes.lingers(0, now);
+    lanes.is_quiet(0);
+    assert_eq!((lanes.arm(), lanes.end_lingering(now + 60 * SECOND)), (None, 0));
+}

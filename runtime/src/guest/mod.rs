@@ -15,6 +15,7 @@
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
+//! | `tasks` | what the tasks of an instance work for, and the time that each used |
 //! | `heat` | whether a module's calls may run in the driver's task |
 //! | `house` | what a module does beside its calls |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
@@ -43,6 +44,7 @@ mod pool;
 mod roster;
 pub mod run;
 mod state;
+mod tasks;
 mod template;
 pub mod transcode;
 mod worker;

@@ -3,16 +3,15 @@
 //! Deny by default: no files, no network, no inherited environment, arguments or stdio. What a guest gets is its own
 //! `--env` variables, clocks, randomness, and sinks for what it prints.
 //! Invariants: a store's epoch deadline is one tick away whenever a guest is entered ([`GuestState::enter`]), so that a
-//! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`.
+//! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`, or where its
+//! task has used the time that it may ([`Tasks`]).
 //! It does not enter guests: [`super::instance`] does.
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, WhenAbandoned};
+use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
 use tokio::runtime::Handle;
@@ -25,11 +24,12 @@ use super::fault::TimeUp;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
+use super::tasks::{Overrun, Tasks, Turn};
 use super::transcode::bound_lifts;
 use crate::mesh::handle::MeshHandle;
 
 /// The number of the instance that runs `wasi:cli/run`: it serves no callbacks, so no chain of calls returns to it.
-pub const RUN_INSTANCE: u32 = u32::MAX;
+pub const RUN_INSTANCE: u32 = Hop::NO_INSTANCE;
 
 /// Most random bytes that a guest gets at once: making them cannot be interrupted.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
@@ -92,20 +92,29 @@ impl Background {
 }
 
 /// What a guest's own calls inherit from the call that it serves.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     /// The call; none for lifecycle calls and `run`.
     pub parent: Option<ServeId>,
     /// When it must have ended; none for `run`.
     pub deadline: Option<Instant>,
+    /// The calls above it.
+    pub chain: Arc<[Hop]>,
+}
+
+impl Scope {
+    /// Of what must have ended by then, and is no call.
+    pub fn until(deadline: Instant) -> Self {
+        Self { deadline: Some(deadline), ..Self::default() }
+    }
 }
 
 /// Which calls an instance is in.
 enum Scopes {
     /// A synchronous component: one at a time.
     One(Scope),
-    /// Calls interleave: by the task of the export. Work that a task does after it returned its result has no scope.
-    ByTask(HashMap<GuestTaskId, Scope>),
+    /// Calls interleave: by the task of the export.
+    ByTask(Tasks<GuestTaskId>),
 }
 
 /// The data of a guest's store.
@@ -120,7 +129,7 @@ pub(super) struct GuestState {
     stderr: LineSink,
     /// From when on the guest is ended at the next tick.
     stop_at: Option<Instant>,
-    pub pulse: Arc<Pulse>,
+    pub turn: Arc<Turn>,
 }
 
 impl GuestState {
@@ -140,16 +149,21 @@ impl GuestState {
             .build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(module.limits.host_handles);
-        let scopes = if interleaves { Scopes::ByTask(HashMap::new()) } else { Scopes::One(Scope::default()) };
+        let scopes = if interleaves {
+            Scopes::ByTask(Tasks::new(module.limits.max_call_time))
+        } else {
+            Scopes::One(Scope::default())
+        };
         let limiter = Limiter::new(&module.limits);
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
-        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, pulse: Arc::default() };
+        let turn = Arc::new(Turn::new());
+        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         // A result that is a little over the payload limit fails its call; only one far over it ends the instance.
         bound_lifts(&mut store, payload_bytes.saturating_mul(2));
         store.set_max_component_handles(handles);
-        store.epoch_deadline_callback(|mut cx| cx.data_mut().tick());
+        store.epoch_deadline_callback(Self::tick);
         store
     }
 
@@ -161,8 +175,9 @@ impl GuestState {
         state.stop_at = stop_at;
         state.limiter.take_refusal();
         state.stderr.start_tail();
-        if let Scopes::One(current) = &mut state.scopes {
-            *current = scope;
+        match &mut state.scopes {
+            Scopes::One(current) => *current = scope,
+            Scopes::ByTask(tasks) => tasks.others(scope),
         }
     }
 
@@ -175,26 +190,40 @@ impl GuestState {
     /// Says for which call a task works from now on.
     pub fn begin_task(&mut self, task: GuestTaskId, scope: Scope) {
         if let Scopes::ByTask(tasks) = &mut self.scopes {
-            tasks.insert(task, scope);
+            tasks.begin(task, scope);
         }
     }
 
-    /// The task's call has its result.
-    pub fn end_task(&mut self, task: GuestTaskId) {
+    /// The task's call has its result; what it does from now on, it does for nobody who waits.
+    pub fn task_returned(&mut self, task: GuestTaskId) {
         if let Scopes::ByTask(tasks) = &mut self.scopes {
-            tasks.remove(&task);
+            tasks.returned(&task);
+        }
+    }
+
+    /// No task is left in the instance.
+    pub fn all_tasks_ended(&mut self) {
+        if let Scopes::ByTask(tasks) = &mut self.scopes {
+            tasks.all_ended();
+        }
+    }
+
+    /// The task for whose time the instance was ended, if one was.
+    pub fn overrun(&self) -> Option<&Overrun> {
+        match &self.scopes {
+            Scopes::ByTask(tasks) => tasks.overrun(),
+            Scopes::One(_) => None,
         }
     }
 
     /// The call for which the guest calls the host right now.
     pub fn scope(mut store: StoreContextMut<'_, Self>) -> Scope {
         if let Scopes::One(scope) = &store.data().scopes {
-            return *scope;
+            return scope.clone();
         }
-        // The last of the stack is the export that the host itself called.
-        let task = store.async_call_stack().ok().and_then(Iterator::last);
+        let task = root_task(&mut store);
         match (&store.data().scopes, task) {
-            (Scopes::ByTask(tasks), Some(task)) => tasks.get(&task).copied().unwrap_or_default(),
+            (Scopes::ByTask(tasks), Some(task)) => tasks.scope(&task),
             _ => Scope::default(),
         }
     }
@@ -204,38 +233,29 @@ impl GuestState {
         self.stderr.tail()
     }
 
-    fn tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        self.pulse.ticked.store(true, Ordering::Relaxed);
-        let late = self.stop_at.is_some_and(|stop_at| Instant::now() >= stop_at);
-        if late || self.pulse.stopped.load(Ordering::Relaxed) {
+    fn tick(mut store: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
+        let late = store.data().stop_at.is_some_and(|stop_at| Instant::now() >= stop_at);
+        if late || !Self::charge(&mut store) {
             return Err(TimeUp.into());
         }
         Ok(UpdateDeadline::Yield(1))
     }
+
+    /// Charges the task that runs with the time since the instance was given the thread. False when that is more than
+    /// it may use.
+    fn charge(store: &mut StoreContextMut<'_, Self>) -> bool {
+        let Some(time) = store.data().turn.take() else { return true };
+        let task = root_task(store);
+        match (&mut store.data_mut().scopes, task) {
+            (Scopes::ByTask(tasks), Some(task)) => tasks.charge(task, time),
+            _ => true,
+        }
+    }
 }
 
-/// What whoever polls a store's guests knows of them, and can do to them, while they borrow the store.
-#[derive(Debug, Default)]
-pub(super) struct Pulse {
-    ticked: AtomicBool,
-    stopped: AtomicBool,
-}
-
-impl Pulse {
-    /// Forgets the ticks so far.
-    pub fn begin(&self) {
-        self.ticked.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether a guest ran when an epoch tick came since [`Pulse::begin`].
-    pub fn ticked(&self) -> bool {
-        self.ticked.load(Ordering::Relaxed)
-    }
-
-    /// Ends the guest that runs, at the next tick.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
+/// The task that runs right now: that of the export which the host itself called, the last of the stack.
+fn root_task(store: &mut StoreContextMut<'_, GuestState>) -> Option<GuestTaskId> {
+    store.async_call_stack().ok().and_then(Iterator::last)
 }
 
 impl WasiView for GuestState {
@@ -251,6 +271,7 @@ pub(super) struct CallOrigin {
     pub module: Arc<ModuleContext>,
     number: u32,
     parent: Option<ServeId>,
+    chain: Arc<[Hop]>,
     /// What is left of the call that this one is made for; no end where there is none.
     pub left: Duration,
 }
@@ -263,7 +284,7 @@ impl CallOrigin {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => Duration::MAX,
         };
-        Self { module, number, parent: scope.parent, left }
+        Self { module, number, parent: scope.parent, chain: scope.chain, left }
     }
 
     /// The guest as the mesh knows it.
@@ -275,7 +296,7 @@ impl CallOrigin {
             let message = format!("{callback} was not called: {} is not on the mesh", self.module.process.name);
             CallError::not_run(code::NOT_CONNECTED, message, callback)
         })?;
-        Ok(Caller::Process { id, instance: self.number, parent: self.parent })
+        Ok(Caller::Process { id, instance: self.number, parent: self.parent, chain: self.chain.clone() })
     }
 
     /// Takes a place among the calls that the module has open, for one with so many bytes of arguments.

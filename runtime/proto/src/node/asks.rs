@@ -50,8 +50,7 @@ impl Node {
             if let Some(receiver) = receiver.as_ref().filter(own) {
                 return Err(outcome::own_receiver(receiver));
             }
-            let deadline = asker.above.map_or(Duration::MAX, |(deadline, _)| deadline);
-            Ok((asker.origin, Question::Resolve { pattern, receiver, wait_ready }, deadline))
+            Ok((asker.origin, Question::Resolve { pattern, receiver, wait_ready }, asker.most))
         });
         match asked {
             Ok((origin, question, most)) => self.ask(token, origin, question, timeout, most),
@@ -71,10 +70,7 @@ impl Node {
         };
         let asker = self.asker(caller, WhenAbandoned::Cancel);
         match question.and_then(|question| Ok((asker?, question))) {
-            Ok((Asker { origin, above, .. }, question)) => {
-                let most = above.map_or(Duration::MAX, |(deadline, _)| deadline);
-                self.ask(token, origin, question, timeout, most);
-            }
+            Ok((Asker { origin, most, .. }, question)) => self.ask(token, origin, question, timeout, most),
             Err(error) => {
                 let callback = match what {
                     WaitFor::Process(_) => error.callback,

@@ -87,8 +87,10 @@ pub(super) struct Asker {
     pub origin: Origin,
     /// What he is in a chain of calls.
     pub hop: Hop,
-    /// Of the call that he serves: its deadline and its chain.
-    pub above: Option<(Duration, Arc<[Hop]>)>,
+    /// The deadline of the call that he serves; [`Duration::MAX`] where there is none.
+    pub most: Duration,
+    /// The chain of that call.
+    pub chain: Arc<[Hop]>,
     /// Whether that one was given up.
     pub abandoned: bool,
 }
@@ -166,15 +168,10 @@ impl Node {
         if self.requests.len().max(self.calls.len()) >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
-        let Asker { origin, hop, above, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
+        let Asker { origin, hop, most, chain, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
         let begins = self.deadline(request.eta);
-        let mut deadline = begins + request.timeout.min(MAX_TIMEOUT);
-        let mut chain: Vec<Hop> = Vec::new();
-        if let Some((parent, hops)) = above {
-            deadline = deadline.min(parent);
-            chain.extend_from_slice(&hops);
-        }
-        chain.push(hop);
+        let deadline = (begins + request.timeout.min(MAX_TIMEOUT)).min(most);
+        let chain: Vec<Hop> = chain.iter().cloned().chain([hop]).collect();
         if chain.len() > MAX_CHAIN {
             return Err(outcome::too_deep());
         }
@@ -238,13 +235,14 @@ impl Node {
         match caller {
             Caller::Client { tenant } => {
                 let origin = Origin { tenant: tenant.clone(), process: None, name: None, parent: None };
-                Ok(Asker { origin, hop: Hop { process: None, instance: 0 }, above: None, abandoned: false })
+                let hop = Hop { process: None, instance: 0 };
+                Ok(Asker { origin, hop, most: Duration::MAX, chain: Arc::from([]), abandoned: false })
             }
-            Caller::Process { id, instance, parent } => {
+            Caller::Process { id, instance, parent, chain } => {
                 let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
                     return Err(outcome::process_left(String::new()));
                 };
-                // A call that is over has nobody above who could give up, and its time is over.
+                // A call that is over has nobody above who could give up, and its caller has seen to its time.
                 let parent = parent.filter(|parent| self.serves.contains_key(parent));
                 let above = parent.and_then(|parent| self.serves.get(&parent));
                 let abandoned = above.is_some_and(|above| above.wish == Wish::Cancelled);
@@ -258,8 +256,11 @@ impl Node {
                     parent,
                 };
                 let hop = Hop { process: Some(local.process.clone()), instance: *instance };
-                let above = above.map(|above| (above.deadline, above.chain.clone()));
-                Ok(Asker { origin, hop, above, abandoned })
+                let (most, chain) = match above {
+                    Some(above) => (above.deadline, above.chain.clone()),
+                    None => (Duration::MAX, Hop::passed(chain)),
+                };
+                Ok(Asker { origin, hop, most, chain, abandoned })
             }
         }
     }

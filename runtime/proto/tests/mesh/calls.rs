@@ -1,6 +1,6 @@
 //! Whom a call goes to and what comes back.
 
-use daffi_proto::call::{CallRequest, Caller, Incoming, MAX_CHAIN};
+use daffi_proto::call::{CallRequest, Caller, Hop, Incoming, MAX_CHAIN};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::Token;
 use daffi_proto::node::{Command, Input, LOAD_EVERY, Output};
@@ -281,6 +281,24 @@ fn the_chain_names_every_caller_the_outermost_first() {
 }
 
 #[test]
+fn a_call_below_one_that_is_over_keeps_the_chain_and_nobody_waits_in_it() {
+    let mut net = Net::new(17);
+    let (c, third) = net.member("third", &["c#f"]);
+    let (b, second) = net.member("second", &["b#f"]);
+    let (a, first) = net.member("first", &[]);
+    net.nodes[c].behaviours.insert(third, Behaviour::Hold);
+    net.nodes[b].behaviours.insert(second, Behaviour::Echo(ms(0)));
+    let token = net.call(a, call(Some(first), "b#f"));
+    net.settle();
+    assert!(net.result(a, token).is_ok());
+    let over = net.nodes[b].served[0].clone();
+    net.call(b, below(&over, "c#f"));
+    net.settle();
+    let chain: Vec<_> = net.nodes[c].served[0].chain.iter().map(|hop| (hop.process.clone(), hop.instance)).collect();
+    assert_eq!(chain, [(Some(process("first")), Hop::NO_INSTANCE), (Some(process("second")), 7)]);
+}
+
+#[test]
 fn a_chain_of_calls_ends_at_the_limit() {
     let mut net = Net::new(13);
     let (node, one) = net.member("one", &["a#f"]);
@@ -339,7 +357,7 @@ fn a_call_by_a_process_that_has_left_does_not_run() {
     net.member("publisher", &[SUM]);
     let (node, main) = net.member("main", &[]);
     net.command(node, daffi_proto::node::Command::RemoveProcess(main));
-    let caller = Caller::Process { id: main, instance: 0, parent: None };
+    let caller = Caller::Process { id: main, instance: 0, parent: None, chain: [].into() };
     let token = net.call(node, CallRequest { caller, ..call(None, SUM) });
     assert_eq!(net.error(node, token).outcome, Outcome::NotRun);
 }

@@ -391,7 +391,7 @@ fn more_receivers_than_allowed_and_a_named_one_are_refused() {
     let pinned = CallRequest { receiver: Some(name("many0-1")), ..call(Some(caller), SUM) };
     let token = net.gather(node, all(pinned));
     assert_eq!(why(&net, node, token).outcome, Outcome::NotRun);
-    let gone = Caller::Process { id: LocalId(99), instance: 0, parent: None };
+    let gone = Caller::Process { id: LocalId(99), instance: 0, parent: None, chain: [].into() };
     let token = net.gather(node, all(CallRequest { caller: gone, ..call(None, SUM) }));
     assert_eq!(why(&net, node, token).outcome, Outcome::NotRun);
     nothing_is_left(&net);

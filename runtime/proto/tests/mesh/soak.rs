@@ -238,12 +238,16 @@ impl Run {
             0 if !self.locals.is_empty() => {
                 let at = self.below(self.locals.len() as u64) as usize;
                 let (node, id) = self.locals[at];
-                (node, Caller::Process { id, instance: 0, parent: None }, Duration::MAX)
+                (node, Caller::Process { id, instance: 0, parent: None, chain: [].into() }, Duration::MAX)
             }
             1 => match self.running() {
                 Some((node, incoming)) => {
                     let parent = Some(incoming.id);
-                    (node, Caller::Process { id: incoming.process, instance: 1, parent }, incoming.deadline)
+                    (
+                        node,
+                        Caller::Process { id: incoming.process, instance: 1, parent, chain: incoming.chain.clone() },
+                        incoming.deadline,
+                    )
                 }
                 None => (self.alive[NODES], call(None, "a#f").caller, Duration::MAX),
             },

@@ -7,6 +7,7 @@ mod housekeeping;
 mod imports;
 mod inline;
 mod interleaved;
+mod leftovers;
 mod lifecycle;
 mod limits;
 mod open_calls;

@@ -208,6 +208,75 @@ pub const ASYNC: &str = r#"
 )
 "#;
 
+/// Async functions that go on when they have returned: `leave` asks, and asks again with what it was answered until that
+/// is 0; `churn` computes, and lets others in now and then. `work` computes for so many turns before it returns.
+pub const LEFTOVERS: &str = r#"
+(component
+  (import "test:peer/api" (instance $peer (export "ask" (func async (param "x" u32) (result u32)))))
+  (core module $libc (memory (export "memory") 1))
+  (core instance $libc (instantiate $libc))
+  (core func $ask (canon lower (func $peer "ask") async (memory $libc "memory")))
+  (core func $return (canon task.return (result u32)))
+  (core func $return-nothing (canon task.return))
+  (core func $new-set (canon waitable-set.new))
+  (core func $join (canon waitable.join))
+  (core func $drop-subtask (canon subtask.drop))
+  (core func $drop-set (canon waitable-set.drop))
+  (core module $m
+    (import "libc" "memory" (memory 1))
+    (import "host" "ask" (func $ask (param i32 i32) (result i32)))
+    (import "host" "return" (func $return (param i32)))
+    (import "host" "return-nothing" (func $return-nothing))
+    (import "host" "new-set" (func $new-set (result i32)))
+    (import "host" "join" (func $join (param i32 i32)))
+    (import "host" "drop-subtask" (func $drop-subtask (param i32)))
+    (import "host" "drop-set" (func $drop-set (param i32)))
+    (global $count (mut i32) (i32.const 0))
+    (global $set (mut i32) (i32.const 0))
+    (func $compute (param $turns i32)
+      (loop
+        (local.set $turns (i32.sub (local.get $turns) (i32.const 1)))
+        (br_if 0 (local.get $turns))))
+    (func $ask-and-wait (param $x i32) (result i32)
+      (call $join (i32.shr_u (call $ask (local.get $x) (i32.const 64)) (i32.const 4)) (global.get $set))
+      (i32.or (i32.shl (global.get $set) (i32.const 4)) (i32.const 2)))
+    (func (export "leave") (param $x i32) (result i32)
+      (global.set $count (i32.add (global.get $count) (i32.const 1)))
+      (call $return (local.get $x))
+      (global.set $set (call $new-set))
+      (call $ask-and-wait (local.get $x)))
+    (func (export "left") (param $event i32) (param $waitable i32) (param $code i32) (result i32)
+      (if (i32.ne (local.get $code) (i32.const 2))
+        (then (return (i32.or (i32.shl (global.get $set) (i32.const 4)) (i32.const 2)))))
+      (call $drop-subtask (local.get $waitable))
+      (if (i32.eqz (i32.load (i32.const 64)))
+        (then (call $drop-set (global.get $set)) (return (i32.const 0))))
+      (call $ask-and-wait (i32.load (i32.const 64))))
+    (func (export "churn") (result i32)
+      (global.set $count (i32.add (global.get $count) (i32.const 1)))
+      (call $return-nothing)
+      (i32.const 1))
+    (func (export "churning") (param i32 i32 i32) (result i32) (call $compute (i32.const 100000)) (i32.const 1))
+    (func (export "work") (param $turns i32) (result i32)
+      (call $compute (local.get $turns)) (call $return-nothing) (i32.const 0))
+    (func (export "never") (param i32 i32 i32) (result i32) unreachable)
+    (func (export "count") (result i32) (global.get $count))
+  )
+  (core instance $i (instantiate $m
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "ask" (func $ask)) (export "return" (func $return)) (export "return-nothing" (func $return-nothing))
+      (export "new-set" (func $new-set)) (export "join" (func $join)) (export "drop-subtask" (func $drop-subtask))
+      (export "drop-set" (func $drop-set))))))
+  (func (export "leave") async (param "x" u32) (result u32)
+    (canon lift (core func $i "leave") async (callback (func $i "left"))))
+  (func (export "churn") async (canon lift (core func $i "churn") async (callback (func $i "churning"))))
+  (func (export "work") async (param "turns" u32)
+    (canon lift (core func $i "work") async (callback (func $i "never"))))
+  (func (export "count") (result u32) (canon lift (core func $i "count")))
+)
+"#;
+
 /// A dynamic call with JSON: gives the result's JSON, or the error's code.
 pub const DYNAMIC: &str = r#"
 (component

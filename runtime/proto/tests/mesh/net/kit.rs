@@ -61,7 +61,7 @@ pub enum Behaviour {
 /// A call of the type `sum` with a deadline of 10 s.
 pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
     let caller = match caller {
-        Some(id) => Caller::Process { id, instance: 0, parent: None },
+        Some(id) => Caller::Process { id, instance: 0, parent: None, chain: [].into() },
         None => Caller::Client { tenant: TenantName::default() },
     };
     let signature = sum_type();
@@ -76,7 +76,8 @@ pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
 
 /// A call that is made while another is served.
 pub fn below(parent: &Incoming, name: &str) -> CallRequest {
-    let caller = Caller::Process { id: parent.process, instance: 7, parent: Some(parent.id) };
+    let caller =
+        Caller::Process { id: parent.process, instance: 7, parent: Some(parent.id), chain: parent.chain.clone() };
     CallRequest { caller, ..call(None, name) }
 }
 

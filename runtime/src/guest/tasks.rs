@@ -1,0 +1,181 @@
+//! What the tasks of an instance work for, and the time that each has used.
+//!
+//! A task is a call of one export, with all that it goes on doing after its result is there. Several share an instance
+//! and its thread, so that no clock of the whole says who used how much: a tick charges the task that it finds running
+//! with the time since the thread was given to the instance. By chance alone that is now too much and now too little for
+//! each; over many ticks it is what each used, however many others are busy.
+//! Invariants: what a call gave its task (its chain, its deadline) stays with the task after the call has returned; an
+//! instance is ended for what one task used, never for what many used together. wasmtime does not tell when a task ends,
+//! and uses its id again: then it stands for the new task ([`Tasks::begin`]), so that there never are more entries than
+//! there were tasks at one time.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::state::Scope;
+
+/// The tasks of an instance.
+#[derive(Debug)]
+pub(super) struct Tasks<Id> {
+    tasks: HashMap<Id, Task>,
+    /// What those work for that nobody told of: what the instance's start left behind.
+    others: Scope,
+    /// How much time one may use.
+    most: Duration,
+    over: Option<Overrun>,
+}
+
+#[derive(Debug, Default)]
+struct Task {
+    scope: Scope,
+    used: Duration,
+    /// Whether the call has its result.
+    returned: bool,
+}
+
+/// A task that used more time than it may.
+#[derive(Clone, Debug)]
+pub(super) struct Overrun {
+    /// What it worked for.
+    pub scope: Scope,
+    /// Whether that call had its result before.
+    pub returned: bool,
+}
+
+impl<Id: Eq + Hash> Tasks<Id> {
+    pub fn new(most: Duration) -> Self {
+        Self { tasks: HashMap::new(), others: Scope::default(), most, over: None }
+    }
+
+    /// Tasks of which [`Tasks::begin`] does not tell work for this.
+    pub fn others(&mut self, scope: Scope) {
+        self.others = scope;
+    }
+
+    /// A task begins to work for this.
+    pub fn begin(&mut self, id: Id, scope: Scope) {
+        self.tasks.insert(id, Task { scope, ..Task::default() });
+    }
+
+    /// The task's call has its result.
+    pub fn returned(&mut self, id: &Id) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.returned = true;
+        }
+    }
+
+    /// No task is left in the instance.
+    pub fn all_ended(&mut self) {
+        self.tasks.clear();
+    }
+
+    /// What a task works for.
+    pub fn scope(&self, id: &Id) -> Scope {
+        self.tasks.get(id).map_or(&self.others, |task| &task.scope).clone()
+    }
+
+    /// A task has used so much more time. False when that is more than it may.
+    pub fn charge(&mut self, id: Id, time: Duration) -> bool {
+        let others = || Task { scope: self.others.clone(), ..Task::default() };
+        let task = self.tasks.entry(id).or_insert_with(others);
+        task.used += time;
+        if task.used < self.most {
+            return true;
+        }
+        self.over = Some(Overrun { scope: task.scope.clone(), returned: task.returned });
+        false
+    }
+
+    /// The task for which the instance was ended, if one was.
+    pub fn overrun(&self) -> Option<&Overrun> {
+        self.over.as_ref()
+    }
+}
+
+/// Since when an instance has the thread. Shared by whoever polls its guests and the store, which the guests borrow.
+#[derive(Debug)]
+pub(super) struct Turn {
+    epoch: Instant,
+    /// In nanoseconds from the epoch; 0 while nobody counts.
+    since: AtomicU64,
+}
+
+impl Turn {
+    pub fn new() -> Self {
+        Self { epoch: Instant::now(), since: AtomicU64::new(0) }
+    }
+
+    /// The instance has the thread from now on.
+    pub fn begin(&self) {
+        self.since.store(self.nanoseconds(), Ordering::Relaxed);
+    }
+
+    /// How long it had the thread since it was asked last, or began; none while nobody counts.
+    pub fn take(&self) -> Option<Duration> {
+        let now = self.nanoseconds();
+        let since = self.since.load(Ordering::Relaxed);
+        if since == 0 {
+            return None;
+        }
+        self.since.store(now, Ordering::Relaxed);
+        Some(Duration::from_nanos(now.saturating_sub(since)))
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daffi_proto::id::ServeId;
+
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(5);
+
+    fn scope(call: u64) -> Scope {
+        Scope { parent: Some(ServeId(call)), ..Scope::default() }
+    }
+
+    #[test]
+    fn a_task_is_ended_for_its_own_time_and_not_for_that_of_the_others() {
+        let mut tasks = Tasks::new(10 * TICK);
+        // Busy without a break, in a thousand calls one after the other and two at a time.
+        for call in 0..1000 {
+            let id = call % 2;
+            tasks.begin(id, scope(call));
+            assert!(tasks.charge(id, 9 * TICK), "of call {call}");
+            tasks.returned(&id);
+        }
+        assert!(tasks.overrun().is_none());
+        tasks.begin(7, scope(1000));
+        assert!((0..9).all(|_| tasks.charge(7, TICK) && tasks.charge(8, TICK / 2)));
+        assert!(!tasks.charge(7, TICK));
+        let over = tasks.overrun().unwrap();
+        assert_eq!((over.scope.parent, over.returned), (Some(ServeId(1000)), false));
+    }
+
+    #[test]
+    fn what_a_call_gave_its_task_stays_after_the_call_has_returned() {
+        let mut tasks = Tasks::new(TICK);
+        tasks.begin(1, scope(1));
+        tasks.returned(&1);
+        assert_eq!(tasks.scope(&1).parent, Some(ServeId(1)));
+        assert!(!tasks.charge(1, TICK));
+        assert!(tasks.overrun().unwrap().returned);
+        tasks.all_ended();
+        assert_eq!(tasks.scope(&1).parent, None);
+    }
+
+    #[test]
+    fn the_time_of_a_turn_is_counted_once() {
+        let turn = Turn::new();
+        assert_eq!(turn.take(), None);
+        turn.begin();
+        let (first, second) = (turn.take().unwrap(), turn.take().unwrap());
+        assert!(first + second <= turn.epoch.elapsed());
+    }
+}
