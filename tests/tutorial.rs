@@ -26,9 +26,9 @@ fn a_consumer_calls_a_publisher_over_tcp() {
 }
 
 #[test]
-fn a_fetcher_calls_an_ordinary_function() {
+fn a_fetcher_is_an_ordinary_function_also_by_another_name_and_in_the_body_of_one() {
     let cluster = Cluster::new();
-    prints(&cluster.example("fetcher", &[], &[]), &["Result = 20"]);
+    prints(&cluster.example("fetcher", &[], &[]), &["Result = 20", "Total = 42"]);
 }
 
 #[test]
@@ -90,4 +90,13 @@ fn a_guide_prints_the_menus_of_two_restaurants_as_a_table() {
             "The first to answer has 2 dishes",
         ],
     );
+}
+
+#[test]
+fn a_pipeline_returns_to_where_it_began_unless_the_only_instance_there_waits() {
+    let cluster = Cluster::new();
+    let output = cluster.example("pipeline", &[], &[]);
+    prints(&output, &["ok(300)", "ok(480)"]);
+    let refused = output.stdout.split("==> pipeline-shop as singleton <==").nth(1).unwrap();
+    says(refused, &["err(", "was not called: (a client) -> shop -> till -> tax -> shop is a cycle"]);
 }
