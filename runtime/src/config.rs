@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES};
 use daffi_proto::id::ProcessName;
+use daffi_proto::schedule::MAX_TASKS;
 
 use crate::cli::args::RunArgs;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
@@ -42,6 +43,8 @@ pub struct RuntimeConfig {
     pub exit_after_run: bool,
     /// How long calls in flight may take to finish when it ends.
     pub drain_timeout: Duration,
+    /// Where scheduled tasks are kept, if they are to outlive it.
+    pub state_dir: Option<PathBuf>,
     /// Most bytes of a payload.
     pub max_payload_bytes: usize,
     /// What to log, where the user said it.
@@ -175,6 +178,10 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         let most = ByteSize(MAX_PAYLOAD_BYTES);
         return Err(flags(format!("--max-payload {}: it is from 1KiB to {most}", ByteSize(max_payload_bytes))));
     }
+    let state_dir = args.state_dir.clone().or(runtime.state_dir);
+    if state_dir.is_some() && !has_modules {
+        return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
+    }
     let modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
     Ok(RuntimeConfig {
         name: runtime_name(name)?,
@@ -183,6 +190,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         modules,
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        state_dir,
         max_payload_bytes,
         log: args.log.or(runtime.log),
     })
@@ -269,6 +277,12 @@ fn module_of(
     }
     if let Some(calls) = args.open_calls.or(table.open_calls) {
         limits.open_calls = calls as usize;
+    }
+    if let Some(most) = args.max_schedules.or(table.max_schedules) {
+        if most as usize > MAX_TASKS {
+            return Err(flags(format!("max-schedules {most}: it is {MAX_TASKS} at most")));
+        }
+        limits.schedules = most as usize;
     }
     if let Some(rate) = args.output_rate.or(table.output_rate) {
         if rate < MIN_OUTPUT_RATE {

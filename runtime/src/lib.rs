@@ -12,4 +12,5 @@ pub mod guest;
 pub mod mesh;
 pub mod net;
 pub mod output;
+pub mod state_dir;
 pub mod telemetry;

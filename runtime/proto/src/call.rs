@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::CallError;
 use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use crate::name::CallbackName;
+use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
 use crate::signature::{Fingerprint, Signature};
 use crate::stream::Flow;
 
@@ -30,6 +31,23 @@ pub struct ProcessSpec {
     pub callbacks: Arc<[CallbackSpec]>,
     /// How its instances are kept, as `ps` shows it (`singleton`, `pool:4`, `per-call`).
     pub instances: String,
+    /// The scheduled tasks that it has.
+    pub schedules: Schedules,
+}
+
+/// The scheduled tasks of a process that is put on the mesh.
+#[derive(Clone, Debug)]
+pub enum Schedules {
+    /// None yet, and this many at most; they end with the process's stay.
+    Fresh(usize),
+    /// These, of an earlier stay or none yet; what becomes of them is to be written down ([`crate::node::Output::SaveTasks`]).
+    Kept(Box<Tasks>),
+}
+
+impl Default for Schedules {
+    fn default() -> Self {
+        Self::Fresh(DEFAULT_MAX_TASKS)
+    }
 }
 
 /// A callback of a process.
@@ -218,6 +236,29 @@ pub struct CallReply {
     pub channels: Arc<[Flow]>,
 }
 
+/// PERIOD: a callback that is to be called over and over, or later, by the process that has it.
+#[derive(Clone, Debug)]
+pub struct ScheduleRequest {
+    /// Who asks, which callback, which receiver, the arguments of each run; and how long the answer is waited for. The
+    /// caller himself is the receiver only where he is named. `eta` and `answer` mean nothing here.
+    pub call: CallRequest,
+    /// When, and how it runs.
+    pub terms: Terms,
+}
+
+/// A question about the tasks that a process keeps.
+#[derive(Clone, Debug)]
+pub struct TasksRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// Whose tasks.
+    pub process: ProcessName,
+    /// What; not [`TaskOp::Add`], which a [`ScheduleRequest`] makes.
+    pub op: TaskOp,
+    /// How long the answer is waited for.
+    pub timeout: Duration,
+}
+
 /// A dynamic caller's question: what does this text mean, and which signature has it?
 #[derive(Clone, Debug)]
 pub struct ResolveRequest {
@@ -331,6 +372,8 @@ pub struct Load {
     pub instances: u32,
     /// Calls being served or queued.
     pub in_flight: u32,
+    /// Scheduled tasks that it lists. Its node counts them; whoever tells the node a load leaves it at 0.
+    pub schedules: u32,
 }
 
 /// What watchers are told of a tenant's processes.

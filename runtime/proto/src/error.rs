@@ -50,6 +50,10 @@ pub mod code {
     pub const AMBIGUOUS: &str = "ambiguous";
     /// The pinned receiver is not on the mesh.
     pub const NO_SUCH_PROCESS: &str = "no-such-process";
+    /// The process has no such scheduled task.
+    pub const NO_SUCH_TASK: &str = "no-such-task";
+    /// What was asked for is done, but could not be written down to outlive the runtime.
+    pub const NOT_SAVED: &str = "not-saved";
     /// The callback exists, with another signature.
     pub const SIGNATURE_MISMATCH: &str = "signature-mismatch";
     /// The arguments are no values of the callback's parameter types.

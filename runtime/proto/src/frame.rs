@@ -168,9 +168,17 @@ impl Frame {
     /// # Errors
     /// [`FrameError::BadPayload`].
     pub(crate) fn decode_payload<T: DeserializeOwned>(&self) -> Result<T, FrameError> {
-        postcard::take_from_bytes(&self.payload)
+        Self::decode_bytes(self.header.kind(), &self.payload)
+    }
+
+    /// As [`Frame::decode_payload`], of a frame of this kind that was taken apart.
+    ///
+    /// # Errors
+    /// [`FrameError::BadPayload`].
+    pub(crate) fn decode_bytes<T: DeserializeOwned>(kind: &'static str, payload: &[u8]) -> Result<T, FrameError> {
+        postcard::take_from_bytes(payload)
             .map(|(value, _)| value)
-            .map_err(|error| FrameError::BadPayload { kind: self.header.kind(), detail: error.to_string() })
+            .map_err(|error| FrameError::BadPayload { kind, detail: error.to_string() })
     }
 }
 

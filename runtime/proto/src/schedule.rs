@@ -16,6 +16,7 @@
 //! | `human` | how durations and bytes are written in files |
 //! | `snapshot` | the table as text for `--state-dir`, and back |
 //! | `info` | ids, and tasks as lists show them |
+//! | `ask` | what is asked of a table from afar |
 //!
 //! ```text
 //!                     ┌────────────── next tick ◀─────────────┐
@@ -43,6 +44,7 @@
 //! Invariants: a tick comes to exactly one of run, skipped and missed; a task has at most [`MAX_PARALLEL_RUNS`] runs in
 //! flight, and one waiting; the work for one step is bounded however long the pause and whatever the expression.
 
+mod ask;
 mod cron;
 mod human;
 mod info;
@@ -56,6 +58,7 @@ mod time;
 
 use std::time::Duration;
 
+pub use ask::{MAX_PAGE_BYTES, TaskOp, TaskPage, Terms};
 pub use cron::{Cron, MAX_CRON_BYTES};
 pub use info::{Counts, LastError, MAX_LAST_ERROR_BYTES, RunNumber, TaskId, TaskInfo, TaskNumber, TaskState};
 pub use plan::{
@@ -164,9 +167,9 @@ impl ScheduleError {
     /// The kind, one of [`code`]'s.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooManyTasks { .. } => code::LIMIT_EXCEEDED,
+            Self::TooManyTasks { .. } => code::OVERLOADED,
             Self::ArgumentsTooLarge(_) => code::PAYLOAD_TOO_LARGE,
-            Self::NoSuchTask(_) => NO_SUCH_TASK,
+            Self::NoSuchTask(_) => code::NO_SUCH_TASK,
             _ => code::BAD_ARGUMENTS,
         }
     }
@@ -176,9 +179,6 @@ impl ScheduleError {
         CallError::not_run(self.code(), self.to_string(), callback)
     }
 }
-
-/// The code of [`ScheduleError::NoSuchTask`].
-pub const NO_SUCH_TASK: &str = "no-such-task";
 
 /// A hostile text, fit for an error message.
 fn cut(text: &str) -> String {

@@ -22,11 +22,13 @@ use crate::guest::module::{GuestModule, ModuleSpec};
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::MeshHandle;
 use crate::mesh::hub::{Hub, HubHandle, NewLink, join_in_memory};
+use crate::mesh::ledger::Ledger;
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink::{self, Dialing};
 use crate::net::dial;
 use crate::net::listener::{Accepted, Listener, MAX_CONNECTIONS, is_open_to_others};
 use crate::output::Printer;
+use crate::state_dir::StateDir;
 
 /// A runtime that has started.
 pub(super) struct Running {
@@ -154,6 +156,7 @@ pub(super) async fn start(
     printer: &Printer,
 ) -> Result<Running, Failure> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+    let state = config.state_dir.as_deref().map(StateDir::open).transpose().map_err(Failure::usage)?;
     let limits = LinkLimits::for_payload(config.max_payload_bytes);
     let mut listeners = Vec::with_capacity(config.listen.len());
     for endpoint in &config.listen {
@@ -172,8 +175,12 @@ pub(super) async fn start(
         listen(listeners, hub, limits, &running);
     }
     if !config.modules.is_empty() {
-        let (mesh, dialing) = start_node(&config, &running)?;
-        running.modules = start_modules(&config, &loaded, &mesh, &guests, printer).await?;
+        let ledger = state.is_some().then(Ledger::default);
+        let (mesh, dialing) = start_node(&config, ledger.clone(), &running)?;
+        running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer).await?;
+        if let (Some(state), Some(ledger)) = (state, ledger) {
+            running.tasks.spawn(state.keep(ledger, mesh.clone(), running.cancel.clone()));
+        }
         // Only now: whoever sees the node connected finds all its processes registered.
         dial(dialing, &config, limits, &running);
         running.mesh = Some(mesh);
@@ -202,7 +209,11 @@ fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running
     });
 }
 
-fn start_node(config: &RuntimeConfig, running: &Running) -> Result<(MeshHandle, Dialing), Failure> {
+fn start_node(
+    config: &RuntimeConfig,
+    ledger: Option<Ledger>,
+    running: &Running,
+) -> Result<(MeshHandle, Dialing), Failure> {
     let mut key = [0; 16];
     getrandom::fill(&mut key)
         .map_err(|error| Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}")))?;
@@ -219,7 +230,7 @@ fn start_node(config: &RuntimeConfig, running: &Running) -> Result<(MeshHandle, 
     };
     let (uplink, dialing) = uplink::channel();
     let (mesh, driver) = Driver::new(node, target, uplink, running.tasks.clone());
-    running.tasks.spawn(driver.run(running.cancel.clone()));
+    running.tasks.spawn(driver.with_ledger(ledger).run(running.cancel.clone()));
     Ok((mesh, dialing))
 }
 
@@ -227,18 +238,22 @@ async fn start_modules(
     config: &RuntimeConfig,
     loaded: &[(Loaded, ModuleLimits)],
     mesh: &MeshHandle,
+    state: Option<&StateDir>,
     guests: &Handle,
     printer: &Printer,
 ) -> Result<Vec<Arc<GuestModule>>, Failure> {
     let several = config.modules.len() > 1;
     let mut modules = Vec::with_capacity(config.modules.len());
     for (module, (loaded, limits)) in config.modules.iter().zip(loaded) {
+        let process = ProcessRef { tenant: TenantName::default(), name: module.name.clone() };
+        let kept = state.map(|state| state.tasks(&process, limits.schedules, mesh.clock())).transpose();
         let spec = ModuleSpec {
-            process: ProcessRef { tenant: TenantName::default(), name: module.name.clone() },
+            process,
             node: config.name.clone(),
             policy: module.instances,
             limits: limits.clone(),
             on_cancel: module.on_cancel,
+            schedules: kept.map_err(Failure::usage)?.map(Box::new),
             env: module.env.clone(),
         };
         let output = printer.output(several.then(|| module.name.as_str()));

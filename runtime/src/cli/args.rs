@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use daffi_proto::schedule::MAX_TASKS;
 
 use crate::config::ModuleArg;
 use crate::config::units::{ByteSize, parse_duration};
@@ -150,6 +151,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub open_calls: Option<u32>,
 
+    /// Most scheduled tasks of one module; more are refused as `overloaded` [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TASKS as i64))]
+    pub max_schedules: Option<u32>,
+
     /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
     /// else kill]
     #[arg(long, value_name = "finish|kill")]
@@ -162,6 +167,12 @@ pub struct RunArgs {
     /// How much the guests of one module may print in a second, such as 1MiB; beyond it they wait [default: 10MiB]
     #[arg(long, value_name = "SIZE")]
     pub output_rate: Option<ByteSize>,
+
+    /// A folder of this runtime's own that keeps its modules' scheduled tasks when it ends, however it ends
+    ///
+    /// It is made where it is not there, with mode 0700. Without it schedules end with the runtime.
+    #[arg(long, value_name = "PATH")]
+    pub state_dir: Option<PathBuf>,
 
     /// How long calls in flight may take to finish when the runtime ends [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

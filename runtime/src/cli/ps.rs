@@ -150,7 +150,7 @@ mod tests {
             process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
             node: "host-1".to_owned(),
             instances: "pool:2".to_owned(),
-            load: Load { instances: 2, in_flight: 1 },
+            load: Load { instances: 2, in_flight: 1, schedules: 0 },
             callbacks: vec![callback],
         }
     }

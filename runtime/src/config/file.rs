@@ -92,6 +92,7 @@ pub(super) struct RuntimeKeys {
     pub(super) exit_after_run: Option<bool>,
     pub(super) max_payload: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
+    pub(super) state_dir: Option<PathBuf>,
     pub(super) log: Option<String>,
 }
 
@@ -118,6 +119,7 @@ struct RuntimeTable {
     max_payload: Option<ByteSize>,
     #[serde(deserialize_with = "duration")]
     drain_timeout: Option<Duration>,
+    state_dir: Option<PathBuf>,
     log: Option<String>,
 }
 
@@ -136,6 +138,7 @@ pub(super) struct ModuleTable {
     pub(super) queue: Option<u32>,
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) open_calls: Option<u32>,
+    pub(super) max_schedules: Option<u32>,
     #[serde(default, deserialize_with = "text")]
     pub(super) output_rate: Option<ByteSize>,
     #[serde(default, deserialize_with = "text")]
@@ -160,6 +163,7 @@ impl ModuleTable {
             queue: None,
             concurrency: None,
             open_calls: None,
+            max_schedules: None,
             output_rate: None,
             on_cancel: None,
             env: BTreeMap::new(),
@@ -235,6 +239,7 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         exit_after_run: table.exit_after_run,
         max_payload: table.max_payload,
         drain_timeout: table.drain_timeout,
+        state_dir: table.state_dir.map(|path| folder.join(path)),
         log: table.log,
     };
     let in_folder = |module: ModuleTable| ModuleTable { path: folder.join(&module.path), ..module };

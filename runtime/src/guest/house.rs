@@ -85,7 +85,9 @@ impl House {
         if let Some(process) = self.context.local() {
             let (instances, in_flight) = load();
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            self.context.mesh.load(process, Load { instances: count(instances), in_flight: count(in_flight) });
+            self.context
+                .mesh
+                .load(process, Load { instances: count(instances), in_flight: count(in_flight), ..Load::default() });
         }
         now + LOAD_INTERVAL
     }

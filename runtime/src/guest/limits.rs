@@ -1,7 +1,7 @@
 //! What a module may use, and how its instances are kept.
 //!
 //! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), by the pool (time, queue,
-//! instances), by the instance (payloads, handles), by its streams (output) or by the module (open calls), and has a
+//! instances), by the instance (payloads, handles), by its streams (output), by the module (open calls) or by the node (schedules), and has a
 //! test that runs into it. A guest that ends after it was refused something is told apart from one that ends by itself:
 //! [`Limiter`] remembers what it refused. It does not know calls; the stack is bounded per engine, not here.
 
@@ -9,6 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use daffi_proto::schedule::DEFAULT_MAX_TASKS;
 use wasmtime::ResourceLimiter;
 
 /// Most instances of a `pool:N`.
@@ -36,6 +37,8 @@ pub struct ModuleLimits {
     /// Calls to others that a module may have open; beyond it they are refused (`overloaded`). The arguments that they
     /// hold are bounded by [`ModuleLimits::payload_bytes`].
     pub open_calls: usize,
+    /// Scheduled tasks that it may have; beyond it they are refused (`overloaded`).
+    pub schedules: usize,
     /// What its guests may print in a second, all together.
     pub output_bytes_per_second: u64,
     /// Handles that one instance may hold: to things of the host (streams, pollables), and its own (resources, subtasks,
@@ -75,6 +78,7 @@ impl Default for ModuleLimits {
             async_calls: 1024,
             payload_bytes: 16 << 20,
             open_calls: 1024,
+            schedules: DEFAULT_MAX_TASKS,
             output_bytes_per_second: 10 << 20,
             host_handles: 10_000,
         }

@@ -11,9 +11,10 @@
 
 use std::sync::Arc;
 
-use daffi_proto::call::{CallbackSpec, ProcessSpec, WhenAbandoned};
+use daffi_proto::call::{CallbackSpec, ProcessSpec, Schedules, WhenAbandoned};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessRef};
+use daffi_proto::schedule::Tasks;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -42,6 +43,8 @@ pub struct ModuleSpec {
     pub limits: ModuleLimits,
     /// What becomes of calls that nobody waits for; the policy's own way where none is named.
     pub on_cancel: Option<OnCancel>,
+    /// The scheduled tasks that it has from an earlier stay, where they are kept.
+    pub schedules: Option<Box<Tasks>>,
     /// The environment variables that its guests see, and no others.
     pub env: Vec<(String, String)>,
 }
@@ -84,7 +87,7 @@ impl GuestModule {
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, on_cancel, env } = spec;
+        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env } = spec;
         let registration = ProcessSpec {
             process: process.clone(),
             callbacks: loaded
@@ -94,6 +97,7 @@ impl GuestModule {
                 .map(|callback| CallbackSpec { name: callback.name.clone(), signature: callback.signature.clone() })
                 .collect(),
             instances: policy.to_string(),
+            schedules: schedules.map_or(Schedules::Fresh(limits.schedules), Schedules::Kept),
         };
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let interleaves = loaded.description.engine == EngineKind::Concurrent;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use daffi_proto::call::{GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
+use daffi_proto::schedule::TaskPage;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Answer, Gathered, Serve};
@@ -27,6 +28,8 @@ pub(super) enum Asker {
     Call(oneshot::Sender<Answer>),
     /// For the entries of a broadcast and its end.
     Gather(mpsc::Sender<Gathered>),
+    /// For what becomes of a schedule, or for tasks.
+    Tasks(Reply<TaskPage>),
     /// For what a name means.
     Resolve(Reply<Resolved>),
     /// For a process or callback to come.
@@ -92,6 +95,13 @@ impl Asked {
     pub(super) fn gather_done(&mut self, token: Token, result: Result<GatherEnd, CallError>) {
         if let Some(Asker::Gather(entries)) = self.askers.remove(&token) {
             let _ = entries.try_send(Gathered::Done(result));
+        }
+    }
+
+    /// A schedule was made, or tasks were looked at or cancelled.
+    pub(super) fn tasks_done(&mut self, token: Token, result: Result<TaskPage, CallError>) {
+        if let Some(Asker::Tasks(reply)) = self.askers.remove(&token) {
+            let _ = reply.send(result);
         }
     }
 

@@ -12,13 +12,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct};
+use daffi_proto::schedule::Clock;
 use daffi_proto::stream::{StreamCall, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::alarm::Alarm;
 use super::asked::{Asked, Asker};
 use super::handle::{Asks, LinkState, MeshHandle, Port, Request, Serve, StreamingReply};
+use super::ledger::Ledger;
 use super::link::{Link, LinkEnd, NotTaken, recv};
 use super::news::News;
 use super::streams::Streams;
@@ -64,6 +66,8 @@ enum Event {
 pub struct Driver {
     node: Node,
     news: News,
+    /// Where scheduled tasks go that are to be written down, if anybody writes them.
+    ledger: Option<Ledger>,
     epoch: Instant,
     alarm: Alarm,
     requests: mpsc::Receiver<Request>,
@@ -107,6 +111,7 @@ impl Driver {
         let driver = Self {
             node: Node::new(config),
             news,
+            ledger: None,
             epoch,
             alarm: Alarm::new(epoch),
             requests,
@@ -133,6 +138,12 @@ impl Driver {
             tasks,
         };
         (handle, driver)
+    }
+
+    /// The same, and what becomes of the scheduled tasks that are kept goes there.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Option<Ledger>) -> Self {
+        Self { ledger, ..self }
     }
 
     /// Runs until it is cancelled or no handle is left.
@@ -205,7 +216,7 @@ impl Driver {
     }
 
     fn tell(&mut self, input: Input) {
-        self.node.handle(self.epoch.elapsed(), input);
+        self.node.handle(Clock { mono: self.epoch.elapsed(), utc: SystemTime::now().into() }, input);
     }
 
     /// Takes requests for one turn.
@@ -274,6 +285,14 @@ impl Driver {
                 self.asked.insert(token, Asker::Gather(reply));
                 Command::Gather { token, request }
             }
+            Request::Schedule { token, request, reply } => {
+                self.asked.insert(token, Asker::Tasks(reply));
+                Command::Schedule { token, request }
+            }
+            Request::Tasks { token, request, reply } => {
+                self.asked.insert(token, Asker::Tasks(reply));
+                Command::Tasks { token, request }
+            }
             Request::Resolve { token, request, reply } => {
                 self.asked.insert(token, Asker::Resolve(reply));
                 Command::Resolve { token, request }
@@ -304,6 +323,7 @@ impl Driver {
                 self.serving.remove(&id);
                 Command::Served { id, result }
             }
+            Request::TasksSaved { process, changes, result } => Command::TasksSaved { process, changes, result },
             Request::Load { process, load } => Command::Load { process, load },
             Request::Drain { reply } => {
                 if self.drained {
@@ -375,6 +395,13 @@ impl Driver {
                 }
                 Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
                 Output::GatherDone { token, result } => self.asked.gather_done(token, result),
+                Output::TasksDone { token, result } => self.asked.tasks_done(token, result),
+                Output::SaveTasks { process, name, tasks, changes } => match &self.ledger {
+                    Some(ledger) => ledger.put(process, name, tasks, changes),
+                    // Nobody says that they are kept, where nobody keeps them.
+                    None => self.tell(Input::Command(Command::TasksSaved { process, changes, result: Ok(()) })),
+                },
+                Output::TaskTrouble { task, trouble } => self.news.task(&task, &trouble),
                 Output::Resolved { token, result } => self.asked.resolved(token, result),
                 Output::WaitDone { token, result } => self.asked.wait_done(token, result),
                 Output::Membership { token, event } => {

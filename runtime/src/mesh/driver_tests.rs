@@ -83,6 +83,7 @@ fn spec(name: &str) -> ProcessSpec {
         process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
         callbacks: Arc::from([callback]),
         instances: "singleton".to_owned(),
+        schedules: Default::default(),
     }
 }
 

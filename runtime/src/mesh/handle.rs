@@ -7,6 +7,7 @@
 
 mod gather;
 mod stream;
+mod tasks;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,11 +19,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use daffi_proto::call::{
     CallReply, CallRequest, Caller, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec,
-    ResolveRequest, Resolved, ServeResult, WaitFor,
+    ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use daffi_proto::name::CallbackName;
+use daffi_proto::schedule::TaskPage;
 use daffi_proto::stream::Flow;
 pub use gather::{Gather, Gathered};
 pub use stream::{Answer, Bell, Port, StreamReader, StreamWriter, StreamingCall, StreamingReply, Word};
@@ -65,6 +67,10 @@ pub enum Request {
     Call { token: Token, request: CallRequest, ports: Vec<Arc<Port>>, reply: oneshot::Sender<Answer> },
     /// See [`MeshHandle::gather`].
     Gather { token: Token, request: GatherRequest, reply: mpsc::Sender<Gathered> },
+    /// See [`MeshHandle::schedule`].
+    Schedule { token: Token, request: ScheduleRequest, reply: oneshot::Sender<Result<TaskPage, CallError>> },
+    /// See [`MeshHandle::task`].
+    Tasks { token: Token, request: TasksRequest, reply: oneshot::Sender<Result<TaskPage, CallError>> },
     /// See [`MeshHandle::resolve`].
     Resolve { token: Token, request: ResolveRequest, reply: oneshot::Sender<Result<Resolved, CallError>> },
     /// See [`MeshHandle::wait`].
@@ -89,6 +95,8 @@ pub enum Request {
     Served { id: ServeId, result: ServeResult },
     /// See [`MeshHandle::load`].
     Load { process: LocalId, load: Load },
+    /// See [`MeshHandle::tasks_saved`].
+    TasksSaved { process: LocalId, changes: u64, result: Result<(), String> },
     /// See [`MeshHandle::drain`].
     Drain { reply: oneshot::Sender<()> },
     /// See [`MeshHandle::leave`].

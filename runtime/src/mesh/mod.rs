@@ -5,6 +5,7 @@
 //! | [`driver`] | the task that owns the node's state: sockets' frames and users' requests go in, frames and answers come out |
 //! | [`hub`] | the same for the controller's state |
 //! | [`handle`] | what everybody else holds: a cloneable, asynchronous way to ask the driver |
+//! | [`ledger`] | the scheduled tasks that are to be written down, on their way to whoever writes them |
 //! | [`link`] | a link as the drivers see it: frames go out, frames come in |
 //! | [`news`] | what the log says of a node's link, and how often |
 //! | [`pipe`] | a link in memory, between a node and a controller of one process |
@@ -16,6 +17,7 @@ mod asked;
 pub mod driver;
 pub mod handle;
 pub mod hub;
+pub mod ledger;
 pub mod link;
 pub mod news;
 pub mod pipe;

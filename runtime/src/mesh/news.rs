@@ -1,5 +1,7 @@
 //! What the log says of how a node stands to its controller.
 //!
+//! Also what becomes of scheduled callbacks whose runs nobody waits for.
+//!
 //! Invariant: a change is said once, and what goes on and on once every [`REMIND_AFTER`]. All of it is said of a node;
 //! of a client, which people do not think of as a part of the mesh, nothing above `debug`.
 
@@ -7,7 +9,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use daffi_proto::id::LocalId;
-use daffi_proto::node::NodeConfig;
+use daffi_proto::node::{NodeConfig, TaskTrouble};
+use daffi_proto::schedule::TaskId;
 use daffi_proto::session::Role;
 
 use super::handle::LinkState;
@@ -89,6 +92,15 @@ impl News {
 
     fn is_reminder_due(&mut self, process: LocalId, now: Instant) -> bool {
         self.held.entry(process).or_default().is_due(now)
+    }
+
+    /// A scheduled callback did not run, or failed.
+    pub(super) fn task(&self, task: &TaskId, trouble: &TaskTrouble) {
+        match trouble {
+            TaskTrouble::Skipped(tick) => tracing::debug!("{task}: passed over at {tick}: a run is in flight"),
+            TaskTrouble::Missed(tick) => tracing::info!("{task}: missed at {tick}"),
+            TaskTrouble::Failed(error) => tracing::warn!("{task}: {error} ({})", error.code),
+        }
     }
 
     /// Something of less interest.

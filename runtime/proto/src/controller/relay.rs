@@ -33,10 +33,14 @@ pub(super) struct Relay {
     callee: LinkId,
     entry: EntryId,
     process: ProcessName,
-    group: GroupId,
+    /// Of a call that runs a callback, and counts as in flight: which. None of a request to the process's tasks.
+    group: Option<GroupId>,
     /// Whether the callee has given its answer, and the callback runs on.
     answered: bool,
 }
+
+/// A process, and which callback of it in which group; none where its tasks are asked for.
+type Chosen = (EntryId, Option<GroupId>, Option<u32>);
 
 /// Whether a `Fail` holds an error.
 fn readable(frame: &Frame) -> Result<(), LinkFault> {
@@ -68,8 +72,8 @@ impl Controller {
             }
             return Ok(());
         }
-        let choice = match self.choose(link, target, payload.len())? {
-            Ok(choice) => choice,
+        let (process, group, place) = match self.choose(link, target, payload.len())? {
+            Ok(chosen) => chosen,
             // Who does not wait does not know the call any more.
             Err(_) if answer == Answer::Sent => return Ok(()),
             Err(error) => {
@@ -77,14 +81,16 @@ impl Controller {
                 return Ok(());
             }
         };
-        let Some(entry) = self.entries.get(&choice.process) else { return Ok(()) };
-        let (callee, number, process) = (entry.link, entry.number, entry.process.name.clone());
+        let entry = process;
+        let Some(seat) = self.entries.get(&entry) else { return Ok(()) };
+        let (callee, number, process) = (seat.link, seat.number, seat.process.name.clone());
         self.last_relay += 1;
         let relay = CallId(self.last_relay);
         let caller = (answer != Answer::Sent).then_some((link, id));
-        let (entry, group) = (choice.process, choice.group);
         self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false });
-        self.registry.began(choice.process);
+        if group.is_some() {
+            self.registry.began(entry);
+        }
         if caller.is_some()
             && let Some(member) = self.member_mut(link)
         {
@@ -93,7 +99,7 @@ impl Controller {
         if let Some(member) = self.member_mut(callee) {
             member.serving.insert(relay);
         }
-        let target = Target::Callback(number, choice.callback);
+        let target = place.map_or(Target::TasksHere(number), |place| Target::Callback(number, place));
         self.send(callee, Frame::with_payload(Header::Call { id: relay, target, timeout_ms, chain, answer }, payload));
         Ok(())
     }
@@ -118,33 +124,33 @@ impl Controller {
         Ok(())
     }
 
-    /// The process for a call: the outer error is the link's, the inner one the call's.
-    fn choose(
-        &mut self,
-        link: LinkId,
-        target: Target,
-        bytes: usize,
-    ) -> Result<Result<Choice<EntryId>, CallError>, LinkFault> {
+    /// The process for a call, and the callback: the outer error is the link's, the inner one the call's.
+    fn choose(&mut self, link: LinkId, target: Target, bytes: usize) -> Result<Result<Chosen, CallError>, LinkFault> {
         let (group, pin) = match target {
-            Target::Any(group) => (group, None),
-            Target::Process(entry, group) => (group, Some(entry)),
-            Target::Callback(..) => return Err(LinkFault::Broken("a call to a process by its number".to_owned())),
+            Target::Any(group) => (Some(group), None),
+            Target::Process(entry, group) => (Some(group), Some(entry)),
+            Target::Tasks(entry) => (None, Some(entry)),
+            Target::Callback(..) | Target::TasksHere(_) => {
+                return Err(LinkFault::Broken("a call to a process by its number".to_owned()));
+            }
         };
         // The caller's node knows the name, and fills it in.
         let not_run = |code, message: &str| Ok(Err(CallError::not_run(code, message, "")));
         let entries = &self.entries;
         let elsewhere = |id: EntryId| entries.get(&id).is_some_and(|entry| entry.link != link);
-        let choice = match pin {
-            None => self.registry.best(group, elsewhere),
-            Some(entry) => self.registry.pinned(group, entry).filter(|choice| elsewhere(choice.process)),
+        let called = |choice: Choice<EntryId>| (choice.process, Some(choice.group), Some(choice.callback));
+        let chosen: Option<Chosen> = match (group, pin) {
+            (Some(group), None) => self.registry.best(group, elsewhere).map(called),
+            (Some(group), Some(entry)) => self.registry.pinned(group, entry).map(called),
+            (None, pin) => pin.map(|entry| (entry, None, None)),
         };
-        let Some(choice) = choice else {
+        let Some(chosen) = chosen.filter(|(entry, ..)| elsewhere(*entry)) else {
             return match pin {
                 None => not_run(code::NO_SUCH_CALLBACK, "the last process that had the callback has just left"),
                 Some(_) => not_run(code::NO_SUCH_PROCESS, "the receiver has just left the mesh"),
             };
         };
-        let callee = self.entries.get(&choice.process).and_then(|entry| self.links.get(&entry.link));
+        let callee = self.entries.get(&chosen.0).and_then(|entry| self.links.get(&entry.link));
         let callee = callee.and_then(|link| link.member.as_ref());
         if callee.is_none_or(|member| bytes as u64 > member.max_payload_bytes) {
             return not_run(code::PAYLOAD_TOO_LARGE, "the arguments are larger than the receiver's node takes");
@@ -154,7 +160,7 @@ impl Controller {
         if callee.is_some_and(full) || caller.is_some_and(|member| member.calls.len() >= MAX_CALLS_PER_LINK) {
             return not_run(code::OVERLOADED, "too many calls are in flight between these nodes: try again later");
         }
-        Ok(Ok(choice))
+        Ok(Ok(chosen))
     }
 
     pub(super) fn relay_reply(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
@@ -235,7 +241,7 @@ impl Controller {
     pub(super) fn end_relays(&mut self, member: &Member) {
         for id in &member.serving {
             let Some(relay) = self.relays.remove(id) else { continue };
-            self.registry.ended(relay.entry);
+            self.count_out(&relay);
             self.forget_call(relay.caller);
             self.fail_relay(relay, code::LINK_LOST, "the link to its node broke while it had the call");
         }
@@ -300,12 +306,19 @@ impl Controller {
         let Some(relay) = self.relays.remove(&id) else {
             return Err(LinkFault::Broken(format!("the call {} is over twice", id.0)));
         };
-        self.registry.ended(relay.entry);
+        self.count_out(&relay);
         if let Some(member) = self.member_mut(link) {
             member.serving.remove(&id);
         }
         self.forget_call(relay.caller);
         Ok(relay)
+    }
+
+    /// A call is in flight no more.
+    fn count_out(&mut self, relay: &Relay) {
+        if relay.group.is_some() {
+            self.registry.ended(relay.entry);
+        }
     }
 
     /// The caller's own call is over.
@@ -329,9 +342,9 @@ impl Controller {
         self.send(link, Frame::with_payload(Header::Fail { id, runs_on: false }, Frame::encode_payload(error)));
     }
 
-    /// The name for an error; empty, for the caller's node to fill in, where the group has gone.
-    fn callback(&self, group: GroupId) -> String {
-        self.registry.group(group).map(|group| group.name.to_string()).unwrap_or_default()
+    /// The name for an error; empty, for the caller's node to fill in, where the group has gone or there is none.
+    fn callback(&self, group: Option<GroupId>) -> String {
+        group.and_then(|group| self.registry.group(group)).map(|group| group.name.to_string()).unwrap_or_default()
     }
 
     fn member_mut(&mut self, link: LinkId) -> Option<&mut Member> {

@@ -213,6 +213,11 @@ pub enum Target {
     Process(EntryId, GroupId),
     /// 2, controller to node: the process with this number, and the callback's place in its table.
     Callback(u32, u32),
+    /// 3, node to controller: the scheduled tasks of this process. Payload of the `Call`: a
+    /// [`TaskOp`](crate::schedule::TaskOp), of the `Reply`: a [`TaskPage`](crate::schedule::TaskPage).
+    Tasks(EntryId),
+    /// 4, controller to node: the scheduled tasks of the process with this number. Payloads as of `Tasks`.
+    TasksHere(u32),
 }
 
 /// What processes are doing, as their nodes last told.

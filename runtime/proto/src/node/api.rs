@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use crate::call::{
     CallReply, CallRequest, Caller, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
-    ProcessSpec, ResolveRequest, Resolved, ServeResult, WaitFor,
+    ProcessSpec, ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use crate::error::CallError;
 use crate::frame::Frame;
-use crate::id::{LocalId, NodeKey, ServeId, TenantName, Token};
+use crate::id::{LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
+use crate::schedule::{TaskId, TaskPage, Tasks, Utc};
 use crate::session::Role;
 use crate::stream::{Chunk, Ending, Flow, StreamId};
 
@@ -78,7 +79,21 @@ pub enum Command {
         /// The call and when enough has come.
         request: GatherRequest,
     },
-    /// Give up a call, a gather, a resolve, a wait, a list or a watch: no answer will come for the token.
+    /// A PERIOD: answered by [`Output::TasksDone`] with the one task.
+    Schedule {
+        /// Names the request.
+        token: Token,
+        /// What is to be called, and when.
+        request: ScheduleRequest,
+    },
+    /// Answered by [`Output::TasksDone`].
+    Tasks {
+        /// Names the request.
+        token: Token,
+        /// The question.
+        request: TasksRequest,
+    },
+    /// Give up a call, a gather, a schedule, a resolve, a wait, a list or a watch: no answer will come for the token.
     Cancel(Token),
     /// Answered by [`Output::Resolved`].
     Resolve {
@@ -149,6 +164,15 @@ pub enum Command {
         id: ServeId,
         /// What it came to.
         result: ServeResult,
+    },
+    /// An [`Output::SaveTasks`] is done with, or a later one of that process.
+    TasksSaved {
+        /// The process.
+        process: LocalId,
+        /// That output's.
+        changes: u64,
+        /// Why they could not be written down, if they could not.
+        result: Result<(), String>,
     },
     /// What a process is doing now.
     Load {
@@ -267,6 +291,32 @@ pub enum Output {
         /// Whether it has what it was for.
         result: Result<GatherEnd, CallError>,
     },
+    /// A schedule was made or refused, or tasks were looked at or cancelled.
+    TasksDone {
+        /// The request.
+        token: Token,
+        /// What came of it.
+        result: Result<TaskPage, CallError>,
+    },
+    /// The tasks of a process have changed, and are to be written down; then [`Command::TasksSaved`]. Those who asked for
+    /// the change have their answer after that. Of several that wait for it the last will do.
+    SaveTasks {
+        /// The process.
+        process: LocalId,
+        /// Its tenant and name.
+        name: ProcessRef,
+        /// The tasks.
+        tasks: Box<Tasks>,
+        /// Names this state: a later one has more.
+        changes: u64,
+    },
+    /// For the log: a scheduled callback did not run, or failed.
+    TaskTrouble {
+        /// The task.
+        task: TaskId,
+        /// What happened.
+        trouble: TaskTrouble,
+    },
     /// A name was looked up.
     Resolved {
         /// The request.
@@ -304,4 +354,15 @@ pub enum Output {
         /// Which limit.
         error: CallError,
     },
+}
+
+/// What the log says of a scheduled task.
+#[derive(Debug)]
+pub enum TaskTrouble {
+    /// This tick was passed over, since a run is in flight.
+    Skipped(Utc),
+    /// This tick is too late.
+    Missed(Utc),
+    /// A run failed.
+    Failed(CallError),
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::directory::Registration;
+use super::errands::Errand;
 use super::serve::Wish;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
@@ -27,6 +28,7 @@ use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
 use crate::name::CallbackName;
 use crate::registry::{Choice, process_ref};
+use crate::schedule::TaskOp;
 use crate::signature::Fingerprint;
 
 /// The part of what is left of a call's time that one hop keeps for the way back: a twentieth.
@@ -69,6 +71,8 @@ pub(super) struct Call {
     /// Whether the call that it is made for was given up.
     pub abandoned: bool,
     pub chain: Arc<[Hop]>,
+    /// What it is sent for.
+    pub errand: Errand,
     pub place: Place,
     pub placements: u32,
 }
@@ -108,6 +112,11 @@ pub(super) enum Place {
         wire: CallId,
         chosen: Chosen,
     },
+    /// An errand: it went over the link; or it is done here, and is being written down.
+    Asked {
+        wire: Option<CallId>,
+        process: ProcessName,
+    },
 }
 
 /// Whom a call went to.
@@ -129,14 +138,23 @@ impl Call {
     pub fn callback(&self) -> String {
         match (&self.place, self.callbacks.first()) {
             (Place::Here { chosen, .. } | Place::Away { chosen, .. }, _) => chosen.callback.to_string(),
-            (Place::Waiting, Some(first)) => first.to_string(),
-            (Place::Waiting, None) => String::new(),
+            (Place::Waiting | Place::Asked { .. }, Some(first)) => first.to_string(),
+            (Place::Waiting | Place::Asked { .. }, None) => self.asked_for(),
         }
     }
 }
 
+/// No process serves its own calls.
+fn not_by_itself(call: Call) -> Result<Call, CallError> {
+    let own = |receiver: &&ProcessName| call.origin.name.as_ref() == Some(*receiver);
+    match call.receiver.as_ref().filter(own) {
+        Some(receiver) => Err(outcome::own_receiver(receiver)),
+        None => Ok(call),
+    }
+}
+
 /// What one hop gives to the next of the time that is left.
-fn time_for_next_hop(left: Duration) -> Duration {
+pub(super) fn time_for_next_hop(left: Duration) -> Duration {
     left.saturating_sub((left / MARGIN_DIVISOR).min(MAX_MARGIN))
 }
 
@@ -147,19 +165,21 @@ impl Node {
         }
         let callbacks = request.callbacks.clone();
         let owner = Owner::User(token);
-        match self.admit_call(owner, request) {
-            Ok(call) => {
-                let parent = call.origin.parent;
-                let id = self.add_call(call);
-                self.requests.insert(token, Request::Call(id));
-                self.note_below(parent, Request::Call(id));
-                self.place_call(id);
-            }
+        match self.admit_call(owner, request).and_then(not_by_itself) {
+            Ok(call) => self.begin_call(token, call),
             Err(mut error) => {
                 error.callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
                 self.outputs.push_back(Output::CallDone { token, result: Err(error) });
             }
         }
+    }
+
+    pub(super) fn begin_call(&mut self, token: Token, call: Call) {
+        let parent = call.origin.parent;
+        let id = self.add_call(call);
+        self.requests.insert(token, Request::Call(id));
+        self.note_below(parent, Request::Call(id));
+        self.place_call(id);
     }
 
     /// Makes a call of a request, or of a gather's what its legs are made of. The name of the callback is left to be filled
@@ -184,10 +204,6 @@ impl Node {
         if self.draining && origin.parent.is_none() {
             return Err(outcome::shutting_down(String::new()));
         }
-        let own = |receiver: &&ProcessName| origin.name.as_ref() == Some(*receiver);
-        if let Some(receiver) = request.receiver.as_ref().filter(own) {
-            return Err(outcome::own_receiver(receiver));
-        }
         Ok(Call {
             owner,
             origin,
@@ -205,6 +221,7 @@ impl Node {
             when_abandoned: request.when_abandoned,
             abandoned,
             chain: chain.into(),
+            errand: Errand::Run,
             place: Place::Waiting,
             placements: 0,
         })
@@ -271,6 +288,9 @@ impl Node {
         if !matches!(call.place, Place::Waiting) || call.asleep {
             return;
         }
+        if let Errand::Tasks(_) = call.errand {
+            return self.place_question(id);
+        }
         if let Some(choice) = self.choose(call) {
             self.waiting.remove(Request::Call(id));
             self.dispatch(id, choice);
@@ -292,8 +312,10 @@ impl Node {
         let tenant = &call.origin.tenant;
         let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));
         let away = self.may_go_away(&call.origin) && !self.waits_for_next_controller(call);
+        // A run of a task has no caller: nothing waits for itself where a process schedules its own callback.
+        let itself = matches!(call.errand, Errand::Schedule(_)) && receiver.is_some();
         let may_serve = |peer: Peer| match peer {
-            Peer::Local(id) => Some(id) != call.origin.process,
+            Peer::Local(id) => itself || Some(id) != call.origin.process,
             Peer::Remote(_) => away,
         };
         call.callbacks.iter().find_map(|name| {
@@ -355,6 +377,14 @@ impl Node {
         // A call that cannot be placed again does not hold on to its arguments.
         let again = call.wait_ready && call.placements < MAX_PLACEMENTS;
         let args = if again { call.args.clone() } else { std::mem::take(&mut call.args) };
+        if let Errand::Schedule(terms) = &call.errand {
+            let creator = call.origin.process.and_then(|id| self.locals.get(&id)).map(|local| local.process.clone());
+            let spec = terms.spec(chosen.callback, chosen.fingerprint, args, creator);
+            // Its turn is over: the next schedule goes to another process.
+            self.mesh.began(choice.process);
+            self.mesh.ended(choice.process);
+            return self.run_errand(id, choice.process, TaskOp::Add(Box::new(spec)));
+        }
         let left = time_for_next_hop(call.deadline.saturating_sub(self.now));
         let chain = call.chain.clone();
         match choice.process {

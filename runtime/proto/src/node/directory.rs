@@ -32,7 +32,7 @@ pub(super) struct Local {
     /// Why it is not registered, where the controller said so.
     pub held: Option<String>,
     /// Whether it was on the mesh before: then a held name is waited for.
-    known: bool,
+    pub known: bool,
     /// Taken off the mesh: it stays here while it serves, or while the controller's answer is on its way.
     pub removed: bool,
     pub serving: usize,
@@ -86,6 +86,7 @@ impl Node {
         let node = self.config.name.as_str().into();
         let record = Process { process: spec.process.clone(), node, instances: instances.clone(), callbacks };
         self.mesh.insert(Peer::Local(id), record);
+        let (process, schedules) = (spec.process.name.clone(), spec.schedules);
         let local = Local {
             process: spec.process,
             instances,
@@ -100,6 +101,7 @@ impl Node {
             load: Load::default(),
         };
         self.locals.insert(id, local);
+        self.add_table(id, &process, schedules);
         Ok(id)
     }
 
@@ -113,6 +115,7 @@ impl Node {
         if let Some(process) = self.mesh.remove(Peer::Local(id)) {
             self.tell_left(&process);
         }
+        self.remove_table(id);
         self.loads_changed.remove(&id);
         self.forget_if_over(id);
         self.fail_waiting_calls_of(id);
@@ -170,7 +173,11 @@ impl Node {
         local.held = None;
         local.known = true;
         local.told = (Load::default(), 0);
-        self.load_changed(id);
+        match local.load.schedules {
+            0 => self.load_changed(id),
+            _ => self.load_changed_now(id),
+        }
+        self.look_at_schedules();
         self.check_connected();
         // Calls of this process could not go out before.
         self.wake_all();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
+use super::errands::Errand;
 use super::{CallKey, Node, Output, Request, outcome};
 use crate::call::{CallReply, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
@@ -25,12 +26,17 @@ impl Node {
     }
 
     pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
-        let Some((id, chosen)) = self.come_back(wire) else { return };
-        let process = process.unwrap_or(chosen.process);
-        self.finish_call(
-            id,
-            Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: Arc::from([]) }),
-        );
+        match self.come_back(wire) {
+            Some((id, Some(chosen))) => {
+                let process = process.unwrap_or(chosen.process);
+                self.finish_call(
+                    id,
+                    Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: Arc::from([]) }),
+                );
+            }
+            Some((id, None)) => self.errand_done(id, &result),
+            None => {}
+        }
     }
 
     pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
@@ -43,19 +49,28 @@ impl Node {
             return;
         }
         if error.callback.is_empty() {
-            error.callback = chosen.callback.to_string();
+            error.callback = self.callback_of(id, chosen);
         }
         self.finish_call(id, Err(error));
     }
 
     pub(super) fn call_not_sent(&mut self, wire: CallId) {
         if let Some((id, chosen)) = self.come_back(wire) {
-            self.finish_call(id, Err(outcome::link_full(chosen.callback.to_string())));
+            let callback = self.callback_of(id, chosen);
+            self.finish_call(id, Err(outcome::link_full(callback)));
         }
     }
 
-    /// Something came of a call that was sent: it is nowhere now.
-    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Chosen)> {
+    /// What a call that has come back was for.
+    fn callback_of(&self, id: CallKey, chosen: Option<Chosen>) -> String {
+        match chosen {
+            Some(chosen) => chosen.callback.to_string(),
+            None => self.calls.get(&id).map(Call::callback).unwrap_or_default(),
+        }
+    }
+
+    /// Something came of a call that was sent: it is nowhere now. Of an errand, no callback was chosen to run.
+    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Option<Chosen>)> {
         let Some(id) = self.away.remove(&wire) else {
             self.late_answers += 1;
             return None;
@@ -63,8 +78,9 @@ impl Node {
         match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
             Place::Away { chosen, .. } => {
                 self.mesh.ended(chosen.peer);
-                Some((id, chosen))
+                Some((id, Some(chosen)))
             }
+            Place::Asked { .. } => Some((id, None)),
             Place::Waiting | Place::Here { .. } => None,
         }
     }
@@ -99,6 +115,7 @@ impl Node {
             Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
                 outcome::no_answer(&chosen.process, call.timeout, call.callback())
             }
+            Place::Asked { process, .. } => outcome::no_answer(process, call.timeout, call.callback()),
         };
         self.stop_below(id);
         self.finish_call(id, Err(error));
@@ -119,7 +136,7 @@ impl Node {
         }
         let sent = match call.place {
             Place::Waiting => Outcome::NotRun,
-            Place::Here { .. } | Place::Away { .. } => Outcome::Unknown,
+            Place::Here { .. } | Place::Away { .. } | Place::Asked { .. } => Outcome::Unknown,
         };
         let error = outcome::caller_cancelled(sent, call.callback());
         let serve = self.let_go(id);
@@ -131,11 +148,11 @@ impl Node {
     pub(super) fn let_go(&mut self, id: CallKey) -> Option<ServeId> {
         match self.calls.get(&id)?.place {
             Place::Here { serve, .. } => Some(serve),
-            Place::Away { wire, .. } => {
+            Place::Away { wire, .. } | Place::Asked { wire: Some(wire), .. } => {
                 self.send(Frame::new(Header::Cancel { id: wire }));
                 None
             }
-            Place::Waiting => None,
+            Place::Waiting | Place::Asked { wire: None, .. } => None,
         }
     }
 
@@ -183,6 +200,7 @@ impl Node {
     pub(super) fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
         let Some(call) = self.take_call_out(id) else { return };
         match (call.owner, call.receiver) {
+            (Owner::User(token), _) if !matches!(call.errand, Errand::Run) => self.errand_failed(token, result),
             (Owner::User(token), _) => self.outputs.push_back(Output::CallDone { token, result }),
             (Owner::Gather(gather), Some(process)) => self.leg_ended(gather, id, process, result),
             (Owner::Gather(_), None) => {} // every leg has a receiver
@@ -202,9 +220,13 @@ impl Node {
         if let Some(parent) = call.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.remove(&request);
         }
-        if let Place::Away { wire, chosen } = &call.place {
-            self.away.remove(wire);
-            self.mesh.ended(chosen.peer);
+        match &call.place {
+            Place::Away { wire, chosen } => {
+                self.away.remove(wire);
+                self.mesh.ended(chosen.peer);
+            }
+            Place::Asked { wire: Some(wire), .. } => drop(self.away.remove(wire)),
+            Place::Waiting | Place::Here { .. } | Place::Asked { wire: None, .. } => {}
         }
         Some(call)
     }

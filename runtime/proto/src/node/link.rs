@@ -268,6 +268,7 @@ impl Node {
         self.forget_registrations();
         self.keep_stale();
         self.cancel_incoming();
+        self.schedules.forget_link();
         self.fail_remote_calls(code::LINK_LOST, reason);
         if former.up().is_some_and(|up| up.connected) {
             self.outputs.push_back(Output::Disconnected { reason: reason.to_owned() });

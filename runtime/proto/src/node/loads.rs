@@ -22,6 +22,7 @@ impl Local {
 impl Node {
     pub(super) fn take_load(&mut self, id: LocalId, load: Load) {
         let Some(local) = self.locals.get_mut(&id) else { return };
+        let load = Load { schedules: local.load.schedules, ..load };
         if local.load != load && !local.removed {
             local.load = load;
             self.load_changed(id);
@@ -32,6 +33,12 @@ impl Node {
     pub(super) fn load_changed(&mut self, id: LocalId) {
         let at = self.loads_told_at.map_or(self.now, |told| told + LOAD_EVERY);
         self.tell_load_at(id, at);
+    }
+
+    /// It is to be told at once: before an answer that tells of the same.
+    pub(super) fn load_changed_now(&mut self, id: LocalId) {
+        self.tell_load_at(id, self.now);
+        self.tell_loads();
     }
 
     /// A call that the controller does not relay began or ended.

@@ -12,6 +12,8 @@
 //! | `ends` | how they end |
 //! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
+//! | `schedules` | the scheduled tasks of its processes, and their runs |
+//! | `errands` | requests to the tasks of a process, here or elsewhere |
 //! | `asks` | questions: resolve, wait |
 //! | `lists` | lists of the processes that there are |
 //! | `loads` | what the controller is told of what its processes do |
@@ -28,11 +30,13 @@ mod asks;
 mod calls;
 mod directory;
 mod ends;
+mod errands;
 mod gather;
 mod link;
 mod lists;
 mod loads;
 mod outcome;
+mod schedules;
 mod serve;
 mod streams;
 mod waiting;
@@ -42,14 +46,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent};
+pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
+pub use schedules::SAVE_COUNTS_EVERY;
 pub use watch::MAX_WATCHES;
 
 use crate::call::Answer;
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
 use crate::registry::Registry;
+use crate::schedule::{Clock, Utc};
 
 /// Most requests that are open at once: calls, gathers, resolves, waits and lists; and most calls, legs included.
 pub const MAX_OPEN_REQUESTS: usize = 65_536;
@@ -101,6 +107,8 @@ enum Request {
 pub struct Node {
     config: NodeConfig,
     now: Duration,
+    /// What the machine takes for UTC.
+    utc: Utc,
     outputs: VecDeque<Output>,
     link: link::Link,
     /// Why the node will never be connected again: it left, or was refused.
@@ -117,6 +125,7 @@ pub struct Node {
     stale: Registry<u64>,
     stale_until: Option<Duration>,
     locals: BTreeMap<LocalId, directory::Local>,
+    schedules: schedules::Schedules,
     retry_names_at: Option<Duration>,
     loads_changed: BTreeSet<LocalId>,
     /// When to tell them.
@@ -172,6 +181,8 @@ pub struct NodeCounts {
     pub serves: usize,
     /// Those of them that came over the link.
     pub incoming: usize,
+    /// Scheduled tasks that its processes list.
+    pub tasks: usize,
     /// Processes of this node.
     pub locals: usize,
     /// Processes of others.
@@ -187,6 +198,7 @@ impl Node {
         Self {
             config,
             now: Duration::ZERO,
+            utc: Utc::default(),
             outputs: VecDeque::new(),
             link: link::Link::Down,
             shut: None,
@@ -198,6 +210,7 @@ impl Node {
             stale: Registry::new(seed),
             stale_until: None,
             locals: BTreeMap::new(),
+            schedules: schedules::Schedules::default(),
             retry_names_at: None,
             loads_changed: BTreeSet::new(),
             loads_due: None,
@@ -227,9 +240,10 @@ impl Node {
         }
     }
 
-    /// Takes what happened. `now` counts from the node's start and never goes back.
-    pub fn handle(&mut self, now: Duration, input: Input) {
-        self.now = self.now.max(now);
+    /// Takes what happened. The monotonic time counts from the node's start.
+    pub fn handle(&mut self, clock: Clock, input: Input) {
+        self.now = self.now.max(clock.mono);
+        self.utc = clock.utc;
         // Before a call begins that may be over at once.
         self.tell_loads();
         match input {
@@ -262,7 +276,8 @@ impl Node {
     /// When to come back with [`Input::Timer`] at the latest.
     pub fn next_timeout(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let rest = [deadline, self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
+        let (loads, schedules) = (self.next_loads(), self.schedules.next());
+        let rest = [deadline, self.link.next_check(), self.stale_until, self.retry_names_at, loads, schedules];
         rest.into_iter().flatten().min()
     }
 
@@ -278,6 +293,7 @@ impl Node {
             deadlines: self.deadlines.len(),
             serves: self.serves.len(),
             incoming: self.incoming.len(),
+            tasks: self.schedules.len(),
             locals: self.locals.len(),
             remotes: self.remote_groups.len(),
             late_answers: self.late_answers,
@@ -290,6 +306,8 @@ impl Node {
             Command::RemoveProcess(process) => self.remove_process(process),
             Command::Call { token, request } => self.call(token, request),
             Command::Gather { token, request } => self.gather(token, request),
+            Command::Schedule { token, request } => self.schedule(token, request),
+            Command::Tasks { token, request } => self.ask_for_tasks(token, request),
             Command::Cancel(token) => self.cancel(token),
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, caller, what, timeout } => self.wait(token, &caller, what, timeout),
@@ -300,6 +318,7 @@ impl Node {
             Command::Replied { id, result, channels } => self.replied(id, result, channels),
             Command::Stream { id, act } => self.stream_act(id, act),
             Command::Served { id, result } => self.served(id, result),
+            Command::TasksSaved { process, changes, result } => self.tasks_saved(process, changes, result),
             Command::Load { process, load } => self.take_load(process, load),
             Command::Drain => self.drain(),
             Command::Leave => self.leave(),
@@ -339,7 +358,12 @@ impl Node {
         self.check_link();
         self.check_stale();
         self.retry_names();
+        self.run_schedules();
         self.tell_loads();
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { mono: self.now, utc: self.utc }
     }
 
     fn send(&mut self, frame: Frame) {

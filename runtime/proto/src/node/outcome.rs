@@ -5,12 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::calls::Call;
+use super::errands::Errand;
 use super::{Node, Peer};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::{ProcessName, TenantName};
 use crate::name::{BadCallbackName, Likeness, Lookup, MAX_NEAR_MATCHES, NEAR, Pattern, nearest};
 use crate::registry::{Group, process_ref};
+use crate::schedule::TaskId;
 use crate::session::refusal;
 use crate::signature::Signature;
 
@@ -32,6 +34,9 @@ impl Node {
             && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
         {
             return self.no_such_process(tenant, receiver, callback);
+        }
+        if let Errand::Tasks(_) = call.errand {
+            return self.not_connected(callback);
         }
         if let Some(error) = self.why_mismatched(call, &callback) {
             return error;
@@ -268,6 +273,44 @@ pub(super) fn controller_drains(callback: String) -> CallError {
 
 pub(super) fn receiver_left(callback: &str) -> CallError {
     CallError::not_run(code::NO_SUCH_PROCESS, "the receiver has just left the mesh", callback)
+}
+
+/// A task's callback is no more.
+pub(super) fn lost_callback(callback: String) -> CallError {
+    let message = format!("the process has no callback {callback} (any more): cancel the task, or run what it is for");
+    lasting(CallError::not_run(code::NO_SUCH_CALLBACK, message, callback))
+}
+
+/// A task's callback is of another type now.
+pub(super) fn changed_callback(theirs: &Signature, callback: String) -> CallError {
+    let theirs = theirs.to_wit_with_types();
+    let message = format!("{callback} is `{theirs}`, another type than the one that the arguments were made for");
+    CallError::not_run(code::SIGNATURE_MISMATCH, message, callback)
+}
+
+/// A task's runs have nobody at the other end.
+pub(super) fn streams_are_not_scheduled(callback: String) -> CallError {
+    let message = format!("{callback} has streams, and a schedule has nobody to write or read them");
+    CallError::not_run(code::BAD_ARGUMENTS, message, callback)
+}
+
+pub(super) fn bad_arguments(reason: &str, callback: String) -> CallError {
+    CallError::not_run(code::BAD_ARGUMENTS, format!("{callback}: {reason}"), callback)
+}
+
+/// Whoever made or cancelled a task has no word of its being written down.
+pub(super) fn left_while_saving() -> CallError {
+    CallError::unknown(code::DRAINING, "the receiver has left before its tasks were written down", "")
+}
+
+/// A task was made and taken back, or was cancelled: the receiver's disk does not take it.
+pub(super) fn not_saved(made: bool, task: &TaskId, reason: &str, callback: String) -> CallError {
+    if made {
+        let message = format!("the schedule cannot be kept, and was not made: {reason}");
+        return CallError::not_run(code::NOT_SAVED, message, callback);
+    }
+    let message = format!("{task} is cancelled, and comes back when its runtime starts anew: {reason}");
+    CallError::failed(code::NOT_SAVED, message, callback)
 }
 
 pub(super) fn receiver_drains(process: &ProcessName, callback: String) -> CallError {

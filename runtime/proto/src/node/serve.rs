@@ -1,7 +1,7 @@
 //! Calls that processes of this node serve.
 //!
 //! ```text
-//!   from a call of this node, or a Call over the link
+//!   from a call of this node, a Call over the link, or a scheduled task
 //!     └──▶ Serve ──Served──▶ the caller's answer
 //!            ├──Accepted──▶ a caller who waits for no more ─────────────Served──▶ dropped (Ended over the link)
 //!            ├──Answered──▶ the caller's answer, and it runs on ─────────Served──▶ dropped (Ended over the link)
@@ -22,6 +22,7 @@ use crate::call::{Answer, Hop, Incoming, ServeResult};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessRef, ServeId};
+use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
 
 /// A call that is served.
@@ -33,6 +34,8 @@ pub(super) struct Served {
     pub chain: Arc<[Hop]>,
     pub wish: Wish,
     answer: Answer,
+    /// What a task's run has come to, where it runs on.
+    verdict: Option<CallError>,
     /// The requests that were made for it and are open.
     pub below: BTreeSet<Request>,
 }
@@ -52,11 +55,13 @@ pub(super) enum Wish {
 
 /// Whom the answer, or the end, is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AnswerTo {
+pub(super) enum AnswerTo {
     /// A call of this node.
     Call(CallKey),
     /// The controller, by its id.
     Link(CallId),
+    /// A scheduled task of its process: it is a run of that.
+    Task { task: TaskNumber, run: RunNumber },
     /// Nobody any more.
     Nobody,
 }
@@ -99,8 +104,15 @@ impl Node {
             }
             up.last_incoming = Some(id);
         }
-        let Target::Callback(number, callback) = target else {
-            return Err(LinkFault::Broken("a call that names no process of this node".to_owned()));
+        let (number, callback) = match target {
+            Target::Callback(number, callback) => (number, callback),
+            Target::TasksHere(number) => {
+                self.take_task_op(id, LocalId(number), timeout_ms, &args);
+                return Ok(());
+            }
+            Target::Any(_) | Target::Process(..) | Target::Tasks(_) => {
+                return Err(LinkFault::Broken("a call that names no process of this node".to_owned()));
+            }
         };
         let process = LocalId(number);
         if let Err(error) = self.may_serve(process, callback, timeout_ms) {
@@ -135,12 +147,12 @@ impl Node {
         }
     }
 
-    fn next_serve(&mut self) -> ServeId {
+    pub(super) fn next_serve(&mut self) -> ServeId {
         self.last_serve += 1;
         ServeId(self.last_serve)
     }
 
-    fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming) {
+    pub(super) fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming) {
         let served = Served {
             caller,
             process: incoming.process,
@@ -148,6 +160,7 @@ impl Node {
             chain: incoming.chain.clone(),
             wish: if incoming.answer == Answer::Sent { Wish::Detached } else { Wish::Wanted },
             answer: incoming.answer,
+            verdict: None,
             below: BTreeSet::new(),
         };
         self.serves.insert(incoming.id, served);
@@ -165,7 +178,7 @@ impl Node {
         }
         served.wish = Wish::Detached;
         match served.caller {
-            AnswerTo::Nobody => {}
+            AnswerTo::Nobody | AnswerTo::Task { .. } => {}
             AnswerTo::Call(call) => {
                 served.caller = AnswerTo::Nobody;
                 self.call_served(call, Ok(Bytes::new()));
@@ -192,6 +205,7 @@ impl Node {
         }
         match served.caller {
             AnswerTo::Nobody => {}
+            AnswerTo::Task { .. } => served.verdict = Some(error),
             AnswerTo::Call(call) => {
                 served.caller = AnswerTo::Nobody;
                 self.call_served(call, Err(error));
@@ -218,6 +232,10 @@ impl Node {
         let limit = self.config.max_payload_bytes;
         match served.caller {
             AnswerTo::Nobody => {}
+            AnswerTo::Task { task, run } => {
+                let result = served.verdict.map_or(result.map(drop), Err);
+                self.run_ended(served.process, task, run, result);
+            }
             AnswerTo::Call(call) => {
                 let result = result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref()));
                 self.call_served(call, result);
@@ -245,11 +263,11 @@ impl Node {
         count(&mut local.serving);
         match caller {
             AnswerTo::Link(_) => count(&mut local.relayed),
-            AnswerTo::Call(_) | AnswerTo::Nobody => self.apart_changed(process),
+            AnswerTo::Call(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => self.apart_changed(process),
         }
     }
 
-    fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {
+    pub(super) fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {
         let payload = Frame::encode_payload(&error.within_bounds());
         self.send(Frame::with_payload(Header::Fail { id, runs_on }, payload));
     }

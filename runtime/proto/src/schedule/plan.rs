@@ -183,14 +183,18 @@ impl TaskSpec {
 
     /// As [`TaskSpec::checked`], but for what depends on the time.
     pub(super) fn bounded(self) -> Result<Self, ScheduleError> {
-        if self.timeout < Duration::from_millis(1) || self.timeout > MAX_RUN_TIMEOUT {
-            return Err(ScheduleError::BadTimeout(self.timeout));
-        }
+        bounded_timeout(self.timeout)?;
         if self.args.len() > MAX_TASK_ARGS_BYTES {
             return Err(ScheduleError::ArgumentsTooLarge(self.args.len()));
         }
         Ok(Self { plan: self.plan.bounded()?, ..self })
     }
+}
+
+/// Whether a run can have this deadline.
+pub(super) fn bounded_timeout(timeout: Duration) -> Result<(), ScheduleError> {
+    let allowed = Duration::from_millis(1)..=MAX_RUN_TIMEOUT;
+    if allowed.contains(&timeout) { Ok(()) } else { Err(ScheduleError::BadTimeout(timeout)) }
 }
 
 #[cfg(test)]

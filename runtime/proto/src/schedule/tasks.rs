@@ -5,6 +5,7 @@
 //! timeout; and tells [`Tasks::ended`] what came of it, exactly once a run.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -128,11 +129,11 @@ impl Tasks {
         Ok(self.id(number))
     }
 
-    /// Takes a task out, finished or not. Gives its runs in flight: their ends need not be told any more.
+    /// Takes a task out, finished or not. Its runs in flight go on, and their ends are none of ours any more.
     ///
     /// # Errors
     /// [`ScheduleError::NoSuchTask`].
-    pub fn cancel(&mut self, id: &TaskId) -> Result<Vec<RunNumber>, ScheduleError> {
+    pub fn cancel(&mut self, id: &TaskId) -> Result<(), ScheduleError> {
         let found = if id.process == self.process { self.tasks.remove(&id.number) } else { None };
         let task = found.ok_or_else(|| ScheduleError::NoSuchTask(id.clone()))?;
         if let Some(wake) = task.ticks.wake() {
@@ -141,7 +142,7 @@ impl Tasks {
         self.ready.remove(&id.number);
         self.finished.retain(|number| *number != id.number);
         self.changes.tasks += 1;
-        Ok(task.running.into_iter().collect())
+        Ok(())
     }
 
     /// The next thing to do, until there is none.
@@ -194,7 +195,23 @@ impl Tasks {
 
     /// The tasks, the oldest first.
     pub fn list(&self, clock: Clock) -> impl Iterator<Item = TaskInfo> {
-        self.tasks.values().map(move |task| task.info(&self.process, clock))
+        self.list_after(clock, None)
+    }
+
+    /// The tasks that were made after this one, the oldest first.
+    pub fn list_after(&self, clock: Clock, after: Option<TaskNumber>) -> impl Iterator<Item = TaskInfo> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.tasks.range((from, Bound::Unbounded)).map(move |(_, task)| task.info(&self.process, clock))
+    }
+
+    /// Whose tasks they are.
+    pub fn process(&self) -> &ProcessName {
+        &self.process
+    }
+
+    /// What the tasks call, finished ones included: with which signature.
+    pub fn callbacks(&self) -> impl Iterator<Item = (TaskId, &CallbackName, Fingerprint)> {
+        self.tasks.values().map(|task| (self.id(task.number), &task.spec.callback, task.spec.fingerprint))
     }
 
     /// A task.

@@ -81,7 +81,10 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
         (Header::Cancel { id: CallId(1) }, "1001"),
         (Header::Ended { id: CallId(1) }, "1101"),
-        (Header::Load { number: 7, load: Load { instances: 4, in_flight: 200 }, apart: 129 }, "120704c8018101"),
+        (
+            Header::Load { number: 7, load: Load { instances: 4, in_flight: 200, schedules: 3 }, apart: 129 },
+            "120704c801038101",
+        ),
         (Header::ListLoads { id: 3 }, "1303"),
         (Header::Loads { id: 3 }, "1403"),
         (Header::Drain, "15"),
@@ -115,6 +118,8 @@ fn the_other_targets_of_a_call_have_their_golden_bytes() {
     assert_eq!(bytes(Target::Any(GroupId(200))), "00c801");
     assert_eq!(bytes(Target::Process(EntryId(129), GroupId(200))), "018101c801");
     assert_eq!(bytes(Target::Callback(7, 300)), "0207ac02");
+    assert_eq!(bytes(Target::Tasks(EntryId(129))), "038101");
+    assert_eq!(bytes(Target::TasksHere(7)), "0407");
 }
 
 #[test]
@@ -137,7 +142,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         max_payload_bytes: 1 << 24,
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
-    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2 })];
+    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2, schedules: 3 })];
     let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], Some(Type::String)).unwrap());
     let callback = |name: &str| {
         let name = CallbackName::parse(name).unwrap();
@@ -149,7 +154,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         "010909090909090909090909090909090906686f73742d310180808008"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
-    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "0181010102");
+    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "018101010203");
     assert_eq!(hex(&table), "010001016107010c00020d613a622f6340312e302e30236600016700");
     assert_eq!(CallbackTable::open(&table).unwrap().len(), 2);
 }

@@ -4,6 +4,7 @@ use daffi_proto::call::{CallRequest, Caller, Hop, Incoming, MAX_CHAIN};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::Token;
 use daffi_proto::node::{Command, Input, LOAD_EVERY, Output};
+use daffi_proto::schedule::{Clock, Utc};
 use daffi_proto::session::{PeerIdentity, Role};
 
 use crate::net::{Behaviour, Net, SUM, below, call, ms, name, process, secs};
@@ -140,11 +141,12 @@ fn short_calls_within_a_runtime_are_not_worth_a_frame() {
     for token in 0..1000 {
         now += ms(1);
         let command = Command::Call { token: Token(token), request: call(Some(main), SUM) };
-        node.handle(now, Input::Command(command));
+        let clock = Clock { mono: now, utc: Utc::default() };
+        node.handle(clock, Input::Command(command));
         while let Some(output) = node.poll_output() {
             match output {
                 Output::Serve(Incoming { id, args, .. }) => {
-                    node.handle(now, Input::Command(Command::Served { id, result: Ok(args) }));
+                    node.handle(clock, Input::Command(Command::Served { id, result: Ok(args) }));
                 }
                 Output::CallDone { .. } => ended += 1,
                 other => panic!("{other:?}"),

@@ -16,6 +16,8 @@
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
 //! | `watch` | who is told of processes that come and go |
+//! | `schedules` | scheduled tasks: where they run, who sees them, what ends them |
+//! | `kept` | scheduled tasks that are written down |
 //! | `soak` | random runs of everything, checked as a whole |
 
 #[cfg(test)]
@@ -33,6 +35,8 @@ mod gather;
 #[cfg(test)]
 mod handshake;
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod leaving;
 #[cfg(test)]
 mod lookup;
@@ -42,6 +46,8 @@ mod names;
 mod net;
 #[cfg(test)]
 mod run_on;
+#[cfg(test)]
+mod schedules;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]

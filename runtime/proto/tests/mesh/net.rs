@@ -19,6 +19,7 @@ use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
+use daffi_proto::schedule::{Clock, TaskPage, Tasks, Utc};
 use daffi_proto::session::{Backoff, PeerIdentity, Random};
 
 pub use kit::*;
@@ -47,6 +48,10 @@ pub struct Runtime {
     /// When they ended.
     pub ended: HashMap<Token, Duration>,
     pub resolved: HashMap<Token, Result<Resolved, CallError>>,
+    /// What became of schedules, and of questions about tasks.
+    pub tasks: HashMap<Token, Result<TaskPage, CallError>>,
+    /// The tables that are to be written down, by their processes, with what names them.
+    pub saves: BTreeMap<LocalId, (Box<Tasks>, u64)>,
     pub waits: HashMap<Token, Result<(), CallError>>,
     pub lists: HashMap<Token, Vec<ProcessInfo>>,
     /// What the watches were told.
@@ -111,6 +116,8 @@ const READ_EVERY: Duration = Duration::from_millis(300);
 
 pub struct Net {
     pub now: Duration,
+    /// What UTC was when the time began.
+    pub began: Utc,
     pub random: Random,
     pub controller: Option<Controller>,
     pub nodes: Vec<Runtime>,
@@ -136,6 +143,7 @@ impl Net {
     pub fn new(seed: u64) -> Self {
         Self {
             now: Duration::ZERO,
+            began: BEGAN.parse().unwrap(),
             random: Random::new(seed),
             controller: Some(Controller::new(ControllerConfig::new(seed))),
             nodes: Vec::new(),
@@ -211,6 +219,11 @@ impl Net {
             self.step(next);
         }
         self.now = end;
+    }
+
+    /// What time it is for every node.
+    pub fn clock(&self) -> Clock {
+        Clock { mono: self.now, utc: self.began.plus(self.now) }
     }
 
     /// Whether nothing is under way.
@@ -382,7 +395,8 @@ impl Net {
     }
 
     pub fn node_input(&mut self, node: usize, input: node::Input) {
-        self.nodes[node].node.handle(self.now, input);
+        let clock = self.clock();
+        self.nodes[node].node.handle(clock, input);
         while let Some(output) = self.nodes[node].node.poll_output() {
             self.node_output(node, output);
         }

@@ -177,7 +177,7 @@ impl Run {
         }
         let at = self.below(self.locals.len() as u64) as usize;
         let (node, process) = self.locals[at];
-        let load = Load { instances: 1, in_flight: self.below(5) as u32 };
+        let load = Load { instances: 1, in_flight: self.below(5) as u32, schedules: 0 };
         self.net.command(node, Command::Load { process, load });
     }
 

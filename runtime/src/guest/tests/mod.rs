@@ -229,6 +229,7 @@ impl Bench {
             policy,
             limits: ModuleLimits::default(),
             on_cancel: None,
+            schedules: None,
             env: Vec::new(),
         };
         change(&mut spec);

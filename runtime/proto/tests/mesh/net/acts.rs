@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, Caller, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest, ServeResult,
-    WaitFor,
+    CallReply, CallRequest, CallbackSpec, Caller, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest,
+    ScheduleRequest, Schedules, ServeResult, TasksRequest, WaitFor,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{LocalId, NodeKey, ServeId, TenantName, Token};
 use daffi_proto::node::{self, Command, Node, NodeConfig};
+use daffi_proto::schedule::{TaskInfo, TaskOp};
 use daffi_proto::session::{Backoff, PeerIdentity, Role};
 use daffi_proto::signature::Signature;
 
-use super::{Net, Runtime, SUM, call, callback, process, sum_type};
+use super::{Net, Runtime, SUM, call, callback, name, process, secs, sum_type};
 
 impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
@@ -50,6 +51,8 @@ impl Net {
             gathers: HashMap::new(),
             ended: HashMap::new(),
             resolved: HashMap::new(),
+            tasks: HashMap::new(),
+            saves: BTreeMap::new(),
             waits: HashMap::new(),
             lists: HashMap::new(),
             members: HashMap::new(),
@@ -86,11 +89,25 @@ impl Net {
         name: &str,
         callbacks: &[(&str, Arc<Signature>)],
     ) -> Result<LocalId, CallError> {
+        self.try_add_with(node, name, callbacks, Schedules::default())
+    }
+
+    pub fn try_add_with(
+        &mut self,
+        node: usize,
+        name: &str,
+        callbacks: &[(&str, Arc<Signature>)],
+        schedules: Schedules,
+    ) -> Result<LocalId, CallError> {
         let callbacks = callbacks
             .iter()
             .map(|(name, signature)| CallbackSpec { name: callback(name), signature: signature.clone() });
-        let spec =
-            ProcessSpec { process: process(name), callbacks: callbacks.collect(), instances: "singleton".to_owned() };
+        let spec = ProcessSpec {
+            process: process(name),
+            callbacks: callbacks.collect(),
+            instances: "singleton".to_owned(),
+            schedules,
+        };
         let token = self.token();
         self.command(node, Command::AddProcess { token, spec });
         self.nodes[node].added[&token].clone()
@@ -111,6 +128,33 @@ impl Net {
         let token = self.token();
         self.command(node, Command::Gather { token, request });
         token
+    }
+
+    pub fn schedule(&mut self, node: usize, request: ScheduleRequest) -> Token {
+        let token = self.token();
+        self.command(node, Command::Schedule { token, request });
+        token
+    }
+
+    /// Schedules, and gives the task.
+    pub fn scheduled(&mut self, node: usize, request: ScheduleRequest) -> TaskInfo {
+        let token = self.schedule(node, request);
+        self.settle();
+        self.tasks_of(node, token).unwrap().remove(0)
+    }
+
+    /// Asks for tasks, and gives what came of it.
+    pub fn ask(&mut self, node: usize, process: &str, op: TaskOp) -> Result<Vec<TaskInfo>, CallError> {
+        let caller = Caller::Client { tenant: TenantName::default() };
+        let token = self.token();
+        let request = TasksRequest { caller, process: name(process), op, timeout: secs(10) };
+        self.command(node, Command::Tasks { token, request });
+        self.settle();
+        self.tasks_of(node, token)
+    }
+
+    pub fn tasks_of(&self, node: usize, token: Token) -> Result<Vec<TaskInfo>, CallError> {
+        self.nodes[node].tasks[&token].clone().map(|page| page.tasks)
     }
 
     pub fn resolve(&mut self, node: usize, request: ResolveRequest) -> Token {

@@ -4,11 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest};
+use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest, ScheduleRequest};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, TenantName};
 use daffi_proto::name::CallbackName;
+use daffi_proto::schedule::{Plan, Terms};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
+
+/// When every test begins, in UTC: a Monday.
+pub const BEGAN: &str = "2026-05-04T12:00:00Z";
 
 pub const SUM: &str = "demo:tutorial/math#sum";
 
@@ -72,6 +76,15 @@ pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
         timeout: secs(10),
         ..CallRequest::new(caller, [callback(name)].into())
     }
+}
+
+/// Two numbers, as arguments of the type `sum`.
+pub const ARGS: &[u8] = &[2, 4];
+
+/// A schedule of a callback of the type `sum`, by this plan.
+pub fn schedule(caller: Option<LocalId>, name: &str, plan: Plan) -> ScheduleRequest {
+    let call = CallRequest { args: Bytes::from_static(ARGS), ..call(caller, name) };
+    ScheduleRequest { call, terms: Terms::new(plan) }
 }
 
 /// A call that is made while another is served.

@@ -16,7 +16,8 @@ impl Net {
             node::Output::Send(frame) => {
                 let Some(link) = runtime.link else { return };
                 if !self.transmit(link, true, &frame) {
-                    self.nodes[node].node.handle(self.now, node::Input::NotSent(frame));
+                    let clock = self.clock();
+                    self.nodes[node].node.handle(clock, node::Input::NotSent(frame));
                 }
             }
             node::Output::CloseLink { reason, again } => {
@@ -58,6 +59,14 @@ impl Net {
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.waits.insert(token, result).is_none(), "a wait ended twice");
             }
+            node::Output::TasksDone { token, result } => {
+                runtime.ended.insert(token, self.now);
+                assert!(runtime.tasks.insert(token, result).is_none(), "a question about tasks ended twice");
+            }
+            node::Output::SaveTasks { process, tasks, changes, .. } => {
+                runtime.saves.insert(process, (tasks, changes));
+            }
+            node::Output::TaskTrouble { task, trouble } => runtime.log.push(format!("{}: {trouble:?}", task.process)),
             node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
             node::Output::Membership { token, event } => {
                 runtime.members.entry(token).or_default().push(event);

@@ -1,0 +1,396 @@
+//! The scheduled tasks of this node's processes, and their runs.
+//!
+//! ```text
+//!   Add, Cancel ──▶ table ──(SaveTasks ──TasksSaved)──▶ the answer
+//!                     │ a tick
+//!                     ▼
+//!                   Serve, without a caller ──Served──▶ counted
+//! ```
+//!
+//! A table lives as long as its process's stay at this node, with or without a link. Its ticks begin when the process is
+//! on the mesh for the first time, pause while somebody else holds its name, and end when the node drains; ticks that pass
+//! meanwhile are missed. A run is a served call that counts as in flight: a node that drains lets it finish.
+//!
+//! Invariants: where a table is written down, who made or cancelled a task is answered after that; a run is told to its
+//! task once, when it is really over; a task whose callback the process has not (any more) fails at each tick, and stays.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::calls::Place;
+use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, outcome, serve};
+use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
+use crate::error::CallError;
+use crate::frame::{Frame, Header};
+use crate::id::{CallId, LocalId, ProcessName};
+use crate::schedule::{Changes, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, Tasks};
+use crate::value::{self, Limits};
+
+/// How long counts and last errors that changed wait to be written down, where nothing else is.
+pub const SAVE_COUNTS_EVERY: Duration = Duration::from_secs(10);
+
+/// All tables.
+#[derive(Debug, Default)]
+pub(super) struct Schedules {
+    tables: BTreeMap<LocalId, Table>,
+    /// When to look at them again.
+    next: Option<Duration>,
+    /// Something was done to one since they were looked at.
+    touched: bool,
+}
+
+/// The tasks of one process.
+#[derive(Debug)]
+struct Table {
+    tasks: Tasks,
+    kept: Option<Kept>,
+}
+
+/// How a table is written down.
+#[derive(Debug, Default)]
+struct Kept {
+    /// What was given out to be written down.
+    given: Changes,
+    /// Counts have changed: when to give them out.
+    counts_due: Option<Duration>,
+    /// Answers that wait for it, in the order of their changes.
+    unsaved: VecDeque<Unsaved>,
+}
+
+#[derive(Debug)]
+struct Unsaved {
+    changes: u64,
+    to: AnswerTo,
+    page: TaskPage,
+    /// The task was made, and is taken back if it cannot be written down.
+    made: bool,
+}
+
+/// Who asked for something to be done with tasks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum AnswerTo {
+    /// A call of this node.
+    Call(CallKey),
+    /// The controller, by its id.
+    Link(CallId),
+}
+
+impl Schedules {
+    pub fn next(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.tables.values().map(|table| table.tasks.len()).sum()
+    }
+
+    /// The table of a process, to be changed.
+    fn touch(&mut self, process: LocalId) -> Option<&mut Table> {
+        self.touched = true;
+        self.tables.get_mut(&process)
+    }
+
+    /// The link is lost, and with it those who wait for an answer over it.
+    pub fn forget_link(&mut self) {
+        for kept in self.tables.values_mut().filter_map(|table| table.kept.as_mut()) {
+            kept.unsaved.retain(|unsaved| matches!(unsaved.to, AnswerTo::Call(_)));
+        }
+    }
+}
+
+impl Node {
+    /// A process of this node has come, with these tasks.
+    pub(super) fn add_table(&mut self, id: LocalId, process: &ProcessName, spec: TableSpec) {
+        let table = match spec {
+            TableSpec::Fresh(limit) => Table { tasks: Tasks::new(process.clone(), limit, self.clock()), kept: None },
+            TableSpec::Kept(tasks) => {
+                let given = tasks.changes();
+                Table { tasks: *tasks, kept: Some(Kept { given, ..Kept::default() }) }
+            }
+        };
+        self.schedules.tables.insert(id, table);
+        self.count_tasks(id);
+    }
+
+    /// It has gone, and its tasks with it; what is known of them is written down.
+    pub(super) fn remove_table(&mut self, id: LocalId) {
+        self.save(id, true);
+        if let Some(table) = self.schedules.tables.remove(&id) {
+            for unsaved in table.kept.into_iter().flat_map(|kept| kept.unsaved) {
+                self.answer_task_op(unsaved.to, Err(outcome::left_while_saving()), table.tasks.process());
+            }
+        }
+        self.schedules.touched = true;
+    }
+
+    /// Something has happened that may let ticks begin.
+    pub(super) fn look_at_schedules(&mut self) {
+        self.schedules.touched = true;
+    }
+
+    /// A request came over the link.
+    pub(super) fn take_task_op(&mut self, id: CallId, process: LocalId, timeout_ms: u64, payload: &[u8]) {
+        let to = AnswerTo::Link(id);
+        let Some(name) = self.schedules.tables.get(&process).map(|table| table.tasks.process().clone()) else {
+            return self.answer_failed(to, &outcome::receiver_left(""));
+        };
+        match Frame::decode_bytes::<TaskOp>("Call", payload) {
+            Ok(_) if timeout_ms == 0 => self.answer_failed(to, &outcome::late(&name, String::new())),
+            Ok(op) => self.do_task_op(process, op, to),
+            Err(error) => {
+                let error = outcome::internal(&error.to_string(), "").at(name.as_str());
+                self.answer_failed(to, &error);
+            }
+        }
+    }
+
+    /// Does what is asked, and answers when it is done, and written down where it is to be.
+    pub(super) fn do_task_op(&mut self, process: LocalId, op: TaskOp, to: AnswerTo) {
+        let (made, cancelled) = (matches!(op, TaskOp::Add(_)), matches!(op, TaskOp::Cancel(_)));
+        if let Err(error) = self.may_do(process, &op) {
+            return self.answer_failed(to, &error);
+        }
+        let clock = self.clock();
+        let Some(table) = self.schedules.touch(process) else {
+            return self.answer_failed(to, &outcome::receiver_left(""));
+        };
+        let name = table.tasks.process().clone();
+        let callback = if let TaskOp::Add(spec) = &op { spec.callback.to_string() } else { String::new() };
+        let page = match table.tasks.carry_out(clock, op) {
+            Ok(page) => page,
+            Err(error) => {
+                let error = error.into_call_error(&callback).at(name.as_str());
+                return self.answer_failed(to, &error);
+            }
+        };
+        let changes = table.tasks.changes().tasks;
+        match &mut table.kept {
+            Some(kept) if made || cancelled => {
+                kept.unsaved.push_back(Unsaved { changes, to, page, made });
+                self.save(process, false);
+                self.count_tasks(process);
+            }
+            Some(_) | None => {
+                // Before the answer, so that whoever has it finds the task in the next list.
+                self.count_tasks(process);
+                self.answer_task_op(to, Ok(page), &name);
+            }
+        }
+    }
+
+    /// What a table cannot know of its process.
+    fn may_do(&self, process: LocalId, op: &TaskOp) -> Result<(), CallError> {
+        let (TaskOp::Add(spec), Some(local)) = (op, self.locals.get(&process)) else { return Ok(()) };
+        let (name, callback) = (&local.process.name, spec.callback.to_string());
+        if self.draining || local.removed {
+            return Err(outcome::receiver_drains(name, callback));
+        }
+        let place =
+            self.place_of(process, &spec.callback, spec.fingerprint).map_err(|error| error.at(name.as_str()))?;
+        let record = self.mesh.get(Peer::Local(process)).and_then(|record| record.callbacks.get(place as usize));
+        let Some(signature) = record.map(|callback| &callback.signature) else { return Ok(()) };
+        if signature.has_streams() {
+            return Err(outcome::streams_are_not_scheduled(callback).at(name.as_str()));
+        }
+        let checked = value::check_args(signature, &spec.args, &Limits::for_payload(self.config.max_payload_bytes));
+        checked.map_err(|error| outcome::bad_arguments(&error.to_string(), callback).at(name.as_str()))
+    }
+
+    /// The place of a callback in its process's table.
+    fn place_of(
+        &self,
+        process: LocalId,
+        name: &crate::name::CallbackName,
+        fingerprint: crate::signature::Fingerprint,
+    ) -> Result<u32, CallError> {
+        let Some(record) = self.mesh.get(Peer::Local(process)) else { return Err(outcome::receiver_left("")) };
+        let place = record.callbacks.iter().position(|callback| callback.name == *name);
+        let found = place.and_then(|place| Some((u32::try_from(place).ok()?, record.callbacks.get(place)?)));
+        match found {
+            Some((place, callback)) if callback.signature.fingerprint() == fingerprint => Ok(place),
+            Some((_, callback)) => Err(outcome::changed_callback(&callback.signature, name.to_string())),
+            None => Err(outcome::lost_callback(name.to_string())),
+        }
+    }
+
+    /// Begins what is due, in all tables whose processes may run something.
+    pub(super) fn run_schedules(&mut self) {
+        let due = self.schedules.next.is_some_and(|next| next <= self.now);
+        if !std::mem::take(&mut self.schedules.touched) && !due {
+            return;
+        }
+        let ids: Vec<LocalId> = self.schedules.tables.keys().copied().collect();
+        for id in ids {
+            if self.may_tick(id) {
+                while let Some(step) = self.next_step(id) {
+                    self.take_step(id, step);
+                }
+            }
+            self.save(id, false);
+        }
+        // Runs that were over at once have touched their tables, and are dealt with.
+        self.schedules.touched = false;
+        let ticking = self.schedules.tables.iter().filter(|(id, _)| self.may_tick(**id));
+        let ticks = ticking.filter_map(|(_, table)| table.tasks.next_timeout());
+        let saves = self.schedules.tables.values().filter_map(|table| table.kept.as_ref()?.counts_due);
+        self.schedules.next = ticks.chain(saves).min();
+    }
+
+    fn may_tick(&self, id: LocalId) -> bool {
+        let may = |local: &super::directory::Local| local.known && local.held.is_none() && !local.removed;
+        !self.draining && self.locals.get(&id).is_some_and(may)
+    }
+
+    fn next_step(&mut self, id: LocalId) -> Option<Step> {
+        let clock = self.clock();
+        self.schedules.tables.get_mut(&id)?.tasks.due(clock)
+    }
+
+    fn take_step(&mut self, process: LocalId, step: Step) {
+        let (task, trouble) = match step {
+            Step::Run(run) => return self.begin_run(process, run),
+            Step::Skipped { task, tick } => (task, TaskTrouble::Skipped(tick)),
+            Step::Missed { task, tick } => (task, TaskTrouble::Missed(tick)),
+        };
+        self.outputs.push_back(Output::TaskTrouble { task, trouble });
+    }
+
+    fn begin_run(&mut self, process: LocalId, run: Run) {
+        let place = match self.place_of(process, &run.callback, run.fingerprint) {
+            Ok(_) if self.serves.len() >= MAX_SERVED_CALLS => {
+                Err(outcome::node_full(&run.task.process, run.callback.to_string()))
+            }
+            place => place,
+        };
+        let callback = match place {
+            Ok(callback) => callback,
+            Err(error) => return self.run_ended(process, run.task.number, run.run, Err(error)),
+        };
+        // As a call from the command line: those below it are not the first of their chain.
+        let chain: Arc<[Hop]> = [Hop { process: None, instance: 0 }].into();
+        let (id, deadline) = (self.next_serve(), self.deadline(run.timeout));
+        let caller = serve::AnswerTo::Task { task: run.task.number, run: run.run };
+        let incoming = Incoming {
+            id,
+            process,
+            callback,
+            args: run.args,
+            caller: None,
+            chain,
+            deadline,
+            answer: Answer::Result,
+            channels: Arc::from([]),
+        };
+        self.begin_serve(caller, incoming);
+    }
+
+    /// A run is really over, with its result dropped.
+    pub(super) fn run_ended(
+        &mut self,
+        process: LocalId,
+        number: TaskNumber,
+        run: RunNumber,
+        result: Result<(), CallError>,
+    ) {
+        let clock = self.clock();
+        let Some(table) = self.schedules.touch(process) else { return };
+        let task = TaskId { process: table.tasks.process().clone(), number };
+        let known = table.tasks.get(clock, &task).is_ok();
+        table.tasks.ended(clock, &task, run, result.as_ref().copied());
+        if let (Err(error), true) = (result, known) {
+            self.outputs.push_back(Output::TaskTrouble { task, trouble: TaskTrouble::Failed(error) });
+        }
+    }
+
+    /// Gives a table out to be written down where it has changed: counts after a while, or `now` everything.
+    fn save(&mut self, process: LocalId, now: bool) {
+        let Some(name) = self.locals.get(&process).map(|local| &local.process) else { return };
+        let Some(table) = self.schedules.tables.get_mut(&process) else { return };
+        let Some(kept) = &mut table.kept else { return };
+        let changes = table.tasks.changes();
+        if changes == kept.given {
+            return;
+        }
+        let due = *kept.counts_due.get_or_insert(self.now + SAVE_COUNTS_EVERY);
+        if changes.tasks == kept.given.tasks && due > self.now && !now {
+            return;
+        }
+        kept.given = changes;
+        kept.counts_due = None;
+        let (name, tasks) = (name.clone(), Box::new(table.tasks.clone()));
+        self.outputs.push_back(Output::SaveTasks { process, name, tasks, changes: changes.tasks });
+    }
+
+    /// Tasks were written down, or could not be: who waits for that is answered.
+    pub(super) fn tasks_saved(&mut self, process: LocalId, changes: u64, result: Result<(), String>) {
+        let Some(table) = self.schedules.touch(process) else { return };
+        let Some(kept) = &mut table.kept else { return };
+        let later = kept.unsaved.iter().position(|unsaved| unsaved.changes > changes).unwrap_or(kept.unsaved.len());
+        let done: Vec<Unsaved> = kept.unsaved.drain(..later).collect();
+        let name = table.tasks.process().clone();
+        for Unsaved { to, page, made, .. } in done {
+            let answer = match &result {
+                Ok(()) => Ok(page),
+                Err(reason) => Err(self.unsaved(process, &page, made, reason)),
+            };
+            self.count_tasks(process);
+            self.answer_task_op(to, answer, &name);
+        }
+    }
+
+    /// What was done and could not be written down: a task that was made is taken back.
+    fn unsaved(&mut self, process: LocalId, page: &TaskPage, made: bool, reason: &str) -> CallError {
+        let Some(task) = page.tasks.first() else { return outcome::internal("nothing was done to a task", "") };
+        let callback = task.callback.to_string();
+        if made && let Some(table) = self.schedules.touch(process) {
+            // It may have been cancelled meanwhile.
+            let _: Result<(), ScheduleError> = table.tasks.cancel(&task.id);
+        }
+        outcome::not_saved(made, &task.id, reason, callback)
+    }
+
+    /// The number of a process's tasks may be another.
+    fn count_tasks(&mut self, id: LocalId) {
+        let tasks = self.schedules.tables.get(&id).map_or(0, |table| table.tasks.len());
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        if let Some(local) = self.locals.get_mut(&id)
+            && std::mem::replace(&mut local.load.schedules, tasks) != tasks
+        {
+            self.load_changed_now(id);
+        }
+    }
+
+    fn answer_task_op(&mut self, to: AnswerTo, answer: Result<TaskPage, CallError>, process: &ProcessName) {
+        match answer {
+            Ok(page) => {
+                let payload = Frame::encode_payload(&page);
+                match to {
+                    AnswerTo::Call(id) => self.errand_done(id, &payload),
+                    AnswerTo::Link(id) => self.reply(id, process.clone(), payload),
+                }
+            }
+            Err(error) => self.answer_failed(to, &error.at(process.as_str())),
+        }
+    }
+
+    fn reply(&mut self, id: CallId, process: ProcessName, payload: Bytes) {
+        self.send(Frame::with_payload(Header::Reply { id, process: Some(process) }, payload));
+    }
+
+    fn answer_failed(&mut self, to: AnswerTo, error: &CallError) {
+        match to {
+            AnswerTo::Link(id) => self.fail_incoming(id, error, false),
+            AnswerTo::Call(id) => {
+                let asked =
+                    |call: &super::calls::Call| matches!(call.place, Place::Asked { .. }).then(|| call.callback());
+                let Some(callback) = self.calls.get(&id).and_then(asked) else { return };
+                let callback = if error.callback.is_empty() { callback } else { error.callback.clone() };
+                self.finish_call(id, Err(CallError { callback, ..error.clone() }));
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! `--state-dir`: what outlives the runtime. Today that is scheduled tasks, a file a process.
+//!
+//! ```text
+//!   DIR/lock                             held while a runtime has the folder
+//!   DIR/schedules/TENANT/PROCESS.json    the tasks, as `daffi_proto::schedule` writes them
+//!   DIR/schedules/TENANT/PROCESS.json.new       half written, of no use
+//!   DIR/schedules/TENANT/PROCESS.json.bad-TIME  what could not be read, kept aside
+//! ```
+//!
+//! Invariants: the folder is the user's own, and nobody else can look into it; one runtime has it at a time; a file is
+//! replaced as a whole, and what was told to be written down is on the disk. What a file says is not known here.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use daffi_proto::id::{ProcessName, ProcessRef};
+use daffi_proto::schedule::{Clock, MAX_SNAPSHOT_BYTES, SnapshotError, Tasks};
+use rustix::fs::FlockOperation;
+use tokio_util::sync::CancellationToken;
+
+use crate::mesh::handle::MeshHandle;
+use crate::mesh::ledger::{Ledger, Sheet};
+
+/// The folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateDirError {
+    /// It cannot be made, or looked at.
+    #[error("--state-dir {}: {what}: {error}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It is not safe from others.
+    #[error("--state-dir {}: {why}", path.display())]
+    Unsafe {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong, and how to mend it.
+        why: String,
+    },
+    /// Another runtime has it.
+    #[error("--state-dir {} is in use by another runtime: give each its own", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A name that cannot be a file's.
+    #[error("--state-dir: no file can be named after the process {0}: give it another name")]
+    BadName(String),
+}
+
+/// The folder, while this runtime has it.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// The lock lives as long as the file is open.
+    _lock: File,
+}
+
+fn failed(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StateDirError {
+    let path = path.to_owned();
+    move |error| StateDirError::Io { path, what, error }
+}
+
+impl StateDir {
+    /// Takes the folder, and makes it where it is not there.
+    ///
+    /// # Errors
+    /// [`StateDirError`]
+    pub fn open(path: &Path) -> Result<Self, StateDirError> {
+        private_folder(path)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(failed(path, "its lock cannot be opened"))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
+            Err(error) => Err(failed(path, "its lock cannot be taken")(error.into())),
+        }
+    }
+
+    /// The tasks of a process: those that were written down, or none yet. A file that cannot be understood is kept aside,
+    /// and said in the log.
+    ///
+    /// # Errors
+    /// A file that cannot be read at all: it would be overwritten.
+    pub fn tasks(&self, process: &ProcessRef, limit: usize, clock: Clock) -> Result<Tasks, StateDirError> {
+        let path = self.file_of(process)?;
+        let fresh = |name: &ProcessName| Tasks::new(name.clone(), limit, clock);
+        let read = match std::fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh(&process.name)),
+            Err(error) => return Err(failed(&path, "it cannot be looked at")(error)),
+            Ok(file) if file.len() > MAX_SNAPSHOT_BYTES as u64 => {
+                Err(SnapshotError::TooLong(usize::try_from(file.len()).unwrap_or(usize::MAX)))
+            }
+            Ok(_) => {
+                let bytes = std::fs::read(&path).map_err(failed(&path, "it cannot be read"))?;
+                let text = std::str::from_utf8(&bytes).map_err(|error| SnapshotError::Unreadable(error.to_string()));
+                text.and_then(|text| Tasks::restore(process.name.clone(), limit, clock, text))
+            }
+        };
+        match read {
+            Ok(tasks) => Ok(tasks),
+            Err(error) => {
+                let aside = path.with_extension(format!("json.bad-{}", clock.utc.as_micros()));
+                std::fs::rename(&path, &aside).map_err(failed(&path, "it cannot be kept aside"))?;
+                let (process, path, aside) = (&process.name, path.display(), aside.display());
+                tracing::error!("{process} begins without schedules: {path}: {error}; the file is kept as {aside}");
+                Ok(fresh(process))
+            }
+        }
+    }
+
+    /// Writes down tasks until it is cancelled, and then what is left. `tasks` are told of through the mesh.
+    pub async fn keep(self, ledger: Ledger, mesh: MeshHandle, cancel: CancellationToken) {
+        let dir = std::sync::Arc::new(self);
+        loop {
+            let sheet = tokio::select! {
+                biased;
+                sheet = ledger.next() => sheet,
+                () = cancel.cancelled() => break,
+            };
+            dir.clone().write(sheet, &mesh).await;
+        }
+        while let Some(sheet) = ledger.take() {
+            dir.clone().write(sheet, &mesh).await;
+        }
+    }
+
+    async fn write(self: std::sync::Arc<Self>, sheet: Sheet, mesh: &MeshHandle) {
+        let Sheet { process, name, tasks, changes } = sheet;
+        let clock = mesh.clock();
+        let written = tokio::task::spawn_blocking(move || self.write_now(&name, &tasks, clock).map_err(|e| (name, e)));
+        let result = match written.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err((name, error))) => {
+                tracing::error!("the schedules of {} are not written down: {error}", name.name);
+                Err(error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        mesh.tasks_saved(process, changes, result).await;
+    }
+
+    fn write_now(&self, process: &ProcessRef, tasks: &Tasks, clock: Clock) -> io::Result<()> {
+        let path = self.file_of(process).map_err(io::Error::other)?;
+        let text = tasks.snapshot(clock).map_err(io::Error::other)?;
+        let folder = path.parent().unwrap_or(&self.path);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let new = path.with_extension("json.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, &path)?;
+        // The folder's own entry: until then the old file may come back after a loss of power.
+        File::open(folder)?.sync_all()
+    }
+
+    fn file_of(&self, process: &ProcessRef) -> Result<PathBuf, StateDirError> {
+        let tenant = process.tenant.as_str();
+        if [".", ".."].contains(&tenant) {
+            return Err(StateDirError::BadName(format!("{tenant}::{}", process.name)));
+        }
+        Ok(self.path.join("schedules").join(tenant).join(format!("{}.json", process.name)))
+    }
+}
+
+/// Makes the folder, or sees that nobody else can look into it.
+fn private_folder(path: &Path) -> Result<(), StateDirError> {
+    let refused = |why: String| Err(StateDirError::Unsafe { path: path.to_owned(), why });
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path, "it cannot be made"))
+        }
+        Err(error) => Err(failed(path, "it cannot be looked at")(error)),
+        Ok(found) if !found.is_dir() => refused("it is no folder".to_owned()),
+        Ok(found) if found.uid() != rustix::process::getuid().as_raw() => {
+            refused(format!("it belongs to uid {}: give one of your own", found.uid()))
+        }
+        Ok(found) if found.mode() & 0o077 != 0 => {
+            let mode = found.mode() & 0o777;
+            refused(format!("others can look into it (mode {mode:o}): chmod 700 it, or give another"))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "state_dir_tests.rs"]
+mod tests;
