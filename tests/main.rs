@@ -56,6 +56,8 @@ mod lifetime;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod modifiers;
+#[cfg(test)]
 mod output;
 #[cfg(test)]
 mod readme;

@@ -1,27 +1,61 @@
 #!/usr/bin/env bash
-# Builds the conformance guest in JavaScript. Where npm or its registry is out of reach, says so in one line, leaves
-# conformance-js.skipped in place of the component, and ends with code 0.
+# Builds the guests in JavaScript. Where npm or its registry is out of reach, says so in one line, leaves NAME.skipped in
+# place of each component, and ends with code 0.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${CARGO_TARGET_DIR:-target}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 out=${DAFFI_COMPONENTS:-$build/components}
-name=conformance-js
 tools=$build/guests-js
 mkdir -p "$out" "$tools"
 
+# Each is guests/js/NAME.js, becomes NAME-js.wasm, and has its WIT in guests/NAME/wit.
+world_conformance=callbacks
+world_modifiers=guest
+
 skip() {
-  rm -f "$out/$name.wasm"
-  echo "$1" >"$out/$name.skipped"
-  echo "skipped: $name, the conformance guest in JavaScript: $1" >&2
+  for name in conformance modifiers; do
+    rm -f "$out/$name-js.wasm"
+    echo "$1" >"$out/$name-js.skipped"
+  done
+  echo "skipped: the guests in JavaScript: $1" >&2
   exit 0
 }
 
 # What the component is made of has not changed since it was made.
-sources="guests/js/conformance.js guests/js/package-lock.json guests/js/build.sh"
-if [ -e "$out/$name.wasm" ] && [ -z "$(find -L $sources guests/conformance/wit -type f -newer "$out/$name.wasm")" ]; then
-  exit 0
-fi
+is_new() {
+  [ -e "$out/$1-js.wasm" ] && [ -z "$(find -L "guests/js/$1.js" guests/js/package-lock.json guests/js/build.sh \
+    "guests/$1/wit" -type f -newer "$out/$1-js.wasm")" ]
+}
+
+# Where an imported interface names a resource of another one, the tool cannot make its snapshot ("mismatched resource
+# types"). A component may import a part of an interface: this leaves out the pollables, and with them `wasi:io`.
+without_pollables() {
+  rm -rf "$2"
+  cp -rL "$1" "$2"
+  rm -rf "$2/deps/daffi-runtime/deps"
+  for file in "$2"/deps/daffi-runtime/*.wit; do
+    awk '/func\(\) -> pollable;|use wasi:io\/poll/ { held = ""; next } NR > 1 { print held } { held = $0 } END { print held }' \
+      "$file" >"$file.part"
+    mv "$file.part" "$file"
+  done
+}
+
+make_one() {
+  local name=$1 world=world_$1
+  echo "guests: building $name-js" >&2
+  without_pollables "guests/$name/wit" "$tools/$name-wit"
+  "$tools/node_modules/.bin/componentize-qjs" --wit "$tools/$name-wit" --world "${!world}" --js "guests/js/$name.js" \
+    --sync -o "$tools/$name-js.wasm" >"$tools/build.log" 2>&1 || { cat "$tools/build.log" >&2; exit 1; }
+  mv "$tools/$name-js.wasm" "$out/$name-js.wasm"
+  rm -f "$out/$name-js.skipped"
+}
+
+old=()
+for name in conformance modifiers; do
+  is_new "$name" || old+=("$name")
+done
+[ ${#old[@]} -gt 0 ] || exit 0
 
 command -v node >/dev/null && command -v npm >/dev/null || skip "node and npm are missing (Debian: apt install npm)"
 [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 18 ] || skip "node $(node --version) is too old, 18 is needed"
@@ -41,8 +75,6 @@ if ! cmp -s guests/js/package-lock.json "$tools/package-lock.json" || [ ! -d "$t
   rm -rf "$install"
 fi
 
-echo "guests: building $name" >&2
-"$tools/node_modules/.bin/componentize-qjs" --wit guests/conformance/wit --world callbacks --js guests/js/conformance.js \
-  --sync -o "$tools/$name.wasm" >"$tools/build.log" 2>&1 || { cat "$tools/build.log" >&2; exit 1; }
-mv "$tools/$name.wasm" "$out/$name.wasm"
-rm -f "$out/$name.skipped"
+for name in "${old[@]}"; do
+  make_one "$name"
+done

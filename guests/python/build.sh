@@ -1,27 +1,48 @@
 #!/usr/bin/env bash
-# Builds the conformance guest in Python. Where Python or its package index is out of reach, says so in one line, leaves
-# conformance-python.skipped in place of the component, and ends with code 0.
+# Builds the guests in Python. Where Python or its package index is out of reach, says so in one line, leaves NAME.skipped
+# in place of each component, and ends with code 0.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${CARGO_TARGET_DIR:-target}
 case $build in /*) ;; *) build=$PWD/$build ;; esac
 out=${DAFFI_COMPONENTS:-$build/components}
-name=conformance-python
 tools=$build/guests-python
 mkdir -p "$out" "$tools"
 
+# Each is guests/python/NAME.py, becomes NAME-python.wasm, and has its WIT in guests/NAME/wit.
+world_conformance=callbacks
+world_modifiers=guest
+
 skip() {
-  rm -f "$out/$name.wasm"
-  echo "$1" >"$out/$name.skipped"
-  echo "skipped: $name, the conformance guest in Python: $1" >&2
+  for name in conformance modifiers; do
+    rm -f "$out/$name-python.wasm"
+    echo "$1" >"$out/$name-python.skipped"
+  done
+  echo "skipped: the guests in Python: $1" >&2
   exit 0
 }
 
 # What the component is made of has not changed since it was made.
-sources="guests/python/conformance.py guests/python/requirements.txt guests/python/build.sh"
-if [ -e "$out/$name.wasm" ] && [ -z "$(find -L $sources guests/conformance/wit -type f -newer "$out/$name.wasm")" ]; then
-  exit 0
-fi
+is_new() {
+  [ -e "$out/$1-python.wasm" ] && [ -z "$(find -L "guests/python/$1.py" guests/python/requirements.txt \
+    guests/python/build.sh "guests/$1/wit" -type f -newer "$out/$1-python.wasm")" ]
+}
+
+make_one() {
+  local name=$1 world=world_$1
+  echo "guests: building $name-python (half a minute)" >&2
+  "$tools/venv/bin/componentize-py" --wit-path "guests/$name/wit" --world "${!world}" componentize "$name" \
+    --python-path guests/python --output "$tools/$name-python.wasm" >"$tools/build.log" 2>&1 ||
+    { cat "$tools/build.log" >&2; exit 1; }
+  mv "$tools/$name-python.wasm" "$out/$name-python.wasm"
+  rm -f "$out/$name-python.skipped"
+}
+
+old=()
+for name in conformance modifiers; do
+  is_new "$name" || old+=("$name")
+done
+[ ${#old[@]} -gt 0 ] || exit 0
 
 command -v python3 >/dev/null || skip "python3 is missing (Debian: apt install python3 python3-venv)"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || skip "$(python3 --version) is too old, 3.10 is needed"
@@ -36,8 +57,6 @@ if ! cmp -s guests/python/requirements.txt "$tools/requirements.txt"; then
   cp guests/python/requirements.txt "$tools/requirements.txt"
 fi
 
-echo "guests: building $name (half a minute)" >&2
-"$tools/venv/bin/componentize-py" --wit-path guests/conformance/wit --world callbacks componentize conformance \
-  --python-path guests/python --output "$tools/$name.wasm" >"$tools/build.log" 2>&1 || { cat "$tools/build.log" >&2; exit 1; }
-mv "$tools/$name.wasm" "$out/$name.wasm"
-rm -f "$out/$name.skipped"
+for name in "${old[@]}"; do
+  make_one "$name"
+done
