@@ -284,6 +284,9 @@ fn module_of(
         }
         limits.schedules = most as usize;
     }
+    if let Some(streams) = args.open_streams.or(table.open_streams) {
+        limits.open_streams = streams as usize;
+    }
     if let Some(rate) = args.output_rate.or(table.output_rate) {
         if rate < MIN_OUTPUT_RATE {
             return Err(flags(format!("--output-rate {rate}: it is at least {MIN_OUTPUT_RATE} (in a second)")));

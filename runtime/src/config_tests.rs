@@ -97,6 +97,7 @@ fn a_file_says_what_flags_say() {
         memory = "8MiB"
         queue = 5
         open-calls = 7
+        open-streams = 9
         env = { A = "1", B = "2" }
         callbacks = ["demo:*"]
         fetchers = { "d:t/math-all" = "d:t/math" }
@@ -113,7 +114,8 @@ fn a_file_says_what_flags_say() {
     assert!(first.path.is_absolute() && first.path.ends_with("a.wasm"));
     assert_eq!(first.env, [("A".into(), "1".into()), ("B".into(), "3".into())]);
     assert_eq!(first.limits.memory_bytes, 16 << 20);
-    assert_eq!((first.limits.queue, first.limits.open_calls, first.limits.payload_bytes), (5, 7, 1 << 20));
+    assert_eq!((first.limits.queue, first.limits.payload_bytes), (5, 1 << 20));
+    assert_eq!((first.limits.open_calls, first.limits.open_streams), (7, 9));
     assert_eq!((first.instances, first.on_cancel), (InstancePolicy::Pool(3), Some(OnCancel::Finish)));
     assert_eq!(second.env, [("B".into(), "3".into())]);
     assert_eq!(config.drain_timeout, Duration::from_secs(2));

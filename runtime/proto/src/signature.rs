@@ -193,6 +193,11 @@ impl Signature {
         self.params.iter().map(|param| param.ty).chain(self.result).any(|ty| is_with_streams(ty, &streams))
     }
 
+    /// Whether a stream or a future is in the result.
+    pub fn gives_streams(&self) -> bool {
+        self.result.is_some_and(|ty| is_with_streams(ty, &with_streams(&self.defs)))
+    }
+
     /// Whether the type is `call-error` of `daffi:runtime/types`, in any version: by origin, and of the frozen shape.
     pub fn is_call_error(&self, ty: Type) -> bool {
         let Some(Def { name: Some(TypeName { interface: Some(interface), name }), kind }) = self.def(ty) else {

@@ -155,6 +155,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TASKS as i64))]
     pub max_schedules: Option<u32>,
 
+    /// Most streams and futures that one module has open at once; calls with more are refused as `overloaded`
+    /// [default: 256]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub open_streams: Option<u32>,
+
     /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
     /// else kill]
     #[arg(long, value_name = "finish|kill")]

@@ -131,10 +131,11 @@ async fn call(
 
 fn encode(written: &Written<'_>, resolved: &Resolved) -> Result<Bytes, Failure> {
     let limits = Limits::for_payload(written.args.len().max(Limits::default().max_bytes));
-    let encoded = match written.encoding {
+    let plain = value::check_plain(&resolved.signature);
+    let encoded = plain.and_then(|()| match written.encoding {
         Encoding::Wave => value::args_from_wave(&resolved.signature, written.args, &limits),
         Encoding::Json => value::args_from_json(&resolved.signature, written.args, &limits),
-    };
+    });
     encoded.map(Bytes::from).map_err(|error| {
         let signature = resolved.signature.to_wit();
         Failure::usage(format!("{}: {error}; it is {signature}", resolved.callback))

@@ -139,6 +139,7 @@ pub(super) struct ModuleTable {
     pub(super) concurrency: Option<NonZeroU32>,
     pub(super) open_calls: Option<u32>,
     pub(super) max_schedules: Option<u32>,
+    pub(super) open_streams: Option<u32>,
     #[serde(default, deserialize_with = "text")]
     pub(super) output_rate: Option<ByteSize>,
     #[serde(default, deserialize_with = "text")]
@@ -164,6 +165,7 @@ impl ModuleTable {
             concurrency: None,
             open_calls: None,
             max_schedules: None,
+            open_streams: None,
             output_rate: None,
             on_cancel: None,
             env: BTreeMap::new(),

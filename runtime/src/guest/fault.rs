@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use daffi_proto::error::{CallError, code};
+use daffi_proto::id::ProcessName;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -14,6 +15,7 @@ use super::backtrace;
 use super::limits::one_line;
 use super::state::GuestState;
 use super::transcode::TranscodeError;
+use super::transcode::stream::StreamFailure;
 
 /// Longest trace of an error, in bytes.
 pub(super) const MAX_TRACE_BYTES: usize = 16 << 10;
@@ -66,6 +68,11 @@ impl Fault {
             // Part of it is what another machine said.
             return Self::Trap { message: cut(one_line(&failed.to_string()), MAX_MESSAGE_BYTES), trace };
         }
+        if let Some(StreamFailure::Broken(error)) = error.downcast_ref::<StreamFailure>() {
+            let trace = join_traces(trace, error.trace.as_deref(), &error.callback);
+            let message = format!("a stream that it read ended before its end: {error}");
+            return Self::Trap { message: cut(one_line(&message), MAX_MESSAGE_BYTES), trace };
+        }
         if let Some(error @ TranscodeError::TooLarge { .. }) = error.downcast_ref() {
             return Self::TooLarge { message: error.to_string(), trace };
         }
@@ -103,21 +110,28 @@ impl Fault {
     /// The error of a call that was lost with its instance, which served this many calls at once: another one ended it,
     /// or it is not known which.
     pub fn lost(&self, callback: &str, calls: usize, culprit: Option<&str>) -> CallError {
-        let code = match self {
-            Self::TimeUp(_) | Self::Limit { .. } => code::LIMIT_EXCEEDED,
-            Self::TooLarge { .. } => code::PAYLOAD_TOO_LARGE,
-            Self::Trap { .. } => code::TRAP,
-        };
-        let (message, trace) = match self {
-            Self::TimeUp(trace) => ("it used more time than max-call-time allows", trace),
-            Self::Limit { message, trace } | Self::TooLarge { message, trace } | Self::Trap { message, trace } => {
-                (message.as_str(), trace)
-            }
-        };
+        let (code, why, trace) = self.parts();
         let place = culprit.map(|culprit| format!(" in {culprit}")).unwrap_or_default();
         let message =
-            format!("{callback} was lost: its instance, which served {calls} calls at once, ended{place}: {message}");
+            format!("{callback} was lost: its instance, which served {calls} calls at once, ended{place}: {why}");
         CallError { trace: trace.clone(), ..CallError::failed(code, message, callback) }
+    }
+
+    /// The error of the streams that the instance of this process wrote.
+    pub fn of_streams(&self, process: &ProcessName) -> CallError {
+        let (code, why, trace) = self.parts();
+        let message = format!("the instance of {process} that wrote it ended: {why}");
+        CallError { trace: trace.clone(), ..CallError::failed(code, message, "") }
+    }
+
+    /// The kind of error, the reason in words, and the trace.
+    fn parts(&self) -> (&'static str, &str, &Option<String>) {
+        match self {
+            Self::TimeUp(trace) => (code::LIMIT_EXCEEDED, "it used more time than max-call-time allows", trace),
+            Self::Limit { message, trace } => (code::LIMIT_EXCEEDED, message, trace),
+            Self::TooLarge { message, trace } => (code::PAYLOAD_TOO_LARGE, message, trace),
+            Self::Trap { message, trace } => (code::TRAP, message, trace),
+        }
     }
 
     /// The same in words, without a callback: for the log, and for instances that could not be made.

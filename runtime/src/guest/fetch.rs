@@ -7,16 +7,19 @@
 //! when the one that it is made for is given up. Arguments come from the guest itself and are values of their types; results
 //! come from other machines and are checked before they are lowered.
 //! Ordering: calls of one instance of a synchronous component are sent in the order in which it makes them.
+//! An import with streams or futures in its type is [`streaming`]'s.
+
+mod streaming;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, GatherEntry, GatherRequest, Need, WhenAbandoned};
+use daffi_proto::call::{CallReply, CallRequest, GatherEntry, GatherRequest, Need, WhenAbandoned};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::{Fingerprint, Form, Signature};
-use daffi_proto::value::{self, Limits as ValueLimits, checked_err, checked_ok, gathered};
+use daffi_proto::value::{self, Channel, Limits as ValueLimits, checked_err, checked_ok, gathered};
 use wasmtime::AsContextMut;
 use wasmtime::component::Linker;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
@@ -25,6 +28,7 @@ use super::component::Loaded;
 use super::component::description::{Fetcher, Place};
 use super::fault::FetchFailed;
 use super::instance::unfit;
+use super::outgoing::OpenCall;
 use super::state::{CallOrigin, GuestState};
 use super::transcode::{define_import, define_import_concurrent};
 
@@ -62,7 +66,9 @@ pub(super) fn add_to_linker(
         Some(interface) => root.instance(interface)?,
         None => root,
     };
-    if ty.async_() {
+    if fetcher.signature.has_streams() {
+        streaming::define(&mut instance, &fetcher.place.item, &ty, import)?;
+    } else if ty.async_() {
         define_import_concurrent(&mut instance, &fetcher.place.item, &ty, move |accessor, args| {
             let import = import.clone();
             Box::pin(async move {
@@ -108,6 +114,20 @@ impl Import {
     }
 
     async fn ask(&self, origin: CallOrigin, args: Bytes) -> Result<Bytes, CallError> {
+        let (request, _open) = self.request(&origin, args)?;
+        if self.has_form(Form::All) {
+            return self.ask_all(&origin, request).await;
+        }
+        let reply = origin.module.mesh.call(request).await?;
+        let (result, _) = self.result(&reply, origin.module.limits.payload_bytes)?;
+        Ok(result)
+    }
+
+    /// The call that is to be made, and its place among those that the module has open.
+    ///
+    /// # Errors
+    /// `not-run`: `payload-too-large`, `overloaded`, `deadline-exceeded`
+    fn request(&self, origin: &CallOrigin, args: Bytes) -> Result<(CallRequest, OpenCall), CallError> {
         let allowed = origin.module.limits.payload_bytes;
         if args.len() > allowed {
             let message = format!(
@@ -117,7 +137,7 @@ impl Import {
             );
             return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, self.name()));
         }
-        let _open = origin.open(&self.name(), args.len())?;
+        let open = origin.open(&self.name(), args.len())?;
         let request = CallRequest {
             accepts: self.accepts.clone(),
             signature: Some(self.signature.clone()),
@@ -134,15 +154,19 @@ impl Import {
         if request.timeout == Duration::ZERO {
             return Err(origin.no_time(&self.name()));
         }
-        if self.has_form(Form::All) {
-            return self.ask_all(&origin, request).await;
-        }
-        let reply = origin.module.mesh.call(request).await?;
+        Ok((request, open))
+    }
+
+    /// The result as the guest has it, and the streams in it.
+    ///
+    /// # Errors
+    /// `failed` when it is no value of its type, or too large: it comes from another machine.
+    fn result(&self, reply: &CallReply, allowed: usize) -> Result<(Bytes, Vec<Channel>), CallError> {
         let checked = self.forms.iter().any(|(form, fp)| *form == Form::Checked && *fp == reply.fingerprint);
-        let result = if checked { checked_ok(&reply.result).into() } else { reply.result };
+        let result = if checked { checked_ok(&reply.result).into() } else { reply.result.clone() };
         let limits = ValueLimits::for_payload(allowed.saturating_add(1));
-        match value::check_result(&self.signature, &result, &limits) {
-            Ok(()) => Ok(result),
+        match value::channels_of_result(&self.signature, &result, &limits) {
+            Ok(channels) => Ok((result, channels)),
             Err(error) => {
                 let message = format!("{} gave a result that does not fit its type: {error}", self.name());
                 Err(CallError::failed(unfit(&error), message, self.name()).at(reply.process.as_str()))

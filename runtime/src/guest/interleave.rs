@@ -8,9 +8,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
 use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
+use daffi_proto::stream::Flow;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -24,8 +26,9 @@ use super::lane::{self, Culprit, LaneEnd};
 use super::lanes::{End, Lanes, Lost, NewLane, Open, Placed, Shape};
 use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Job, Refused};
+use super::streams::CallStreams;
 use super::template::Template;
-use crate::mesh::handle::{LinkState, Serve};
+use crate::mesh::handle::{LinkState, Serve, StreamReader, StreamWriter};
 
 /// The lanes and the queue of one module.
 pub(super) struct Interleave {
@@ -72,7 +75,7 @@ impl Interleave {
         self.house.load_changed();
     }
 
-    fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
+    fn accept(self: &Arc<Self>, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
         if let Err(error) = fits(&self.template, &incoming) {
@@ -82,7 +85,7 @@ impl Interleave {
         let deadline = context.mesh.instant(incoming.deadline);
         let (placed, is_first_due) = {
             let mut lanes = self.lock();
-            let placed = lanes.admit(Job { incoming, deadline }, is_async, &context.process);
+            let placed = lanes.admit(Job { incoming, deadline, readers }, is_async, &context.process);
             (placed, lanes.is_before_alarm(deadline))
         };
         match placed {
@@ -105,12 +108,12 @@ impl Interleave {
         self.link.subscribe()
     }
 
-    /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
-    pub fn begins(self: &Arc<Self>, lane: u32, id: ServeId) -> bool {
+    /// A lane is about to enter the guest for a call, which may have streams. False when nobody waits for it any more.
+    pub fn begins(self: &Arc<Self>, lane: u32, id: ServeId, streams: Option<Arc<CallStreams>>) -> bool {
         let now = Instant::now();
         let (begins, is_first_due, new) = {
             let mut lanes = self.lock();
-            let begins = lanes.begins(lane, id, now);
+            let begins = lanes.begins(lane, id, now, streams);
             // The call that nobody waits for held a place on the way to the lane that a queued one can have now.
             let new = if begins { Vec::new() } else { lanes.serve_queue(&self.template.context.process) };
             let too_long = now + self.template.context.limits.max_call_time;
@@ -121,6 +124,39 @@ impl Interleave {
             self.house.ring();
         }
         begins
+    }
+
+    /// A callback has returned and its call goes on for the sake of its streams: its caller has his result. Gives the
+    /// streams in it to be written; none where he does not wait any more.
+    pub async fn reply(self: &Arc<Self>, id: ServeId, result: Bytes, streams: Arc<[Flow]>) -> Vec<StreamWriter> {
+        let (waits, new) = {
+            let mut lanes = self.lock();
+            let waits = lanes.replies(id);
+            // A lane that was blocked by this call is free now.
+            (waits, lanes.serve_queue(&self.template.context.process))
+        };
+        self.spawn(new);
+        match waits {
+            true => self.template.context.mesh.reply(id, result, streams).await,
+            false => Vec::new(),
+        }
+    }
+
+    /// A stream of a call's arguments broke: the call is given up as if its caller had.
+    pub async fn broken(self: &Arc<Self>, id: ServeId, error: &CallError) {
+        let (open, streams, new) = {
+            let mut lanes = self.lock();
+            let streams = lanes.streams(id);
+            (lanes.breaks(id), streams, lanes.serve_queue(&self.template.context.process))
+        };
+        self.spawn(new);
+        self.house.load_changed();
+        if let Some(streams) = streams {
+            streams.stop(error.clone());
+        }
+        if let Some(open) = open {
+            self.end(&open, error.clone()).await;
+        }
     }
 
     /// A call ended in its lane.
@@ -251,12 +287,21 @@ impl Interleave {
         self.house.load_changed();
         for open in due {
             let error = self.verdict(&open, &busy);
-            if open.end.is_over() {
-                self.answer(open.id, Err(error)).await;
-            } else {
-                let context = &self.template.context;
-                context.mesh.answered(open.id, error.at(context.process.name.as_str())).await;
+            let streams = self.lock().streams(open.id);
+            if let Some(streams) = streams {
+                streams.stop(error.clone());
             }
+            self.end(&open, error).await;
+        }
+    }
+
+    /// Tells the caller of a call, and the node that it is over where it is.
+    async fn end(&self, open: &Open, error: CallError) {
+        let context = &self.template.context;
+        if open.end.is_over() {
+            self.answer(open.id, Err(error)).await;
+        } else if !open.told {
+            context.mesh.answered(open.id, error.at(context.process.name.as_str())).await;
         }
     }
 
@@ -274,6 +319,11 @@ impl Interleave {
             End::GaveUp { stopped: false } => runs_on(name, code::CANCELLED, "the caller gave up"),
             End::TooLong { stopped: true } => TimeUpBy::MaxCallTime.into_error(name),
             End::TooLong { stopped: false } => runs_on(name, code::LIMIT_EXCEEDED, "the module's max-call-time passed"),
+            End::Broken { .. } => CallError::failed(
+                code::CANCELLED,
+                format!("{name} was given up: a stream of its arguments broke"),
+                name,
+            ),
         }
     }
 
@@ -336,16 +386,23 @@ pub(super) struct InterleaveService(pub Arc<Interleave>);
 
 impl Serve for InterleaveService {
     fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
-        self.0.accept(incoming)
+        self.0.accept(incoming, Vec::new())
+    }
+
+    fn serve_streams(&self, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
+        self.0.accept(incoming, readers)
     }
 
     fn cancel(&self, id: ServeId) {
-        let (left, new) = {
+        let (left, streams, new) = {
             let mut lanes = self.0.lock();
-            let left = lanes.leave(id);
-            (left, lanes.serve_queue(&self.0.template.context.process))
+            let streams = lanes.streams(id);
+            (lanes.leave(id), streams, lanes.serve_queue(&self.0.template.context.process))
         };
         self.0.spawn(new);
+        if let (Some(streams), Some(left)) = (streams, &left) {
+            streams.stop(self.0.verdict(left, &[]));
+        }
         if let Some(open) = left.filter(|left| left.end.is_over()) {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();

@@ -6,10 +6,11 @@
 //!
 //! Invariants: arguments are checked before they are lowered, since a lowering that fails poisons the store; while a
 //! lifecycle function runs, no new call is begun. A trap in one call is the end of `run_concurrent` and of all calls in
-//! it. What happens inside `run_concurrent` does not watch the clock: a host function that blocks the store would keep
-//! it from doing so. [`super::lanes`] does, and ends this task from outside; a guest that spins yields at each tick, and is
-//! ended where it has used the time that its task may ([`super::tasks`]). Tasks may go on when their calls have returned:
-//! [`super::lanes`] is told when no call is left, and some do.
+//! it. A call with streams is in it until they have ended ([`super::streams`]). What happens inside `run_concurrent` does
+//! not watch the clock: a host function that blocks the store would keep it from doing so. [`super::lanes`] does, and ends
+//! this task from outside; a guest that spins yields at each tick, and is ended where it has used the time that its task
+//! may ([`super::tasks`]). Tasks may go on when their calls have returned: [`super::lanes`] is told when no call is left,
+//! and some do.
 
 use std::future::{Future, poll_fn, ready};
 use std::panic::AssertUnwindSafe;
@@ -35,9 +36,11 @@ use super::interleave::Interleave;
 use super::lanes::NewLane;
 use super::roster::Job;
 use super::state::{GuestState, Scope};
+use super::streams::{CallStreams, Serving};
 use super::tasks::Turn;
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
+use super::transcode::stream::ToGuest;
 
 /// Which of an instance's calls ended it. wasmtime does not say in which task a trap was. The backtrace names the export
 /// where the call was just being entered; one that had waited is resumed through a callback, and tools fold the
@@ -123,21 +126,56 @@ impl Instance {
                 lane.drive(&mut jobs).await
             })
             .await;
-        match ended {
-            Ok(Ok(())) => LaneEnd::Told,
-            Ok(Err((error, culprit))) => {
-                LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit.map_or(Culprit::Unknown, Culprit::Call))
-            }
+        let (error, culprit) = match ended {
+            Ok(Ok(())) => return LaneEnd::Told,
+            Ok(Err((error, culprit))) => (error, culprit.map_or(Culprit::Unknown, Culprit::Call)),
             Err(error) => {
                 let culprit = match store.data().overrun() {
                     Some(over) if over.returned => Culprit::Leftover,
                     Some(over) => over.scope.parent.map_or(Culprit::Unknown, Culprit::Call),
                     None => culprit(&error, &template),
                 };
-                LaneEnd::Fault(Fault::of(&error, store.data_mut()), culprit)
+                (error, culprit)
             }
-        }
+        };
+        let fault = Fault::of(&error, store.data_mut());
+        store.data().life.end(fault.of_streams(&template.context.process.name));
+        LaneEnd::Fault(fault, culprit)
     }
+}
+
+/// Serves a call of a module that has streams in its types, until they have ended.
+async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, function: DynFunc, job: Job) -> Done {
+    let (id, args, chain) = (serving.id, job.incoming.args, job.incoming.chain);
+    let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers));
+    let args = match taken {
+        Ok(inflows) => ToGuest { bytes: args, inflows },
+        Err(error) => return Done::Call(id, Err(error)),
+    };
+    let scope = Scope { parent: Some(id), deadline: Some(job.deadline), chain, streams: Some(serving.streams.clone()) };
+    let mut task = None;
+    let terms = accessor.with(|mut store| {
+        GuestState::renew(store.as_context_mut());
+        store.data_mut().terms()
+    });
+    let called = function
+        .call_streaming(accessor, args, terms, |state, started| {
+            state.begin_task(started, scope);
+            task = Some(started);
+        })
+        .await;
+    let returned = match called {
+        Ok(returned) => returned,
+        Err(error) => return Done::Broken(error, Some(id)),
+    };
+    if let Some(task) = task {
+        accessor.with(|mut store| store.data_mut().task_streams(task));
+    }
+    let result = serving.give_out(returned).await;
+    if let Some(task) = task {
+        accessor.with(|mut store| store.data_mut().task_returned(task));
+    }
+    Done::Call(id, result)
 }
 
 /// Looks for the export in which a guest ended, from the oldest frame on.
@@ -214,22 +252,28 @@ impl<'a> Lane<'a> {
     /// Starts a call; none when its caller has gone.
     fn begin(&mut self, job: Job) -> Option<Step<'a>> {
         let (id, callback) = (job.incoming.id, job.incoming.callback);
-        if !self.pool.begins(self.number, id) {
+        let streams = self.template.has_streams.then(CallStreams::new);
+        if !self.pool.begins(self.number, id, streams.clone()) {
             return None;
         }
         let function = self.function(callback);
-        let (accessor, template) = (self.accessor, self.template);
+        let (pool, accessor, template) = (self.pool, self.accessor, self.template);
         Some(Box::pin(async move {
             let (target, function) = match function {
                 Ok(found) => found,
                 Err(error) => return Done::Call(id, Err(error)),
             };
+            if let Some(streams) = streams {
+                let serving = Serving { pool, target, id, streams };
+                return serve_streams(accessor, serving, function, job).await;
+            }
             let (name, allowed) = (&*target.name, template.context.limits.payload_bytes);
             let args = job.incoming.args;
             if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(allowed)) {
                 return Done::Call(id, Err(bad_arguments(&error, name)));
             }
-            let scope = Scope { parent: Some(id), deadline: Some(job.deadline), chain: job.incoming.chain };
+            let (deadline, chain) = (Some(job.deadline), job.incoming.chain);
+            let scope = Scope { parent: Some(id), deadline, chain, streams: None };
             let mut task = None;
             accessor.with(|mut store| GuestState::renew(store.as_context_mut()));
             let called = function

@@ -12,9 +12,11 @@
 //!
 //! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; the end of
 //! a call is handed out exactly once, when it is really over, and what its caller is told before that once at most; a
-//! call that has not begun (`begins`) did not run, and its time in the module's own limit has not begun either.
+//! call that has not begun (`begins`) did not run, and its time in the module's own limit has not begun either. A call
+//! with streams runs too long when none of them has moved for as long as a call may run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::Hop;
@@ -23,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::roster::{Job, Refused};
+use super::streams::CallStreams;
 
 /// How many lanes and calls there may be.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,8 @@ pub(super) struct Open {
     pub id: ServeId,
     pub callback: u32,
     pub end: End,
+    /// Whether its caller was told before.
+    pub told: bool,
 }
 
 /// A call that was in a lane that ended.
@@ -95,6 +100,8 @@ pub(super) enum End {
     GaveUp { stopped: bool },
     /// The callback ran longer than the module allows.
     TooLong { stopped: bool },
+    /// A stream of its arguments broke.
+    Broken { stopped: bool },
 }
 
 impl End {
@@ -102,7 +109,10 @@ impl End {
     pub fn is_over(self) -> bool {
         match self {
             Self::Expired | Self::LeftQueue | Self::NotBegun => true,
-            Self::Deadline { stopped } | Self::GaveUp { stopped } | Self::TooLong { stopped } => stopped,
+            Self::Deadline { stopped }
+            | Self::GaveUp { stopped }
+            | Self::TooLong { stopped }
+            | Self::Broken { stopped } => stopped,
         }
     }
 }
@@ -126,8 +136,21 @@ struct Running {
     too_long: Option<Instant>,
     /// When to look at it next: the time of its entry among the alarms.
     alarm: Instant,
-    /// Whether its caller still waits.
-    open: bool,
+    caller_waits: CallerWaits,
+    /// Whether the callback has returned, and the call goes on for the sake of its streams.
+    returned: bool,
+    /// Its streams, and those of the calls that it makes; none where it cannot have any.
+    streams: Option<Arc<CallStreams>>,
+}
+
+/// What a running call's caller waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallerWaits {
+    ForResult,
+    /// He has his result.
+    ForStreams,
+    /// He gave up, or was told why he need not wait.
+    No,
 }
 
 /// The lanes and the queue of one module.
@@ -180,15 +203,28 @@ impl Lanes {
         if self.closed || !self.lanes.is_empty() { None } else { Some(self.new_lane()) }
     }
 
-    /// A lane is about to enter the guest for a call. False when nobody waits for it any more.
-    pub fn begins(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
+    /// A lane is about to enter the guest for a call, which may have streams. False when nobody waits for it any more.
+    pub fn begins(&mut self, lane: u32, id: ServeId, now: Instant, streams: Option<Arc<CallStreams>>) -> bool {
         let Some(running) = self.lanes.get_mut(&lane).and_then(|lane| lane.running.get_mut(&id)) else { return false };
         let too_long = now + self.shape.max_call_time;
         self.alarms.remove(&(running.alarm, id));
         running.too_long = Some(too_long);
+        running.streams = streams;
         running.alarm = running.deadline.min(too_long);
         self.alarms.insert((running.alarm, id));
         true
+    }
+
+    /// The callback has returned, and the call goes on for the sake of its streams. False when its caller does not wait
+    /// for the result any more.
+    pub fn replies(&mut self, id: ServeId) -> bool {
+        let Some(running) = self.running(id) else { return false };
+        running.returned = true;
+        let waits = running.caller_waits == CallerWaits::ForResult;
+        if waits {
+            running.caller_waits = CallerWaits::ForStreams;
+        }
+        waits
     }
 
     /// A call ended in its lane. False when its end was handed out before.
@@ -199,7 +235,7 @@ impl Lanes {
         self.alarms.remove(&(running.alarm, id));
         if entry.used_up && entry.running.is_empty() {
             self.end_lane(lane);
-        } else if entry.ran_too_long(now)
+        } else if entry.ran_too_long(now, self.shape.max_call_time)
             && let Some((&left, left_running)) = entry.running.iter_mut().find(|(_, running)| running.has_begun())
         {
             // Those that are left ran too long, and there is nobody any more for whose sake they were left alone.
@@ -256,7 +292,8 @@ impl Lanes {
         self.queue.retain(|(job, _)| {
             let expired = job.deadline <= now;
             if expired {
-                due.push(Open { id: job.incoming.id, callback: job.incoming.callback, end: End::Expired });
+                let (id, callback) = (job.incoming.id, job.incoming.callback);
+                due.push(Open { id, callback, end: End::Expired, told: false });
             }
             !expired
         });
@@ -264,16 +301,23 @@ impl Lanes {
             && at <= now
         {
             self.alarms.pop_first();
+            let longest = self.shape.max_call_time;
             let Some(running) = self.running(id) else { continue };
-            match running.too_long {
-                Some(too_long) if too_long <= now => self.ran_too_long(id, now, &mut due),
-                // The alarm was its deadline.
-                Some(too_long) => {
-                    running.alarm = too_long;
-                    self.alarms.insert((too_long, id));
-                    due.extend(self.give_up(id, |stopped| End::Deadline { stopped }));
-                }
-                None => due.extend(self.give_up(id, |stopped| End::Deadline { stopped })),
+            let too_long = running.too_long(longest);
+            if too_long.is_some_and(|too_long| too_long <= now) {
+                self.ran_too_long(id, now, &mut due);
+                continue;
+            }
+            // The alarm was its deadline, or streams have moved since it was set.
+            let expired = running.deadline <= now;
+            let expires = expired && running.caller_waits == CallerWaits::ForResult;
+            if let Some(too_long) = too_long {
+                let next = if expired { too_long } else { too_long.min(running.deadline) };
+                running.alarm = next;
+                self.alarms.insert((next, id));
+            }
+            if expires {
+                due.extend(self.give_up(id, |stopped| End::Deadline { stopped }));
             }
         }
         due
@@ -297,16 +341,26 @@ impl Lanes {
     pub fn leave(&mut self, id: ServeId) -> Option<Open> {
         if let Some(at) = self.queue.iter().position(|(job, _)| job.incoming.id == id) {
             let (job, _) = self.queue.remove(at)?;
-            return Some(Open { id, callback: job.incoming.callback, end: End::LeftQueue });
+            return Some(Open { id, callback: job.incoming.callback, end: End::LeftQueue, told: false });
         }
         self.give_up(id, |stopped| End::GaveUp { stopped })
+    }
+
+    /// A stream of a running call's arguments broke.
+    pub fn breaks(&mut self, id: ServeId) -> Option<Open> {
+        self.give_up(id, |stopped| End::Broken { stopped })
+    }
+
+    /// The streams of a running call.
+    pub fn streams(&self, id: ServeId) -> Option<Arc<CallStreams>> {
+        self.lanes.get(self.whereabouts.get(&id)?)?.running.get(&id)?.streams.clone()
     }
 
     /// A lane is no more: the calls that were in it.
     pub fn ended(&mut self, lane: u32) -> Vec<Lost> {
         let running = self.end_lane(lane).into_iter();
         let lost = |(id, running): (ServeId, Running)| {
-            let (open, begun) = (running.open, running.has_begun());
+            let (open, begun) = (running.caller_waits == CallerWaits::ForResult, running.has_begun());
             Lost { id, callback: running.callback, open, begun }
         };
         running.map(lost).collect()
@@ -337,6 +391,7 @@ impl Lanes {
     }
 
     /// Gives a call to a lane, or hands it back.
+    #[expect(clippy::result_large_err, reason = "it is no error: the call goes on into the queue")]
     fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, Job> {
         let waits: BTreeSet<u32> = waiting_lanes(&job.incoming.chain, own);
         let per_lane = self.shape.per_lane;
@@ -360,7 +415,17 @@ impl Lanes {
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
         (lane.used_up, lane.lingers) = (self.shape.single_use, None);
-        let running = Running { callback, caller, is_async, deadline, too_long: None, alarm: deadline, open: true };
+        let running = Running {
+            callback,
+            caller,
+            is_async,
+            deadline,
+            too_long: None,
+            alarm: deadline,
+            caller_waits: CallerWaits::ForResult,
+            returned: false,
+            streams: None,
+        };
         lane.running.insert(id, running);
         self.whereabouts.insert(id, number);
         self.alarms.insert((deadline, id));
@@ -394,23 +459,25 @@ impl Lanes {
     fn give_up(&mut self, id: ServeId, end: impl FnOnce(bool) -> End) -> Option<Open> {
         let running = self.running(id)?;
         let callback = running.callback;
-        if !std::mem::replace(&mut running.open, false) {
-            return None;
-        }
+        let told = match std::mem::replace(&mut running.caller_waits, CallerWaits::No) {
+            CallerWaits::ForResult => false,
+            CallerWaits::ForStreams => true,
+            CallerWaits::No => return None,
+        };
         let begun = running.has_begun();
         let lane = *self.whereabouts.get(&id)?;
         if !begun {
             // Its lane is still being made, or blocked: it leaves as if it were in the queue, with nothing to stop.
             self.returned(lane, id, Instant::now());
             let end = if matches!(end(false), End::GaveUp { .. }) { End::LeftQueue } else { End::Expired };
-            return Some(Open { id, callback, end });
+            return Some(Open { id, callback, end, told });
         }
         let alone = self.lanes.get(&lane).is_some_and(|lane| lane.running.len() == 1);
         let stopped = self.shape.kills && alone;
         if stopped {
             self.end_lane(lane);
         }
-        Some(Open { id, callback, end: end(stopped) })
+        Some(Open { id, callback, end: end(stopped), told })
     }
 
     /// A call met the module's own limit. When every call of its lane that has begun did, the lane ends: those that have
@@ -418,17 +485,19 @@ impl Lanes {
     fn ran_too_long(&mut self, id: ServeId, now: Instant, due: &mut Vec<Open>) {
         let Some(&number) = self.whereabouts.get(&id) else { return };
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        if lane.ran_too_long(now) {
+        if lane.ran_too_long(now, self.shape.max_call_time) {
             due.extend(self.end_lane(number).into_iter().map(|(id, running)| {
                 let end = if running.has_begun() { End::TooLong { stopped: true } } else { End::NotBegun };
-                Open { id, callback: running.callback, end }
+                Open { id, callback: running.callback, end, told: running.caller_waits != CallerWaits::ForResult }
             }));
             return;
         }
-        if let Some(running) = lane.running.get_mut(&id)
-            && std::mem::replace(&mut running.open, false)
-        {
-            due.push(Open { id, callback: running.callback, end: End::TooLong { stopped: false } });
+        if let Some(running) = lane.running.get_mut(&id) {
+            let waited = std::mem::replace(&mut running.caller_waits, CallerWaits::No);
+            if waited != CallerWaits::No {
+                let (end, told) = (End::TooLong { stopped: false }, waited == CallerWaits::ForStreams);
+                due.push(Open { id, callback: running.callback, end, told });
+            }
         }
     }
 
@@ -456,14 +525,14 @@ impl Lane {
     }
 
     /// Whether it has calls that have begun, and all of those ran too long.
-    fn ran_too_long(&self, now: Instant) -> bool {
-        let mut begun = self.running.values().filter_map(|running| running.too_long).peekable();
+    fn ran_too_long(&self, now: Instant, longest: Duration) -> bool {
+        let mut begun = self.running.values().filter_map(|running| running.too_long(longest)).peekable();
         begun.peek().is_some() && begun.all(|too_long| too_long <= now)
     }
 
     /// Whether only synchronous exports are in it: the component model lets nobody else in until they return.
     fn is_blocked(&self) -> bool {
-        !self.running.is_empty() && self.running.values().all(|running| !running.is_async)
+        !self.running.is_empty() && self.running.values().all(|running| !running.is_async && !running.returned)
     }
 }
 
@@ -471,6 +540,13 @@ impl Running {
     /// Whether the guest was entered for it.
     fn has_begun(&self) -> bool {
         self.too_long.is_some()
+    }
+
+    /// When it has run for too long: so long since it began, or since one of its streams last moved.
+    fn too_long(&self, longest: Duration) -> Option<Instant> {
+        let too_long = self.too_long?;
+        let moved = self.streams.as_ref().and_then(|streams| streams.last_moved());
+        Some(moved.and_then(|moved| moved.checked_add(longest)).map_or(too_long, |moved| moved.max(too_long)))
     }
 }
 

@@ -30,18 +30,22 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         answer: daffi_proto::call::Answer::Result,
         channels: Arc::from([]),
     };
-    Job { incoming, deadline: now + timeout }
+    Job { incoming, deadline: now + timeout, readers: Vec::new() }
 }
 
 /// Begins a call in the one lane there is to be.
 fn begin(lanes: &mut Lanes, job: Job, now: Instant) -> Option<NewLane> {
+    begin_with(lanes, job, now, None)
+}
+
+fn begin_with(lanes: &mut Lanes, job: Job, now: Instant, streams: Option<Arc<CallStreams>>) -> Option<NewLane> {
     let id = job.incoming.id;
     let new = match lanes.admit(job, true, &own()) {
         Placed::New(lane) => Some(lane),
         Placed::Sent => None,
         _ => panic!("there is room"),
     };
-    assert!(lanes.begins(0, id, now));
+    assert!(lanes.begins(0, id, now, streams));
     new
 }
 
@@ -63,7 +67,7 @@ fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
     let _lane = begin(&mut lanes, job(1, now, SECOND), now);
     assert_eq!(lanes.arm(), Some(now + SECOND));
     let late = now + 2 * SECOND;
-    let expected = Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false } };
+    let expected = Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false }, told: false };
     assert_eq!(lanes.due(late), [expected]);
     assert!(lanes.due(late).is_empty());
     assert_eq!(lanes.leave(ServeId(1)), None);
@@ -97,7 +101,7 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
     assert_eq!(due.first().unwrap().end, End::TooLong { stopped: false });
     assert!(!lane.end.is_cancelled());
     assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND));
-    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true } };
+    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true }, told: true };
     assert_eq!(lanes.due(now + 32 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled() && !lanes.returned(0, ServeId(1), now + 32 * SECOND));
 }
@@ -107,7 +111,7 @@ fn a_call_whose_lane_is_still_being_made_did_not_run() {
     let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
     let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(lanes.due(now + SECOND).first().unwrap().end, End::Expired);
-    assert!(!lanes.begins(0, ServeId(1), now));
+    assert!(!lanes.begins(0, ServeId(1), now, None));
 }
 
 #[test]
@@ -118,11 +122,11 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
     assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND));
     // Its own time begins with it.
     assert!(lanes.due(now + 35 * SECOND).is_empty());
-    assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND));
+    assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND, None));
     let due = lanes.due(now + 40 * SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true } };
+    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true }, told: true };
     assert_eq!(lanes.due(now + 65 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled());
 }
@@ -156,7 +160,7 @@ fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
     let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, SECOND), true, &own()) else { panic!("there is room") };
-    assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired }]);
+    assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired, told: false }]);
     assert!(!lane.end.is_cancelled());
 }
 
@@ -185,4 +189,67 @@ fn a_call_or_the_end_of_its_tasks_keeps_a_lane() {
     lanes.lingers(0, now);
     lanes.is_quiet(0);
     assert_eq!((lanes.arm(), lanes.end_lingering(now + 60 * SECOND)), (None, 0));
+}
+
+#[test]
+fn a_call_runs_too_long_when_its_streams_have_stood_still_for_so_long() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let streams = CallStreams::new();
+    let lane = begin_with(&mut lanes, job(1, now, 1000 * SECOND), now, Some(streams.clone())).unwrap();
+    // One moves, a little after the call has begun.
+    streams.enter().moved();
+    assert!(lanes.due(now + 30 * SECOND).is_empty());
+    assert!(lanes.arm().is_some_and(|alarm| alarm > now + 30 * SECOND));
+    let due = lanes.due(now + 60 * SECOND);
+    assert_eq!(due.first().unwrap().end, End::TooLong { stopped: true });
+    assert!(lane.end.is_cancelled());
+}
+
+#[test]
+fn a_call_that_has_replied_has_no_deadline_and_is_over_when_it_returns() {
+    let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+    let lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new())).unwrap();
+    assert!(lanes.replies(ServeId(1)));
+    assert!(lanes.due(now + 2 * SECOND).is_empty());
+    assert_eq!((lanes.in_flight(), lane.end.is_cancelled()), (1, false));
+    assert!(lanes.returned(0, ServeId(1), now + 3 * SECOND));
+    assert_eq!(lanes.in_flight(), 0);
+    assert!(lanes.due(now + 60 * SECOND).is_empty());
+}
+
+#[test]
+fn nobody_has_a_reply_who_gave_up_before_it() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let _lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new()));
+    assert_eq!(lanes.leave(ServeId(1)).unwrap().end, End::GaveUp { stopped: false });
+    assert!(!lanes.replies(ServeId(1)));
+    assert!(lanes.returned(0, ServeId(1), now));
+}
+
+#[test]
+fn a_call_whose_stream_breaks_is_stopped_where_the_policy_kills_also_when_it_has_replied() {
+    for kills in [true, false] {
+        let (mut lanes, now) = (Lanes::new(Shape { kills, ..shape() }), Instant::now());
+        let lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new())).unwrap();
+        assert!(lanes.replies(ServeId(1)));
+        let broken = lanes.breaks(ServeId(1)).unwrap();
+        assert_eq!((broken.end, broken.told), (End::Broken { stopped: kills }, true));
+        assert_eq!(lane.end.is_cancelled(), kills);
+        assert_eq!(lanes.breaks(ServeId(1)), None, "once");
+    }
+}
+
+#[test]
+fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let back = |id| {
+        let mut job = job(id, now, SECOND);
+        job.incoming.chain = Arc::from([Hop { process: Some(own()), instance: 0 }]);
+        job
+    };
+    let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), false, &own()) else { panic!("there is room") };
+    assert!(lanes.begins(0, ServeId(1), now, Some(CallStreams::new())));
+    assert!(matches!(lanes.admit(back(2), false, &own()), Placed::Refused(Refused::Cycle, _)));
+    assert!(lanes.replies(ServeId(1)));
+    assert!(matches!(lanes.admit(back(3), false, &own()), Placed::Sent));
 }

@@ -1,9 +1,10 @@
 //! What a module may use, and how its instances are kept.
 //!
 //! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), by the pool (time, queue,
-//! instances), by the instance (payloads, handles), by its streams (output), by the module (open calls) or by the node (schedules), and has a
-//! test that runs into it. A guest that ends after it was refused something is told apart from one that ends by itself:
-//! [`Limiter`] remembers what it refused. It does not know calls; the stack is bounded per engine, not here.
+//! instances), by the instance (payloads, handles), by its streams (output), by the module (open calls, open streams) or
+//! by the node (schedules), and has a test that runs into it. A guest that ends after it was refused something is told
+//! apart from one that ends by itself: [`Limiter`] remembers what it refused. It does not know calls; the stack is bounded
+//! per engine, not here.
 
 use std::fmt;
 use std::str::FromStr;
@@ -39,6 +40,9 @@ pub struct ModuleLimits {
     pub open_calls: usize,
     /// Scheduled tasks that it may have; beyond it they are refused (`overloaded`).
     pub schedules: usize,
+    /// Streams and futures that a module may have open, those of the calls that it serves and of those that it makes;
+    /// beyond it a call is refused (`overloaded`).
+    pub open_streams: usize,
     /// What its guests may print in a second, all together.
     pub output_bytes_per_second: u64,
     /// Handles that one instance may hold: to things of the host (streams, pollables), and its own (resources, subtasks,
@@ -79,6 +83,7 @@ impl Default for ModuleLimits {
             payload_bytes: 16 << 20,
             open_calls: 1024,
             schedules: DEFAULT_MAX_TASKS,
+            open_streams: 256,
             output_bytes_per_second: 10 << 20,
             host_handles: 10_000,
         }

@@ -21,6 +21,7 @@
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
 //! | `outgoing` | how many calls a module has open to others |
 //! | `answer` | what callers are told of calls that did not run |
+//! | `streams` | streams between guests and the mesh |
 //! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
 
 mod answer;
@@ -44,6 +45,7 @@ mod pool;
 mod roster;
 pub mod run;
 mod state;
+mod streams;
 mod tasks;
 mod template;
 pub mod transcode;

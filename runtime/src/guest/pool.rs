@@ -102,7 +102,7 @@ impl Pool {
         }
         let began = Instant::now();
         let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool();
-        let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming };
+        let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming, readers: Vec::new() };
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,

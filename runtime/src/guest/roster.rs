@@ -17,12 +17,16 @@ use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::oneshot;
 
+use crate::mesh::handle::StreamReader;
+
 /// A call that waits for an instance or has one.
 #[derive(Debug)]
 pub(super) struct Job {
     pub incoming: Incoming,
     /// When its caller stops waiting.
     pub deadline: Instant,
+    /// The streams that the caller writes.
+    pub readers: Vec<StreamReader>,
 }
 
 /// A place to run in: an instance, or the right to make one of this number.
@@ -305,7 +309,7 @@ mod tests {
             answer: daffi_proto::call::Answer::Result,
             channels: Arc::from([]),
         };
-        Job { incoming, deadline: Instant::now() + Duration::from_secs(30) }
+        Job { incoming, deadline: Instant::now() + Duration::from_secs(30), readers: Vec::new() }
     }
 
     fn seat(admission: Admission<u32>) -> Seat<u32> {

@@ -1,17 +1,18 @@
 //! `wasi:cli/run`: a guest's own program, beside its callbacks.
 //!
 //! Invariants: it has a store of its own, which serves no callbacks, so no chain of calls returns to it; it has no
-//! deadline, but yields its thread at each epoch tick as all guests do. The module's limits hold for it too, but for
-//! those on calls.
+//! deadline, but yields its thread at each epoch tick as all guests do. It lives until the streams that it has open have
+//! ended, unless it fails. The module's limits hold for it too, but for those on calls.
 
 use std::sync::Arc;
 
 use tokio::task::JoinError;
-use wasmtime::component::ComponentExportIndex;
+use wasmtime::component::{Accessor, ComponentExportIndex};
 use wasmtime_wasi::I32Exit;
 
 use super::fault::Fault;
 use super::state::{GuestState, RUN_INSTANCE, Scope};
+use super::streams::CallStreams;
 use super::template::Template;
 use crate::exit;
 
@@ -61,11 +62,21 @@ impl RunOutcome {
 /// Makes an instance and runs it. Dropping the future ends the guest.
 pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -> RunOutcome {
     let mut store = template.new_store(RUN_INSTANCE);
-    GuestState::enter(&mut store, Scope::default(), None);
+    let streams = template.has_streams.then(CallStreams::new);
+    GuestState::enter(&mut store, Scope { streams: streams.clone(), ..Scope::default() }, None);
     let result = async {
         let instance = template.pre.instantiate_async(&mut store).await?;
         let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut store, export)?;
-        run.call_async(&mut store, ()).await
+        let Some(streams) = streams else { return run.call_async(&mut store, ()).await };
+        let to_the_end = async |accessor: &Accessor<GuestState>| {
+            let returned = run.call_concurrent(accessor, ()).await?;
+            if returned.0.is_ok() {
+                // What it has begun to write is still to be written.
+                streams.idle().await;
+            }
+            Ok(returned)
+        };
+        store.run_concurrent(to_the_end).await?
     }
     .await;
     match result {
@@ -75,6 +86,7 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
             Some(I32Exit(status)) => RunOutcome::Exited(u8::try_from(*status).unwrap_or(u8::MAX)),
             None => {
                 let fault = Fault::of(&error, store.data_mut());
+                store.data().life.end(fault.of_streams(&template.context.process.name));
                 RunOutcome::Trapped { message: fault.message(), trace: fault.into_trace() }
             }
         },

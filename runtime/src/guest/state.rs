@@ -24,8 +24,10 @@ use super::fault::TimeUp;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
+use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Overrun, Tasks, Turn};
 use super::transcode::bound_lifts;
+use super::transcode::stream::{Life, Terms};
 use crate::mesh::handle::MeshHandle;
 
 /// The number of the instance that runs `wasi:cli/run`: it serves no callbacks, so no chain of calls returns to it.
@@ -45,6 +47,8 @@ pub(super) struct ModuleContext {
     pub output: Arc<ModuleOutput>,
     /// What its guests have open to others.
     pub outgoing: Arc<Outgoing>,
+    /// The streams that it has open, of the calls that it serves and of those that it makes.
+    pub streams: Arc<OpenStreams>,
     /// Where what its guests began goes on while they do not wait for it.
     pub background: Background,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
@@ -65,7 +69,9 @@ impl ModuleContext {
     ) -> Self {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let outgoing = Arc::new(Outgoing::new(&limits, policy));
-        Self { process, node, mesh, limits, env, output, outgoing, background, plain_calls, local: OnceLock::new() }
+        let streams = Arc::new(OpenStreams::new(limits.open_streams));
+        let local = OnceLock::new();
+        Self { process, node, mesh, limits, env, output, outgoing, streams, background, plain_calls, local }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.
@@ -96,10 +102,12 @@ impl Background {
 pub(super) struct Scope {
     /// The call; none for lifecycle calls and `run`.
     pub parent: Option<ServeId>,
-    /// When it must have ended; none for `run`.
+    /// When it must have ended; none for `run`, and for what goes on for the sake of its streams.
     pub deadline: Option<Instant>,
     /// The calls above it.
     pub chain: Arc<[Hop]>,
+    /// Its streams, and those of the calls that it makes; none where the module has no streams in its types.
+    pub streams: Option<Arc<CallStreams>>,
 }
 
 impl Scope {
@@ -130,6 +138,8 @@ pub(super) struct GuestState {
     /// From when on the guest is ended at the next tick.
     stop_at: Option<Instant>,
     pub turn: Arc<Turn>,
+    /// Ends with the store, and tells the streams.
+    pub life: Life,
 }
 
 impl GuestState {
@@ -156,8 +166,8 @@ impl GuestState {
         };
         let limiter = Limiter::new(&module.limits);
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
-        let turn = Arc::new(Turn::new());
-        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn };
+        let (turn, life) = (Arc::new(Turn::new()), Life::default());
+        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         // A result that is a little over the payload limit fails its call; only one far over it ends the instance.
@@ -194,6 +204,13 @@ impl GuestState {
         }
     }
 
+    /// The task's call has its result, and goes on for the sake of its streams.
+    pub fn task_streams(&mut self, task: GuestTaskId) {
+        if let Scopes::ByTask(tasks) = &mut self.scopes {
+            tasks.streams(&task);
+        }
+    }
+
     /// The task's call has its result; what it does from now on, it does for nobody who waits.
     pub fn task_returned(&mut self, task: GuestTaskId) {
         if let Scopes::ByTask(tasks) = &mut self.scopes {
@@ -214,6 +231,11 @@ impl GuestState {
             Scopes::ByTask(tasks) => tasks.overrun(),
             Scopes::One(_) => None,
         }
+    }
+
+    /// What holds for the streams that come out of the guest.
+    pub fn terms(&self) -> Terms {
+        Terms { witness: self.life.witness(), max_item_bytes: self.module.limits.payload_bytes }
     }
 
     /// The call for which the guest calls the host right now.
@@ -274,6 +296,8 @@ pub(super) struct CallOrigin {
     chain: Arc<[Hop]>,
     /// What is left of the call that this one is made for; no end where there is none.
     pub left: Duration,
+    /// The streams of the call that this one is made for, where it may have some.
+    pub streams: Option<Arc<CallStreams>>,
 }
 
 impl CallOrigin {
@@ -284,7 +308,7 @@ impl CallOrigin {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => Duration::MAX,
         };
-        Self { module, number, parent: scope.parent, chain: scope.chain, left }
+        Self { module, number, parent: scope.parent, chain: scope.chain, left, streams: scope.streams }
     }
 
     /// The guest as the mesh knows it.

@@ -30,8 +30,11 @@ pub(super) struct Tasks<Id> {
 #[derive(Debug, Default)]
 struct Task {
     scope: Scope,
+    /// Since its streams moved last, where it has some.
     used: Duration,
-    /// Whether the call has its result.
+    /// When its streams had moved last.
+    moved: Option<Instant>,
+    /// Whether the call is over.
     returned: bool,
 }
 
@@ -59,7 +62,14 @@ impl<Id: Eq + Hash> Tasks<Id> {
         self.tasks.insert(id, Task { scope, ..Task::default() });
     }
 
-    /// The task's call has its result.
+    /// The task's call has its result, and goes on for the sake of its streams: as long as they move, it has time.
+    pub fn streams(&mut self, id: &Id) {
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.scope.deadline = None;
+        }
+    }
+
+    /// The task's call is over.
     pub fn returned(&mut self, id: &Id) {
         if let Some(task) = self.tasks.get_mut(id) {
             task.returned = true;
@@ -80,6 +90,10 @@ impl<Id: Eq + Hash> Tasks<Id> {
     pub fn charge(&mut self, id: Id, time: Duration) -> bool {
         let others = || Task { scope: self.others.clone(), ..Task::default() };
         let task = self.tasks.entry(id).or_insert_with(others);
+        let moved = task.scope.streams.as_ref().and_then(|streams| streams.last_moved());
+        if moved > task.moved {
+            (task.used, task.moved) = (Duration::ZERO, moved);
+        }
         task.used += time;
         if task.used < self.most {
             return true;

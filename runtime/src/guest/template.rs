@@ -35,6 +35,8 @@ pub(super) struct Template {
     /// The lifecycle functions; none where the module has none, or keeps no instances.
     pub lifecycle: Option<LifecycleExports>,
     pub run: Option<ComponentExportIndex>,
+    /// Whether there is a stream or future in the types of its callbacks or fetchers.
+    pub has_streams: bool,
     engine: Engine,
     /// Held for the clock that interrupts guests.
     _engines: Engines,
@@ -86,12 +88,16 @@ impl Template {
                 export: *export,
             })
             .collect();
+        let fetchers = loaded.description.fetchers.iter().map(|fetcher| &fetcher.signature);
+        let signatures = loaded.description.callbacks.iter().map(|callback| &callback.signature).chain(fetchers);
+        let has_streams = signatures.into_iter().any(|signature| signature.has_streams());
         Ok(Self {
             context,
             pre,
             callbacks,
             lifecycle: loaded.lifecycle.clone().filter(|_| tells_lifecycle),
             run: loaded.run,
+            has_streams,
             engine: loaded.engine.clone(),
             _engines: loaded.engines.clone(),
             kind,

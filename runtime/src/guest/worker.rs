@@ -117,7 +117,7 @@ impl Run {
     /// Calls into the seat's instance, unless the deadline has passed already.
     pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job) -> Self {
         let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
-        let Job { incoming, deadline } = job;
+        let Job { incoming, deadline, .. } = job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
         let name = pool.template.callback_name(callback);
         let now = Instant::now();
@@ -131,7 +131,7 @@ impl Run {
             let error = late(&name, "before it could begin");
             Box::pin(ready((Some(instance), Err(error))))
         } else {
-            let scope = Scope { parent: Some(id), deadline: Some(deadline), chain };
+            let scope = Scope { parent: Some(id), deadline: Some(deadline), chain, streams: None };
             Box::pin(instance.call(callback, args, scope, stop))
         };
         Self {

@@ -1,10 +1,19 @@
 //! How streams end, from either side and in between, and how a slow side slows the other.
 
+use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::CHUNK_ITEMS;
 use daffi_runtime::guest::transcode::stream::{OnFailure, StreamFailure, feed};
 use futures::future::join;
 
 use super::guest::{Guest, block_on, chunk, collect, items, send};
+
+fn error(message: &str) -> CallError {
+    CallError::failed(code::TRAP, message, "")
+}
+
+fn broken(message: &str) -> StreamFailure {
+    StreamFailure::Broken(Box::new(error(message)))
+}
 
 #[test]
 fn a_guest_reads_to_the_end() {
@@ -125,11 +134,11 @@ fn a_feed_that_fails_traps_the_guest_or_ends_the_stream() {
             let mut guest = Guest::new().await;
             let (mut feed, inflow) = feed(on_failure);
             feed.put(chunk(&[1_u8])).unwrap();
-            feed.fail("the writer trapped");
+            feed.fail(error("the writer trapped"));
             let outcome = guest.run(async |calls| calls.ask::<u64>(function, &0_u32, vec![inflow]).await).await;
             let error = outcome.and_then(|inner| inner).unwrap_err();
             let failure = error.downcast_ref::<StreamFailure>();
-            assert_eq!(failure, Some(&StreamFailure::Broken("the writer trapped".to_owned())), "{error:?}");
+            assert_eq!(failure, Some(&broken("the writer trapped")), "{error:?}");
         }
         for function in ["readers#sum", "readers#measure"] {
             let mut guest = Guest::new().await;
@@ -147,7 +156,7 @@ fn a_future_that_fails_traps_who_waits_for_it() {
     block_on(async {
         let mut guest = Guest::new().await;
         let (feed, inflow) = feed(OnFailure::Trap);
-        feed.fail("no value");
+        feed.fail(error("no value"));
         let outcome = guest.run(async |calls| calls.ask::<String>("readers#wait", &0_u32, vec![inflow]).await).await;
         assert!(outcome.and_then(|inner| inner).is_err_and(|error| format!("{error:?}").contains("no value")));
     });
@@ -165,7 +174,7 @@ fn a_guest_that_traps_in_mid_stream_has_not_finished_its_stream() {
                     std::future::pending::<()>().await;
                 })
                 .await;
-            guest.store.data().life.end("it trapped");
+            guest.store.data().life.end(error("it trapped"));
             outcome
         };
         let reading = async move {
@@ -181,7 +190,7 @@ fn a_guest_that_traps_in_mid_stream_has_not_finished_its_stream() {
         let (outcome, (taken, failure)) = join(running, reading).await;
         assert!(outcome.is_err());
         assert_eq!(taken, (0..25).collect::<Vec<u64>>(), "what was written before is there");
-        assert_eq!(failure, StreamFailure::Broken("it trapped".to_owned()));
+        assert_eq!(failure, broken("it trapped"));
     });
 }
 
@@ -212,7 +221,7 @@ fn a_store_that_is_dropped_fails_its_streams() {
                     Err(failure) => break failure,
                 }
             };
-            assert_eq!(failure, StreamFailure::Broken("the instance that wrote it has ended".to_owned()));
+            assert!(failure.to_string().contains("the instance that wrote it has ended"), "{failure}");
         }
     });
 }

@@ -3,6 +3,8 @@
 //! It allocates nothing but errors and the list of channels, and is one pass at memory speed over bytes and floats.
 //! What passes can be lowered into a guest without a surprise.
 
+use std::ops::Range;
+
 use super::error::{Place, ValueError};
 use super::read::{Reader, least_bytes};
 use super::{Channel, Limits};
@@ -60,12 +62,39 @@ pub fn check_items(
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<(), ValueError> {
+    check_items_from(signature, item, 0..count, bytes, limits)
+}
+
+/// The same for items with these numbers in their stream, by which a [`ValueError`] names them.
+///
+/// # Errors
+/// As [`check_items`].
+pub fn check_items_from(
+    signature: &Signature,
+    item: Type,
+    mut numbers: Range<usize>,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(), ValueError> {
     let mut check = Check::new(signature, bytes, limits)?;
     match item {
-        Type::S8 | Type::U8 => check.reader.bytes(count).map(drop)?,
-        _ => (0..count).try_for_each(|at| check.value(item, 0).in_item(at))?,
+        Type::S8 | Type::U8 => check.reader.bytes(numbers.len()).map(drop)?,
+        _ => numbers.try_for_each(|number| check.value(item, 0).in_item(number))?,
     }
     check.finish().map(drop)
+}
+
+/// Whether a function can be called with values as text or bytes alone.
+///
+/// # Errors
+/// [`ValueError`] where there is a stream or a future in its type.
+pub fn check_plain(signature: &Signature) -> Result<(), ValueError> {
+    match signature.has_streams() {
+        true => Err(ValueError::new(
+            "there is a stream or a future in its type, so that only a guest that imports the function can call it",
+        )),
+        false => Ok(()),
+    }
 }
 
 struct Check<'a> {

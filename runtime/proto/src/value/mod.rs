@@ -44,7 +44,9 @@ mod tree;
 mod wave;
 mod write;
 
-pub use self::check::{channels_of_args, channels_of_result, check_args, check_items, check_result};
+pub use self::check::{
+    channels_of_args, channels_of_result, check_args, check_items, check_items_from, check_plain, check_result,
+};
 pub use self::checked::{checked_err, checked_ok, gathered};
 pub use self::error::ValueError;
 pub use self::json::{args_from_json, args_to_json, result_from_json, result_to_json};

@@ -101,6 +101,8 @@ fn items_are_checked_one_after_another() {
     ] {
         assert_eq!(check_items(&signature, point, count, bytes, &limits).unwrap_err().to_string(), message);
     }
+    let error = check_items_from(&signature, point, 256..258, &[2, 1, b'a', 2, 2, b'b'], &limits).unwrap_err();
+    assert_eq!(error.to_string(), "[257].name: a length of 2, but only 1 bytes are left");
     assert_eq!(check_items(&signature, Type::U8, 3, &[1, 2, 3], &limits), Ok(()));
     assert!(check_items(&signature, Type::U8, 2, &[1, 2, 3], &limits).is_err());
     assert!(check_items(&signature, Type::U8, usize::MAX, &[1], &limits).is_err());

@@ -169,6 +169,7 @@ fn length(value: &types::Value) -> usize {
 }
 
 fn encode(signature: &Signature, arguments: types::Value, limits: &ValueLimits) -> Result<Bytes, ValueError> {
+    value::check_plain(signature)?;
     match arguments {
         types::Value::Postcard(bytes) => {
             value::check_args(signature, &bytes, limits)?;

@@ -143,6 +143,9 @@ impl<'a> Discovery<'a> {
             Ok(signature) => signature,
             Err(reason) => return self.unservable_import(place, is_async, reason),
         };
+        if signature.has_streams() && signature.gathered_result().is_some() {
+            return self.unservable_import(place, is_async, BROADCAST_STREAM.to_owned());
+        }
         let name = match CallbackName::new(interface, item) {
             Ok(name) => name,
             Err(error) => {
@@ -349,6 +352,9 @@ impl<'a> Discovery<'a> {
         self.found.problems.push(Problem { side, name, reason, can_skip });
     }
 }
+
+const BROADCAST_STREAM: &str = "cannot be served: it is a broadcast, and streams go to one process; import it with the \
+                                callback's own result, or as `result<T, call-error>`";
 
 const A_RESOURCE: &str = "is a resource, and resources cannot leave their component";
 

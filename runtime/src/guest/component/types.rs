@@ -20,10 +20,10 @@ use wasmparser::types::Types;
 pub(super) enum Unservable {
     #[error("a resource, and resources cannot leave their component")]
     Resource,
-    #[error("a stream, and streams cannot be served yet")]
-    Stream,
-    #[error("a future, and futures cannot be served yet")]
-    Future,
+    #[error("a stream without a type, which calls do not carry; use `stream<T>`")]
+    UntypedStream,
+    #[error("a future without a type, which calls do not carry; use `future<T>`")]
+    UntypedFuture,
     #[error("a `map`, which is no type that calls carry; use `list<tuple<K, V>>`")]
     Map,
     #[error("a list of fixed length, which is no type that calls carry; use `list<T>` or a tuple")]
@@ -164,8 +164,10 @@ impl Table<'_, '_> {
             ComponentDefinedType::Map { .. } => return Err(Unservable::Map),
             ComponentDefinedType::FixedLengthList { .. } => return Err(Unservable::FixedLengthList),
             ComponentDefinedType::Own(_) | ComponentDefinedType::Borrow(_) => return Err(Unservable::Resource),
-            ComponentDefinedType::Future { .. } => return Err(Unservable::Future),
-            ComponentDefinedType::Stream { .. } => return Err(Unservable::Stream),
+            ComponentDefinedType::Stream { ty: Some(item), .. } => DefKind::Stream(Some(self.value(item)?)),
+            ComponentDefinedType::Future { ty: Some(value), .. } => DefKind::Future(Some(self.value(value)?)),
+            ComponentDefinedType::Stream { ty: None, .. } => return Err(Unservable::UntypedStream),
+            ComponentDefinedType::Future { ty: None, .. } => return Err(Unservable::UntypedFuture),
         };
         let ty = self.defs.def(Def { name: origin.map(|origin| origin.name), kind });
         self.known.insert(key, ty);

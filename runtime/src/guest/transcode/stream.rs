@@ -39,6 +39,7 @@ mod life;
 mod slot;
 
 use bytes::Bytes;
+use daffi_proto::error::CallError;
 
 pub use self::drain::Drain;
 pub(super) use self::ends::{Inflows, LiftedParts, Reader, lower_channel};
@@ -95,7 +96,7 @@ pub enum OnFailure {
 pub enum StreamFailure {
     /// Whoever wrote it failed, or is gone.
     #[error("{0}")]
-    Broken(String),
+    Broken(Box<CallError>),
     /// The guest wrote an item over the payload limit.
     #[error(
         "the guest wrote an item of more than {limit_bytes} bytes to a stream; send less at once, or raise the payload \
@@ -105,4 +106,11 @@ pub enum StreamFailure {
         /// The limit.
         limit_bytes: usize,
     },
+}
+
+impl StreamFailure {
+    /// One of this kind, in these words.
+    fn broken(code: &str, message: &str) -> Self {
+        Self::Broken(Box::new(CallError::failed(code, message, "")))
+    }
 }

@@ -119,6 +119,7 @@ impl MeshHandle {
 /// The writing end of a stream or future.
 ///
 /// Dropping it before [`StreamWriter::finish`] or [`StreamWriter::fail`] is a failure that the reader is told.
+#[derive(Debug)]
 pub struct StreamWriter {
     port: Arc<Port>,
 }
@@ -228,6 +229,7 @@ impl Drop for StreamWriter {
 }
 
 /// The reading end of a stream or future. Dropping it cancels the stream.
+#[derive(Debug)]
 pub struct StreamReader {
     port: Arc<Port>,
 }
@@ -290,6 +292,7 @@ impl Drop for StreamReader {
 }
 
 /// Where one end of a stream meets the driver.
+#[derive(Debug)]
 pub struct Port {
     id: StreamId,
     flow: Flow,
@@ -300,7 +303,7 @@ pub struct Port {
 /// How the driver is told that a port has something for it.
 pub type Bell = mpsc::UnboundedSender<Arc<Port>>;
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// What a writer has given and the driver has not taken, or the driver has given and the reader has not taken.
     chunk: Option<Chunk>,

@@ -203,3 +203,23 @@ fn an_async_function_needs_the_concurrent_engine() {
     assert_eq!(callbacks(&found), ["demo:tutorial/i#f: async func() -> u8"]);
     assert_eq!(found.engine, EngineKind::Concurrent);
 }
+
+#[test]
+fn functions_with_streams_are_callbacks_whether_they_are_async_or_not() {
+    let interface = "interface flows {
+        record point { x: s32 }
+        pass: async func(items: stream<point>) -> stream<point>;
+        later: func(value: future<string>) -> option<future<list<u8>>>;
+    }";
+    let found = described(&demo(interface, "export flows;"));
+    assert_eq!(
+        callbacks(&found),
+        [
+            "demo:tutorial/flows#pass: async func(items: stream<point>) -> stream<point>",
+            "demo:tutorial/flows#later: func(value: future<string>) -> option<future<list<u8>>>",
+        ]
+    );
+    assert_eq!((found.engine, found.problems.len()), (EngineKind::Concurrent, 0));
+    let sync = described(&demo("", "export pass: func(items: stream<u8>) -> stream<u8>;"));
+    assert_eq!(sync.engine, EngineKind::Concurrent);
+}

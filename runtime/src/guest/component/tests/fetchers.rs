@@ -130,3 +130,30 @@ fn an_async_import_needs_the_concurrent_engine() {
     assert_eq!(found.engine, EngineKind::Concurrent);
     assert!(found.fetchers[0].signature.is_async);
 }
+
+#[test]
+fn an_import_with_streams_is_served_as_it_is_or_with_its_failure_as_a_value() {
+    let interface = "interface flows-checked {
+        use daffi:runtime/types@0.1.0.{call-error};
+        pass: async func(items: stream<u8>) -> result<stream<u8>, call-error>;
+    }";
+    let found = described(&demo(interface, "import flows-checked;"));
+    let [fetcher] = found.fetchers.as_slice() else { panic!("{:?}", found.problems) };
+    let forms: Vec<Form> = fetcher.signature.forms().into_iter().map(|(form, _)| form).collect();
+    assert_eq!(forms, [Form::Plain, Form::Checked]);
+    assert!(fetcher.signature.has_streams() && fetcher.signature.gives_streams());
+}
+
+#[test]
+fn an_import_with_streams_is_no_broadcast() {
+    for function in [
+        "f: func(items: stream<u8>) -> list<tuple<string, result<u64, call-error>>>",
+        "f: async func() -> list<tuple<string, result<stream<u8>, call-error>>>",
+    ] {
+        let interface = format!("interface flows-all {{ use daffi:runtime/types@0.1.0.{{call-error}}; {function}; }}");
+        let found = described(&demo(&interface, "import flows-all;"));
+        let [problem] = found.problems.as_slice() else { panic!("{:?}", found.problems) };
+        assert!(problem.can_skip && problem.reason.contains("streams go to one process"), "{problem}");
+        assert_eq!((found.fetchers.len(), found.stubs.len()), (0, 1));
+    }
+}

@@ -118,7 +118,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         self.slot.end(match self.terms.witness.ended() {
             None => Ok(()),
-            Some(why) => Err(StreamFailure::Broken(why.to_owned())),
+            Some(why) => Err(StreamFailure::Broken(Box::new(why.clone()))),
         });
     }
 }

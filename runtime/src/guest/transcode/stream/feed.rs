@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::Chunk;
 use wasmtime::component::{Destination, FutureProducer, StreamProducer, StreamResult, VecBuffer};
 use wasmtime::{Result, StoreContextMut};
@@ -78,14 +79,14 @@ impl Feed {
     }
 
     /// There will be no more items, for this reason.
-    pub fn fail(self, why: impl Into<String>) {
-        self.slot.end(Err(StreamFailure::Broken(why.into())));
+    pub fn fail(self, why: CallError) {
+        self.slot.end(Err(StreamFailure::Broken(Box::new(why))));
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.slot.end(Err(StreamFailure::Broken("the stream was given up before its end".to_owned())));
+        self.slot.end(Err(StreamFailure::broken(code::CANCELLED, "the stream was given up before its end")));
     }
 }
 
@@ -253,7 +254,7 @@ impl<D> FutureProducer<D> for ValueProducer {
                 let Held { count, bytes } = std::mem::take(&mut inflow.rest);
                 return Poll::Ready(Ok(Item::parcel(&Arc::new(Parcel::new(count, bytes))).into_iter().next()));
             }
-            Poll::Ready(Ok(false)) => Some(StreamFailure::Broken("the future ended without a value".to_owned())),
+            Poll::Ready(Ok(false)) => Some(StreamFailure::broken(code::INTERNAL, "the future ended without a value")),
             Poll::Ready(Err(failure)) => Some(failure),
             Poll::Pending => None,
         };

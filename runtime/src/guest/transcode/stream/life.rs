@@ -6,22 +6,24 @@
 
 use std::sync::{Arc, OnceLock};
 
+use daffi_proto::error::{CallError, code};
+
 /// The life of an instance; it lies in the data of the instance's store and ends with it.
 #[derive(Debug, Default)]
 pub struct Life {
-    ended: Arc<OnceLock<String>>,
+    ended: Arc<OnceLock<CallError>>,
 }
 
 /// Knows whether a [`Life`] has ended.
 #[derive(Clone, Debug)]
 pub struct Witness {
-    ended: Arc<OnceLock<String>>,
+    ended: Arc<OnceLock<CallError>>,
 }
 
 impl Life {
-    /// Says why the instance is about to end; the first reason stays.
-    pub fn end(&self, why: impl Into<String>) {
-        let _ = self.ended.set(why.into());
+    /// Says why the instance is about to end, for who reads its streams; the first reason stays.
+    pub fn end(&self, why: CallError) {
+        let _ = self.ended.set(why);
     }
 
     /// One that knows this life's end.
@@ -32,13 +34,13 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.end("the instance that wrote it has ended");
+        self.end(CallError::failed(code::CANCELLED, "the instance that wrote it has ended", ""));
     }
 }
 
 impl Witness {
     /// Why the instance has ended; none while it lives.
-    pub fn ended(&self) -> Option<&str> {
-        self.ended.get().map(String::as_str)
+    pub fn ended(&self) -> Option<&CallError> {
+        self.ended.get()
     }
 }

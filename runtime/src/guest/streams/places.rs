@@ -1,0 +1,74 @@
+//! How many streams and futures a module has open: those of the calls that it serves and of those that it makes, all its
+//! instances together. What they buffer is bounded for each, so that this bounds it for all.
+//!
+//! Invariant: what was taken is given back when the stream ends, however it does.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The streams that a module has open, and may have.
+#[derive(Debug)]
+pub(in super::super) struct OpenStreams {
+    open: AtomicUsize,
+    most: usize,
+}
+
+/// More streams than the module may have open. In words that follow the module's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "may have {most} streams and futures open and has {open}, and this call has {wanted}: wait for some to end, or raise \
+     its limit of open streams"
+)]
+pub(in super::super) struct TooMany {
+    wanted: usize,
+    open: usize,
+    most: usize,
+}
+
+impl OpenStreams {
+    pub fn new(most: usize) -> Self {
+        Self { open: AtomicUsize::new(0), most }
+    }
+
+    /// Takes places for so many streams, or for none.
+    ///
+    /// # Errors
+    /// [`TooMany`]
+    pub fn take(self: &Arc<Self>, wanted: usize) -> Result<Vec<Place>, TooMany> {
+        let add = |open: usize| open.checked_add(wanted).filter(|sum| *sum <= self.most);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map_err(|open| TooMany {
+            wanted,
+            open,
+            most: self.most,
+        })?;
+        Ok((0..wanted).map(|_| Place(self.clone())).collect())
+    }
+}
+
+/// The place of an open stream.
+#[derive(Debug)]
+pub(in super::super) struct Place(Arc<OpenStreams>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_beyond_the_limit_take_nothing_and_those_that_end_make_room() {
+        let streams = Arc::new(OpenStreams::new(3));
+        let two = streams.take(2).unwrap();
+        assert_eq!(streams.take(2).unwrap_err(), TooMany { wanted: 2, open: 2, most: 3 });
+        let one = streams.take(1).unwrap();
+        assert_eq!(streams.take(0).unwrap().len(), 0);
+        drop(two);
+        assert_eq!(streams.take(2).unwrap().len(), 2);
+        drop(one);
+        assert_eq!(Arc::into_inner(streams).unwrap().open.into_inner(), 0);
+    }
+}

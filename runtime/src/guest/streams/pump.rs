@@ -1,0 +1,202 @@
+//! The pumps: what carries a stream between a guest and the mesh.
+//!
+//! ```text
+//!   room on the far side? ──▶ the next chunk of the near one ──▶ (checked, where it comes from the mesh) ──▶ given ──┐
+//!        ▲                                                                                                          │
+//!        └──────────────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   either side may end at any time: the other is told
+//! ```
+//!
+//! Invariant: no item is lost or given twice, and none is given behind an end.
+
+use std::sync::Arc;
+
+use daffi_proto::error::{CallError, code};
+use daffi_proto::signature::{Signature, Type};
+use daffi_proto::stream::Chunk;
+use daffi_proto::value::{self, Channel, Limits as ValueLimits};
+
+use super::super::instance::unfit;
+use super::super::outgoing::OpenCall;
+use super::super::transcode::stream::{Drain, Feed, StreamFailure};
+use super::of_call::Member;
+use super::places::Place;
+use crate::mesh::handle::{StreamReader, StreamWriter};
+
+/// What an open stream holds until its pump ends.
+pub(in super::super) struct Held {
+    _place: Place,
+    member: Option<Member>,
+    call: Option<Arc<OpenCall>>,
+}
+
+impl Held {
+    /// A stream of a call that an instance serves, which stays for its sake.
+    pub fn served(place: Place, member: Member) -> Self {
+        Self { _place: place, member: Some(member), call: None }
+    }
+
+    /// A stream of a call that the module makes, perhaps for one that it serves.
+    pub fn made(place: Place, member: Option<Member>, call: Arc<OpenCall>) -> Self {
+        Self { _place: place, member, call: Some(call) }
+    }
+
+    fn moved(&self) {
+        if let Some(member) = &self.member {
+            member.moved();
+        }
+    }
+}
+
+/// Checks the items of a stream that come from the mesh.
+pub(in super::super) struct ItemCheck {
+    signature: Arc<Signature>,
+    item: Option<Type>,
+    limits: ValueLimits,
+    /// What the stream is, for errors: `stream 0 of the arguments of f`.
+    what: String,
+    callback: Arc<str>,
+    /// How many items there were.
+    count: usize,
+}
+
+impl ItemCheck {
+    /// For a channel of a value of this signature: an item may have so many bytes.
+    pub fn new(
+        signature: Arc<Signature>,
+        channel: Channel,
+        number: usize,
+        (of, callback): (&str, Arc<str>),
+        payload_bytes: usize,
+    ) -> Self {
+        let (kind, item) = match channel {
+            Channel::Stream(item) => ("stream", item),
+            Channel::Future(item) => ("future", item),
+        };
+        let what = format!("{kind} {number} of the {of} of {callback}");
+        Self { signature, item, limits: ValueLimits::for_payload(payload_bytes), what, callback, count: 0 }
+    }
+
+    fn check(&mut self, chunk: &Chunk) -> Result<(), CallError> {
+        let first = self.count;
+        self.count = first.saturating_add(usize::try_from(chunk.count).unwrap_or(usize::MAX));
+        let checked = match self.item {
+            Some(item) => value::check_items_from(&self.signature, item, first..self.count, &chunk.bytes, &self.limits),
+            // A stream without a type is refused when a component is loaded.
+            None => {
+                return Err(CallError::failed(code::INTERNAL, format!("{} has no type", self.what), &*self.callback));
+            }
+        };
+        checked.map_err(|error| {
+            let message = format!("{} has an item that does not fit its type: {error}", self.what);
+            CallError::failed(unfit(&error), message, &*self.callback)
+        })
+    }
+}
+
+/// Why a stream into a guest ended before its end.
+pub(in super::super) enum Broken {
+    /// Its writer failed or is gone, or gave what is no item.
+    Failed(CallError),
+    /// The guest's call was stopped.
+    Stopped(CallError),
+}
+
+/// Carries a stream into a guest. When it breaks, `broken` runs before the guest learns of it.
+pub(in super::super) async fn into_guest(
+    mut reader: StreamReader,
+    mut feed: Feed,
+    mut check: ItemCheck,
+    held: Held,
+    broken: impl AsyncFnOnce(&Broken),
+) {
+    let ended = tokio::select! {
+        biased;
+        why = stopped(&held) => Err(Broken::Stopped(why)),
+        ended = fill(&mut reader, &mut feed, &mut check, &held) => ended.map_err(Broken::Failed),
+    };
+    match ended {
+        Ok(()) => feed.finish(),
+        Err(why) => {
+            broken(&why).await;
+            let (Broken::Failed(error) | Broken::Stopped(error)) = why;
+            reader.cancel(Some(error.clone()));
+            feed.fail(error);
+        }
+    }
+}
+
+/// Until either side has ended; an error where the writer did not come to its end.
+async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck, held: &Held) -> Result<(), CallError> {
+    while feed.ready().await.is_ok() {
+        let next = tokio::select! {
+            biased;
+            () = feed.gone() => break,
+            next = reader.next() => next,
+        };
+        let chunk = match next {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Ok(()),
+            Err(ending) => match ending.error() {
+                Some(error) => return Err(error),
+                None => return Ok(()),
+            },
+        };
+        check.check(&chunk)?;
+        // There is room: it was waited for, and nobody else feeds.
+        let _ = feed.put(chunk);
+        held.moved();
+    }
+    reader.cancel(None);
+    Ok(())
+}
+
+/// Carries a stream out of a guest. `sign` completes the error of a failure that the guest's own end is.
+pub(in super::super) async fn out_of_guest(
+    mut drain: Drain,
+    mut writer: StreamWriter,
+    held: Held,
+    sign: impl FnOnce(CallError) -> CallError,
+) {
+    let ended = tokio::select! {
+        biased;
+        why = stopped(&held) => Err(why),
+        ended = empty(&mut drain, &mut writer, &held) => ended.map_err(|failure| sign(error_of(failure))),
+    };
+    match ended {
+        Ok(()) => writer.finish(),
+        Err(error) => writer.fail(error),
+    }
+}
+
+/// Until either side has ended; an error where the guest did not come to its end.
+async fn empty(drain: &mut Drain, writer: &mut StreamWriter, held: &Held) -> Result<(), StreamFailure> {
+    while writer.ready().await.is_ok() {
+        let next = tokio::select! {
+            biased;
+            _ = writer.ended() => break,
+            next = drain.next() => next?,
+        };
+        let Some(chunk) = next else { break };
+        // There is room: it was waited for, and nobody else writes.
+        let _ = writer.put(chunk);
+        held.moved();
+    }
+    Ok(())
+}
+
+/// Waits until the call is stopped whose stream it is; never for a stream of a call that the module made, which ends by
+/// itself.
+async fn stopped(held: &Held) -> CallError {
+    match &held.member {
+        Some(member) if held.call.is_none() => member.stopped().await,
+        _ => std::future::pending().await,
+    }
+}
+
+fn error_of(failure: StreamFailure) -> CallError {
+    match failure {
+        StreamFailure::Broken(error) => *error,
+        StreamFailure::ItemTooLarge { .. } => CallError::failed(code::PAYLOAD_TOO_LARGE, failure.to_string(), ""),
+    }
+}
