@@ -17,13 +17,14 @@
 
 mod decode;
 mod header;
+mod stream;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use decode::Decoder;
-pub use header::{Header, Loads, Target};
+pub use header::{Header, LastWord, Loads, Side, StreamRef, Target};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;

@@ -4,7 +4,7 @@
 //!   writer's node: Outlet                                     reader's node: Inlet
 //!                          ◀───────────────────────── Grant   as much as the window, in all since the start
 //!   push ────────── Items, Items ────────────────────▶ take   in order
-//!                          ◀───────────────────────── Grant   when half of the window was taken
+//!                          ◀───────────────────────── Grant   when half of the window was taken, or anything after 1 s
 //!   finish or fail ─── End ──────────────────────────▶        behind the items
 //!                          ◀────────────────────────── Done   everything was taken: both know the ending
 //!
@@ -31,7 +31,7 @@
 //! | `inlet` | [`Inlet`]: the reader's end |
 //! | `channels` | [`Channels`]: the streams of one call |
 //!
-//! It has no timers: who drives it looks at `last_progress` and ends what stands still for [`IDLE`].
+//! It has no timers: who drives it knows when there was progress, and ends what stands still for [`IDLE`].
 
 mod channels;
 mod inlet;
@@ -62,8 +62,11 @@ pub const CHUNK_ITEMS: u32 = WINDOW_ITEMS / 4;
 /// Most bytes in a chunk, unless it is a single item.
 pub const CHUNK_BYTES: u32 = WINDOW_BYTES / 4;
 
-/// How long a stream may stand still.
-pub const IDLE: Duration = Duration::from_secs(30);
+/// How long a stream may stand still, unless its call says otherwise.
+pub const IDLE: Duration = crate::call::DEFAULT_TIMEOUT;
+
+/// How soon a reader that takes less than half of the window grants what he took: so that a writer sees that he lives.
+pub const GRANT_AFTER: Duration = Duration::from_secs(1);
 
 /// How much must be free in the window for a single item that does not fit into what is free.
 const FREE_FOR_LARGE: u64 = (WINDOW_BYTES / 2) as u64;
@@ -109,7 +112,7 @@ impl Flow {
 }
 
 /// An amount of items and bytes; what is granted, sent and taken is counted from the stream's start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Credit {
     /// Items.
     pub items: u64,

@@ -12,11 +12,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::CallError;
-use daffi_proto::frame::Frame;
+use daffi_proto::frame::{Frame, Header};
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct};
 use daffi_proto::schedule::Clock;
@@ -56,6 +57,8 @@ enum Event {
     Frames(Result<(), LinkEnd>),
     /// The dialer has something.
     Delivery(Option<Delivery>),
+    /// The link has room for streams again.
+    Room,
     /// It is time.
     Alarm,
     /// The runtime ends.
@@ -83,6 +86,8 @@ pub struct Driver {
     link: Option<Link>,
     /// Whether nothing can be sent over the link any more: it is only heard out.
     mute: bool,
+    /// Whether the node lets its streams wait for the link.
+    congested: bool,
     frames: Vec<Frame>,
     /// What an earlier turn has left of the link's frames, and the link's end, which comes after them.
     frames_left: VecDeque<Frame>,
@@ -124,6 +129,7 @@ impl Driver {
             dialing: true,
             link: None,
             mute: false,
+            congested: false,
             frames: Vec::new(),
             frames_left: VecDeque::new(),
             end_left: None,
@@ -164,16 +170,17 @@ impl Driver {
     /// Cancel safe, as its parts are.
     async fn next_event(&mut self, cancel: &CancellationToken) -> Event {
         self.alarm.set(self.node.next_timeout());
-        let link = self.link.as_mut();
+        let (source, sink) = self.link.as_mut().map(|link| (&mut link.source, &link.sink)).unzip();
         let frames = &mut self.frames;
         let (frames_left, requests_left) = (self.frames_left.len(), self.requests_left.len());
         let arrives = async {
-            match link {
+            match source {
                 Some(_) if frames_left > 0 => Ok(()),
-                Some(link) => recv(&mut *link.source, frames).await,
+                Some(source) => recv(&mut **source, frames).await,
                 None => std::future::pending().await,
             }
         };
+        let room = std::future::poll_fn(|cx| sink.map_or(Poll::Pending, |sink| sink.poll_room(cx)));
         let asks = async {
             match requests_left {
                 0 => self.requests.recv_many(&mut self.requests_taken, REQUESTS_AT_ONCE).await,
@@ -187,6 +194,7 @@ impl Driver {
             // It never ends: this very driver holds a bell.
             _ = self.bells.recv_many(&mut self.bells_taken, BELLS_AT_ONCE) => Event::Bells,
             delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
+            () = room, if self.congested => Event::Room,
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
         }
@@ -204,6 +212,7 @@ impl Driver {
                 self.take_frames();
             }
             Event::Delivery(delivery) => self.take_delivery(delivery),
+            Event::Room => self.set_congested(false),
             Event::Alarm => self.tell(Input::Timer),
             Event::Cancelled => {}
         }
@@ -459,8 +468,17 @@ impl Driver {
 
     fn send(&mut self, frame: Frame) {
         let Some(link) = &self.link else { return };
+        let is_of_stream = matches!(frame.header, Header::Items { .. });
         if let Err(NotTaken(frame)) = link.sink.send(frame) {
             self.tell(Input::NotSent(*frame));
+        } else if is_of_stream && link.sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.set_congested(true);
+        }
+    }
+
+    fn set_congested(&mut self, congested: bool) {
+        if std::mem::replace(&mut self.congested, congested) != congested {
+            self.tell(Input::Congested(congested));
         }
     }
 
@@ -508,6 +526,7 @@ impl Driver {
     fn take_link(&mut self) -> Option<Link> {
         self.frames_left.clear();
         self.end_left = None;
+        self.set_congested(false);
         self.link.take()
     }
 

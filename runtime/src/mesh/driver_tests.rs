@@ -4,6 +4,8 @@
 mod detached;
 #[path = "driver_tests/gather.rs"]
 mod gather;
+#[path = "driver_tests/streams.rs"]
+mod streams;
 
 use std::sync::Mutex;
 

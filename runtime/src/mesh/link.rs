@@ -16,12 +16,16 @@ use futures::future::BoxFuture;
 /// What a waiting frame counts at least against the limits.
 pub const FRAME_COST_BYTES: usize = 128;
 
+/// While more bytes than these wait, a node lets its streams wait: a small frame finds no more before it than this and
+/// a chunk.
+pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as usize;
+
 /// The bounds of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkLimits {
     /// Most bytes of a payload that is received.
     pub max_payload_bytes: usize,
-    /// Above this many waiting bytes calls are given back: they fail as `overloaded`.
+    /// Above this many waiting bytes calls and items of streams are given back: they fail as `overloaded`.
     pub refuse_above_bytes: usize,
     /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
     pub close_above_bytes: usize,
@@ -58,7 +62,7 @@ impl LinkLimits {
     /// The frame is not to be sent.
     pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, NotTaken> {
         let most_bytes = match frame.header {
-            Header::Call { .. } => self.refuse_above_bytes,
+            Header::Call { .. } | Header::Items { .. } => self.refuse_above_bytes,
             _ => self.close_above_bytes,
         };
         if waiting_bytes > most_bytes { Err(NotTaken(Box::new(frame))) } else { Ok(frame) }
@@ -127,6 +131,9 @@ pub trait FrameSink: Send + Sync {
     /// # Errors
     /// [`Mute`] when sending failed, now or before. The source tells the end, and why.
     fn flush(&self) -> Result<(), Mute>;
+
+    /// Ready while no more than [`STREAMS_WAIT_ABOVE_BYTES`] wait, or nothing can be sent any more. One task may wait for it.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends what waits and closes this direction. The future resolves when that is done or took too long; dropping it
     /// changes nothing.

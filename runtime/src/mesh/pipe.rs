@@ -9,7 +9,9 @@ use std::task::{Context, Poll, Waker};
 use daffi_proto::frame::Frame;
 use futures::future::BoxFuture;
 
-use super::link::{FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, Mute, NotTaken};
+use super::link::{
+    FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES,
+};
 
 /// The two ends of a link in memory.
 pub fn pair(limits: LinkLimits) -> (Link, Link) {
@@ -32,6 +34,8 @@ struct State {
     frames: Vec<Frame>,
     waiting_bytes: usize,
     receiver: Option<Waker>,
+    /// Who waits for room.
+    sender: Option<Waker>,
     sink_gone: bool,
     source_gone: bool,
 }
@@ -71,6 +75,15 @@ impl FrameSink for PipeSink {
         Ok(())
     }
 
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.source_gone || state.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES {
+            return Poll::Ready(());
+        }
+        state.sender = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -92,6 +105,7 @@ impl FrameSource for PipeSource {
         if !state.frames.is_empty() {
             frames.append(&mut state.frames);
             state.waiting_bytes = 0;
+            wake(&mut state.sender);
             return Poll::Ready(Ok(()));
         }
         if state.sink_gone {
@@ -108,6 +122,7 @@ impl Drop for PipeSource {
         state.source_gone = true;
         state.frames.clear();
         state.waiting_bytes = 0;
+        wake(&mut state.sender);
     }
 }
 

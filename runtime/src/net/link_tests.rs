@@ -21,7 +21,10 @@ fn first() -> Frame {
 }
 
 fn reply(id: u64, payload: &[u8]) -> Frame {
-    Frame::with_payload(Header::Reply { id: CallId(id), process: None }, Bytes::copy_from_slice(payload))
+    Frame::with_payload(
+        Header::Reply { id: CallId(id), process: None, open: false, channels: [].into() },
+        Bytes::copy_from_slice(payload),
+    )
 }
 
 fn call(payload: usize) -> Frame {
@@ -31,6 +34,8 @@ fn call(payload: usize) -> Frame {
         timeout_ms: 1,
         chain: Vec::new().into(),
         answer: Answer::Result,
+        mode: daffi_proto::call::Mode::Whole,
+        channels: [].into(),
     };
     Frame::with_payload(header, Bytes::from(vec![7; payload]))
 }

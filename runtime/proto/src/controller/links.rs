@@ -40,6 +40,8 @@ pub(super) struct Member {
     pub last_call: Option<CallId>,
     /// The relayed calls that it serves.
     pub serving: BTreeSet<CallId>,
+    /// How many streams those and its own have.
+    pub streams: usize,
 }
 
 /// How a link is left by the controller.
@@ -83,11 +85,16 @@ impl Controller {
                 return self.register(now, link, number, process, instances, frame.payload);
             }
             Header::Unregister { number } => return self.unregister(link, number),
-            Header::Call { id, target, timeout_ms, chain, answer } => {
-                return self.relay_call(link, id, target, timeout_ms, chain, answer, frame.payload);
-            }
+            header @ Header::Call { .. } => return self.relay_call(link, header, frame.payload),
             Header::Accepted { id, .. } => return self.relay_accepted(link, id),
-            Header::Reply { id, .. } => return self.relay_reply(link, id, frame.payload),
+            Header::Reply { id, open, channels, .. } => {
+                return self.relay_reply(link, id, open.then_some(channels), frame.payload);
+            }
+            Header::Items { .. }
+            | Header::End { .. }
+            | Header::Grant { .. }
+            | Header::Done { .. }
+            | Header::Halt { .. } => return self.relay_stream(link, frame),
             Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
             Header::Cancel { id } => self.relay_cancel(link, id),
@@ -172,6 +179,7 @@ impl Controller {
             calls: BTreeMap::new(),
             last_call: None,
             serving: BTreeSet::new(),
+            streams: 0,
         });
         self.checks.remove(&(before, link));
         self.checks.insert((check_at, link));

@@ -9,6 +9,7 @@
 //! | `links` | handshakes, heartbeats, the end of a link |
 //! | `names` | processes come and go; names kept for lost nodes; the replicas |
 //! | `relay` | calls between nodes |
+//! | `streams` | their streams |
 //!
 //! Invariants: every frame of a link is handled in the order in which it came, and what follows from it is sent in
 //! that order; a relayed call is answered to its caller exactly once, unless the caller has given up; a peer that
@@ -18,13 +19,14 @@ mod api;
 mod links;
 mod names;
 mod relay;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 pub use api::{ControllerConfig, Event, Input, Output};
 
-use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
+use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, Header};
 use crate::id::{CallId, EntryId, LinkId, NodeKey, ProcessRef};
 use crate::registry::Registry;
 use crate::session::{GRACE, HEARTBEAT, LinkFault, MISSED_HEARTBEATS};
@@ -37,6 +39,9 @@ pub const MAX_PROCESSES_PER_NODE: usize = 1024;
 
 /// Most calls in flight from one link, and most in flight to one link.
 pub const MAX_CALLS_PER_LINK: usize = 16_384;
+
+/// Most streams of calls in flight from and to one link.
+pub const MAX_STREAMS_PER_LINK: usize = 8192;
 
 /// Most processes whose loads are listed at once; those that came last are left out.
 pub const MAX_LISTED_LOADS: usize = 65_536;
@@ -93,6 +98,8 @@ pub struct ControllerCounts {
     pub reserved: usize,
     /// Calls that are relayed, cancelled ones that still run included.
     pub relays: usize,
+    /// Streams of calls that are relayed; each counts at both of its links.
+    pub streams: usize,
 }
 
 impl Controller {
@@ -158,6 +165,7 @@ impl Controller {
             processes: self.registry.len(),
             reserved: self.reserved.len(),
             relays: self.relays.len(),
+            streams: self.links.values().filter_map(|link| link.member.as_ref()).map(|member| member.streams).sum(),
         }
     }
 
@@ -181,7 +189,8 @@ impl Controller {
             return;
         }
         match frame.header {
-            crate::frame::Header::Call { id, .. } => self.relay_not_sent(link, id),
+            Header::Call { id, .. } => self.relay_not_sent(link, id),
+            Header::Items { stream, .. } => self.items_not_sent(link, stream),
             header => self.shut(now, link, &LinkFault::Clogged(header.kind())),
         }
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   caller's link: Call 7 ──▶ relay 9 ──▶ Call 9 :callee's link
 //!                  Reply 7 ◀── relay 9 ◀── Reply 9                both forget it
+//!                  Reply 7 ◀── relay 9 ◀── Reply 9, open          with both, until Ended 9, which is passed on
 //!                  Cancel 7 ─▶ relay 9, without a caller ─▶ Cancel 9
 //!                              relay 9 ◀── Reply, Fail or Ended 9
 //!                  Accepted 7 ◀── relay 9 ◀── Accepted 9         without a caller, until Ended 9
@@ -17,33 +18,53 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::links::Member;
-use super::{Controller, MAX_CALLS_PER_LINK, Output};
+use super::{Controller, MAX_CALLS_PER_LINK, MAX_STREAMS_PER_LINK, Output};
 use crate::call::{Answer, Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName};
 use crate::registry::Choice;
 use crate::session::LinkFault;
+use crate::stream::Flow;
+use crate::value::MAX_CHANNELS;
 
 /// A call on its way.
 #[derive(Debug)]
 pub(super) struct Relay {
-    /// Who waits for the answer, and his id of it; nobody once he has given up or gone.
+    /// Who waits for the answer, or has it and the call goes on, and his id of it; nobody once he has given up or gone.
     caller: Option<(LinkId, CallId)>,
     callee: LinkId,
     entry: EntryId,
     process: ProcessName,
     /// Of a call that runs a callback, and counts as in flight: which. None of a request to the process's tasks.
     group: Option<GroupId>,
-    /// Whether the callee has given its answer, and the callback runs on.
+    /// Whether the callee has given its answer, and the call goes on.
     answered: bool,
+    /// How many streams it has.
+    streams: usize,
 }
 
 /// A process, and which callback of it in which group; none where its tasks are asked for.
 type Chosen = (EntryId, Option<GroupId>, Option<u32>);
 
-/// Whether a `Fail` holds an error.
-fn readable(frame: &Frame) -> Result<(), LinkFault> {
+impl Relay {
+    /// Where the call is served, and the caller with his id of it.
+    pub fn ends(&self) -> (LinkId, Option<(LinkId, CallId)>) {
+        (self.callee, self.caller)
+    }
+}
+
+/// What every honest node keeps to.
+fn check_channels(channels: &[Flow]) -> Result<(), LinkFault> {
+    let (streams, most) = (channels.len(), MAX_CHANNELS as usize);
+    match streams > most {
+        true => Err(LinkFault::Broken(format!("{streams} streams in a value, {most} are taken"))),
+        false => Ok(()),
+    }
+}
+
+/// Whether a frame that says so holds an error.
+pub(super) fn readable(frame: &Frame) -> Result<(), LinkFault> {
     let bytes = frame.payload.len();
     if bytes > MAX_ERROR_BYTES {
         return Err(LinkFault::Broken(format!("an error of {bytes} bytes, the limit is {MAX_ERROR_BYTES}")));
@@ -53,18 +74,10 @@ fn readable(frame: &Frame) -> Result<(), LinkFault> {
 }
 
 impl Controller {
-    #[expect(clippy::too_many_arguments, reason = "all that a call's frame is")]
-    pub(super) fn relay_call(
-        &mut self,
-        link: LinkId,
-        id: CallId,
-        target: Target,
-        timeout_ms: u64,
-        chain: Arc<[Hop]>,
-        answer: Answer,
-        payload: Bytes,
-    ) -> Result<(), LinkFault> {
+    pub(super) fn relay_call(&mut self, link: LinkId, header: Header, payload: Bytes) -> Result<(), LinkFault> {
+        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels } = header else { return Ok(()) };
         self.check_call(link, id, &chain)?;
+        check_channels(&channels)?;
         if self.draining && chain.len() == 1 {
             let message = "the controller is shutting down and passes on no new calls";
             if answer != Answer::Sent {
@@ -72,7 +85,7 @@ impl Controller {
             }
             return Ok(());
         }
-        let (process, group, place) = match self.choose(link, target, payload.len())? {
+        let (process, group, place) = match self.choose(link, target, payload.len(), channels.len())? {
             Ok(chosen) => chosen,
             // Who does not wait does not know the call any more.
             Err(_) if answer == Answer::Sent => return Ok(()),
@@ -87,7 +100,7 @@ impl Controller {
         self.last_relay += 1;
         let relay = CallId(self.last_relay);
         let caller = (answer != Answer::Sent).then_some((link, id));
-        self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false });
+        self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false, streams: 0 });
         if group.is_some() {
             self.registry.began(entry);
         }
@@ -99,8 +112,10 @@ impl Controller {
         if let Some(member) = self.member_mut(callee) {
             member.serving.insert(relay);
         }
+        self.note_streams(relay, channels.len());
         let target = place.map_or(Target::TasksHere(number), |place| Target::Callback(number, place));
-        self.send(callee, Frame::with_payload(Header::Call { id: relay, target, timeout_ms, chain, answer }, payload));
+        let header = Header::Call { id: relay, target, timeout_ms, chain, answer, mode, channels };
+        self.send(callee, Frame::with_payload(header, payload));
         Ok(())
     }
 
@@ -125,7 +140,13 @@ impl Controller {
     }
 
     /// The process for a call, and the callback: the outer error is the link's, the inner one the call's.
-    fn choose(&mut self, link: LinkId, target: Target, bytes: usize) -> Result<Result<Chosen, CallError>, LinkFault> {
+    fn choose(
+        &mut self,
+        link: LinkId,
+        target: Target,
+        bytes: usize,
+        streams: usize,
+    ) -> Result<Result<Chosen, CallError>, LinkFault> {
         let (group, pin) = match target {
             Target::Any(group) => (Some(group), None),
             Target::Process(entry, group) => (Some(group), Some(entry)),
@@ -160,21 +181,74 @@ impl Controller {
         if callee.is_some_and(full) || caller.is_some_and(|member| member.calls.len() >= MAX_CALLS_PER_LINK) {
             return not_run(code::OVERLOADED, "too many calls are in flight between these nodes: try again later");
         }
+        let full = |member: &Member| streams > 0 && member.streams + streams > MAX_STREAMS_PER_LINK;
+        if callee.is_some_and(full) || caller.is_some_and(full) {
+            return not_run(code::OVERLOADED, "too many streams are open between these nodes: try again later");
+        }
         Ok(Ok(chosen))
     }
 
-    pub(super) fn relay_reply(&mut self, link: LinkId, id: CallId, payload: Bytes) -> Result<(), LinkFault> {
+    /// The answer; of a call that goes on with the streams in its result.
+    pub(super) fn relay_reply(
+        &mut self,
+        link: LinkId,
+        id: CallId,
+        goes_on: Option<Arc<[Flow]>>,
+        payload: Bytes,
+    ) -> Result<(), LinkFault> {
         self.check_unanswered(id)?;
-        let Relay { caller, process, group, .. } = self.take_relay(link, id)?;
-        let Some((caller, id)) = caller else { return Ok(()) };
-        if self.member_mut(caller).is_some_and(|member| payload.len() as u64 > member.max_payload_bytes) {
-            let message = "the result is larger than the caller's node takes";
-            let error = CallError::failed(code::PAYLOAD_TOO_LARGE, message, self.callback(group));
-            self.fail(caller, id, &error.at(process.as_str()));
+        let open = goes_on.is_some();
+        let channels = goes_on.unwrap_or_else(|| Arc::from([]));
+        check_channels(&channels)?;
+        let (caller, process, group) = if open {
+            let relay = self.served_by(link, id)?;
+            relay.answered = true;
+            (relay.caller, relay.process.clone(), relay.group)
+        } else {
+            let Relay { caller, process, group, .. } = self.take_relay(link, id)?;
+            (caller, process, group)
+        };
+        let Some((caller, caller_id)) = caller else { return Ok(()) };
+        let refused = self.member_mut(caller).and_then(|member| {
+            if payload.len() as u64 > member.max_payload_bytes {
+                Some((code::PAYLOAD_TOO_LARGE, "the result is larger than the caller's node takes"))
+            } else if !channels.is_empty() && member.streams + channels.len() > MAX_STREAMS_PER_LINK {
+                Some((code::OVERLOADED, "too many streams are open at the caller's node"))
+            } else {
+                None
+            }
+        });
+        if let Some((code, message)) = refused {
+            if open {
+                self.part(id);
+            }
+            let error = CallError::failed(code, message, self.callback(group));
+            self.fail(caller, caller_id, &error.at(process.as_str()));
             return Ok(());
         }
-        self.send(caller, Frame::with_payload(Header::Reply { id, process: Some(process) }, payload));
+        self.note_streams(id, channels.len());
+        let header = Header::Reply { id: caller_id, process: Some(process), open, channels };
+        self.send(caller, Frame::with_payload(header, payload));
         Ok(())
+    }
+
+    /// The caller waits no more, since he is told that it failed: the callee is told so too.
+    pub(super) fn part(&mut self, id: CallId) {
+        if let Some(caller) = self.relays.get(&id).map(|relay| relay.caller) {
+            self.forget_call(caller);
+            self.abandon(id);
+        }
+    }
+
+    /// The call ends for its caller with this, as far as he waits, and for its callee, who is told that nobody does.
+    pub(super) fn break_off(&mut self, id: CallId, code: &str, what: &str) {
+        let Some(relay) = self.relays.get(&id) else { return };
+        let (caller, process, group) = (relay.caller, relay.process.clone(), relay.group);
+        self.part(id);
+        if let Some((link, caller_id)) = caller {
+            let error = CallError::unknown(code, what, self.callback(group)).at(process.as_str());
+            self.fail(link, caller_id, &error);
+        }
     }
 
     /// The callee has the call, and whoever made it waits for no more.
@@ -211,7 +285,9 @@ impl Controller {
 
     pub(super) fn relay_ended(&mut self, link: LinkId, id: CallId) -> Result<(), LinkFault> {
         let relay = self.take_relay(link, id)?;
-        if relay.caller.is_some() {
+        if let Some((caller, id)) = relay.caller.filter(|_| relay.answered) {
+            self.send(caller, Frame::new(Header::Ended { id }));
+        } else if relay.caller.is_some() {
             // Neither cancelled nor answered: the caller must not wait for an answer that will not come.
             self.fail_relay(relay, code::INTERNAL, "the receiver's node dropped the call");
             return Err(LinkFault::Broken(format!("the call {} ended without an answer", id.0)));
@@ -240,6 +316,7 @@ impl Controller {
     /// A link ended: who waits for an answer from it gets his error, what it asked for is cancelled.
     pub(super) fn end_relays(&mut self, member: &Member) {
         for id in &member.serving {
+            self.forget_streams(*id);
             let Some(relay) = self.relays.remove(id) else { continue };
             self.count_out(&relay);
             self.forget_call(relay.caller);
@@ -272,6 +349,7 @@ impl Controller {
     }
 
     fn abandon(&mut self, id: CallId) {
+        self.forget_streams(id);
         let Some(relay) = self.relays.get_mut(&id) else { return };
         relay.caller = None;
         let callee = relay.callee;
@@ -291,8 +369,33 @@ impl Controller {
         relay.ok_or_else(|| LinkFault::Broken(format!("the call {} is answered, and was not given to it", id.0)))
     }
 
+    /// So many more streams of a call are open.
+    fn note_streams(&mut self, id: CallId, streams: usize) {
+        let Some(relay) = self.relays.get_mut(&id).filter(|_| streams > 0) else { return };
+        relay.streams += streams;
+        let (callee, caller) = relay.ends();
+        for link in caller.map(|(link, _)| link).into_iter().chain([callee]) {
+            if let Some(member) = self.member_mut(link) {
+                member.streams += streams;
+            }
+        }
+    }
+
+    /// The streams of a call are over, while both of its ends are still known.
+    fn forget_streams(&mut self, id: CallId) {
+        let Some(relay) = self.relays.get_mut(&id) else { return };
+        let streams = std::mem::take(&mut relay.streams);
+        let (callee, caller) = relay.ends();
+        for link in caller.map(|(link, _)| link).into_iter().chain([callee]) {
+            if let Some(member) = self.member_mut(link) {
+                member.streams = member.streams.saturating_sub(streams);
+            }
+        }
+    }
+
     /// The callee has answered, and the callback runs on: whoever waited, waits no more.
     fn answer_relay(&mut self, link: LinkId, id: CallId) -> Result<Option<(LinkId, CallId)>, LinkFault> {
+        self.forget_streams(id);
         let relay = self.served_by(link, id)?;
         relay.answered = true;
         let caller = relay.caller.take();
@@ -303,6 +406,7 @@ impl Controller {
     /// Takes out a relay that is over at its callee.
     fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
         self.served_by(link, id)?;
+        self.forget_streams(id);
         let Some(relay) = self.relays.remove(&id) else {
             return Err(LinkFault::Broken(format!("the call {} is over twice", id.0)));
         };
@@ -347,7 +451,7 @@ impl Controller {
         group.and_then(|group| self.registry.group(group)).map(|group| group.name.to_string()).unwrap_or_default()
     }
 
-    fn member_mut(&mut self, link: LinkId) -> Option<&mut Member> {
+    pub(super) fn member_mut(&mut self, link: LinkId) -> Option<&mut Member> {
         self.links.get_mut(&link)?.member.as_mut()
     }
 }

@@ -21,22 +21,32 @@
 //!                                                              ◀───────── Ended 9: and now it is over
 //!                ◀──────────────────────────── Accepted 7     ◀───────── Accepted 9: nobody waits any more,
 //!                                                              ◀───────── Ended 9: and now it is over
+//!   Items 7.0    ────────────────────────────▶ Items 9.0 ────────────────▶ streams of a call, both ways, in the same
+//!                ◀──────────────────────────── Grant 7.0    ◀───────── Grant 9.0   manner: Items and End from who writes,
+//!   End 7.0      ────────────────────────────▶ End 9.0 ──────────────────▶         Grant, then Done or Halt from who
+//!                ◀──────────────────────────── Done 7.0      ◀───────── Done 9.0   reads
+//!                ◀──────────────────────────── Reply 7 open  ◀───────── Reply 9, open: the call or its streams go on,
+//!                ◀──────────────────────────── Ended 7       ◀───────── Ended 9: and now all is over
 //!   Drain, Leave ────────────────────────────▶            no new calls; goodbye
 //!   Ping         ◀──────────────────────────▶ Pong        either side, after silence
 //! ```
 //!
 //! A call id belongs to the side that sent the `Call`, and is used once on a link, in rising order. Every `Call` that
 //! arrives ends with exactly one of `Reply`, `Fail` and `Ended`, when it is really over; `Ended` is for those whose
-//! caller was told before, by `Accepted` or by a `Fail` that says that the callback runs on, or has given up with a
-//! `Cancel`, or never waited. So the
+//! caller was told before, by `Accepted`, by a `Reply` that is open or by a `Fail` that says that the callback runs on, or
+//! has given up with a `Cancel`, or never waited. So the
 //! controller's count of calls in flight at a process is right even where a guest runs on for nobody.
+//!
+//! `Cancel`, and a `Fail`, end the streams of their call at both ends, without their last words. What is on its way for
+//! a call that is over, or for a stream of it, has crossed that and is dropped.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Answer, Hop, Load};
+use crate::call::{Answer, Hop, Load, Mode};
 use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId};
+use crate::stream::{Credit, Flow};
 
 /// The kinds of frames, with the payload that goes with each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +154,10 @@ pub enum Header {
         chain: Arc<[Hop]>,
         /// What the caller waits for. Of `Sent` nothing: no answer is passed on.
         answer: Answer,
+        /// How the callback takes what the caller streams.
+        mode: Mode,
+        /// The streams that the caller writes, by number.
+        channels: Arc<[Flow]>,
     },
     /// 14, against a `Call`: it ran. Payload: the result in postcard.
     Reply {
@@ -151,6 +165,10 @@ pub enum Header {
         id: CallId,
         /// The process that served it.
         process: Option<ProcessName>,
+        /// Whether the call goes on or has streams: `Ended` follows.
+        open: bool,
+        /// The streams that the callee writes, by number; none where it is not open.
+        channels: Arc<[Flow]>,
     },
     /// 15, against a `Call`: it did not run, or failed. Payload: a [`CallError`](crate::error::CallError).
     Fail {
@@ -165,7 +183,8 @@ pub enum Header {
         /// The call.
         id: CallId,
     },
-    /// 17, against a `Call` that was cancelled or has failed and ran on: it is over, its result was dropped.
+    /// 17, against a `Call` that was cancelled, has failed and ran on, or has an open answer: it is over, and its streams
+    /// are. A caller is told of the last kind only.
     Ended {
         /// The call.
         id: CallId,
@@ -202,6 +221,69 @@ pub enum Header {
         /// The process that has it.
         process: Option<ProcessName>,
     },
+    /// 24, from who writes a stream. Payload: so many items, one behind the other.
+    Items {
+        /// The stream.
+        stream: StreamRef,
+        /// How many.
+        count: u32,
+    },
+    /// 25, from who writes a stream: his last word. Payload: of `Failed` a [`CallError`](crate::error::CallError).
+    End {
+        /// The stream.
+        stream: StreamRef,
+        /// What it is.
+        last: LastWord,
+    },
+    /// 26, from who reads a stream: how much may be sent in all, since its start.
+    Grant {
+        /// The stream.
+        stream: StreamRef,
+        /// So much.
+        total: Credit,
+    },
+    /// 27, from who reads a stream, his last word: everything was taken, and the end was seen.
+    Done {
+        /// The stream.
+        stream: StreamRef,
+    },
+    /// 28, from who reads a stream, his last word: he takes no more. Payload: a [`CallError`](crate::error::CallError) that
+    /// says why, or nothing where it is his own wish.
+    Halt {
+        /// The stream.
+        stream: StreamRef,
+    },
+}
+
+/// A stream of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRef {
+    /// The call, by the id of its `Call` on this link.
+    pub call: CallId,
+    /// Who sends this frame.
+    pub from: Side,
+    /// The number of the stream among those that its writer writes.
+    pub number: u32,
+}
+
+/// The sides of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Side {
+    /// 0: who sent the `Call`.
+    Caller,
+    /// 1: who got it.
+    Callee,
+}
+
+/// The last word of who writes a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LastWord {
+    /// 0: these were all items.
+    Finished,
+    /// 1: there would have been more.
+    Failed,
+    /// 2: the `Halt` has arrived.
+    Stopped,
 }
 
 /// Whom a call goes to.
@@ -251,6 +333,11 @@ impl Header {
             Self::Drain => "Drain",
             Self::Leave => "Leave",
             Self::Accepted { .. } => "Accepted",
+            Self::Items { .. } => "Items",
+            Self::End { .. } => "End",
+            Self::Grant { .. } => "Grant",
+            Self::Done { .. } => "Done",
+            Self::Halt { .. } => "Halt",
         }
     }
 }

@@ -47,6 +47,9 @@ pub enum Input {
     /// The link's queue was full: this frame was not sent. To be told before the next output is taken. A `Call` is answered with `overloaded`; any other frame
     /// cannot be missed, so its link is closed: let calls find a full queue well before the others do.
     NotSent(Frame),
+    /// Whether what waits to be sent is so much that streams are to wait: they send nothing while it is. So a small frame
+    /// finds no more before it than the user lets wait.
+    Congested(bool),
     /// The user wants something.
     Command(Command),
     /// Nothing but the time.

@@ -19,10 +19,11 @@ use bytes::Bytes;
 
 use super::directory::Registration;
 use super::errands::Errand;
-use super::serve::Wish;
+use super::serve::{Way, Wish};
+use super::streams::Exchange;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallRequest, Caller, Hop, MAX_CHAIN, WhenAbandoned};
+use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, Mode, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
@@ -30,6 +31,7 @@ use crate::name::CallbackName;
 use crate::registry::{Choice, process_ref};
 use crate::schedule::TaskOp;
 use crate::signature::Fingerprint;
+use crate::stream::{Flow, StreamCall};
 
 /// The part of what is left of a call's time that one hop keeps for the way back: a twentieth.
 const MARGIN_DIVISOR: u32 = 20;
@@ -61,6 +63,11 @@ pub(super) struct Call {
     pub args: Bytes,
     pub timeout: Duration,
     pub deadline: Duration,
+    /// How much it asked for, whatever is left above it.
+    pub own_time: Duration,
+    /// The streams that the caller writes.
+    pub flows: Arc<[Flow]>,
+    pub mode: Mode,
     /// When it begins, or did.
     pub begins: Duration,
     /// Whether it has not begun.
@@ -160,15 +167,19 @@ pub(super) fn time_for_next_hop(left: Duration) -> Duration {
 
 impl Node {
     pub(super) fn call(&mut self, token: Token, request: CallRequest) {
-        if !request.flows().is_empty() {
-            return self.refuse_streams(token, &request);
-        }
-        let callbacks = request.callbacks.clone();
+        let (callbacks, flows) = (request.callbacks.clone(), request.flows());
         let owner = Owner::User(token);
         match self.admit_call(owner, request).and_then(not_by_itself) {
-            Ok(call) => self.begin_call(token, call),
+            Ok(call) => {
+                if !flows.is_empty() {
+                    self.open_made(token, &call);
+                    self.open_writers(StreamCall::Made(token), &flows);
+                }
+                self.begin_call(token, call);
+            }
             Err(mut error) => {
                 error.callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
+                self.refuse_writers(StreamCall::Made(token), &flows, &error);
                 self.outputs.push_back(Output::CallDone { token, result: Err(error) });
             }
         }
@@ -204,6 +215,9 @@ impl Node {
         if self.draining && origin.parent.is_none() {
             return Err(outcome::shutting_down(String::new()));
         }
+        let flows = request.flows();
+        outcome::check_streams(request.mode, &flows, request.answer, String::new())?;
+        self.may_open(flows.len(), "")?;
         Ok(Call {
             owner,
             origin,
@@ -213,6 +227,9 @@ impl Node {
             receiver: request.receiver,
             args: request.args,
             timeout: deadline.saturating_sub(begins),
+            own_time: request.timeout.min(MAX_TIMEOUT),
+            flows,
+            mode: request.mode,
             deadline,
             begins,
             asleep: begins > self.now,
@@ -274,7 +291,7 @@ impl Node {
                 };
                 let hop = Hop { process: Some(local.process.clone()), instance: *instance };
                 let (most, chain) = match above {
-                    Some(above) => (above.deadline, above.chain.clone()),
+                    Some(above) => (self.time_of(above), above.chain.clone()),
                     None => (Duration::MAX, Hop::passed(chain)),
                 };
                 Ok(Asker { origin, hop, most, chain, abandoned })
@@ -363,6 +380,8 @@ impl Node {
     }
 
     pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let left = time_for_next_hop(self.time_left(call));
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (Some(group), Some(process)) = (self.mesh.group(choice.group), self.mesh.get(choice.process)) else {
             return;
@@ -385,17 +404,24 @@ impl Node {
             self.mesh.ended(choice.process);
             return self.run_errand(id, choice.process, TaskOp::Add(Box::new(spec)));
         }
-        let left = time_for_next_hop(call.deadline.saturating_sub(self.now));
-        let chain = call.chain.clone();
+        let (chain, answer, mode, channels) = (call.chain.clone(), call.answer, call.mode, call.flows.clone());
+        let is_streaming = !channels.is_empty();
+        let streams_of = match call.owner {
+            Owner::User(token) => Some(token).filter(|_| is_streaming),
+            Owner::Gather(_) => None,
+        };
         match choice.process {
             Peer::Local(process) => {
                 let origin = call.origin.process.and_then(|id| self.locals.get(&id));
                 let caller = origin.map(|local| local.process.clone());
-                let answer = call.answer;
-                let serve = self.serve_here(id, process, choice.callback, args, caller, chain, self.now + left, answer);
-                if let Some(call) = self.calls.get_mut(&id) {
-                    call.place = Place::Here { serve, chosen };
-                }
+                self.last_serve += 1;
+                let serve = ServeId(self.last_serve);
+                call.place = Place::Here { serve, chosen };
+                let deadline = self.now + if is_streaming { MAX_TIMEOUT } else { left };
+                let callback = choice.callback;
+                let incoming =
+                    Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels };
+                self.serve_here(id, Way { mode, time: left, streams_of }, incoming);
                 if answer == Answer::Sent {
                     self.call_served(id, Ok(Bytes::new()));
                 }
@@ -420,10 +446,37 @@ impl Node {
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
                 self.mesh.began(choice.process);
-                let answer = call.answer;
+                if let Some(token) = streams_of {
+                    self.set_out(token, wire);
+                }
                 let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                self.send(Frame::with_payload(Header::Call { id: wire, target, timeout_ms, chain, answer }, args));
+                let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels };
+                self.send(Frame::with_payload(header, args));
             }
+        }
+    }
+
+    /// How much time a call has that is placed now; with streams, from each progress on.
+    fn time_left(&self, call: &Call) -> Duration {
+        if call.flows.is_empty() {
+            return call.deadline.saturating_sub(self.now);
+        }
+        let above = call.origin.parent.and_then(|parent| self.serves.get(&parent));
+        above.map_or(call.own_time, |above| call.own_time.min(self.time_below(above)))
+    }
+
+    /// When a call is overdue: of one with streams, unless there is progress in them or in what it is made for.
+    pub(super) fn time_of_call(&self, call: &Call) -> Duration {
+        let streams = match call.owner {
+            Owner::User(token) => self.exchanges.get(&StreamCall::Made(token)),
+            Owner::Gather(_) => None,
+        };
+        let own = streams.map_or(call.begins + call.own_time, Exchange::deadline);
+        let above = call.origin.parent.and_then(|parent| self.serves.get(&parent)).map(|above| self.time_of(above));
+        match (above, streams) {
+            (Some(above), _) => own.min(above),
+            (None, Some(_)) => own,
+            (None, None) => call.deadline,
         }
     }
 }

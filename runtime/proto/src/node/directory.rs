@@ -323,7 +323,7 @@ impl Node {
             Request::Call(id) => self.place_call(id),
             Request::Gather(id) => self.try_gather(id),
             Request::Ask(id) => self.try_ask(id),
-            Request::List(_) | Request::Watch => {}
+            Request::Streams(_) | Request::List(_) | Request::Watch => {}
         }
     }
 
@@ -344,7 +344,12 @@ impl Node {
     }
 
     pub(super) fn check_drained(&mut self) {
-        if self.draining && !self.drained_told && self.nobody_calls() && self.wanted_serves == 0 {
+        if self.draining
+            && !self.drained_told
+            && self.nobody_calls()
+            && self.wanted_serves == 0
+            && !self.streams_wanted()
+        {
             self.drained_told = true;
             self.outputs.push_back(Output::Drained);
         }

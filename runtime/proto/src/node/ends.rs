@@ -9,11 +9,13 @@ use bytes::Bytes;
 
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
 use super::errands::Errand;
-use super::{CallKey, Node, Output, Request, outcome};
+use super::streams::{Exchange, Route};
+use super::{CallKey, Node, Output, Peer, Request, outcome};
 use crate::call::{CallReply, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, LocalId, ProcessName, ServeId};
+use crate::id::{CallId, LocalId, ProcessName, ServeId, Token};
+use crate::stream::{Flow, StreamCall};
 
 impl Node {
     /// A process of this node answered a call of this node.
@@ -25,24 +27,85 @@ impl Node {
         self.finish_call(id, result);
     }
 
-    pub(super) fn take_reply(&mut self, wire: CallId, process: Option<ProcessName>, result: Bytes) {
-        match self.come_back(wire) {
-            Some((id, Some(chosen))) => {
-                let process = process.unwrap_or(chosen.process);
-                self.finish_call(
-                    id,
-                    Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: Arc::from([]) }),
-                );
-            }
-            Some((id, None)) => self.errand_done(id, &result),
-            None => {}
+    /// The same of a call that goes on, with these streams in its result.
+    pub(super) fn call_replied(&mut self, id: CallKey, serve: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (Place::Here { chosen, .. }, Owner::User(token)) = (&call.place, call.owner) else {
+            return self.call_served(id, Ok(result));
+        };
+        let (fingerprint, process) = (chosen.fingerprint, chosen.process.clone());
+        let (made, served) = (StreamCall::Made(token), StreamCall::Served(serve));
+        let call = call.clone();
+        self.open_made(token, &call);
+        for (here, there) in [(made, served), (served, made)] {
+            self.exchange(here, call.own_time).route = Route::Here(there);
+        }
+        self.open_readers(made, &channels);
+        self.finish_call(id, Ok(CallReply { result, fingerprint, process, channels }));
+    }
+
+    /// The answer to a call came over the link; whether the call goes on, and with which streams in its result.
+    pub(super) fn take_reply(
+        &mut self,
+        wire: CallId,
+        process: Option<ProcessName>,
+        goes_on: Option<Arc<[Flow]>>,
+        result: Bytes,
+    ) {
+        let (id, chosen) = match self.come_back(wire) {
+            Some((id, Some(chosen))) => (id, chosen),
+            Some((id, None)) => return self.errand_done(id, &result),
+            None => return,
+        };
+        let process = process.unwrap_or(chosen.process);
+        let channels = goes_on.clone().unwrap_or_else(|| Arc::from([]));
+        let mut reply = Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: channels.clone() });
+        let Some(call) = self.calls.get(&id).cloned() else { return };
+        let refused = match call.owner {
+            Owner::User(_) => self.may_open(channels.len(), "").err(),
+            Owner::Gather(_) if channels.is_empty() => None,
+            Owner::Gather(_) => reply.as_ref().ok().map(|reply| outcome::streams_to_all(&reply.process, String::new())),
+        };
+        if let Some(error) = refused {
+            let error = CallError { callback: chosen.callback.to_string(), outcome: Outcome::Failed, ..error };
+            self.send(Frame::new(Header::Cancel { id: wire }));
+            reply = Err(error);
+        } else if let (Owner::User(token), Some(_)) = (call.owner, goes_on) {
+            self.open_made(token, &call);
+            self.set_out(token, wire);
+            self.open_readers(StreamCall::Made(token), &channels);
+        } else if let Owner::User(token) = call.owner {
+            self.cut(StreamCall::Made(token), &outcome::streams_forgotten());
+        }
+        self.finish_answered(id, reply, Some(chosen.peer));
+    }
+
+    /// A call that is made here has streams.
+    pub(super) fn open_made(&mut self, token: Token, call: &Call) {
+        let (parent, when_abandoned, abandoned) = (call.origin.parent, call.when_abandoned, call.abandoned);
+        let exchange = self.exchange(StreamCall::Made(token), call.own_time);
+        (exchange.parent, exchange.when_abandoned, exchange.abandoned) = (parent, when_abandoned, abandoned);
+    }
+
+    /// The streams of a call go over the link.
+    pub(super) fn set_out(&mut self, token: Token, wire: CallId) {
+        let made = StreamCall::Made(token);
+        if let Some(exchange) = self.exchanges.get_mut(&made) {
+            exchange.route = Route::Link(wire);
+            self.wires.insert(wire, made);
+            self.stir(made);
         }
     }
 
     pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
+        if let Some(streams) = self.wires.get(&wire).copied().filter(|_| !self.away.contains_key(&wire)) {
+            // The call has its answer: this is what became of its streams.
+            return self.cut(streams, &error);
+        }
         let Some((id, chosen)) = self.come_back(wire) else { return };
         let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
-        let again = self.calls.get(&id).is_some_and(|call| call.wait_ready && call.placements < MAX_PLACEMENTS);
+        let again = |call: &Call| call.wait_ready && call.placements < MAX_PLACEMENTS && !self.has_streamed(call);
+        let again = self.calls.get(&id).is_some_and(again);
         if again && leaving && error.outcome == Outcome::NotRun {
             // It met a receiver on its way out; the replica knows that by now.
             self.place_call(id);
@@ -78,6 +141,7 @@ impl Node {
         match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
             Place::Away { chosen, .. } => {
                 self.mesh.ended(chosen.peer);
+                self.call_back_streams(wire);
                 Some((id, Some(chosen)))
             }
             Place::Asked { .. } => Some((id, None)),
@@ -85,25 +149,39 @@ impl Node {
         }
     }
 
+    /// What streams have over the link, they have no more.
+    fn call_back_streams(&mut self, wire: CallId) {
+        let made = self.wires.remove(&wire);
+        if let Some(exchange) = made.and_then(|made| self.exchanges.get_mut(&made)) {
+            exchange.route = Route::Nowhere;
+        }
+    }
+
     /// The link took a call whose caller does not wait.
     pub(super) fn call_sent(&mut self, wire: CallId) {
         if self.away.contains_key(&wire) {
-            self.take_reply(wire, None, Bytes::new());
+            self.take_reply(wire, None, None, Bytes::new());
         }
     }
 
     /// The time of a call has come: it begins, or is over.
     pub(super) fn call_due(&mut self, id: CallKey) {
         let now = self.now;
+        let Some(call) = self.calls.get(&id) else { return };
+        let time = if call.asleep { call.deadline } else { self.time_of_call(call) };
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.deadline <= now {
+        call.deadline = time;
+        if time <= now {
             return self.call_overdue(id);
         }
-        call.asleep = false;
+        let begins = std::mem::take(&mut call.asleep);
         let timer = call.timer();
         self.deadlines.insert((timer, Request::Call(id)));
-        self.waiting.remove(Request::Call(id));
-        self.place_call(id);
+        if begins {
+            self.begin_streams(id);
+            self.waiting.remove(Request::Call(id));
+            self.place_call(id);
+        }
     }
 
     /// The deadline came first.
@@ -112,8 +190,12 @@ impl Node {
         let error = match &call.place {
             Place::Waiting if call.asleep => CallError { callback: call.callback(), ..outcome::no_time_left() },
             Place::Waiting => self.why_unplaced(call),
-            Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
+            Place::Here { chosen, .. } | Place::Away { chosen, .. } if call.flows.is_empty() => {
                 outcome::no_answer(&chosen.process, call.timeout, call.callback())
+            }
+            Place::Here { chosen, .. } | Place::Away { chosen, .. } => {
+                let error = outcome::no_progress(call.own_time.min(call.timeout));
+                CallError { callback: call.callback(), ..error }.at(chosen.process.as_str())
             }
             Place::Asked { process, .. } => outcome::no_answer(process, call.timeout, call.callback()),
         };
@@ -124,7 +206,33 @@ impl Node {
     /// The user gives a call up: nobody is told but those who serve it.
     pub(super) fn give_up_call(&mut self, id: CallKey) {
         self.stop_below(id);
-        self.take_call_out(id);
+        if let Some(Call { owner: Owner::User(token), .. }) = self.take_call_out(id) {
+            self.end_streams_of(token, &outcome::given_up());
+        }
+    }
+
+    /// A call is over, and its streams with it.
+    fn end_streams_of(&mut self, token: Token, error: &CallError) {
+        let made = StreamCall::Made(token);
+        self.cut(made, error);
+        self.exchange_answered(made, None);
+    }
+
+    /// Whether something of its streams may be on its way to where the call was.
+    fn has_streamed(&self, call: &Call) -> bool {
+        let Owner::User(token) = call.owner else { return false };
+        self.exchanges.get(&StreamCall::Made(token)).is_some_and(Exchange::has_begun)
+    }
+
+    /// The time of a call begins now, and that of its streams.
+    fn begin_streams(&mut self, id: CallKey) {
+        if let Some(Call { owner: Owner::User(token), .. }) = self.calls.get(&id) {
+            let made = StreamCall::Made(*token);
+            let now = self.now;
+            if let Some(exchange) = self.exchanges.get_mut(&made) {
+                exchange.alive = now;
+            }
+        }
     }
 
     /// The call that this one was made for is cancelled. Returns the served call that is cancelled with it.
@@ -186,22 +294,33 @@ impl Node {
             let call = match request {
                 Request::Call(id) => self.calls.get(&id),
                 Request::Gather(id) => self.gathers.get(&id).map(|gather| &gather.call),
-                Request::Ask(_) | Request::List(_) | Request::Watch => None,
+                Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => None,
             };
             let Some(error) = call.filter(|call| which(call)).map(&error) else { continue };
             match request {
                 Request::Call(id) => self.finish_call(id, Err(error)),
                 Request::Gather(id) => self.end_gather(id, Err(error)),
-                Request::Ask(_) | Request::List(_) | Request::Watch => {}
+                Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => {}
             }
         }
     }
 
     pub(super) fn finish_call(&mut self, id: CallKey, result: Result<CallReply, CallError>) {
+        self.finish_answered(id, result, None);
+    }
+
+    /// The same, of a call that `peer` of another node has answered.
+    fn finish_answered(&mut self, id: CallKey, result: Result<CallReply, CallError>, peer: Option<Peer>) {
         let Some(call) = self.take_call_out(id) else { return };
         match (call.owner, call.receiver) {
             (Owner::User(token), _) if !matches!(call.errand, Errand::Run) => self.errand_failed(token, result),
-            (Owner::User(token), _) => self.outputs.push_back(Output::CallDone { token, result }),
+            (Owner::User(token), _) => {
+                match &result {
+                    Ok(_) => self.exchange_answered(StreamCall::Made(token), peer),
+                    Err(error) => self.end_streams_of(token, error),
+                }
+                self.outputs.push_back(Output::CallDone { token, result });
+            }
             (Owner::Gather(gather), Some(process)) => self.leg_ended(gather, id, process, result),
             (Owner::Gather(_), None) => {} // every leg has a receiver
         }

@@ -14,7 +14,7 @@ use super::calls::{Call, Owner, Place, time_for_next_hop};
 use super::schedules::AnswerTo;
 use super::waiting::Key;
 use super::{CallKey, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallReply, CallRequest, ScheduleRequest, TasksRequest};
+use crate::call::{Answer, CallReply, CallRequest, Mode, ScheduleRequest, TasksRequest};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, Token};
@@ -116,10 +116,9 @@ impl Node {
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (chain, target) = (call.chain.clone(), Target::Tasks(entry));
         self.away.insert(wire, id);
-        self.send(Frame::with_payload(
-            Header::Call { id: wire, target, timeout_ms, chain, answer: Answer::Result },
-            payload,
-        ));
+        let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::from([]));
+        let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels };
+        self.send(Frame::with_payload(header, payload));
     }
 
     /// The answer to an errand came, from here or afar.

@@ -82,6 +82,7 @@ impl Node {
         let (callbacks, receiver) = (call.callbacks.clone(), call.receiver.clone());
         let id = GatherKey(self.last_gather + 1);
         let admitted = match &receiver {
+            None if !call.flows().is_empty() => Err(outcome::no_streams_of_all(String::new())),
             None => self.admit_call(Owner::Gather(id), call),
             Some(receiver) => Err(outcome::receiver_of_all(receiver, String::new())),
         };

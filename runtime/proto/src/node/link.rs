@@ -121,6 +121,7 @@ impl Node {
         match frame.header {
             _ if matches!(self.link, Link::Down) => {}
             Header::Call { id, .. } => self.call_not_sent(id),
+            Header::Items { stream, .. } => self.items_not_sent(stream),
             header => self.close_faulty(&LinkFault::Clogged(header.kind())),
         }
     }
@@ -178,12 +179,22 @@ impl Node {
             }
             Header::Gone { entry } => self.take_gone(entry),
             Header::Synced => self.take_synced(),
-            Header::Call { id, target, timeout_ms, chain, answer } => {
-                return self.take_call(id, target, timeout_ms, chain, answer, frame.payload);
-            }
+            header @ Header::Call { .. } => return self.take_call(header, frame.payload),
             Header::Cancel { id } => self.take_cancel(id),
-            Header::Accepted { id, process } => self.take_reply(id, process, Bytes::new()),
-            Header::Reply { id, process } => self.take_reply(id, process, frame.payload),
+            Header::Accepted { id, process } => self.take_reply(id, process, None, Bytes::new()),
+            Header::Reply { id, process, open, channels } => {
+                self.take_reply(id, process, open.then_some(channels), frame.payload);
+            }
+            Header::Ended { id } => self.take_ended(id),
+            Header::Items { .. }
+            | Header::End { .. }
+            | Header::Grant { .. }
+            | Header::Done { .. }
+            | Header::Halt { .. } => {
+                if let Some((stream, message)) = frame.into_stream(|detail| outcome::garbled(&detail, String::new())) {
+                    self.take_stream(stream, message);
+                }
+            }
             Header::Fail { id, .. } => {
                 // One that cannot be read is that call's misfortune: the other calls of this link go on.
                 let error =
@@ -207,7 +218,6 @@ impl Node {
             | Header::Refused { .. }
             | Header::Register { .. }
             | Header::Unregister { .. }
-            | Header::Ended { .. }
             | Header::Load { .. }
             | Header::ListLoads { .. }
             | Header::Leave) => return Err(LinkFault::unexpected(&header, "from the controller")),
@@ -267,9 +277,10 @@ impl Node {
         self.answer_lists();
         self.forget_registrations();
         self.keep_stale();
-        self.cancel_incoming();
+        self.cancel_incoming(reason);
         self.schedules.forget_link();
         self.fail_remote_calls(code::LINK_LOST, reason);
+        self.lose_exchanges(reason);
         if former.up().is_some_and(|up| up.connected) {
             self.outputs.push_back(Output::Disconnected { reason: reason.to_owned() });
         }

@@ -12,6 +12,8 @@
 //! | `ends` | how they end |
 //! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
+//! | `streams` | the streams of both |
+//! | `each` | callbacks that are called once an item of a stream |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
 //! | `errands` | requests to the tasks of a process, here or elsewhere |
 //! | `asks` | questions: resolve, wait |
@@ -29,6 +31,7 @@ mod api;
 mod asks;
 mod calls;
 mod directory;
+mod each;
 mod ends;
 mod errands;
 mod gather;
@@ -56,12 +59,20 @@ use crate::frame::{Frame, Header};
 use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
 use crate::registry::Registry;
 use crate::schedule::{Clock, Utc};
+use crate::stream::StreamCall;
 
 /// Most requests that are open at once: calls, gathers, resolves, waits and lists; and most calls, legs included.
 pub const MAX_OPEN_REQUESTS: usize = 65_536;
 
 /// Most calls that are served at once.
 pub const MAX_SERVED_CALLS: usize = 65_536;
+
+/// Most open ends of streams.
+pub const MAX_STREAMS: usize = 16_384;
+
+/// Most bytes of all streams that wait to be read, unless an item alone may be larger. A stream whose items find no room
+/// is cancelled.
+pub const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
 /// Most processes of a node.
 pub const MAX_PROCESSES: usize = crate::controller::MAX_PROCESSES_PER_NODE;
@@ -96,6 +107,8 @@ struct AskId(u64);
 enum Request {
     Call(CallKey),
     Gather(GatherKey),
+    /// The streams of a call that has its answer.
+    Streams(StreamCall),
     Ask(AskId),
     List(u64),
     /// No timer and nothing to wait for: it lasts until it is cancelled.
@@ -138,6 +151,17 @@ pub struct Node {
     /// Those that were sent over the link, by their ids there.
     away: BTreeMap<CallId, CallKey>,
     gathers: BTreeMap<GatherKey, gather::Gather>,
+    exchanges: BTreeMap<StreamCall, streams::Exchange>,
+    /// Those of calls that went over the link, by their ids there.
+    wires: BTreeMap<CallId, StreamCall>,
+    /// Those that may have something to do, in the order of their turns.
+    stirred: VecDeque<StreamCall>,
+    /// Whether the link takes nothing of streams for now, and who waits for it.
+    congested: bool,
+    held: BTreeSet<StreamCall>,
+    open_streams: usize,
+    stream_bytes: usize,
+    eaches: BTreeMap<ServeId, each::Each>,
     asks: BTreeMap<AskId, asks::Ask>,
     lists: BTreeMap<u64, lists::List>,
     deadlines: BTreeSet<(Duration, Request)>,
@@ -167,6 +191,12 @@ pub struct NodeCounts {
     pub calls: usize,
     /// Open broadcasts.
     pub gathers: usize,
+    /// Calls whose streams are open, made and served; one within this node counts at both ends.
+    pub exchanges: usize,
+    /// Open ends of streams.
+    pub streams: usize,
+    /// Bytes of streams that wait to be read.
+    pub stream_bytes: usize,
     /// Open resolves, waits and lists.
     pub asks: usize,
     /// Calls that were sent over the link and have no answer yet.
@@ -177,7 +207,8 @@ pub struct NodeCounts {
     pub watches: usize,
     /// Timers of requests.
     pub deadlines: usize,
-    /// Calls that are served, those that run on for nobody included.
+    /// Calls that are served, those that run on for nobody or whose streams go on included; of those that are made once an
+    /// item, the one that runs.
     pub serves: usize,
     /// Those of them that came over the link.
     pub incoming: usize,
@@ -220,6 +251,14 @@ impl Node {
             handed_over: None,
             away: BTreeMap::new(),
             gathers: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            wires: BTreeMap::new(),
+            stirred: VecDeque::new(),
+            congested: false,
+            held: BTreeSet::new(),
+            open_streams: 0,
+            stream_bytes: 0,
+            eaches: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -253,6 +292,7 @@ impl Node {
             Input::Frame(frame) => self.take_frame(frame),
             Input::Heard => self.heard(false),
             Input::NotSent(frame) => self.not_sent(frame),
+            Input::Congested(congested) => self.set_congested(congested),
             Input::Command(command) => self.command(command),
             Input::Timer => {}
         }
@@ -265,6 +305,9 @@ impl Node {
         // What was given out before has been taken: it would have come back.
         if let Some(wire) = self.handed_over.take() {
             self.call_sent(wire);
+        }
+        if self.outputs.is_empty() {
+            self.move_streams();
         }
         let output = self.outputs.pop_front();
         if let Some(Output::Send(Frame { header: Header::Call { id, answer: Answer::Sent, .. }, .. })) = &output {
@@ -286,12 +329,15 @@ impl Node {
         NodeCounts {
             calls: self.calls.len(),
             gathers: self.gathers.len(),
+            exchanges: self.exchanges.len(),
+            streams: self.open_streams,
+            stream_bytes: self.stream_bytes,
             asks: self.asks.len() + self.lists.len(),
             away: self.away.len(),
             waiting: self.waiting.len(),
             watches: self.watches.len(),
             deadlines: self.deadlines.len(),
-            serves: self.serves.len(),
+            serves: self.serves.len() - self.eaches.len(),
             incoming: self.incoming.len(),
             tasks: self.schedules.len(),
             locals: self.locals.len(),
@@ -330,6 +376,8 @@ impl Node {
         match self.requests.get(&token).copied() {
             Some(Request::Call(id)) => self.give_up_call(id),
             Some(Request::Gather(id)) => self.give_up_gather(id),
+            // Its streams are given up one by one.
+            Some(Request::Streams(_)) => {}
             Some(Request::Ask(id)) => drop(self.end_ask(id)),
             Some(Request::List(id)) => drop(self.end_list(id)),
             Some(Request::Watch) => {
@@ -350,6 +398,7 @@ impl Node {
             match request {
                 Request::Call(id) => self.call_due(id),
                 Request::Gather(id) => self.gather_overdue(id),
+                Request::Streams(call) => self.exchange_due(call),
                 Request::Ask(id) => self.ask_overdue(id),
                 Request::List(id) => self.list_overdue(id),
                 Request::Watch => {}

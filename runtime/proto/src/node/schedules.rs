@@ -285,7 +285,8 @@ impl Node {
             answer: Answer::Result,
             channels: Arc::from([]),
         };
-        self.begin_serve(caller, incoming);
+        let time = incoming.deadline.saturating_sub(self.now);
+        self.begin_serve(caller, incoming, time);
     }
 
     /// A run is really over, with its result dropped.
@@ -378,7 +379,10 @@ impl Node {
     }
 
     fn reply(&mut self, id: CallId, process: ProcessName, payload: Bytes) {
-        self.send(Frame::with_payload(Header::Reply { id, process: Some(process) }, payload));
+        self.send(Frame::with_payload(
+            Header::Reply { id, process: Some(process), open: false, channels: [].into() },
+            payload,
+        ));
     }
 
     fn answer_failed(&mut self, to: AnswerTo, error: &CallError) {

@@ -4,12 +4,13 @@
 //!   from a call of this node, a Call over the link, or a scheduled task
 //!     └──▶ Serve ──Served──▶ the caller's answer
 //!            ├──Accepted──▶ a caller who waits for no more ─────────────Served──▶ dropped (Ended over the link)
+//!            ├──Replied──▶ the caller's answer, and it goes on with its streams ──▶ Served, all ended ──▶ (Ended)
 //!            ├──Answered──▶ the caller's answer, and it runs on ─────────Served──▶ dropped (Ended over the link)
 //!            └──CancelServe──▶ nobody waits, the calls below end ────────Served──▶ dropped (Ended over the link)
 //! ```
 //!
-//! A served call stays until the user tells that it is over, whether or not somebody waits: the counts of calls in
-//! flight are those of calls that really run or are queued.
+//! A served call stays until the user tells that it is over, and its streams are, whether or not somebody waits: the
+//! counts of calls in flight are those of calls that really run or are queued.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,25 +18,33 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, Hop, Incoming, ServeResult};
-use crate::error::{CallError, Outcome};
+use super::each::Each;
+use super::streams::Route;
+use super::{CallKey, MAX_SERVED_CALLS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
+use crate::call::{Answer, Hop, Incoming, Mode, ServeResult};
+use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ProcessRef, ServeId};
+use crate::id::{CallId, LocalId, ServeId, Token};
 use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
+use crate::stream::{Flow, StreamCall};
 
 /// A call that is served.
 #[derive(Debug)]
 pub(super) struct Served {
+    id: ServeId,
     caller: AnswerTo,
     process: LocalId,
-    pub deadline: Duration,
+    deadline: Duration,
+    /// How much time it had when it came; of a call with streams, without progress.
+    pub timeout: Duration,
     pub chain: Arc<[Hop]>,
     pub wish: Wish,
     answer: Answer,
     /// What a task's run has come to, where it runs on.
     verdict: Option<CallError>,
+    /// Whether the user has told that it is over: only its streams go on.
+    pub is_done: bool,
     /// The requests that were made for it and are open.
     pub below: BTreeSet<Request>,
 }
@@ -47,6 +56,8 @@ pub(super) enum Wish {
     Wanted,
     /// Its caller waits for no more than that it is here ([`Answer`]), and it is to be carried out.
     Detached,
+    /// Its caller has the result, and reads or writes its streams.
+    Replied,
     /// Its caller has been told; it runs on, as do the calls below it, until their deadlines.
     Answered,
     /// Its caller has given up: nothing may begin for it any more.
@@ -62,42 +73,39 @@ pub(super) enum AnswerTo {
     Link(CallId),
     /// A scheduled task of its process: it is a run of that.
     Task { task: TaskNumber, run: RunNumber },
+    /// The call that it serves one item of.
+    Item(ServeId),
     /// Nobody any more.
     Nobody,
 }
 
+/// How a call is to be served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    pub mode: Mode,
+    /// How much time it has; with streams, without progress.
+    pub time: Duration,
+    /// The call of this node whose streams are in it.
+    pub streams_of: Option<Token>,
+}
+
 impl Node {
-    /// Gives a call of this node to a process of this node.
-    #[expect(clippy::too_many_arguments, reason = "all that an incoming call is")]
-    pub(super) fn serve_here(
-        &mut self,
-        call: CallKey,
-        process: LocalId,
-        callback: u32,
-        args: Bytes,
-        caller: Option<ProcessRef>,
-        chain: Arc<[Hop]>,
-        deadline: Duration,
-        answer: Answer,
-    ) -> ServeId {
-        let id = self.next_serve();
-        let incoming =
-            Incoming { id, process, callback, args, caller, chain, deadline, answer, channels: Arc::from([]) };
+    /// Gives a call of this node to a process of this node. Nothing when it was refused at once: the call has ended.
+    pub(super) fn serve_here(&mut self, call: CallKey, way: Way, incoming: Incoming) {
+        let (id, answer) = (incoming.id, incoming.answer);
+        if let Some(token) = way.streams_of {
+            let (here, there) = (StreamCall::Served(id), StreamCall::Made(token));
+            self.exchange(here, way.time).route = Route::Here(there);
+            self.exchange(there, way.time).route = Route::Here(here);
+            self.stir(there);
+        }
         let caller = if answer == Answer::Sent { AnswerTo::Nobody } else { AnswerTo::Call(call) };
-        self.begin_serve(caller, incoming);
-        id
+        self.begin(caller, way, incoming);
     }
 
     /// A call came over the link; an error of it closes the link, an error of the call is answered.
-    pub(super) fn take_call(
-        &mut self,
-        id: CallId,
-        target: Target,
-        timeout_ms: u64,
-        chain: Arc<[Hop]>,
-        answer: Answer,
-        args: Bytes,
-    ) -> Result<(), LinkFault> {
+    pub(super) fn take_call(&mut self, header: Header, args: Bytes) -> Result<(), LinkFault> {
+        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels } = header else { return Ok(()) };
         if let Some(up) = self.link.up_mut() {
             if up.last_incoming.is_some_and(|last| id <= last) {
                 return Err(LinkFault::Broken(format!("the call id {} is used twice", id.0)));
@@ -115,18 +123,55 @@ impl Node {
             }
         };
         let process = LocalId(number);
-        if let Err(error) = self.may_serve(process, callback, timeout_ms) {
+        let is_streaming = !channels.is_empty();
+        let refused = self
+            .may_serve(process, callback, timeout_ms)
+            .and_then(|()| self.may_open(channels.len(), ""))
+            .and_then(|()| outcome::check_streams(mode, &channels, answer, String::new()));
+        if let Err(error) = refused {
             self.fail_incoming(id, &error, false);
             return Ok(());
         }
         let serve = self.next_serve();
         let caller = chain.last().and_then(|hop| hop.process.clone());
-        let deadline = self.deadline(Duration::from_millis(timeout_ms));
+        let time = Duration::from_millis(timeout_ms);
+        let deadline = self.deadline(if is_streaming { MAX_TIMEOUT } else { time });
         self.incoming.insert(id, serve);
-        let incoming =
-            Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels: Arc::from([]) };
-        self.begin_serve(AnswerTo::Link(id), incoming);
+        if is_streaming {
+            self.exchange(StreamCall::Served(serve), time).route = Route::Link(id);
+        }
+        let way = Way { mode, time, streams_of: None };
+        let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels };
+        self.begin(AnswerTo::Link(id), way, incoming);
         Ok(())
+    }
+
+    /// Begins a call in the way that it is to be served.
+    fn begin(&mut self, caller: AnswerTo, way: Way, incoming: Incoming) {
+        let call = StreamCall::Served(incoming.id);
+        match way.mode {
+            Mode::Whole => {
+                self.open_readers(call, &incoming.channels);
+                self.begin_serve(caller, incoming, way.time);
+            }
+            Mode::Each => self.begin_once_an_item(caller, incoming, way.time),
+        }
+    }
+
+    fn begin_once_an_item(&mut self, caller: AnswerTo, incoming: Incoming, time: Duration) {
+        let id = incoming.id;
+        let record = self.mesh.get(Peer::Local(incoming.process));
+        let callback = record.and_then(|record| {
+            let callback = record.callbacks.get(incoming.callback as usize)?;
+            Some((record.process.name.clone(), callback.name.to_string(), callback.signature.clone()))
+        });
+        self.note_served(caller, &incoming, time);
+        let refused = match callback {
+            Some((_, _, signature)) if !signature.has_streams() => return self.begin_each(signature, incoming),
+            Some((process, name, _)) => outcome::not_for_each(&process, name),
+            None => outcome::receiver_left(""),
+        };
+        self.served(id, Err(refused));
     }
 
     fn may_serve(&self, process: LocalId, callback: u32, timeout_ms: u64) -> Result<(), CallError> {
@@ -152,22 +197,48 @@ impl Node {
         ServeId(self.last_serve)
     }
 
-    pub(super) fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming) {
+    pub(super) fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming, time: Duration) {
+        self.note_served(caller, &incoming, time);
+        self.outputs.push_back(Output::Serve(incoming));
+    }
+
+    /// A call is served from now on.
+    fn note_served(&mut self, caller: AnswerTo, incoming: &Incoming, timeout: Duration) {
         let served = Served {
+            id: incoming.id,
             caller,
             process: incoming.process,
             deadline: incoming.deadline,
+            timeout,
             chain: incoming.chain.clone(),
             wish: if incoming.answer == Answer::Sent { Wish::Detached } else { Wish::Wanted },
             answer: incoming.answer,
             verdict: None,
+            is_done: false,
             below: BTreeSet::new(),
         };
         self.serves.insert(incoming.id, served);
         self.wanted_serves += 1;
-        self.mesh.began(Peer::Local(incoming.process));
+        if !matches!(caller, AnswerTo::Item(_)) {
+            self.mesh.began(Peer::Local(incoming.process));
+        }
         self.note_serving(incoming.process, caller, |serving| *serving += 1);
-        self.outputs.push_back(Output::Serve(incoming));
+    }
+
+    /// How long a call that is made for a served one may be without progress.
+    pub(super) fn time_below(&self, served: &Served) -> Duration {
+        match self.exchanges.get(&StreamCall::Served(served.id)) {
+            Some(exchange) => exchange.idle,
+            None => served.deadline.saturating_sub(self.now),
+        }
+    }
+
+    /// When what is made for a served call is to be over. One with streams has time while there is progress.
+    pub(super) fn time_of(&self, served: &Served) -> Duration {
+        match self.exchanges.get(&StreamCall::Served(served.id)) {
+            Some(exchange) => exchange.deadline(),
+            None => served.deadline,
+        }
     }
 
     /// The process has the call: a caller who waits for no more is told.
@@ -178,7 +249,7 @@ impl Node {
         }
         served.wish = Wish::Detached;
         match served.caller {
-            AnswerTo::Nobody | AnswerTo::Task { .. } => {}
+            AnswerTo::Nobody | AnswerTo::Item(_) | AnswerTo::Task { .. } => {}
             AnswerTo::Call(call) => {
                 served.caller = AnswerTo::Nobody;
                 self.call_served(call, Ok(Bytes::new()));
@@ -196,7 +267,7 @@ impl Node {
         let told = match served.wish {
             Wish::Wanted => false,
             Wish::Detached => true,
-            Wish::Answered | Wish::Cancelled => return,
+            Wish::Answered | Wish::Cancelled | Wish::Replied => return,
         };
         served.wish = Wish::Answered;
         self.wanted_serves -= 1;
@@ -205,22 +276,124 @@ impl Node {
         }
         match served.caller {
             AnswerTo::Nobody => {}
-            AnswerTo::Task { .. } => served.verdict = Some(error),
+            AnswerTo::Task { .. } => served.verdict = Some(error.clone()),
+            AnswerTo::Item(whole) => self.item_answered(whole, Err(error.clone())),
             AnswerTo::Call(call) => {
                 served.caller = AnswerTo::Nobody;
-                self.call_served(call, Err(error));
+                self.call_served(call, Err(error.clone()));
             }
             AnswerTo::Link(call) => self.fail_incoming(call, &error, true),
+        }
+        self.cut(StreamCall::Served(id), &error);
+    }
+
+    /// The caller has the result, and the call goes on.
+    pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+        let call = StreamCall::Served(id);
+        let served = self.serves.get(&id).filter(|served| !served.is_done);
+        // Of a scheduled task's run, nobody reads.
+        let has_caller = |served: &&Served| !matches!(served.caller, AnswerTo::Task { .. });
+        let waits = |served: &&Served| (served.wish, served.answer) == (Wish::Wanted, Answer::Result);
+        let Some(served) = served.filter(waits).filter(has_caller) else {
+            return self.refuse_writers(call, &channels, &outcome::given_up());
+        };
+        let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
+        let limit = self.result_limit(served.caller);
+        let result = outcome::within_limit(result, limit, name.as_ref());
+        let may_stream = match served.caller {
+            AnswerTo::Item(_) if !channels.is_empty() => {
+                Err(outcome::internal("the result of an item has streams", ""))
+            }
+            _ => self.may_open(channels.len(), ""),
+        };
+        match result.and_then(|result| may_stream.map(|()| result)) {
+            Ok(result) => {
+                self.answer_open(id, result, channels.clone());
+                self.open_writers(call, &channels);
+            }
+            Err(error) => {
+                let error = CallError { outcome: Outcome::Failed, retryable: false, ..error };
+                self.refuse_writers(call, &channels, &error);
+                self.answered(id, error);
+            }
+        }
+    }
+
+    /// Tells the caller the result of a call that goes on. Its streams are opened after this.
+    pub(super) fn answer_open(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+        let Some(served) = self.serves.get_mut(&id) else { return };
+        served.wish = Wish::Replied;
+        let (caller, time) = (served.caller, served.timeout);
+        let process = self.locals.get(&served.process).map(|local| local.process.name.clone());
+        if let AnswerTo::Call(_) = caller {
+            served.caller = AnswerTo::Nobody;
+        }
+        if let AnswerTo::Item(whole) = caller {
+            return self.item_answered(whole, Ok(result));
+        }
+        let exchange = self.exchange(StreamCall::Served(id), time);
+        match caller {
+            AnswerTo::Nobody | AnswerTo::Item(_) | AnswerTo::Task { .. } => {}
+            AnswerTo::Call(call) => self.call_replied(call, id, result, channels),
+            AnswerTo::Link(wire) => {
+                exchange.route = Route::Link(wire);
+                let header = Header::Reply { id: wire, process, open: true, channels };
+                self.send(Frame::with_payload(header, result));
+            }
+        }
+    }
+
+    /// Most bytes of a result for this caller.
+    fn result_limit(&self, caller: AnswerTo) -> usize {
+        let limit = self.config.max_payload_bytes;
+        match caller {
+            AnswerTo::Link(_) => {
+                let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
+                limit.min(usize::try_from(theirs).unwrap_or(usize::MAX))
+            }
+            AnswerTo::Call(_) | AnswerTo::Item(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => limit,
+        }
+    }
+
+    /// A call is over, as far as its user is concerned.
+    pub(super) fn served(&mut self, id: ServeId, result: ServeResult) {
+        let call = StreamCall::Served(id);
+        let Some(served) = self.serves.get(&id).filter(|served| !served.is_done) else { return };
+        let waits = (served.wish, served.answer) == (Wish::Wanted, Answer::Result);
+        match &result {
+            Err(error) if waits => self.cut(call, error),
+            // Its caller has his answer, and it goes on while there are streams.
+            Ok(bytes) if waits && self.exchanges.contains_key(&call) => self.replied(id, bytes.clone(), Arc::from([])),
+            Ok(_) | Err(_) => {}
+        }
+        if let Some(served) = self.serves.get_mut(&id)
+            && served.wish != Wish::Wanted
+            && self.exchanges.contains_key(&call)
+        {
+            served.is_done = true;
+            return self.stir(call);
+        }
+        self.serve_over(id, result);
+    }
+
+    /// All streams of a call have ended.
+    pub(super) fn streams_over(&mut self, id: ServeId) {
+        let runs = self.eaches.get(&id).is_some_and(Each::runs);
+        if !runs && self.serves.get(&id).is_some_and(|served| served.is_done) {
+            self.serve_over(id, Ok(Bytes::new()));
         }
     }
 
     /// A call is over.
-    pub(super) fn served(&mut self, id: ServeId, result: ServeResult) {
+    fn serve_over(&mut self, id: ServeId, result: ServeResult) {
         let Some(served) = self.serves.remove(&id) else { return };
+        self.eaches.remove(&id);
         let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
-        self.mesh.ended(Peer::Local(served.process));
+        if !matches!(served.caller, AnswerTo::Item(_)) {
+            self.mesh.ended(Peer::Local(served.process));
+        }
         let wanted = served.wish == Wish::Wanted;
-        if wanted || served.wish == Wish::Detached {
+        if wanted || matches!(served.wish, Wish::Detached | Wish::Replied) {
             self.wanted_serves -= 1;
         }
         let result = match (served.answer, result) {
@@ -229,25 +402,28 @@ impl Node {
             (Answer::Accepted, Ok(_)) => Ok(Bytes::new()),
             (_, result) => result,
         };
-        let limit = self.config.max_payload_bytes;
+        let limit = self.result_limit(served.caller);
+        let result = result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref()));
         match served.caller {
             AnswerTo::Nobody => {}
             AnswerTo::Task { task, run } => {
                 let result = served.verdict.map_or(result.map(drop), Err);
                 self.run_ended(served.process, task, run, result);
             }
-            AnswerTo::Call(call) => {
-                let result = result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref()));
-                self.call_served(call, result);
+            AnswerTo::Call(call) => self.call_served(call, result),
+            AnswerTo::Item(whole) => {
+                if wanted {
+                    self.item_answered(whole, result);
+                }
+                self.item_over(whole);
             }
             AnswerTo::Link(call) => {
                 self.incoming.remove(&call);
-                let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
-                let limit = limit.min(usize::try_from(theirs).unwrap_or(usize::MAX));
-                match result.and_then(|bytes| outcome::within_limit(bytes, limit, name.as_ref())) {
+                match result {
                     _ if !wanted => self.send(Frame::new(Header::Ended { id: call })),
                     Ok(bytes) => {
-                        self.send(Frame::with_payload(Header::Reply { id: call, process: name }, bytes));
+                        let header = Header::Reply { id: call, process: name, open: false, channels: Arc::from([]) };
+                        self.send(Frame::with_payload(header, bytes));
                     }
                     Err(error) => self.fail_incoming(call, &error, false),
                 }
@@ -260,10 +436,17 @@ impl Node {
     /// Counts a call of a process that began or is over.
     fn note_serving(&mut self, process: LocalId, caller: AnswerTo, count: impl Fn(&mut usize)) {
         let Some(local) = self.locals.get_mut(&process) else { return };
-        count(&mut local.serving);
         match caller {
-            AnswerTo::Link(_) => count(&mut local.relayed),
-            AnswerTo::Call(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => self.apart_changed(process),
+            // The call that it is of counts.
+            AnswerTo::Item(_) => {}
+            AnswerTo::Link(_) => {
+                count(&mut local.serving);
+                count(&mut local.relayed);
+            }
+            AnswerTo::Call(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => {
+                count(&mut local.serving);
+                self.apart_changed(process);
+            }
         }
     }
 
@@ -280,10 +463,10 @@ impl Node {
     }
 
     /// The link is lost: nobody waits for what came over it. Those who never did miss nothing.
-    pub(super) fn cancel_incoming(&mut self) {
+    pub(super) fn cancel_incoming(&mut self, reason: &str) {
         for serve in std::mem::take(&mut self.incoming).into_values() {
             if self.serves.get(&serve).is_some_and(|served| served.wish != Wish::Detached) {
-                self.cancel_serve(serve);
+                self.cancel_serve_for(serve, &outcome::link_lost(code::LINK_LOST, reason, String::new()));
             }
             if let Some(served) = self.serves.get_mut(&serve) {
                 served.caller = AnswerTo::Nobody;
@@ -293,6 +476,11 @@ impl Node {
 
     /// Nobody waits for this call: the tree of calls below it ends, but for those that are to be finished.
     pub(super) fn cancel_serve(&mut self, id: ServeId) {
+        self.cancel_serve_for(id, &outcome::given_up());
+    }
+
+    /// The same, and what its streams have to do with it.
+    pub(super) fn cancel_serve_for(&mut self, id: ServeId, error: &CallError) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
             let Some(served) = self.serves.get_mut(&id) else { continue };
@@ -301,9 +489,11 @@ impl Node {
                 // Whoever serves it has told the caller, and knows.
                 Wish::Answered => {}
                 // Of one that is detached: its caller had given up before he was told.
-                Wish::Wanted | Wish::Detached => {
+                Wish::Wanted | Wish::Detached | Wish::Replied => {
                     self.wanted_serves -= 1;
-                    self.outputs.push_back(Output::CancelServe(id));
+                    if !served.is_done {
+                        self.outputs.push_back(Output::CancelServe(id));
+                    }
                 }
             }
             if let AnswerTo::Call(_) = served.caller {
@@ -314,10 +504,13 @@ impl Node {
                 match request {
                     Request::Call(call) => open.extend(self.cancel_call_below(call)),
                     Request::Gather(gather) => open.extend(self.cancel_gather_below(gather)),
+                    Request::Streams(call) => open.extend(self.cancel_exchange_below(call)),
                     Request::Ask(ask) => self.cancel_ask_below(ask),
                     Request::List(_) | Request::Watch => {}
                 }
             }
+            open.extend(self.eaches.get(&id).and_then(Each::running));
+            self.cut(StreamCall::Served(id), error);
         }
     }
 }

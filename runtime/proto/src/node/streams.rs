@@ -1,38 +1,551 @@
-//! Streams of calls.
+//! The streams of the calls that this node makes and serves.
+//!
+//! ```text
+//!   Nowhere ──placed──▶ Link, or Here (both ends in this node) ──both last words, of all streams──▶ over
+//!      └────────────────────────┴──failed, given up, overdue, link lost──▶ Cut ──all is read──▶ over
+//! ```
+//!
+//! An exchange is the streams of one call at one of its ends. It begins with the call where that has streams, or with
+//! its answer; a call that was made here is over when it has its answer, and its exchange goes on until its streams have
+//! ended. What an exchange does is done one message at a time, in turn with all others, when the node's other outputs
+//! have been taken: so no stream holds up another.
+//!
+//! Invariants: every end that its user has is told once what it came to, behind all items; an exchange is forgotten when
+//! all of that was told and said. What comes for an exchange that is not known has crossed its end. A peer that breaks
+//! the rules of a stream costs its own call's streams, and never the link, which others share.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use bytes::Bytes;
+use super::{MAX_STREAM_BYTES, MAX_STREAMS, Node, Output, Peer, Request, StreamAct, StreamEvent, outcome};
+use crate::call::{MAX_CHAIN, WhenAbandoned};
+use crate::error::{CallError, code};
+use crate::frame::{Frame, Header, Side, StreamRef};
+use crate::id::{CallId, ServeId};
+use crate::stream::{
+    Channels, Ending, Flow, GRANT_AFTER, Inlet, Message, NotTaken, Outlet, Push, StreamCall, StreamId,
+};
+use crate::value::MAX_CHANNELS;
 
-use super::{Node, Output, StreamAct, StreamEvent, outcome};
-use crate::call::CallRequest;
-use crate::id::{ServeId, Token};
-use crate::stream::{Ending, Flow, StreamCall, StreamId};
+/// The streams of a call at one of its ends.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub channels: Channels,
+    pub route: Route,
+    /// The ends that the user writes, until he is told what they came to; and whether he waits for room.
+    writers: BTreeMap<u32, bool>,
+    /// The ends that the user reads, until he is told what they came to; and whether he waits for items.
+    readers: BTreeMap<u32, bool>,
+    /// How long there may be no progress.
+    pub idle: Duration,
+    /// When something was known to go on that is not seen in the streams that there are.
+    pub alive: Duration,
+    /// When the other end was last told so.
+    signed: Duration,
+    /// What the call is made for.
+    pub parent: Option<ServeId>,
+    pub when_abandoned: WhenAbandoned,
+    /// Whether what the call was made for was given up.
+    pub abandoned: bool,
+    /// Whether the call has its answer: no more streams come. Of one that is served here, its user tells.
+    pub answered: bool,
+    /// When to look whether there was progress; once the call has its answer.
+    timer: Option<Duration>,
+    /// Who serves the call, once it has its answer: what it takes there counts until all is over.
+    peer: Option<Peer>,
+    /// Whether it has its turn to come.
+    stirred: bool,
+    /// Its part of the node's counts: streams, and bytes that wait to be read.
+    counted: (usize, usize),
+}
 
-impl Node {
-    pub(super) fn refuse_streams(&mut self, token: Token, request: &CallRequest) {
-        let callback = request.callbacks.first().map(ToString::to_string).unwrap_or_default();
-        let error = outcome::internal("streams are not carried yet", &callback);
-        let flows = request.flows();
-        self.end_writers(StreamCall::Made(token), &flows, &Ending::Cancelled(Some(Box::new(error.clone()))));
-        self.outputs.push_back(Output::CallDone { token, result: Err(error) });
+/// Where the other end of an exchange is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Nobody serves the call yet.
+    Nowhere,
+    /// At another node, by the call's id on the link.
+    Link(CallId),
+    /// In this node.
+    Here(StreamCall),
+    /// It is not reached any more.
+    Cut,
+}
+
+/// The side that the user of a call's streams is on.
+fn side_of(call: StreamCall) -> Side {
+    match call {
+        StreamCall::Made(_) => Side::Caller,
+        StreamCall::Served(_) => Side::Callee,
     }
+}
 
-    pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
-        let error = outcome::internal("streams are not carried yet", "");
-        self.end_writers(StreamCall::Served(id), &channels, &Ending::Cancelled(Some(Box::new(error))));
-        if channels.is_empty() {
-            self.served(id, Ok(result));
+impl Exchange {
+    fn new(idle: Duration, now: Duration) -> Self {
+        Self {
+            channels: Channels::default(),
+            route: Route::Nowhere,
+            writers: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            idle,
+            alive: now,
+            signed: now,
+            parent: None,
+            when_abandoned: WhenAbandoned::Cancel,
+            abandoned: false,
+            answered: false,
+            timer: None,
+            peer: None,
+            stirred: false,
+            counted: (0, 0),
         }
     }
 
-    fn end_writers(&mut self, call: StreamCall, flows: &[Flow], ending: &Ending) {
+    /// Whether something may be on its way to the other end.
+    pub fn has_begun(&self) -> bool {
+        self.channels.has_begun()
+    }
+
+    /// When it is overdue, unless there is progress.
+    pub fn deadline(&self) -> Duration {
+        self.channels.last_progress().unwrap_or_default().max(self.alive) + self.idle
+    }
+}
+
+impl Node {
+    /// The streams of a call that has none here yet.
+    pub(super) fn exchange(&mut self, call: StreamCall, idle: Duration) -> &mut Exchange {
+        let now = self.now;
+        self.exchanges.entry(call).or_insert_with(|| Exchange::new(idle, now))
+    }
+
+    /// Whether so many more streams may be opened.
+    pub(super) fn may_open(&self, streams: usize, callback: &str) -> Result<(), CallError> {
+        let most = MAX_CHANNELS as usize;
+        if streams > most {
+            return Err(outcome::too_many_streams_of_call(streams, most, callback));
+        }
+        if streams > 0 && self.open_streams + streams > MAX_STREAMS {
+            return Err(outcome::too_many_streams(callback));
+        }
+        Ok(())
+    }
+
+    /// Opens ends that the user writes.
+    pub(super) fn open_writers(&mut self, call: StreamCall, flows: &[Flow]) {
+        let (now, most) = (self.now, self.config.max_payload_bytes);
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        for (number, flow) in (0..).zip(flows) {
+            exchange.channels.add_outlet(number, Outlet::new(*flow, most, now));
+            exchange.writers.insert(number, false);
+        }
+        self.count_streams(call);
+        self.stir(call);
+    }
+
+    /// Opens ends that the user reads.
+    pub(super) fn open_readers(&mut self, call: StreamCall, flows: &[Flow]) {
+        let (now, most) = (self.now, self.config.max_payload_bytes);
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        for (number, flow) in (0..).zip(flows) {
+            exchange.channels.add_inlet(number, Inlet::new(*flow, most, now));
+            exchange.readers.insert(number, true);
+        }
+        self.count_streams(call);
+        self.stir(call);
+    }
+
+    /// Opens the two ends that the node itself has in a call that is made once an item.
+    pub(super) fn open_own_ends(&mut self, call: StreamCall) {
+        let (now, most) = (self.now, self.config.max_payload_bytes);
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        exchange.channels.add_inlet(0, Inlet::new(Flow::Items, most, now));
+        exchange.channels.add_outlet(0, Outlet::new(Flow::Items, most, now));
+        self.count_streams(call);
+        self.stir(call);
+    }
+
+    /// Tells writers that nothing will come of their streams, of which there is no exchange.
+    pub(super) fn refuse_writers(&mut self, call: StreamCall, flows: &[Flow], why: &CallError) {
         for (number, _) in (0..).zip(flows) {
-            let event = StreamEvent::Written(ending.clone());
+            let event = StreamEvent::Written(Ending::Cancelled(Some(Box::new(why.clone()))));
             self.outputs.push_back(Output::Stream { id: StreamId { call, number }, event });
         }
     }
 
-    #[expect(clippy::unused_self, reason = "nothing has a stream yet")]
-    pub(super) fn stream_act(&mut self, _: StreamId, _: StreamAct) {}
+    /// The call that was made here has its answer, with streams of these flows; `peer` serves it.
+    pub(super) fn exchange_answered(&mut self, call: StreamCall, peer: Option<Peer>) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        exchange.answered = true;
+        exchange.alive = self.now;
+        exchange.peer = peer;
+        let (parent, at) = (exchange.parent, exchange.deadline());
+        exchange.timer = Some(at);
+        self.deadlines.insert((at, Request::Streams(call)));
+        if let Some(peer) = peer {
+            self.mesh.began(peer);
+        }
+        self.note_below(parent, Request::Streams(call));
+        self.stir(call);
+    }
+
+    /// What the user does with an end.
+    pub(super) fn stream_act(&mut self, id: StreamId, act: StreamAct) {
+        let StreamId { call, number } = id;
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let Exchange { channels, writers, readers, .. } = exchange;
+        match act {
+            StreamAct::Push(chunk) => {
+                let Some(outlet) = channels.outlet(number) else { return };
+                match outlet.push(chunk) {
+                    Ok(()) => drop(writers.entry(number).and_modify(|waits| *waits = true)),
+                    Err(NotTaken::Ended) => {}
+                    Err(error) => outlet.fail(outcome::bad_chunk(&error)),
+                }
+            }
+            StreamAct::Finish => {
+                if let Some(outlet) = channels.outlet(number) {
+                    outlet.finish();
+                }
+            }
+            StreamAct::Fail(error) => {
+                if let Some(outlet) = channels.outlet(number) {
+                    outlet.fail(error);
+                }
+            }
+            StreamAct::Take => drop(readers.entry(number).and_modify(|waits| *waits = true)),
+            StreamAct::Cancel(why) => {
+                if let Some(inlet) = channels.inlet(number) {
+                    inlet.cancel(why);
+                }
+            }
+        }
+        self.stir(call);
+    }
+
+    /// A frame of a stream came over the link.
+    pub(super) fn take_stream(&mut self, stream: StreamRef, message: Message) {
+        let call = match stream.from {
+            Side::Caller => self.incoming.get(&stream.call).map(|serve| StreamCall::Served(*serve)),
+            Side::Callee => self.wires.get(&stream.call).copied(),
+        };
+        if let Some(call) = call {
+            self.receive(call, stream.number, message);
+        }
+    }
+
+    /// The callee has nothing more to say of a call that has its answer. What is open then was forgotten there.
+    pub(super) fn take_ended(&mut self, wire: CallId) {
+        let Some(call) = self.wires.get(&wire).copied() else { return };
+        if self.exchanges.get(&call).is_some_and(|exchange| exchange.answered) {
+            self.cut(call, &outcome::streams_forgotten());
+        }
+    }
+
+    /// Something for an end of this node.
+    fn receive(&mut self, call: StreamCall, number: u32, message: Message) {
+        let room = MAX_STREAM_BYTES.max(self.config.max_payload_bytes).saturating_sub(self.stream_bytes);
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let bytes = match &message {
+            Message::Push(Push::Items(chunk)) => chunk.bytes.len(),
+            _ => 0,
+        };
+        match exchange.channels.receive(number, message, self.now) {
+            Ok(()) if bytes > room => {
+                if let Some(inlet) = exchange.channels.inlet(number) {
+                    inlet.cancel(Some(outcome::too_much_unread()));
+                }
+            }
+            Ok(()) => {}
+            Err(bad) => exchange.channels.give_up(&outcome::bad_stream(&bad)),
+        }
+        self.note_progress(call);
+        self.stir(call);
+    }
+
+    /// An exchange may have something to do.
+    pub(super) fn stir(&mut self, call: StreamCall) {
+        if let Some(exchange) = self.exchanges.get_mut(&call)
+            && !std::mem::replace(&mut exchange.stirred, true)
+        {
+            self.stirred.push_back(call);
+        }
+    }
+
+    /// The link takes what streams have to send, or not for now.
+    pub(super) fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
+        if !congested {
+            for call in std::mem::take(&mut self.held) {
+                self.stir(call);
+            }
+        }
+    }
+
+    /// Lets streams move until there is something to do for the user.
+    pub(super) fn move_streams(&mut self) {
+        while self.outputs.is_empty()
+            && let Some(call) = self.stirred.pop_front()
+        {
+            if let Some(exchange) = self.exchanges.get_mut(&call) {
+                exchange.stirred = false;
+                self.step(call);
+            }
+        }
+    }
+
+    /// One turn of an exchange: the user is told, one message goes to the other end.
+    fn step(&mut self, call: StreamCall) {
+        if let StreamCall::Served(serve) = call {
+            self.step_each(serve);
+        }
+        self.tell_ends(call);
+        let now = self.now;
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let route = exchange.route;
+        match route {
+            Route::Link(_) if self.congested => drop(self.held.insert(call)),
+            Route::Link(_) | Route::Here(_) => {
+                if let Some((number, message)) = exchange.channels.transmit(now) {
+                    self.deliver(call, route, number, message);
+                    self.stir(call);
+                }
+            }
+            Route::Nowhere | Route::Cut => {}
+        }
+        self.sweep(call);
+    }
+
+    /// Tells the user of an exchange what there is for him.
+    fn tell_ends(&mut self, call: StreamCall) {
+        let now = self.now;
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let Exchange { channels, writers, readers, .. } = exchange;
+        let mut events = Vec::new();
+        writers.retain(|number, waits| {
+            let Some(outlet) = channels.outlet(*number) else { return false };
+            let ending = outlet.ending().cloned();
+            let has_room = ending.is_none() && *waits && outlet.is_ready();
+            *waits &= !has_room;
+            let is_open = ending.is_none();
+            let room = has_room.then_some(StreamEvent::Room);
+            events.extend(ending.map(StreamEvent::Written).or(room).map(|event| (*number, event)));
+            is_open
+        });
+        readers.retain(|number, waits| {
+            let Some(inlet) = channels.inlet(*number) else { return false };
+            if *waits && let Some(chunk) = inlet.take(now) {
+                *waits = false;
+                events.push((*number, StreamEvent::Items(chunk)));
+            }
+            let ending = inlet.ending().cloned();
+            let is_open = ending.is_none();
+            events.extend(ending.map(|ending| (*number, StreamEvent::Read(ending))));
+            is_open
+        });
+        let told = !events.is_empty();
+        let moved = events.iter().any(|(_, event)| matches!(event, StreamEvent::Items(_)));
+        let outputs = events.into_iter().map(|(number, event)| Output::Stream { id: StreamId { call, number }, event });
+        self.outputs.extend(outputs);
+        if moved {
+            self.note_progress(call);
+        }
+        if told {
+            self.stir(call);
+        }
+    }
+
+    fn deliver(&mut self, call: StreamCall, route: Route, number: u32, message: Message) {
+        match route {
+            Route::Link(wire) => {
+                let limit = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
+                if let Message::Push(Push::Items(chunk)) = &message
+                    && chunk.bytes.len() as u64 > limit
+                {
+                    let error = outcome::item_too_large(chunk.bytes.len(), limit);
+                    return self.fail_outlet(call, number, error);
+                }
+                self.note_progress(call);
+                let stream = StreamRef { call: wire, from: side_of(call), number };
+                self.send(Frame::of_stream(stream, message));
+            }
+            Route::Here(other) => self.receive(other, number, message),
+            Route::Nowhere | Route::Cut => {}
+        }
+    }
+
+    /// Items that were to be sent were not: what comes behind them is that the stream failed.
+    pub(super) fn fail_outlet(&mut self, call: StreamCall, number: u32, error: CallError) {
+        if let Some(outlet) = self.exchanges.get_mut(&call).and_then(|exchange| exchange.channels.outlet(number)) {
+            outlet.fail(error);
+        }
+        self.stir(call);
+    }
+
+    /// The link had no room for items.
+    pub(super) fn items_not_sent(&mut self, stream: StreamRef) {
+        let call = match stream.from {
+            Side::Callee => self.incoming.get(&stream.call).map(|serve| StreamCall::Served(*serve)),
+            Side::Caller => self.wires.get(&stream.call).copied(),
+        };
+        if let Some(call) = call {
+            self.fail_outlet(call, stream.number, outcome::link_full_of_items());
+        }
+    }
+
+    /// There was progress in a call: what it is made for goes on, and whoever waits for that sees it.
+    fn note_progress(&mut self, call: StreamCall) {
+        let mut parent = self.exchanges.get(&call).and_then(|exchange| exchange.parent);
+        for _ in 0..MAX_CHAIN {
+            let Some(above) = parent.map(StreamCall::Served) else { return };
+            let Some(exchange) = self.exchanges.get_mut(&above) else { return };
+            exchange.alive = self.now;
+            if self.now.saturating_sub(exchange.signed) < GRANT_AFTER {
+                return;
+            }
+            exchange.signed = self.now;
+            exchange.channels.sign();
+            let route = exchange.route;
+            self.stir(above);
+            let Route::Here(made) = route else { return };
+            let Some(exchange) = self.exchanges.get_mut(&made) else { return };
+            exchange.alive = self.now;
+            parent = exchange.parent;
+        }
+    }
+
+    /// Forgets the streams that are over, and the exchange when all are.
+    fn sweep(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let progress = exchange.channels.last_progress().unwrap_or_default();
+        exchange.alive = exchange.alive.max(progress);
+        let told = exchange.writers.is_empty() && exchange.readers.is_empty();
+        let (swept, answered) = (exchange.channels.sweep(), exchange.answered);
+        self.count_streams(call);
+        if !swept || !told {
+            return;
+        }
+        match call {
+            StreamCall::Made(_) if !answered => {}
+            StreamCall::Made(_) => self.forget_exchange(call),
+            StreamCall::Served(serve) => {
+                self.forget_exchange(call);
+                self.streams_over(serve);
+            }
+        }
+        self.check_drained();
+    }
+
+    /// Keeps the node's counts of open streams and of what waits in them.
+    pub(super) fn count_streams(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let now = (exchange.channels.len(), exchange.channels.waiting_bytes());
+        let before = std::mem::replace(&mut exchange.counted, now);
+        self.open_streams = (self.open_streams + now.0).saturating_sub(before.0);
+        self.stream_bytes = (self.stream_bytes + now.1).saturating_sub(before.1);
+    }
+
+    fn forget_exchange(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.remove(&call) else { return };
+        let request = Request::Streams(call);
+        if let Route::Link(wire) = exchange.route {
+            self.wires.remove(&wire);
+        }
+        if let Some(at) = exchange.timer {
+            self.deadlines.remove(&(at, request));
+        }
+        if let Some(peer) = exchange.peer {
+            self.mesh.ended(peer);
+        }
+        if let Some(parent) = exchange.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.remove(&request);
+        }
+        self.open_streams = self.open_streams.saturating_sub(exchange.counted.0);
+        self.stream_bytes = self.stream_bytes.saturating_sub(exchange.counted.1);
+        self.held.remove(&call);
+    }
+
+    /// The other end is not reached any more: the call failed so, or its link did. What has arrived can still be read by a
+    /// caller; a callee whose call was given up has no use for it.
+    pub(super) fn cut(&mut self, call: StreamCall, error: &CallError) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        if exchange.route == Route::Cut {
+            return;
+        }
+        if let Route::Link(wire) = std::mem::replace(&mut exchange.route, Route::Cut) {
+            self.wires.remove(&wire);
+        }
+        let why = Box::new(error.clone());
+        match call {
+            _ if error.code == code::LINK_LOST => exchange.channels.cut(&Ending::Lost, &Ending::Lost),
+            StreamCall::Made(_) => exchange.channels.cut(&Ending::Cancelled(Some(why.clone())), &Ending::Failed(why)),
+            StreamCall::Served(_) => {
+                exchange.channels.drop_unread(error);
+                exchange.channels.cut(&Ending::Cancelled(Some(why.clone())), &Ending::Cancelled(Some(why)));
+            }
+        }
+        self.stir(call);
+    }
+
+    /// The streams of a call that has its answer end for this reason, and the callee is told. Gives the call of this node
+    /// that is to be cancelled.
+    pub(super) fn end_exchange(&mut self, call: StreamCall, error: &CallError) -> Option<ServeId> {
+        let route = self.exchanges.get(&call)?.route;
+        self.cut(call, error);
+        match route {
+            Route::Link(id) => {
+                self.send(Frame::new(Header::Cancel { id }));
+                None
+            }
+            Route::Here(StreamCall::Served(serve)) => Some(serve),
+            Route::Here(StreamCall::Made(_)) | Route::Nowhere | Route::Cut => None,
+        }
+    }
+
+    /// What a call was made for is cancelled after it had its answer. Gives the served call that is cancelled with it.
+    pub(super) fn cancel_exchange_below(&mut self, call: StreamCall) -> Option<ServeId> {
+        let exchange = self.exchanges.get_mut(&call)?;
+        if exchange.when_abandoned == WhenAbandoned::Finish {
+            exchange.abandoned = true;
+            return None;
+        }
+        self.end_exchange(call, &outcome::caller_cancelled(crate::error::Outcome::Unknown, String::new()))
+    }
+
+    /// It may be that nothing has moved for too long.
+    pub(super) fn exchange_due(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get(&call) else { return };
+        let own = exchange.deadline();
+        let above = exchange.parent.and_then(|parent| self.serves.get(&parent)).map(|above| self.time_of(above));
+        let at = own.min(above.unwrap_or(Duration::MAX));
+        if at > self.now {
+            if let Some(exchange) = self.exchanges.get_mut(&call) {
+                exchange.timer = Some(at);
+            }
+            self.deadlines.insert((at, Request::Streams(call)));
+            return;
+        }
+        let error = outcome::no_progress(exchange.idle);
+        if let Some(exchange) = self.exchanges.get_mut(&call) {
+            exchange.timer = None;
+        }
+        if let Some(serve) = self.end_exchange(call, &error) {
+            self.cancel_serve(serve);
+        }
+    }
+
+    /// The link is lost: so are the streams of calls that went over it and have their answers.
+    pub(super) fn lose_exchanges(&mut self, reason: &str) {
+        let error = outcome::link_lost(code::LINK_LOST, reason, String::new());
+        let calls: Vec<StreamCall> = self.wires.values().copied().collect();
+        for call in calls {
+            self.cut(call, &error);
+        }
+    }
+
+    /// Whether streams of calls that were made here are open, which somebody wants.
+    pub(super) fn streams_wanted(&self) -> bool {
+        let made = self.exchanges.iter().filter(|(call, _)| matches!(call, StreamCall::Made(_)));
+        made.into_iter().any(|(_, exchange)| exchange.answered && !exchange.abandoned)
+    }
 }

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{BadStream, Inlet, Outlet, Pull, Push};
+use super::{BadStream, Ending, Inlet, Outlet, Pull, Push};
+use crate::error::CallError;
 
 /// The streams of one call: those that this node writes, and those that it reads.
 #[derive(Debug, Default)]
@@ -81,18 +82,12 @@ impl Channels {
         after.iter().chain(before).find_map(|key| {
             let (side, number) = *key;
             let message = match side {
-                Side::Inlet => self.inlets.get_mut(&number)?.transmit().map(Message::Pull),
+                Side::Inlet => self.inlets.get_mut(&number)?.transmit(now).map(Message::Pull),
                 Side::Outlet => self.outlets.get_mut(&number)?.transmit(now).map(Message::Push),
             }?;
             self.turn = Some(*key);
             Some((number, message))
         })
-    }
-
-    /// The link to the other node broke.
-    pub fn lost(&mut self) {
-        self.outlets.values_mut().for_each(Outlet::lost);
-        self.inlets.values_mut().for_each(Inlet::lost);
     }
 
     /// Forgets the streams that are over for both ends; whether none are left.
@@ -102,10 +97,53 @@ impl Channels {
         self.outlets.is_empty() && self.inlets.is_empty()
     }
 
-    /// When the stream that has stood still for longest made its last progress, of those that have not ended.
+    /// When there was progress last, in any of them.
     pub fn last_progress(&self) -> Option<Duration> {
-        let outlets = self.outlets.values().filter(|outlet| outlet.ending().is_none()).map(Outlet::last_progress);
-        let inlets = self.inlets.values().filter(|inlet| inlet.ending().is_none()).map(Inlet::last_progress);
-        outlets.chain(inlets).min()
+        let outlets = self.outlets.values().map(Outlet::last_progress);
+        outlets.chain(self.inlets.values().map(Inlet::last_progress)).max()
+    }
+
+    /// The items are wanted for something that goes on, though none is taken: lets a writer know.
+    pub fn sign(&mut self) {
+        if let Some(inlet) = self.inlets.values_mut().find(|inlet| inlet.ending().is_none()) {
+            inlet.sign();
+        }
+    }
+
+    /// Nothing more comes or goes: what was written is lost, what has arrived can still be read.
+    pub fn cut(&mut self, written: &Ending, read: &Ending) {
+        self.outlets.values_mut().for_each(|outlet| outlet.cut(written.clone()));
+        self.inlets.values_mut().for_each(|inlet| inlet.cut(read.clone()));
+    }
+
+    /// Nobody here reads any more, for this reason: what has arrived is dropped.
+    pub fn drop_unread(&mut self, error: &CallError) {
+        self.inlets.values_mut().for_each(|inlet| inlet.cancel(Some(error.clone())));
+    }
+
+    /// Nobody here reads or writes them any more, for this reason.
+    pub fn give_up(&mut self, error: &CallError) {
+        self.drop_unread(error);
+        self.outlets.values_mut().for_each(|outlet| outlet.fail(error.clone()));
+    }
+
+    /// Whether the other node knows of a stream that this one writes, and may have had something of it.
+    pub fn has_begun(&self) -> bool {
+        self.outlets.values().any(Outlet::is_begun)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.outlets.len() + self.inlets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes wait to be read.
+    pub fn waiting_bytes(&self) -> usize {
+        self.inlets.values().map(Inlet::waiting_bytes).sum()
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{BadStream, Chunk, Credit, End, Ending, Flow, Pull, Push};
+use super::{BadStream, Chunk, Credit, End, Ending, Flow, GRANT_AFTER, Pull, Push};
 use crate::error::CallError;
 
 /// The reader's end of a stream.
@@ -16,11 +16,15 @@ pub struct Inlet {
     max_item_bytes: usize,
     /// How much may come in all.
     granted: Credit,
+    granted_at: Duration,
+    /// Whether the writer is to be told again, that he sees that all goes on.
+    sign_due: bool,
     /// How much came.
     received: Credit,
     /// How much the reader took.
     taken: Credit,
     queue: VecDeque<Chunk>,
+    waiting_bytes: usize,
     /// What comes behind the queue.
     last: Option<Ending>,
     /// What the stream came to, as far as the reader is concerned.
@@ -49,9 +53,12 @@ impl Inlet {
             flow,
             max_item_bytes,
             granted: Credit::default(),
+            granted_at: now,
+            sign_due: false,
             received: Credit::default(),
             taken: Credit::default(),
             queue: VecDeque::new(),
+            waiting_bytes: 0,
             last: None,
             ending: None,
             unsent: None,
@@ -85,6 +92,7 @@ impl Inlet {
         self.received = self.received.plus(chunk.size());
         // What was on the way when the reader cancelled is of no use.
         if self.ending.is_none() {
+            self.waiting_bytes += chunk.bytes.len();
             self.queue.push_back(chunk);
         }
         Ok(())
@@ -108,6 +116,7 @@ impl Inlet {
     pub fn take(&mut self, now: Duration) -> Option<Chunk> {
         let chunk = self.queue.pop_front()?;
         self.taken = self.taken.plus(chunk.size());
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(chunk.bytes.len());
         self.last_progress = now;
         self.settle();
         Some(chunk)
@@ -120,6 +129,7 @@ impl Inlet {
         }
         let why = why.map(Box::new);
         self.queue.clear();
+        self.waiting_bytes = 0;
         self.last = None;
         if self.writer != Writer::Lost {
             self.unsent = Some(Pull::Cancel(why.clone()));
@@ -127,8 +137,13 @@ impl Inlet {
         self.ending = Some(Ending::Cancelled(why));
     }
 
+    /// Whatever the items are wanted for goes on, though none is taken: lets the writer know.
+    pub fn sign(&mut self) {
+        self.sign_due = self.granted.items > 0;
+    }
+
     /// What is to be sent to the writer's end now; to be asked until there is nothing.
-    pub fn transmit(&mut self) -> Option<Pull> {
+    pub fn transmit(&mut self, now: Duration) -> Option<Pull> {
         if let Some(word) = self.unsent.take() {
             return Some(word);
         }
@@ -138,19 +153,28 @@ impl Inlet {
         let (window, free) = (self.flow.window(), self.granted.less(self.taken));
         let is_half_taken =
             free.items.saturating_mul(2) <= window.items || free.bytes.saturating_mul(2) <= window.bytes;
+        let is_late = free != window && now.saturating_sub(self.granted_at) >= GRANT_AFTER;
         let is_served = self.flow == Flow::One && self.granted.items > 0;
-        if !is_half_taken || is_served {
-            return None;
+        let is_sign = std::mem::take(&mut self.sign_due);
+        if is_served || !(is_half_taken || is_late) {
+            return is_sign.then_some(Pull::Grant(self.granted));
         }
         self.granted = self.taken.plus(window);
+        self.granted_at = now;
         Some(Pull::Grant(self.granted))
     }
 
     /// The link to the writer's end broke. What has arrived can still be taken.
     pub fn lost(&mut self) {
+        self.cut(Ending::Lost);
+    }
+
+    /// Nothing more comes, and nothing can be said. What has arrived can still be taken; then the stream came to this,
+    /// unless its end has arrived.
+    pub fn cut(&mut self, ending: Ending) {
         self.unsent = None;
         if self.writer == Writer::Open && self.ending.is_none() {
-            self.last = Some(Ending::Lost);
+            self.last = Some(ending);
         }
         self.writer = Writer::Lost;
         self.settle();
@@ -169,6 +193,11 @@ impl Inlet {
     /// When something last came or was taken, or when it began.
     pub fn last_progress(&self) -> Duration {
         self.last_progress
+    }
+
+    /// How many bytes wait to be taken.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     /// When everything was taken, the end is reached.

@@ -165,11 +165,21 @@ impl Outlet {
 
     /// The link to the reader's end broke.
     pub fn lost(&mut self) {
+        self.cut(Ending::Lost);
+    }
+
+    /// Nothing can be sent any more: the stream came to this, unless it has ended.
+    pub fn cut(&mut self, ending: Ending) {
         self.waiting = None;
         match &mut self.state {
             State::Over { unanswered, .. } => *unanswered = false,
-            state => *state = State::Over { ending: Ending::Lost, unanswered: false },
+            state => *state = State::Over { ending, unanswered: false },
         }
+    }
+
+    /// Whether the reader has shown up, and may have had something.
+    pub fn is_begun(&self) -> bool {
+        self.granted != Credit::default()
     }
 
     /// What the stream came to, once it is over for both ends.

@@ -97,6 +97,19 @@ pub fn check_plain(signature: &Signature) -> Result<(), ValueError> {
     }
 }
 
+/// How many of `bytes`, which come one after another for many calls, are the arguments for one call of this function; a
+/// function that has parameters. What is behind them is not looked at.
+///
+/// # Errors
+/// As [`check_args`].
+pub fn first_args(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<usize, ValueError> {
+    let mut check = Check::new(signature, bytes, limits)?;
+    for param in &signature.params {
+        check.value(param.ty, 0).in_name(&param.name)?;
+    }
+    Ok(bytes.len() - check.reader.left())
+}
+
 struct Check<'a> {
     signature: &'a Signature,
     reader: Reader<'a>,

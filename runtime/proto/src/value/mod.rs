@@ -46,6 +46,7 @@ mod write;
 
 pub use self::check::{
     channels_of_args, channels_of_result, check_args, check_items, check_items_from, check_plain, check_result,
+    first_args,
 };
 pub use self::checked::{checked_err, checked_ok, gathered};
 pub use self::error::ValueError;

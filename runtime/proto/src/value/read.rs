@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         Ok(Self { rest: bytes, elements_left: limits.max_elements, max_elements: limits.max_elements, channels: 0 })
     }
 
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// # Errors
     /// When bytes are left.
     pub(crate) fn finish(self) -> Result<(), ValueError> {

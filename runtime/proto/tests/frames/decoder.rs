@@ -23,7 +23,10 @@ fn stream(frames: &[Frame]) -> (BytesMut, Decoder) {
 }
 
 fn reply(bytes: usize) -> Frame {
-    Frame::with_payload(Header::Reply { id: CallId(1), process: None }, vec![7; bytes].into())
+    Frame::with_payload(
+        Header::Reply { id: CallId(1), process: None, open: false, channels: [].into() },
+        vec![7; bytes].into(),
+    )
 }
 
 #[test]
@@ -41,7 +44,10 @@ fn a_relay_hands_the_same_bytes_on() {
     let (mut buffer, mut decoder) = stream(&[reply(1000)]);
     let frame = decoder.next(&mut buffer).unwrap().unwrap();
     let payload = frame.payload.clone();
-    let relayed = Frame::with_payload(Header::Reply { id: CallId(99), process: None }, frame.payload);
+    let relayed = Frame::with_payload(
+        Header::Reply { id: CallId(99), process: None, open: false, channels: [].into() },
+        frame.payload,
+    );
     let mut head = BytesMut::new();
     relayed.encode_head(&mut head).unwrap();
     assert_eq!(relayed.payload.as_ptr(), payload.as_ptr());
@@ -153,7 +159,7 @@ fn an_empty_payload_keeps_no_buffer_alive() {
 
 fn any_frame() -> impl Strategy<Value = Frame> {
     let header = prop_oneof![
-        any::<u64>().prop_map(|id| Header::Reply { id: CallId(id), process: None }),
+        any::<u64>().prop_map(|id| Header::Reply { id: CallId(id), process: None, open: false, channels: [].into() }),
         any::<u64>().prop_map(|id| Header::Cancel { id: CallId(id) }),
         ".{0,40}".prop_map(|reason| Header::Close { reason }),
         Just(Header::Synced),

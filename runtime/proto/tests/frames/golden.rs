@@ -4,17 +4,22 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use daffi_proto::call::{Answer, CallbackSpec, Hop, Load};
+use daffi_proto::call::{Answer, CallbackSpec, Hop, Load, Mode};
 use daffi_proto::error::{CallError, code};
-use daffi_proto::frame::{Decoder, Frame, Header, Loads, MIN_PAYLOAD_LIMIT_BYTES, Target};
+use daffi_proto::frame::{Decoder, Frame, Header, LastWord, Loads, MIN_PAYLOAD_LIMIT_BYTES, Side, StreamRef, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, NodeKey, ProcessName, ProcessRef, SessionId, TenantName};
 use daffi_proto::name::CallbackName;
 use daffi_proto::registry::{Callback, CallbackTable};
 use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
 use daffi_proto::signature::{SignatureBuilder, Type};
+use daffi_proto::stream::{Credit, Flow};
 
 fn process(name: &str) -> ProcessRef {
     ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() }
+}
+
+fn stream(from: Side) -> StreamRef {
+    StreamRef { call: CallId(300), from, number: 1 }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -74,10 +79,20 @@ fn headers() -> Vec<(Header, &'static str)> {
                 timeout_ms: 30_000,
                 chain: chain.clone(),
                 answer: Answer::Sent,
+                mode: Mode::Each,
+                channels: [Flow::Bytes, Flow::Items, Flow::One].into(),
             },
-            "0d0100c801b0ea0102010764656661756c740161ac02000002",
+            "0d0100c801b0ea0102010764656661756c740161ac020000020103000102",
         ),
-        (Header::Reply { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "0e0101046d617468"),
+        (
+            Header::Reply {
+                id: CallId(1),
+                process: Some(ProcessName::new("math").unwrap()),
+                open: true,
+                channels: [Flow::Items].into(),
+            },
+            "0e0101046d617468010101",
+        ),
         (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
         (Header::Cancel { id: CallId(1) }, "1001"),
         (Header::Ended { id: CallId(1) }, "1101"),
@@ -90,6 +105,14 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Drain, "15"),
         (Header::Leave, "16"),
         (Header::Accepted { id: CallId(1), process: Some(ProcessName::new("math").unwrap()) }, "170101046d617468"),
+        (Header::Items { stream: stream(Side::Caller), count: 256 }, "18ac0200018002"),
+        (Header::End { stream: stream(Side::Callee), last: LastWord::Failed }, "19ac02010101"),
+        (
+            Header::Grant { stream: stream(Side::Callee), total: Credit { items: 1024, bytes: 262_144 } },
+            "1aac0201018008808010",
+        ),
+        (Header::Done { stream: stream(Side::Callee) }, "1bac020101"),
+        (Header::Halt { stream: stream(Side::Callee) }, "1cac020101"),
     ]
 }
 
@@ -124,10 +147,13 @@ fn the_other_targets_of_a_call_have_their_golden_bytes() {
 
 #[test]
 fn a_whole_frame_has_its_golden_bytes() {
-    let frame = Frame::with_payload(Header::Reply { id: CallId(300), process: None }, "result".into());
+    let frame = Frame::with_payload(
+        Header::Reply { id: CallId(300), process: None, open: false, channels: [].into() },
+        "result".into(),
+    );
     let mut buffer = BytesMut::new();
     frame.encode_into(&mut buffer).unwrap();
-    assert_eq!(hex(&buffer), "0a0000000eac0200726573756c74");
+    assert_eq!(hex(&buffer), "0c0000000eac02000000726573756c74");
     let mut decoder = Decoder::new(MIN_PAYLOAD_LIMIT_BYTES);
     assert_eq!(decoder.next(&mut buffer).unwrap(), Some(frame));
 }

@@ -1,7 +1,7 @@
 //! Who may come in, and who loses his link.
 
 use bytes::Bytes;
-use daffi_proto::call::Answer;
+use daffi_proto::call::{Answer, Mode};
 use daffi_proto::controller::{Event, Input, MAX_LINKS};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
@@ -101,6 +101,8 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
         answer: Answer::Result,
+        mode: Mode::Whole,
+        channels: [].into(),
         chain: [daffi_proto::call::Hop { process: None, instance: 0 }].into(),
     };
     let in_the_name_of = |who: &str| Header::Call {
@@ -108,6 +110,8 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
         answer: Answer::Result,
+        mode: Mode::Whole,
+        channels: [].into(),
         chain: [daffi_proto::call::Hop { process: Some(process(who)), instance: 0 }].into(),
     };
     let without_a_chain = Header::Call {
@@ -115,12 +119,17 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
         timeout_ms: 1,
         answer: Answer::Result,
+        mode: Mode::Whole,
+        channels: [].into(),
         chain: [].into(),
     };
     let faults: [(&[Header], &str); 10] = [
         (&[Header::Hello { version: 1 }], "unexpected Hello frame"),
         (&[Header::Synced], "unexpected Synced frame"),
-        (&[Header::Reply { id: CallId(5), process: None }], "the call 5 is answered, and was not given to it"),
+        (
+            &[Header::Reply { id: CallId(5), process: None, open: false, channels: [].into() }],
+            "the call 5 is answered, and was not given to it",
+        ),
         (&[Header::Fail { id: CallId(5), runs_on: false }], "was not given to it"),
         (&[Header::Ended { id: CallId(5) }], "was not given to it"),
         (&[call_id(3), call_id(3)], "the call id 3 is used twice"),
@@ -154,7 +163,13 @@ fn an_answer_to_somebody_elses_call_closes_the_link_and_the_call_goes_on() {
     net.run(ms(100));
     let link = net.stranger();
     net.forge(link, hello(PROTOCOL_VERSION, "stranger", Role::Node));
-    net.forge(link, Frame::with_payload(Header::Reply { id: CallId(1), process: Some(name("x")) }, Bytes::new()));
+    net.forge(
+        link,
+        Frame::with_payload(
+            Header::Reply { id: CallId(1), process: Some(name("x")), open: false, channels: [].into() },
+            Bytes::new(),
+        ),
+    );
     assert_eq!(net.closed.len(), 1);
     net.run(secs(2));
     assert_eq!(net.result(client, token).as_ref().unwrap().process.as_str(), "publisher");
@@ -175,7 +190,7 @@ fn a_client_may_not_register_processes() {
 
 #[test]
 fn a_node_closes_its_link_when_the_controller_sends_what_only_nodes_send() {
-    for header in [Header::Leave, Header::Hello { version: 1 }, Header::Ended { id: CallId(1) }] {
+    for header in [Header::Leave, Header::Hello { version: 1 }, Header::Unregister { number: 1 }] {
         let mut net = Net::new(10);
         let (node, _) = net.member("node", &[SUM]);
         let kind = header.kind();

@@ -18,6 +18,7 @@
 //! | `watch` | who is told of processes that come and go |
 //! | `schedules` | scheduled tasks: where they run, who sees them, what ends them |
 //! | `kept` | scheduled tasks that are written down |
+//! | `streams` | streams of calls |
 //! | `soak` | random runs of everything, checked as a whole |
 
 #[cfg(test)]
@@ -52,5 +53,7 @@ mod schedules;
 mod slow;
 #[cfg(test)]
 mod soak;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod watch;

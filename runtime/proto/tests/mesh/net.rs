@@ -7,6 +7,7 @@
 mod acts;
 mod breaks;
 mod kit;
+mod streams;
 mod user;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -21,8 +22,10 @@ use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
 use daffi_proto::schedule::{Clock, TaskPage, Tasks, Utc};
 use daffi_proto::session::{Backoff, PeerIdentity, Random};
+use daffi_proto::stream::StreamId;
 
 pub use kit::*;
+pub use streams::{Reader, Writer, chunk, made, served};
 
 /// A node and what has come of it.
 pub struct Runtime {
@@ -57,6 +60,9 @@ pub struct Runtime {
     /// What the watches were told.
     pub members: HashMap<Token, Vec<MemberEvent>>,
     pub added: HashMap<Token, Result<LocalId, CallError>>,
+    /// The ends of streams that the test has.
+    pub writers: BTreeMap<StreamId, Writer>,
+    pub readers: BTreeMap<StreamId, Reader>,
     /// Everything else, in words.
     pub log: Vec<String>,
 }
@@ -74,7 +80,7 @@ struct Wire {
     up: bool,
     /// Nothing arrives any more, and nobody notices.
     silent: bool,
-    /// Frames of calls find no room.
+    /// Frames of calls, and items of streams, find no room.
     full: bool,
     /// For a slow link.
     bytes_a_second: Option<u64>,
@@ -336,7 +342,7 @@ impl Net {
             self.told.push(frame.clone());
         }
         let Some(wire) = self.wires.get(&link).filter(|wire| wire.up) else { return true };
-        if wire.full && matches!(frame.header, Header::Call { .. }) {
+        if wire.full && matches!(frame.header, Header::Call { .. } | Header::Items { .. }) {
             return false;
         }
         let mut buffer = BytesMut::new();

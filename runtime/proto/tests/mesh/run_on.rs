@@ -182,7 +182,7 @@ fn a_node_that_answers_twice_loses_its_link() {
     let again = [
         Frame::with_payload(Header::Fail { id, runs_on: true }, error.clone()),
         Frame::with_payload(Header::Fail { id, runs_on: false }, error.clone()),
-        Frame::new(Header::Reply { id, process: None }),
+        Frame::new(Header::Reply { id, process: None, open: false, channels: [].into() }),
     ];
     for again in again {
         let mut net = Net::new(8);

@@ -68,7 +68,7 @@ impl Pair {
             }
             self.down.push_back(push);
         }
-        self.up.extend(std::iter::from_fn(|| self.inlet.transmit()));
+        self.up.extend(std::iter::from_fn(|| self.inlet.transmit(self.now)));
         if self.broken {
             self.down.clear();
             self.up.clear();

@@ -13,7 +13,7 @@ const NOW: Duration = Duration::ZERO;
 
 fn inlet(flow: Flow) -> Inlet {
     let mut inlet = Inlet::new(flow, MAX_ITEM_BYTES, NOW);
-    assert_eq!(inlet.transmit(), Some(Pull::Grant(flow.window())));
+    assert_eq!(inlet.transmit(NOW), Some(Pull::Grant(flow.window())));
     inlet
 }
 
@@ -59,13 +59,13 @@ fn half_of_the_window_is_granted_anew_when_it_was_taken() {
         inlet.receive(items(count, count as usize), NOW).unwrap();
     }
     inlet.take(NOW).unwrap();
-    assert_eq!(inlet.transmit(), None, "a quarter was taken");
+    assert_eq!(inlet.transmit(NOW), None, "a quarter was taken");
     inlet.take(NOW).unwrap();
     let taken = u64::from(2 * count);
     let window = Flow::Items.window();
     let granted = Credit { items: taken + window.items, bytes: taken + window.bytes };
-    assert_eq!(inlet.transmit(), Some(Pull::Grant(granted)));
-    assert_eq!(inlet.transmit(), None);
+    assert_eq!(inlet.transmit(NOW), Some(Pull::Grant(granted)));
+    assert_eq!(inlet.transmit(NOW), None);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn streams_are_forgotten_when_both_ends_have_said_their_last_word() {
     assert!(channels.sweep() && channels.last_progress().is_none());
 
     channels.add_outlet(7, outlet(Flow::Items));
-    channels.lost();
+    channels.cut(&Ending::Lost, &Ending::Lost);
     assert_eq!(channels.outlet(7).unwrap().ending(), Some(&Ending::Lost));
     assert!(channels.sweep());
 }

@@ -21,7 +21,7 @@ use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
 use super::COPY_BELOW_BYTES;
-use crate::mesh::link::{FrameSink, LinkLimits, Mute, NotTaken};
+use crate::mesh::link::{FrameSink, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES};
 
 /// The buffer of small frames is put into the queue as one piece when it is larger than this.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -62,6 +62,15 @@ impl FrameSink for SocketSink {
             }
         }
         if let Phase::Broken(_) = state.phase { Err(Mute) } else { Ok(()) }
+    }
+
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if matches!(state.phase, Phase::Broken(_)) || state.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES {
+            return Poll::Ready(());
+        }
+        state.room_task = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -109,6 +118,8 @@ struct State {
     writer_task: Option<Waker>,
     /// Who reads this link, while he waits.
     reader_task: Option<Waker>,
+    /// Who waits for room.
+    room_task: Option<Waker>,
 }
 
 enum Phase {
@@ -131,6 +142,7 @@ impl Outgoing {
             busy: true,
             writer_task: None,
             reader_task: None,
+            room_task: None,
         };
         Self { state: Mutex::new(state), limits }
     }
@@ -236,6 +248,11 @@ impl State {
 
     fn consume(&mut self, mut written: usize) {
         self.waiting_bytes = self.waiting_bytes.saturating_sub(written);
+        if self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES
+            && let Some(task) = self.room_task.take()
+        {
+            task.wake();
+        }
         while let Some(piece) = self.queue.front_mut() {
             if written < piece.len() {
                 piece.advance(written);
@@ -257,7 +274,7 @@ impl State {
         self.waiting_bytes = 0;
         self.phase = Phase::Broken(reason);
         self.wake_writer();
-        if let Some(task) = self.reader_task.take() {
+        for task in [self.reader_task.take(), self.room_task.take()].into_iter().flatten() {
             task.wake();
         }
     }

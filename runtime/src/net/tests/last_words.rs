@@ -79,7 +79,7 @@ async fn a_node_hears_what_its_controller_said_last_though_it_cannot_write_any_m
     let mut second = Box::pin(mesh.call(request()));
     assert!(futures::poll!(&mut second).is_pending());
     driver_has_caught_up(&mesh).await;
-    let answer = Header::Reply { id, process: Some(far().name) };
+    let answer = Header::Reply { id, process: Some(far().name), open: false, channels: [].into() };
     controller.write(Frame::with_payload(answer, Bytes::from_static(b"last words"))).await;
     drop(controller);
     assert_eq!(first.await.unwrap().result.as_ref(), b"last words");
@@ -109,6 +109,8 @@ async fn a_controller_hears_what_a_node_said_last_though_it_cannot_write_any_mor
         target: Target::Process(entry, groups[0]),
         timeout_ms: 30_000,
         answer: Answer::Result,
+        mode: daffi_proto::call::Mode::Whole,
+        channels: [].into(),
         chain: [Hop { process: None, instance: 0 }].into(),
     };
     client.write(Frame::new(call(1))).await;
@@ -117,7 +119,12 @@ async fn a_controller_hears_what_a_node_said_last_though_it_cannot_write_any_mor
     client.write(Frame::new(call(2))).await;
     client.write(Frame::new(Header::Ping)).await;
     client.read_until("Pong").await; // so the second call was passed on, in vain
-    server.write(Frame::with_payload(Header::Reply { id, process: None }, Bytes::from_static(b"last words"))).await;
+    server
+        .write(Frame::with_payload(
+            Header::Reply { id, process: None, open: false, channels: [].into() },
+            Bytes::from_static(b"last words"),
+        ))
+        .await;
     server.write(Frame::new(Header::Leave)).await;
     drop(server);
     assert_eq!(client.read_until("Reply").await.payload.as_ref(), b"last words");

@@ -15,6 +15,7 @@ use daffi_proto::node::{self, Command, Node, NodeConfig};
 use daffi_proto::schedule::{TaskInfo, TaskOp};
 use daffi_proto::session::{Backoff, PeerIdentity, Role};
 use daffi_proto::signature::Signature;
+use daffi_proto::stream::StreamCall;
 
 use super::{Net, Runtime, SUM, call, callback, name, process, secs, sum_type};
 
@@ -57,6 +58,8 @@ impl Net {
             lists: HashMap::new(),
             members: HashMap::new(),
             added: HashMap::new(),
+            writers: BTreeMap::new(),
+            readers: BTreeMap::new(),
             log: Vec::new(),
         });
         self.nodes.len() - 1
@@ -120,6 +123,8 @@ impl Net {
 
     pub fn call(&mut self, node: usize, request: CallRequest) -> Token {
         let token = self.token();
+        let flows = request.flows();
+        self.nodes[node].open_writers(StreamCall::Made(token), &flows);
         self.command(node, Command::Call { token, request });
         token
     }

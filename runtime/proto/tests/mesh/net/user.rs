@@ -6,6 +6,7 @@ use daffi_proto::call::{Answer, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::node::{self, Command};
+use daffi_proto::stream::StreamCall;
 
 use super::{Behaviour, Delivery, Net, Running};
 
@@ -40,6 +41,9 @@ impl Net {
             node::Output::ProcessAdded { token, result } => drop(runtime.added.insert(token, result)),
             node::Output::CancelServe(id) => self.unwanted(node, id),
             node::Output::CallDone { token, result } => {
+                if let Ok(reply) = &result {
+                    runtime.open_readers(StreamCall::Made(token), &reply.channels);
+                }
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.calls.insert(token, result).is_none(), "a call ended twice");
             }
@@ -72,7 +76,7 @@ impl Net {
                 runtime.members.entry(token).or_default().push(event);
             }
             node::Output::WatchRefused { error, .. } => runtime.log.push(format!("watch refused: {error}")),
-            node::Output::Stream { .. } => {}
+            node::Output::Stream { id, event } => self.streamed(node, id, event),
             node::Output::Serve(incoming) => self.serve(node, incoming),
         }
     }
@@ -81,6 +85,7 @@ impl Net {
         let runtime = &mut self.nodes[node];
         let behaviour = runtime.behaviours.get(&incoming.process).cloned().unwrap_or(Behaviour::Echo(Duration::ZERO));
         let (id, args) = (incoming.id, incoming.args.clone());
+        runtime.open_readers(StreamCall::Served(id), &incoming.channels);
         if !matches!(behaviour, Behaviour::Hold) {
             runtime.answered.insert(id);
         }

@@ -1,0 +1,199 @@
+//! What is too much or makes no sense is refused, and costs nobody else anything.
+
+use bytes::Bytes;
+use daffi_proto::call::{Answer, CallRequest, GatherRequest, Mode, Need};
+use daffi_proto::controller::MAX_STREAMS_PER_LINK;
+use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef};
+use daffi_proto::id::CallId;
+use daffi_proto::node::{Input, MAX_STREAM_BYTES, MAX_STREAMS};
+use daffi_proto::stream::{Chunk, Credit, Ending, Flow};
+use daffi_proto::value::MAX_CHANNELS;
+
+use super::Pair;
+use crate::net::{SUM, call, chunk, made, served};
+
+fn refusal(pair: &Pair, token: daffi_proto::id::Token) -> (Outcome, String) {
+    let error = pair.net.error(pair.caller, token);
+    (error.outcome, error.code.clone())
+}
+
+fn refused(code: &str) -> (Outcome, String) {
+    (Outcome::NotRun, code.to_owned())
+}
+
+#[test]
+fn more_streams_than_a_call_or_a_link_has_are_overloaded() {
+    let mut pair = Pair::remote(1);
+    let token = pair.call(&vec![Flow::Items; MAX_CHANNELS as usize + 1]);
+    assert_eq!(refusal(&pair, token), refused(code::OVERLOADED));
+    let all = vec![Flow::Items; MAX_CHANNELS as usize];
+    let calls = MAX_STREAMS_PER_LINK / all.len();
+    const { assert!(MAX_STREAMS > MAX_STREAMS_PER_LINK) };
+    let mut tokens: Vec<_> = (0..calls).map(|_| pair.call(&all)).collect();
+    assert!(tokens.iter().all(|token| !pair.net.nodes[pair.caller].calls.contains_key(token)));
+    let token = pair.call(&[Flow::Items]);
+    assert_eq!(refusal(&pair, token), refused(code::OVERLOADED));
+    // One gone, and there is room.
+    let id = pair.net.nodes[pair.callee].served[0].id;
+    pair.net.answer(pair.callee, id, Err(CallError::failed(code::TRAP, "it trapped", SUM)));
+    pair.net.settle();
+    tokens.push(pair.call(&[Flow::Items]));
+    for token in tokens.split_off(1) {
+        assert!(!pair.net.nodes[pair.caller].calls.contains_key(&token));
+        pair.net.command(pair.caller, daffi_proto::node::Command::Cancel(token));
+    }
+    pair.net.settle();
+    for incoming in pair.net.nodes[pair.callee].served.clone() {
+        pair.net.answer(pair.callee, incoming.id, Ok("".into()));
+    }
+    pair.nothing_is_left();
+}
+
+#[test]
+fn streams_whose_items_find_no_room_are_cancelled_as_overloaded() {
+    let mut pair = Pair::local(2);
+    let large = Bytes::from(vec![1; 16 * 1024 * 1024]);
+    let flows = vec![Flow::Items; MAX_STREAM_BYTES / large.len() + 2];
+    let token = pair.call(&flows);
+    let id = pair.incoming().id;
+    for number in 0..flows.len() as u32 {
+        pair.net.slow_reader(pair.callee, served(id, number), true);
+        for _ in 0..2 {
+            pair.net.write(pair.caller, made(token, number), Chunk { count: 1, bytes: large.clone() });
+        }
+    }
+    pair.net.settle();
+    // Each reader has one and a second one waits.
+    let endings =
+        (0..flows.len() as u32).map(|number| pair.net.writer(pair.caller, made(token, number)).ending.clone());
+    let overloaded =
+        endings.flatten().filter(|ending| ending.error().is_some_and(|error| error.code == code::OVERLOADED));
+    assert!((1..=2).contains(&overloaded.count()));
+    assert!(pair.net.count(pair.callee).stream_bytes <= MAX_STREAM_BYTES);
+    pair.net.command(pair.caller, daffi_proto::node::Command::Cancel(token));
+    pair.net.answer(pair.callee, id, Ok("".into()));
+    pair.nothing_is_left();
+}
+
+#[test]
+fn an_item_over_the_payload_limit_fails_its_stream_alone() {
+    let mut pair = Pair::remote(3);
+    let token = pair.call(&[Flow::Items, Flow::Items]);
+    let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
+    pair.net.write(caller, made(token, 0), chunk(1, 1, 16 * 1024 * 1024 + 1));
+    pair.net.write(caller, made(token, 1), chunk(2, 1, 16 * 1024 * 1024));
+    pair.net.settle();
+    for ending in [&pair.net.writer(caller, made(token, 0)).ending, &pair.net.reader(callee, served(id, 0)).ending] {
+        assert_eq!(ending.as_ref().unwrap().error().unwrap().code, code::PAYLOAD_TOO_LARGE);
+    }
+    assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 1);
+    pair.net.finish(caller, made(token, 1));
+    pair.net.answer(callee, id, Ok("".into()));
+    pair.nothing_is_left();
+}
+
+#[test]
+fn a_call_that_waits_for_no_result_and_a_broadcast_have_no_streams() {
+    let mut pair = Pair::remote(4);
+    for answer in [Answer::Accepted, Answer::Sent] {
+        for mode in [Mode::Whole, Mode::Each] {
+            let token = pair.call_with(CallRequest { answer, mode, channels: [Flow::One].into(), ..call(None, SUM) });
+            assert_eq!(refusal(&pair, token), refused(code::BAD_ARGUMENTS));
+        }
+    }
+    let request = CallRequest { channels: [Flow::One].into(), ..call(None, SUM) };
+    let token = pair.net.gather(pair.caller, GatherRequest { call: request, need: Need::All, stall: None });
+    assert_eq!(pair.net.nodes[pair.caller].gathers[&token].as_ref().unwrap_err().code, code::BAD_ARGUMENTS);
+    // And what a callback streams to a broadcast is an error entry.
+    let request = GatherRequest { call: call(None, SUM), need: Need::All, stall: None };
+    let token = pair.net.gather(pair.caller, request);
+    pair.net.settle();
+    let id = pair.incoming().id;
+    pair.net.reply(pair.callee, id, "ok", &[Flow::Items]);
+    pair.net.settle();
+    let entry = &pair.net.nodes[pair.caller].entries[&token][0];
+    assert_eq!(entry.result.as_ref().unwrap_err().code, code::SIGNATURE_MISMATCH);
+    pair.net.answer(pair.callee, id, Ok("".into()));
+    pair.nothing_is_left();
+}
+
+#[test]
+fn a_link_that_has_no_room_for_items_costs_their_call_and_not_the_link() {
+    let mut pair = Pair::remote(5);
+    let token = pair.call(&[Flow::Items]);
+    let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
+    pair.net.fill(callee, true);
+    pair.net.write(caller, made(token, 0), chunk(1, 1, 1));
+    pair.net.settle();
+    assert_eq!(pair.net.error(caller, token).code, code::OVERLOADED);
+    assert_eq!(pair.net.nodes[callee].cancelled, [id]);
+    pair.net.fill(callee, false);
+    pair.net.answer(callee, id, Ok("".into()));
+    pair.nothing_is_left();
+
+    let token = pair.call(&[Flow::Items]);
+    let id = pair.incoming().id;
+    pair.net.fill(caller, true);
+    pair.net.write(caller, made(token, 0), chunk(1, 1, 1));
+    pair.net.fill(caller, false);
+    pair.net.settle();
+    let error = pair.net.reader(callee, served(id, 0)).ending.as_ref().and_then(Ending::error).unwrap();
+    assert_eq!(error.code, code::OVERLOADED);
+    pair.net.answer(callee, id, Ok("".into()));
+    pair.nothing_is_left();
+    assert!(pair.net.closed.is_empty());
+}
+
+#[test]
+fn a_peer_that_breaks_the_rules_costs_its_own_streams_and_nobody_his_link() {
+    let stream = |number| StreamRef { call: CallId(1), from: Side::Caller, number };
+    let items = |number, count, bytes: usize| {
+        Frame::with_payload(Header::Items { stream: stream(number), count }, vec![1; bytes].into())
+    };
+    let garbled = Frame::with_payload(Header::End { stream: stream(0), last: LastWord::Failed }, vec![0xff].into());
+    for frame in [items(0, 9, 2), items(0, 1024, 2048), items(7, 1, 1), items(0, 1, 1024 * 1024), garbled] {
+        let mut pair = Pair::remote(6);
+        let token = pair.call(&[Flow::Items]);
+        let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
+        pair.net.node_input(callee, Input::Frame(frame));
+        pair.net.settle();
+        let told = pair.net.reader(callee, served(id, 0)).ending.as_ref().and_then(Ending::error);
+        if let Some(error) = told {
+            assert_eq!(error.code, code::INTERNAL);
+            let ending = pair.net.writer(caller, made(token, 0)).ending.as_ref();
+            assert!(ending.is_none() || ending.unwrap().error().unwrap() == error);
+        } else {
+            assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 1, "a large item is none too many");
+        }
+        assert!(pair.net.linked(callee));
+        pair.net.command(caller, daffi_proto::node::Command::Cancel(token));
+        pair.net.answer(callee, id, Ok("".into()));
+        pair.nothing_is_left();
+    }
+}
+
+#[test]
+fn the_controller_closes_the_link_of_who_speaks_of_calls_that_were_never_made_or_not_given_to_it() {
+    let mut pair = Pair::remote(7);
+    let token = pair.call(&[Flow::Items]);
+    let id = pair.incoming().id;
+    for (from, call) in [(Side::Caller, 900), (Side::Callee, 900), (Side::Callee, 1)] {
+        let other = pair.net.client();
+        let link = pair.net.link_of(other);
+        let total = Credit { items: 1, bytes: 1 };
+        let stream = StreamRef { call: CallId(call), from, number: 0 };
+        pair.net.forge(link, Frame::new(Header::Grant { stream, total }));
+        assert!(pair.net.closed.last().unwrap().contains("a stream of the call"), "{:?}", pair.net.closed);
+    }
+    assert_eq!(pair.net.closed.len(), 3);
+    let link = pair.net.link_of(pair.caller);
+    let garbled = Header::Halt { stream: StreamRef { call: CallId(1), from: Side::Caller, number: 0 } };
+    pair.net.forge(link, Frame::with_payload(garbled, vec![0xff].into()));
+    assert!(pair.net.closed.last().unwrap().contains("Halt"), "{:?}", pair.net.closed);
+    pair.net.settle();
+    let _ = token;
+    pair.net.answer(pair.callee, id, Ok("".into()));
+    pair.net.run(crate::net::secs(5));
+    pair.nothing_is_left();
+}

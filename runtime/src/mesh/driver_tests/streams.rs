@@ -1,0 +1,221 @@
+//! Streams through drivers and a hub.
+
+use daffi_proto::call::Mode;
+use daffi_proto::stream::{Chunk, Ending, Flow};
+use futures::FutureExt;
+
+use super::*;
+use crate::mesh::handle::{StreamReader, StreamingReply};
+
+/// A call with its streams, as it comes to a process.
+type Streamed = (Incoming, Vec<StreamReader>);
+
+/// Hands its calls to the test.
+struct Taker(mpsc::UnboundedSender<Streamed>);
+
+impl Serve for Taker {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        self.serve_streams(incoming, Vec::new())
+    }
+    fn serve_streams(&self, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
+        self.0.send((incoming, readers)).unwrap();
+        None
+    }
+    fn cancel(&self, _: ServeId) {}
+}
+
+fn taker() -> (Arc<Taker>, mpsc::UnboundedReceiver<Streamed>) {
+    let (sender, calls) = mpsc::unbounded_channel();
+    (Arc::new(Taker(sender)), calls)
+}
+
+fn streaming(receiver: &str, flows: &[Flow]) -> CallRequest {
+    CallRequest { channels: flows.into(), ..request(Some(receiver), b"\x01x") }
+}
+
+/// So many bytes, one after another.
+fn bytes(first: usize, count: usize) -> Chunk {
+    let bytes: Vec<u8> = (first..first + count).map(|number| number as u8).collect();
+    Chunk { count: count as u32, bytes: bytes.into() }
+}
+
+const CHUNK: usize = 60_000;
+
+async fn write_all(writer: &mut crate::mesh::handle::StreamWriter, chunks: usize) -> Ending {
+    for at in 0..chunks {
+        writer.write(bytes(at * CHUNK, CHUNK)).await.unwrap();
+    }
+    writer.finish();
+    writer.ended().await
+}
+
+async fn read_all(reader: &mut StreamReader) -> usize {
+    let mut read = 0;
+    while let Some(chunk) = reader.next().await.unwrap() {
+        assert!(chunk.bytes.iter().zip(read..).all(|(byte, at)| *byte == at as u8));
+        read += chunk.bytes.len();
+    }
+    read
+}
+
+#[tokio::test]
+async fn megabytes_go_both_ways_at_once_between_nodes_and_within_one() {
+    for receiver in ["b", "a"] {
+        let mut mesh = Mesh::new();
+        let (there, mut calls) = taker();
+        let (here, mut own_calls) = taker();
+        let a = mesh.node("a", here).await;
+        let b = mesh.node("b", there).await;
+        let mut call = a.mesh.start_streaming(streaming(receiver, &[Flow::Bytes])).await.unwrap();
+        let (incoming, mut readers) = tokio::select! {
+            call = calls.recv() => call.unwrap(),
+            call = own_calls.recv() => call.unwrap(),
+        };
+        let callee = if receiver == "b" { &b.mesh } else { &a.mesh };
+        let mut down = callee.reply(incoming.id, Bytes::from_static(b"\x02ok"), [Flow::Bytes].into()).await;
+        let mut up = std::mem::take(&mut call.writers);
+        let StreamingReply { reply, readers: mut result } = call.await.unwrap();
+        assert_eq!(reply.result.as_ref(), b"\x02ok");
+        let all = tokio::join!(
+            write_all(&mut up[0], 50),
+            read_all(&mut readers[0]),
+            write_all(&mut down[0], 50),
+            read_all(&mut result[0]),
+        );
+        assert_eq!(all, (Ending::Finished, 50 * CHUNK, Ending::Finished, 50 * CHUNK));
+        callee.served(incoming.id, Ok(Bytes::new())).await;
+        callee.drain().await;
+        mesh.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_its_reader() {
+    let mut mesh = Mesh::new();
+    let (service, mut calls) = taker();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", service).await;
+    let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Bytes])).await.unwrap();
+    let (_incoming, mut readers) = calls.recv().await.unwrap();
+    let mut written = 0;
+    // Until it waits, also after all that is on its way has had its time: every call is behind it.
+    while written < 100 {
+        let mut write = std::pin::pin!(call.writers[0].write(bytes(written * CHUNK, CHUNK)));
+        let mut done = futures::poll!(&mut write).is_ready();
+        for _ in 0..3 {
+            if !done {
+                a.call("a", b"\x01x").await.unwrap();
+                a.mesh.processes(TenantName::default()).await.unwrap();
+                done = futures::poll!(&mut write).is_ready();
+            }
+        }
+        if !done {
+            break;
+        }
+        written += 1;
+    }
+    assert!((4..12).contains(&written), "{written} chunks were taken");
+    let finishing = async {
+        for at in written..20 {
+            call.writers[0].write(bytes(at * CHUNK, CHUNK)).await.unwrap();
+        }
+        call.writers[0].finish();
+    };
+    let ((), read) = tokio::join!(finishing, read_all(&mut readers[0]));
+    assert_eq!(read, 20 * CHUNK);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn dropping_an_end_tells_the_other_one() {
+    let mut mesh = Mesh::new();
+    let (service, mut calls) = taker();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", service).await;
+    let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Items, Flow::Items])).await.unwrap();
+    let (incoming, mut readers) = calls.recv().await.unwrap();
+    let mut writers = std::mem::take(&mut call.writers);
+    drop(readers.remove(1));
+    assert_eq!(writers[1].ended().await, Ending::Cancelled(None));
+    assert_eq!(writers[1].write(bytes(0, 1)).await, Err(Ending::Cancelled(None)));
+    drop(writers);
+    let Err(Ending::Failed(error)) = readers[0].next().await else { panic!("the writer is gone") };
+    assert_eq!(error.code, code::CANCELLED);
+    // A caller who wants no streams: those that come are cancelled.
+    let mut down = b.mesh.reply(incoming.id, Bytes::new(), [Flow::Items].into()).await;
+    drop(call.await.unwrap());
+    assert_eq!(down[0].ended().await, Ending::Cancelled(None));
+    b.mesh.served(incoming.id, Ok(Bytes::new())).await;
+    b.mesh.drain().await;
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_ends_its_streams_and_so_does_the_end_of_either_runtime() {
+    for ending in 0..3 {
+        let mut mesh = Mesh::new();
+        let (service, mut calls) = taker();
+        let a = mesh.node("a", Arc::new(Echo)).await;
+        let b = mesh.node("b", service).await;
+        let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Items])).await.unwrap();
+        let (_incoming, mut readers) = calls.recv().await.unwrap();
+        let mut writer = std::mem::take(&mut call.writers).remove(0);
+        match ending {
+            0 => drop(call),
+            1 => a.cancel.cancel(),
+            _ => b.cancel.cancel(),
+        }
+        let (written, read) = tokio::join!(writer.ended(), readers[0].next());
+        let told = (written.error().unwrap().code, read.unwrap_err().error().unwrap().code);
+        let expected = match ending {
+            0 => [code::CANCELLED, code::CANCELLED],
+            1 => [code::LINK_LOST, code::CANCELLED],
+            _ => [code::LINK_LOST, code::LINK_LOST],
+        };
+        assert_eq!([told.0.as_str(), told.1.as_str()], expected, "{ending}");
+        mesh.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_callback_without_streams_is_called_once_an_item() {
+    let mut mesh = Mesh::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", Arc::new(Echo)).await;
+    for receiver in ["b", "a"] {
+        let request = CallRequest { mode: Mode::Each, ..streaming(receiver, &[]) };
+        let mut call = a.mesh.start_streaming(request).await.unwrap();
+        let mut writer = call.writers.remove(0);
+        let mut reader = call.await.unwrap().readers.remove(0);
+        let writing = async {
+            for _ in 0..50 {
+                writer.write(Chunk { count: 100, bytes: b"\x01x".repeat(100).into() }).await.unwrap();
+            }
+            writer.finish();
+            writer.ended().await
+        };
+        let reading = async {
+            let mut items = 0;
+            while let Some(chunk) = reader.next().await.unwrap() {
+                items += chunk.count;
+            }
+            items
+        };
+        assert_eq!(tokio::join!(writing, reading), (Ending::Finished, 5000));
+    }
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn a_process_that_takes_no_streams_refuses_them() {
+    let mut mesh = Mesh::new();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let _b = mesh.node("b", Arc::new(Echo)).await;
+    let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Items])).await.unwrap();
+    let mut writer = call.writers.remove(0);
+    let error = call.await.err().unwrap();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::SIGNATURE_MISMATCH));
+    assert_eq!(writer.ended().await.error().unwrap().code, code::SIGNATURE_MISMATCH);
+    assert!(writer.ready().now_or_never().unwrap().is_err());
+    mesh.end().await;
+}
