@@ -6,6 +6,7 @@
 //! | [`tutorial`] | does each example do what its README says? |
 //! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
 //! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
+//! | [`twins`] | async callbacks, and calls, waits and watches in async functions |
 //! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
@@ -63,5 +64,7 @@ mod output;
 mod readme;
 #[cfg(test)]
 mod tutorial;
+#[cfg(test)]
+mod twins;
 #[cfg(test)]
 mod values;

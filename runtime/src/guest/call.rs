@@ -3,6 +3,7 @@
 //! | module | serves |
 //! |---|---|
 //! | (here) | `call`, and the linker |
+//! | `asynchronous` | `call-async` and `mesh-async`, by the same functions |
 //! | `dynamic` | from a guest's text to a call, and from the reply to a guest's value |
 //! | `pending` | BG calls |
 //! | `arrivals` | BROADCAST |
@@ -11,11 +12,13 @@
 //!
 //! Invariant: nothing that a guest passes in makes it trap; what is wrong comes back as a `call-error`. Only a handle too
 //! many ends an instance, where the WIT has no place for an error.
-//! These functions are synchronous in WIT: in a component whose calls interleave, all of them wait with the one that
-//! calls here.
+//! Those of `call` and `mesh` are synchronous in WIT: in a component whose calls interleave, all of them wait with the one
+//! that calls there. Those of the async twins hold up nobody.
 
 mod arrivals;
+mod asynchronous;
 mod dynamic;
+mod flows;
 mod members;
 mod pending;
 mod watch;
@@ -32,12 +35,13 @@ use wasmtime_wasi::p2::DynPollable;
 use self::arrivals::{Arrivals, Flow};
 use self::dynamic::Wish;
 use self::pending::Pending;
+use super::engine::EngineKind;
 use super::state::{CallOrigin, GuestState};
 
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "imports",
+        world: "imports-async",
         imports: {
             "daffi:runtime/call.[method]pending.subscribe": async | store | trappable,
             "daffi:runtime/call.[method]pending.try-get": async | store | trappable,
@@ -64,16 +68,21 @@ mod bindings {
     });
 }
 
-use bindings::daffi::runtime::{call, mesh, types};
+use bindings::daffi::runtime::{call, call_async, mesh, mesh_async, types};
 
 /// Longest timeout that a guest may ask for: a day.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
-/// Adds the interfaces.
-pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> Result<()> {
+/// Adds the interfaces; those with async functions where the engine has concurrency.
+pub(super) fn add_to_linker(linker: &mut Linker<GuestState>, kind: EngineKind) -> Result<()> {
     types::add_to_linker::<_, Guests>(linker, |state| state)?;
     call::add_to_linker::<_, Guests>(linker, |state| state)?;
-    mesh::add_to_linker::<_, Guests>(linker, |state| state)
+    mesh::add_to_linker::<_, Guests>(linker, |state| state)?;
+    if kind == EngineKind::Concurrent {
+        call_async::add_to_linker::<_, Guests>(linker, |state| state)?;
+        mesh_async::add_to_linker::<_, Guests>(linker, |state| state)?;
+    }
+    Ok(())
 }
 
 /// Names the data that the host functions below work on.
@@ -95,10 +104,7 @@ impl call::HostWithStore<GuestState> for Guests {
         options: Option<call::FgOptions>,
     ) -> Result<types::Value, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
-        let wish = Wish::new(&origin, callback, arguments, options)?;
-        let prepared = wish.look_up(&origin).await?;
-        let reply = origin.module.mesh.call(prepared.request).await?;
-        Ok(prepared.reader.read(reply)?)
+        Ok(dynamic::fg(&origin, callback, arguments, options).await?)
     }
 
     async fn bg(
@@ -223,11 +229,14 @@ fn push<T: Send + 'static>(
     callback: &str,
 ) -> Result<Resource<T>, CallError> {
     let state = host.get();
+    state.ctx().table.push(what).map_err(|_| no_handle(state, callback))
+}
+
+/// The error of a guest whose instance has as many handles as it may.
+fn no_handle(state: &GuestState, callback: &str) -> CallError {
     let most = state.module.limits.host_handles;
-    state.ctx().table.push(what).map_err(|_| {
-        let message = format!("this instance has {most} handles, as many as it may: drop some");
-        CallError::not_run(code::OVERLOADED, message, callback)
-    })
+    let message = format!("this instance has {most} handles, as many as it may: drop some");
+    CallError::not_run(code::OVERLOADED, message, callback)
 }
 
 fn milliseconds(timeout: u64, callback: &str) -> Result<Duration, CallError> {

@@ -108,16 +108,23 @@ impl Interleave {
         self.link.subscribe()
     }
 
-    /// A lane is about to enter the guest for a call, which may have streams. False when nobody waits for it any more.
-    pub fn begins(self: &Arc<Self>, lane: u32, id: ServeId, streams: Option<Arc<CallStreams>>) -> bool {
+    /// A lane is about to enter the guest for a call, which may have streams: what fires when nobody waits for it any more.
+    /// None when nobody does now.
+    pub fn begins(
+        self: &Arc<Self>,
+        lane: u32,
+        id: ServeId,
+        streams: Option<Arc<CallStreams>>,
+    ) -> Option<CancellationToken> {
         let now = Instant::now();
         let (begins, is_first_due, new) = {
             let mut lanes = self.lock();
             let begins = lanes.begins(lane, id, now, streams);
             // The call that nobody waits for held a place on the way to the lane that a queued one can have now.
-            let new = if begins { Vec::new() } else { lanes.serve_queue(&self.template.context.process) };
+            let new = if begins.is_some() { Vec::new() } else { lanes.serve_queue(&self.template.context.process) };
             let too_long = now + self.template.context.limits.max_call_time;
-            (begins, begins && lanes.is_before_alarm(too_long), new)
+            let is_first_due = begins.is_some() && lanes.is_before_alarm(too_long);
+            (begins, is_first_due, new)
         };
         self.spawn(new);
         if is_first_due {

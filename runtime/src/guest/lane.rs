@@ -27,7 +27,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use wasmtime::component::{Accessor, Instance as WasmInstance};
+use wasmtime::component::{Accessor, ComponentExportIndex, ComponentNamedList, Instance as WasmInstance, Lower};
 use wasmtime::{AsContextMut, WasmBacktrace};
 
 use super::fault::{Fault, TimeUp};
@@ -152,7 +152,8 @@ async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, fu
         Ok(inflows) => ToGuest { bytes: args, inflows },
         Err(error) => return Done::Call(id, Err(error)),
     };
-    let scope = Scope { parent: Some(id), deadline: Some(job.deadline), chain, streams: Some(serving.streams.clone()) };
+    let (deadline, streams) = (Some(job.deadline), Some(serving.streams.clone()));
+    let scope = Scope { parent: Some(id), deadline, chain, streams, given_up: Some(serving.given_up.clone()) };
     let mut task = None;
     let terms = accessor.with(|mut store| {
         GuestState::renew(store.as_context_mut());
@@ -253,18 +254,18 @@ impl<'a> Lane<'a> {
     fn begin(&mut self, job: Job) -> Option<Step<'a>> {
         let (id, callback) = (job.incoming.id, job.incoming.callback);
         let streams = self.template.has_streams.then(CallStreams::new);
-        if !self.pool.begins(self.number, id, streams.clone()) {
-            return None;
-        }
+        let given_up = self.pool.begins(self.number, id, streams.clone())?;
         let function = self.function(callback);
         let (pool, accessor, template) = (self.pool, self.accessor, self.template);
         Some(Box::pin(async move {
+            // What goes on when the call is over does so for nobody.
+            let _over = given_up.clone().drop_guard();
             let (target, function) = match function {
                 Ok(found) => found,
                 Err(error) => return Done::Call(id, Err(error)),
             };
             if let Some(streams) = streams {
-                let serving = Serving { pool, target, id, streams };
+                let serving = Serving { pool, target, id, streams, given_up };
                 return serve_streams(accessor, serving, function, job).await;
             }
             let (name, allowed) = (&*target.name, template.context.limits.payload_bytes);
@@ -273,7 +274,7 @@ impl<'a> Lane<'a> {
                 return Done::Call(id, Err(bad_arguments(&error, name)));
             }
             let (deadline, chain) = (Some(job.deadline), job.incoming.chain);
-            let scope = Scope { parent: Some(id), deadline, chain, streams: None };
+            let scope = Scope { parent: Some(id), deadline, chain, streams: None, given_up: Some(given_up) };
             let mut task = None;
             accessor.with(|mut store| GuestState::renew(store.as_context_mut()));
             let called = function
@@ -316,19 +317,12 @@ impl<'a> Lane<'a> {
         let Some(exports) = self.template.lifecycle.clone() else { return Box::pin(ready(Done::Told)) };
         let longest = self.template.context.limits.max_call_time;
         Box::pin(async move {
+            let until = Instant::now() + longest;
             let called = async {
                 match event {
-                    LinkEvent::Connected => {
-                        let export = exports.on_connect;
-                        let function =
-                            accessor.with(|mut store| instance.get_typed_func::<(), ()>(&mut store, export))?;
-                        function.call_concurrent(accessor, ()).await
-                    }
+                    LinkEvent::Connected => lifecycle(accessor, &instance, exports.on_connect, (), until).await,
                     LinkEvent::Disconnected(reason) => {
-                        let export = exports.on_disconnect;
-                        let function =
-                            accessor.with(|mut store| instance.get_typed_func::<(String,), ()>(&mut store, export))?;
-                        function.call_concurrent(accessor, (reason,)).await
+                        lifecycle(accessor, &instance, exports.on_disconnect, (reason,), until).await
                     }
                 }
             };
@@ -339,4 +333,24 @@ impl<'a> Lane<'a> {
             }
         })
     }
+}
+
+/// Calls a lifecycle function, which has so long.
+async fn lifecycle<P: ComponentNamedList + Lower + Send + Sync + 'static>(
+    accessor: &Accessor<GuestState>,
+    instance: &WasmInstance,
+    export: ComponentExportIndex,
+    arguments: P,
+    until: Instant,
+) -> wasmtime::Result<()> {
+    let (function, call) = accessor.with(|mut store| {
+        let function = instance.get_typed_func::<P, ()>(&mut store, export)?;
+        let call = function.start_call_concurrent(&mut store, arguments)?;
+        store.data_mut().begin_task(call.task(), Scope::until(until));
+        Ok::<_, wasmtime::Error>((function, call))
+    })?;
+    let task = call.task();
+    let called = function.finish_call_concurrent(accessor, call).await;
+    accessor.with(|mut store| store.data_mut().task_returned(task));
+    called
 }

@@ -141,6 +141,8 @@ struct Running {
     returned: bool,
     /// Its streams, and those of the calls that it makes; none where it cannot have any.
     streams: Option<Arc<CallStreams>>,
+    /// Fires when its caller waits for nothing any more.
+    given_up: CancellationToken,
 }
 
 /// What a running call's caller waits for.
@@ -203,16 +205,23 @@ impl Lanes {
         if self.closed || !self.lanes.is_empty() { None } else { Some(self.new_lane()) }
     }
 
-    /// A lane is about to enter the guest for a call, which may have streams. False when nobody waits for it any more.
-    pub fn begins(&mut self, lane: u32, id: ServeId, now: Instant, streams: Option<Arc<CallStreams>>) -> bool {
-        let Some(running) = self.lanes.get_mut(&lane).and_then(|lane| lane.running.get_mut(&id)) else { return false };
+    /// A lane is about to enter the guest for a call, which may have streams: what fires when nobody waits for it any more.
+    /// None when nobody does now.
+    pub fn begins(
+        &mut self,
+        lane: u32,
+        id: ServeId,
+        now: Instant,
+        streams: Option<Arc<CallStreams>>,
+    ) -> Option<CancellationToken> {
+        let running = self.lanes.get_mut(&lane)?.running.get_mut(&id)?;
         let too_long = now + self.shape.max_call_time;
         self.alarms.remove(&(running.alarm, id));
         running.too_long = Some(too_long);
         running.streams = streams;
         running.alarm = running.deadline.min(too_long);
         self.alarms.insert((running.alarm, id));
-        true
+        Some(running.given_up.clone())
     }
 
     /// The callback has returned, and the call goes on for the sake of its streams. False when its caller does not wait
@@ -425,6 +434,7 @@ impl Lanes {
             caller_waits: CallerWaits::ForResult,
             returned: false,
             streams: None,
+            given_up: CancellationToken::new(),
         };
         lane.running.insert(id, running);
         self.whereabouts.insert(id, number);
@@ -459,7 +469,7 @@ impl Lanes {
     fn give_up(&mut self, id: ServeId, end: impl FnOnce(bool) -> End) -> Option<Open> {
         let running = self.running(id)?;
         let callback = running.callback;
-        let told = match std::mem::replace(&mut running.caller_waits, CallerWaits::No) {
+        let told = match running.close() {
             CallerWaits::ForResult => false,
             CallerWaits::ForStreams => true,
             CallerWaits::No => return None,
@@ -493,7 +503,7 @@ impl Lanes {
             return;
         }
         if let Some(running) = lane.running.get_mut(&id) {
-            let waited = std::mem::replace(&mut running.caller_waits, CallerWaits::No);
+            let waited = running.close();
             if waited != CallerWaits::No {
                 let (end, told) = (End::TooLong { stopped: false }, waited == CallerWaits::ForStreams);
                 due.push(Open { id, callback: running.callback, end, told });
@@ -537,6 +547,12 @@ impl Lane {
 }
 
 impl Running {
+    /// Its caller waits for nothing any more: what he waited for until now.
+    fn close(&mut self) -> CallerWaits {
+        self.given_up.cancel();
+        std::mem::replace(&mut self.caller_waits, CallerWaits::No)
+    }
+
     /// Whether the guest was entered for it.
     fn has_begun(&self) -> bool {
         self.too_long.is_some()

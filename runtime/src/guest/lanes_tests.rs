@@ -45,7 +45,7 @@ fn begin_with(lanes: &mut Lanes, job: Job, now: Instant, streams: Option<Arc<Cal
         Placed::Sent => None,
         _ => panic!("there is room"),
     };
-    assert!(lanes.begins(0, id, now, streams));
+    assert!(lanes.begins(0, id, now, streams).is_some());
     new
 }
 
@@ -111,7 +111,7 @@ fn a_call_whose_lane_is_still_being_made_did_not_run() {
     let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
     let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(lanes.due(now + SECOND).first().unwrap().end, End::Expired);
-    assert!(!lanes.begins(0, ServeId(1), now, None));
+    assert!(lanes.begins(0, ServeId(1), now, None).is_none());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
     assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND));
     // Its own time begins with it.
     assert!(lanes.due(now + 35 * SECOND).is_empty());
-    assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND, None));
+    assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND, None).is_some());
     let due = lanes.due(now + 40 * SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
@@ -248,7 +248,7 @@ fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
         job
     };
     let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), false, &own()) else { panic!("there is room") };
-    assert!(lanes.begins(0, ServeId(1), now, Some(CallStreams::new())));
+    assert!(lanes.begins(0, ServeId(1), now, Some(CallStreams::new())).is_some());
     assert!(matches!(lanes.admit(back(2), false, &own()), Placed::Refused(Refused::Cycle, _)));
     assert!(lanes.replies(ServeId(1)));
     assert!(matches!(lanes.admit(back(3), false, &own()), Placed::Sent));

@@ -15,6 +15,7 @@ use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
@@ -108,6 +109,8 @@ pub(super) struct Scope {
     pub chain: Arc<[Hop]>,
     /// Its streams, and those of the calls that it makes; none where the module has no streams in its types.
     pub streams: Option<Arc<CallStreams>>,
+    /// Fires when nobody waits for the call any more. Only where calls interleave.
+    pub given_up: Option<CancellationToken>,
 }
 
 impl Scope {

@@ -67,7 +67,7 @@ impl Template {
         if kind == EngineKind::Concurrent {
             wasmtime_wasi::p3::add_to_linker(&mut linker).map_err(failed("WASI 0.3"))?;
         }
-        call::add_to_linker(&mut linker).map_err(failed("daffi:runtime"))?;
+        call::add_to_linker(&mut linker, kind).map_err(failed("daffi:runtime"))?;
         for fetcher in &loaded.description.fetchers {
             let place = fetcher.place.to_string();
             fetch::add_to_linker(&mut linker, loaded, fetcher).map_err(failed(&place))?;

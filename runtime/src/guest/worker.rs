@@ -131,7 +131,7 @@ impl Run {
             let error = late(&name, "before it could begin");
             Box::pin(ready((Some(instance), Err(error))))
         } else {
-            let scope = Scope { parent: Some(id), deadline: Some(deadline), chain, streams: None };
+            let scope = Scope { parent: Some(id), deadline: Some(deadline), chain, streams: None, given_up: None };
             Box::pin(instance.call(callback, args, scope, stop))
         };
         Self {

@@ -79,12 +79,22 @@ impl Flow {
         Ok(entries)
     }
 
-    fn read(&self, entry: GatherEntry) -> call::Entry {
+    /// What arrived next, and none at the end.
+    ///
+    /// # Errors
+    /// The rest will not come.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<GatherEntry, CallError>>> {
+        self.gather.poll_next(cx)
+    }
+
+    /// An entry as guests have it.
+    pub fn read(&self, entry: GatherEntry) -> call::Entry {
         let answer = entry.result.and_then(|reply| self.reader.read(reply));
         call::Entry { process: entry.process.to_string(), answer: answer.map_err(types::CallError::from) }
     }
 
-    fn verdict(&self) -> call::Verdict {
+    /// How it ended.
+    pub fn verdict(&self) -> call::Verdict {
         match self.gather.end() {
             Some(GatherEnd::Met) => call::Verdict::Met,
             Some(GatherEnd::Unmet) | None => call::Verdict::Unmet,
@@ -142,7 +152,7 @@ impl Shared {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         let State::Open(flow) = &mut *state else { return Poll::Ready(()) };
-        let Poll::Ready(next) = flow.gather.poll_next(cx) else { return Poll::Pending };
+        let Poll::Ready(next) = flow.poll_next(cx) else { return Poll::Pending };
         let verdict = flow.verdict();
         let before = std::mem::replace(&mut *state, State::Over(Ok(verdict)));
         match (next, before) {
@@ -177,7 +187,8 @@ impl Shared {
     }
 }
 
-fn dropped() -> CallError {
+/// The error of a broadcast whose guest has dropped it.
+pub(super) fn dropped() -> CallError {
     CallError::unknown(code::CANCELLED, "the broadcast was dropped", "")
 }
 

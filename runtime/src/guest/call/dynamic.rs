@@ -47,6 +47,22 @@ pub(super) struct Reader {
     limits: ValueLimits,
 }
 
+/// FG. Cancel safe: dropping the future gives the call up.
+///
+/// # Errors
+/// What becomes of the call.
+pub(super) async fn fg(
+    origin: &CallOrigin,
+    callback: String,
+    arguments: types::Value,
+    options: Option<call::FgOptions>,
+) -> Result<types::Value, CallError> {
+    let wish = Wish::new(origin, callback, arguments, options)?;
+    let prepared = wish.look_up(origin).await?;
+    let reply = origin.module.mesh.call(prepared.request).await?;
+    prepared.reader.read(reply)
+}
+
 impl Wish {
     /// Checks it, and takes its place among the module's open calls: the arguments are held from here on.
     ///

@@ -10,8 +10,8 @@ use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::DynPollable;
 
-use super::super::state::{CallOrigin, GuestState};
-use super::watch::{self, MemberEvents};
+use super::super::state::{CallOrigin, GuestState, ModuleContext};
+use super::watch::{self, MemberEvents, Watching};
 use super::{Guests, mesh, milliseconds, process_name, push, types};
 
 impl mesh::HostWithStore<GuestState> for Guests {
@@ -30,8 +30,7 @@ impl mesh::HostWithStore<GuestState> for Guests {
         timeout: u64,
     ) -> Result<(), types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
-        let process = process_name(&name, "")?;
-        Ok(wait(&origin, WaitFor::Process(process), timeout, "").await?)
+        Ok(wait_process(&origin, &name, timeout).await?)
     }
 
     async fn wait_callback(
@@ -40,47 +39,22 @@ impl mesh::HostWithStore<GuestState> for Guests {
         timeout: u64,
     ) -> Result<(), types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
-        Ok(wait(&origin, WaitFor::Callback(callback.clone()), timeout, &callback).await?)
+        Ok(wait_callback(&origin, callback, timeout).await?)
     }
 
     async fn processes(mut host: Access<'_, GuestState, Self>) -> Vec<mesh::ProcessInfo> {
         let module = host.get().module.clone();
-        let mut processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
-        processes.sort_by(|a, b| a.process.cmp(&b.process));
-        processes
-            .into_iter()
-            .map(|process| {
-                let mut callbacks: Vec<String> = process.callbacks.iter().map(|c| c.name.to_string()).collect();
-                callbacks.sort();
-                mesh::ProcessInfo { name: process.process.name.to_string(), node: process.node, callbacks }
-            })
-            .collect()
+        processes(&module).await
     }
 
     async fn callbacks(mut host: Access<'_, GuestState, Self>) -> Vec<mesh::CallbackInfo> {
         let module = host.get().module.clone();
-        let processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
-        // One entry a name and signature, as the interface says.
-        let mut found: BTreeMap<(String, Fingerprint), (String, Vec<String>)> = BTreeMap::new();
-        for process in processes {
-            for callback in process.callbacks {
-                let key = (callback.name.to_string(), callback.signature.fingerprint());
-                let entry = found.entry(key).or_insert_with(|| (callback.signature.to_wit(), Vec::new()));
-                entry.1.push(process.process.name.to_string());
-            }
-        }
-        found
-            .into_iter()
-            .map(|((name, _), (signature, mut processes))| {
-                processes.sort();
-                mesh::CallbackInfo { name, signature, processes }
-            })
-            .collect()
+        callbacks(&module).await
     }
 
     async fn watch(mut host: Access<'_, GuestState, Self>) -> Result<Resource<MemberEvents>, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
-        let events = MemberEvents::watch(&origin).await?;
+        let events = MemberEvents::new(Watching::begin(&origin).await?);
         Ok(push(&mut host, events, "mesh#watch")?)
     }
 
@@ -124,6 +98,58 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
         host.get().ctx().table.delete(events)?.shared().close();
         Ok(())
     }
+}
+
+/// Waits for a process of this name.
+///
+/// # Errors
+/// `bad-arguments`, `deadline-exceeded`, `cancelled`
+pub(super) async fn wait_process(origin: &CallOrigin, name: &str, timeout: u64) -> Result<(), CallError> {
+    let process = process_name(name, "")?;
+    wait(origin, WaitFor::Process(process), timeout, "").await
+}
+
+/// Waits for another process that has the callback.
+///
+/// # Errors
+/// As of [`wait_process`], and `ambiguous`.
+pub(super) async fn wait_callback(origin: &CallOrigin, callback: String, timeout: u64) -> Result<(), CallError> {
+    wait(origin, WaitFor::Callback(callback.clone()), timeout, &callback).await
+}
+
+/// The processes of the module's tenant, by name.
+pub(super) async fn processes(module: &ModuleContext) -> Vec<mesh::ProcessInfo> {
+    let mut processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+    processes.sort_by(|a, b| a.process.cmp(&b.process));
+    processes
+        .into_iter()
+        .map(|process| {
+            let mut callbacks: Vec<String> = process.callbacks.iter().map(|c| c.name.to_string()).collect();
+            callbacks.sort();
+            mesh::ProcessInfo { name: process.process.name.to_string(), node: process.node, callbacks }
+        })
+        .collect()
+}
+
+/// The callbacks of the module's tenant, by name.
+pub(super) async fn callbacks(module: &ModuleContext) -> Vec<mesh::CallbackInfo> {
+    let processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+    // One entry a name and signature, as the interface says.
+    let mut found: BTreeMap<(String, Fingerprint), (String, Vec<String>)> = BTreeMap::new();
+    for process in processes {
+        for callback in process.callbacks {
+            let key = (callback.name.to_string(), callback.signature.fingerprint());
+            let entry = found.entry(key).or_insert_with(|| (callback.signature.to_wit(), Vec::new()));
+            entry.1.push(process.process.name.to_string());
+        }
+    }
+    found
+        .into_iter()
+        .map(|((name, _), (signature, mut processes))| {
+            processes.sort();
+            mesh::CallbackInfo { name, signature, processes }
+        })
+        .collect()
 }
 
 async fn wait(origin: &CallOrigin, what: WaitFor, timeout: u64, callback: &str) -> Result<(), CallError> {

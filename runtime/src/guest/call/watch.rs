@@ -20,6 +20,12 @@ use super::super::state::CallOrigin;
 use super::mesh;
 use crate::mesh::handle::{MAX_UNREAD_EVENTS, Watch};
 
+/// A watch under way, with its place among the calls that its module has open.
+pub(super) struct Watching {
+    watch: Watch,
+    _place: OpenCall,
+}
+
 /// What a guest holds of a watch.
 pub struct MemberEvents(Arc<Events>);
 
@@ -28,21 +34,35 @@ pub(super) struct Events(Mutex<State>);
 
 enum State {
     /// Nothing is known to be there.
-    Open(Box<Watch>, OpenCall),
+    Open(Box<Watching>),
     /// This was seen, and not fetched yet.
-    Seen(MemberEvent, Box<Watch>, OpenCall),
+    Seen(MemberEvent, Box<Watching>),
     Over(CallError),
 }
 
-impl MemberEvents {
+impl Watching {
     /// Begins to watch.
     ///
     /// # Errors
     /// `overloaded`
-    pub async fn watch(origin: &CallOrigin) -> Result<Self, CallError> {
+    pub async fn begin(origin: &CallOrigin) -> Result<Self, CallError> {
         let place = origin.open("mesh#watch", 0)?;
         let watch = origin.module.mesh.watch(origin.module.process.tenant.clone()).await?;
-        Ok(Self(Arc::new(Events(Mutex::new(State::Open(Box::new(watch), place))))))
+        Ok(Self { watch, _place: place })
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// The watch is over.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<MemberEvent, CallError>> {
+        self.watch.poll_next(cx).map(|next| next.unwrap_or_else(|| Err(unread())))
+    }
+}
+
+impl MemberEvents {
+    pub fn new(watching: Watching) -> Self {
+        Self(Arc::new(Events(Mutex::new(State::Open(Box::new(watching))))))
     }
 
     pub fn shared(&self) -> Arc<Events> {
@@ -78,32 +98,30 @@ impl Events {
 
     /// Ends the watch.
     pub fn close(&self) {
-        *self.lock() = State::Over(over("the watch was dropped"));
+        *self.lock() = State::Over(dropped());
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let State::Open(watch, _) = &mut *state else { return Poll::Ready(()) };
-        let Poll::Ready(next) = watch.poll_next(cx) else { return Poll::Pending };
-        let before = std::mem::replace(&mut *state, State::Over(over("the runtime ends")));
-        match (next, before) {
-            (Some(Ok(event)), State::Open(watch, place)) => *state = State::Seen(event, watch, place),
-            (Some(Err(error)), _) => *state = State::Over(error),
-            (None, _) => *state = State::Over(unread()),
-            (Some(Ok(_)), State::Seen(..) | State::Over(_)) => {} // it was open
+        let State::Open(watching) = &mut *state else { return Poll::Ready(()) };
+        let Poll::Ready(next) = watching.poll_next(cx) else { return Poll::Pending };
+        match (next, std::mem::replace(&mut *state, State::Over(dropped()))) {
+            (Ok(event), State::Open(watching)) => *state = State::Seen(event, watching),
+            (Err(error), _) => *state = State::Over(error),
+            (Ok(_), State::Seen(..) | State::Over(_)) => {} // it was open
         }
         Poll::Ready(())
     }
 
     fn take(&self) -> Result<Option<mesh::MemberEvent>, CallError> {
         let mut state = self.lock();
-        match std::mem::replace(&mut *state, State::Over(over("the watch was dropped"))) {
-            State::Seen(event, watch, place) => {
-                *state = State::Open(watch, place);
+        match std::mem::replace(&mut *state, State::Over(dropped())) {
+            State::Seen(event, watching) => {
+                *state = State::Open(watching);
                 Ok(Some(event.into()))
             }
-            State::Open(watch, place) => {
-                *state = State::Open(watch, place);
+            State::Open(watching) => {
+                *state = State::Open(watching);
                 Ok(None)
             }
             State::Over(error) => {
@@ -118,8 +136,9 @@ impl Events {
     }
 }
 
-fn over(why: &str) -> CallError {
-    CallError::not_run(code::CANCELLED, format!("the watch is over: {why}"), "")
+/// The error of a watch whose guest has dropped it.
+pub(super) fn dropped() -> CallError {
+    CallError::not_run(code::CANCELLED, "the watch is over: it was dropped", "")
 }
 
 /// The mesh gave the watch up.

@@ -25,7 +25,7 @@ pub struct Description {
     pub fetchers: Vec<Fetcher>,
     /// Its `wasi:cli/run`, if it has one.
     pub run: Option<Run>,
-    /// Its `daffi:runtime/lifecycle`, if it has one.
+    /// Its `daffi:runtime/lifecycle` or `lifecycle-async`, if it has one.
     pub lifecycle: Option<Lifecycle>,
     /// What it needs of the host: interfaces of `wasi:*` and `daffi:runtime/*`.
     pub needs: Vec<Need>,
@@ -95,7 +95,7 @@ impl Run {
     }
 }
 
-/// An exported `daffi:runtime/lifecycle`.
+/// An exported `daffi:runtime/lifecycle` or `lifecycle-async`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     /// The interface's name as the component has it.

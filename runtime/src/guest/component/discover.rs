@@ -299,21 +299,28 @@ impl<'a> Discovery<'a> {
     }
 
     fn exported_lifecycle(&mut self, name: &str, interface: &InterfaceName<'_>, id: ComponentInstanceTypeId) {
-        let known = interface.full == host::LIFECYCLE
+        let is_async = interface.full == host::LIFECYCLE_ASYNC;
+        let known = (is_async || interface.full == host::LIFECYCLE)
             && interface.version.as_ref().is_some_and(|v| (v.major, v.minor) == (0, 1) && v.pre.is_empty());
         let text = ComponentValType::Primitive(wasmparser::PrimitiveValType::String);
-        if !known {
-            let reason = "is unknown to this runtime, which calls `daffi:runtime/lifecycle@0.1` only".to_owned();
-            self.problem(Side::Export, name.to_owned(), reason, true);
-        } else if !self.has(id, "on-init", &[], &[], false, false)
-            || !self.has(id, "on-connect", &[], &[], false, false)
-            || !self.has(id, "on-disconnect", &["reason"], &[text], false, false)
+        let reason = if !known {
+            "is unknown to this runtime, which calls `daffi:runtime/lifecycle@0.1` or `lifecycle-async@0.1` only"
+                .to_owned()
+        } else if !self.has(id, "on-init", &[], &[], is_async, false)
+            || !self.has(id, "on-connect", &[], &[], is_async, false)
+            || !self.has(id, "on-disconnect", &["reason"], &[text], is_async, false)
         {
-            let reason = "lacks a function of it, or has one of another type".to_owned();
-            self.problem(Side::Export, name.to_owned(), reason, true);
+            "lacks a function of it, or has one of another type".to_owned()
+        } else if let Some(other) = &self.found.lifecycle {
+            format!(
+                "is exported beside `{}`, and an instance is told about its life once; export one of the two",
+                other.interface
+            )
         } else {
             self.found.lifecycle = Some(Lifecycle { interface: name.to_owned() });
-        }
+            return;
+        };
+        self.problem(Side::Export, name.to_owned(), reason, true);
     }
 
     /// Whether an instance has a function of this type; the result is none, or `result` without payloads.

@@ -150,6 +150,8 @@ pub(super) const DAFFI: Table = &[
         "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel broadcast \
          gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next",
     ),
+    ("daffi:runtime/call-async", "fg broadcast gather given-up"),
+    ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),
     (
         "daffi:runtime/mesh",
         "whoami wait-process wait-callback processes callbacks watch [method]member-events.subscribe \
@@ -159,6 +161,9 @@ pub(super) const DAFFI: Table = &[
 
 /// The interface that a guest may export to be told about its life.
 pub(super) const LIFECYCLE: &str = "daffi:runtime/lifecycle";
+
+/// The same with async functions.
+pub(super) const LIFECYCLE_ASYNC: &str = "daffi:runtime/lifecycle-async";
 
 /// Whether the host provides these functions of the interface: an error says what it lacks, in words that follow the
 /// interface's name.
@@ -202,7 +207,7 @@ fn absent(interface: &InterfaceName<'_>) -> String {
     let provided = if interface.is_wasi() {
         "of WASI it provides cli, clocks, filesystem, io, random and sockets"
     } else {
-        "of daffi:runtime it provides call and mesh"
+        "of daffi:runtime it provides call and mesh, and call-async and mesh-async"
     };
     format!("is an import that nothing can satisfy: this runtime does not provide it; {provided}")
 }

@@ -91,11 +91,11 @@ pub struct Loaded {
     pub callbacks: Arc<[ComponentExportIndex]>,
     /// Where its `wasi:cli/run` is, if it has one.
     pub run: Option<ComponentExportIndex>,
-    /// Where the functions of its `daffi:runtime/lifecycle` are, if it has them.
+    /// Where the functions of its `daffi:runtime/lifecycle` or `lifecycle-async` are, if it has them.
     pub lifecycle: Option<LifecycleExports>,
 }
 
-/// Where the functions of `daffi:runtime/lifecycle` are.
+/// Where the functions of `daffi:runtime/lifecycle` are, or the async ones of `lifecycle-async`.
 #[derive(Clone)]
 pub struct LifecycleExports {
     /// `on-init: func()`

@@ -16,6 +16,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::stream::Flow;
 use daffi_proto::value::{self, Channel, Limits as ValueLimits};
+use tokio_util::sync::CancellationToken;
 
 use super::super::instance::{bad_arguments, result_too_large};
 use super::super::interleave::Interleave;
@@ -31,6 +32,8 @@ pub(in super::super) struct Serving<'a> {
     pub target: &'a Target,
     pub id: ServeId,
     pub streams: Arc<CallStreams>,
+    /// Fires when nobody waits for any of it any more.
+    pub given_up: CancellationToken,
 }
 
 impl Serving<'_> {

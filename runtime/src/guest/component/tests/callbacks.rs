@@ -182,6 +182,16 @@ fn the_lifecycle_is_recorded() {
 }
 
 #[test]
+fn a_lifecycle_with_async_functions_is_recorded_and_one_beside_the_other_is_a_problem() {
+    let found = described(&demo("", "export daffi:runtime/lifecycle-async@0.1.0;"));
+    assert_eq!(found.lifecycle.unwrap().interface, "daffi:runtime/lifecycle-async@0.1.0");
+    assert!(found.callbacks.is_empty() && found.problems.is_empty());
+    let both = "export daffi:runtime/lifecycle@0.1.0; export daffi:runtime/lifecycle-async@0.1.0;";
+    let found = problems(&described(&demo("", both)));
+    assert!(found.len() == 1 && found[0].contains("export one of the two"), "{found:?}");
+}
+
+#[test]
 fn a_lifecycle_of_another_version_is_a_problem() {
     let wit = "package demo:tutorial; world w { export daffi:runtime/lifecycle@7.0.0; }
         package daffi:runtime@7.0.0 { interface lifecycle { on-init: func(); } }";

@@ -72,7 +72,7 @@ fn a_function_that_is_in_no_table_is_not_in_the_linker() {
 fn the_table_of_daffi_runtime_is_what_its_wit_imports() {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("imports")).unwrap();
+    let world = resolve.select_world(&[package], Some("imports-async")).unwrap();
     let mut from_wit = Vec::new();
     for item in resolve.worlds[world].imports.values() {
         if let wit_parser::WorldItem::Interface { id, .. } = item {

@@ -1,0 +1,163 @@
+//! What arrives by and by, as streams of the component model: the entries of a broadcast, the events of a watch.
+//!
+//! A stream carries what comes, and a future beside it says how it ended; where the guest drops the stream, what it was of
+//! is given up, and the future says so. Invariants: an item is taken from its source only for a reader that has room for
+//! it; what is open counts for its module until the stream has ended or is dropped.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use daffi_proto::call::GatherEntry;
+use daffi_proto::error::CallError;
+use tokio::sync::oneshot;
+use wasmtime::component::{Destination, FutureReader, Lift, Lower, StreamProducer, StreamReader, StreamResult};
+use wasmtime::{AsContextMut, Result, StoreContextMut};
+
+use super::super::state::GuestState;
+use super::arrivals::{self, Flow};
+use super::watch::{self, Watching};
+use super::{call, mesh, types};
+
+/// How a broadcast ended that came by a stream.
+pub(super) type Verdict = Result<call::Verdict, types::CallError>;
+
+/// What items come from.
+trait Source: Send + Sync + Unpin + 'static {
+    type Item: Lower + Lift + Send + Sync + Unpin + 'static;
+    type End: Lower + Lift + Send + Sync + 'static;
+
+    /// What comes next, or how it ends.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<Self::Item, Self::End>>;
+
+    /// How it ends where the guest drops the stream.
+    fn dropped() -> Self::End;
+}
+
+/// The entries of a broadcast.
+struct Entries(Flow);
+
+impl Source for Entries {
+    type Item = call::Entry;
+    type End = Verdict;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<call::Entry, Verdict>> {
+        let next: Option<Result<GatherEntry, CallError>> = ready!(self.0.poll_next(cx));
+        Poll::Ready(match next {
+            Some(Ok(entry)) => Ok(self.0.read(entry)),
+            Some(Err(error)) => Err(Err(error.into())),
+            None => Err(Ok(self.0.verdict())),
+        })
+    }
+
+    fn dropped() -> Verdict {
+        Err(arrivals::dropped().into())
+    }
+}
+
+impl Source for Watching {
+    type Item = mesh::MemberEvent;
+    type End = types::CallError;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<mesh::MemberEvent, types::CallError>> {
+        let next = ready!(Watching::poll_next(self, cx));
+        Poll::Ready(next.map(mesh::MemberEvent::from).map_err(types::CallError::from))
+    }
+
+    fn dropped() -> types::CallError {
+        watch::dropped().into()
+    }
+}
+
+/// The writing end of a stream of what comes from `S`.
+struct Producer<S: Source> {
+    /// None when it has ended.
+    source: Option<S>,
+    /// It came, and no reader had room for it yet.
+    seen: Option<S::Item>,
+    end: Option<oneshot::Sender<S::End>>,
+}
+
+impl<S: Source> Producer<S> {
+    /// Whether there is an item; there is none any more after the end.
+    fn poll_seen(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let (None, Some(source)) = (&self.seen, &mut self.source) else { return Poll::Ready(self.seen.is_some()) };
+        match ready!(source.poll_next(cx)) {
+            Ok(item) => self.seen = Some(item),
+            Err(end) => {
+                self.source = None;
+                self.tell(end);
+            }
+        }
+        Poll::Ready(self.seen.is_some())
+    }
+
+    fn tell(&mut self, end: S::End) {
+        if let Some(teller) = self.end.take() {
+            let _ = teller.send(end); // a guest that has dropped the future does not ask
+        }
+    }
+}
+
+impl<S: Source> Drop for Producer<S> {
+    fn drop(&mut self) {
+        self.tell(S::dropped());
+    }
+}
+
+impl<S: Source> StreamProducer<GuestState> for Producer<S> {
+    type Item = S::Item;
+    type Buffer = Option<S::Item>;
+
+    fn poll_produce<'a>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<'a, GuestState>,
+        mut destination: Destination<'a, Self::Item, Self::Buffer>,
+        finish: bool,
+    ) -> Poll<Result<StreamResult>> {
+        let this = self.get_mut();
+        Poll::Ready(Ok(match this.poll_seen(cx) {
+            Poll::Ready(true) => {
+                // A reader without room asks whether there is something.
+                if destination.remaining(store.as_context_mut()) != Some(0) {
+                    destination.set_buffer(this.seen.take());
+                }
+                StreamResult::Completed
+            }
+            Poll::Ready(false) => StreamResult::Dropped,
+            Poll::Pending if finish => StreamResult::Cancelled,
+            Poll::Pending => return Poll::Pending,
+        }))
+    }
+}
+
+/// What comes, and how it will have ended.
+pub(super) type Flowing<Item, End> = (StreamReader<Item>, FutureReader<End>);
+
+/// Lets a guest read from a source.
+fn carry<S: Source>(mut store: StoreContextMut<'_, GuestState>, source: S) -> Result<Flowing<S::Item, S::End>> {
+    let (end, ended) = oneshot::channel();
+    let ended = async move { ended.await.or_else(|_| Ok::<_, wasmtime::Error>(S::dropped())) };
+    let mut future = FutureReader::new(store.as_context_mut(), ended)?;
+    let producer = Producer { source: Some(source), seen: None, end: Some(end) };
+    match StreamReader::new(store.as_context_mut(), producer) {
+        Ok(stream) => Ok((stream, future)),
+        Err(error) => {
+            future.close(store)?;
+            Err(error)
+        }
+    }
+}
+
+/// The entries of a broadcast.
+pub(super) fn entries(store: StoreContextMut<'_, GuestState>, flow: Flow) -> Result<Flowing<call::Entry, Verdict>> {
+    carry(store, Entries(flow))
+}
+
+/// The events of a watch.
+pub(super) fn events(
+    store: StoreContextMut<'_, GuestState>,
+    watching: Watching,
+) -> Result<Flowing<mesh::MemberEvent, types::CallError>> {
+    carry(store, watching)
+}

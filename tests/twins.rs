@@ -1,0 +1,244 @@
+//! Async callbacks and the async twins of `daffi:runtime`: what goes on beside what, in one instance.
+
+use std::time::Instant;
+
+use super::cluster::output::says;
+use super::cluster::{Cluster, PATIENCE, Running, Start};
+
+/// A controller with these processes of the synchronous fixtures, where a call that nobody waits for is stopped.
+fn serving(cluster: &Cluster, names: &[&str]) -> Running {
+    let start = cluster.runtime("server").controller().args(["--instances", "pool:1"]);
+    names.iter().fold(start, |start, name| start.module(name, "fixtures")).ready()
+}
+
+/// The async fixture as a caller with these steps.
+fn script<'a>(cluster: &'a Cluster, steps: &[impl AsRef<str>]) -> Start<'a> {
+    let lines: Vec<&str> = steps.iter().map(AsRef::as_ref).collect();
+    let script = format!("SCRIPT={}", lines.join("\n"));
+    cluster.runtime("script").module("script", "fixtures-twins").args(["--env", &script, "--exit-after-run"])
+}
+
+/// What the steps print, one after the other, without what its instances are told about their life.
+fn said(cluster: &Cluster, steps: &[impl AsRef<str>]) -> Vec<String> {
+    let output = script(cluster, steps).finish();
+    let lines = output.success().lines().map(str::to_owned);
+    lines.filter(|line| !line.starts_with("journal: ")).collect()
+}
+
+/// Asks until no process serves a call or has one in its queue.
+fn becomes_idle(cluster: &Cluster) {
+    let start = Instant::now();
+    let idle = || {
+        let ps = cluster.ps();
+        ps.as_array().unwrap().iter().all(|process| process["in-flight"] == 0)
+    };
+    while !idle() {
+        assert!(start.elapsed() < PATIENCE, "calls stay in flight: {}", cluster.ps());
+    }
+}
+
+#[test]
+fn a_singleton_serves_a_hundred_calls_that_sleep_in_the_time_of_one_sleep() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();
+    // None of them sleeps before all of them are there.
+    let said = said(&cluster, &["with call meet [100, 50]"; 100]);
+    let mut came: Vec<u32> = said.iter().map(|line| line.strip_prefix("meet = ").unwrap().parse().unwrap()).collect();
+    came.sort_unstable();
+    assert_eq!(came, (1..=100).collect::<Vec<u32>>());
+    assert_eq!(cluster.call("inside()").success(), "0");
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn a_synchronous_export_runs_while_async_ones_wait() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();
+    let first = cluster.calling(&["meet(2, 1)"]);
+    while cluster.call("inside()").success() != "1" {}
+    assert_eq!(cluster.call("meet(2, 1)").success(), "2");
+    assert_eq!(first.output().success(), "1");
+}
+
+#[test]
+fn a_call_by_the_async_twin_holds_up_nobody_and_one_by_call_all_others_of_the_instance() {
+    let cluster = Cluster::new();
+    let server =
+        cluster.runtime("server").controller().module("math", "fixtures").module("twins", "fixtures-twins").ready();
+    let asynchronous = cluster.calling(&["tasks#forward", "--json", r#"["hold", "[\"a\", 60000]"]"#]);
+    server.wait_for_line("a started");
+    assert_eq!(cluster.call("inside()").success(), "0");
+    asynchronous.kill();
+    let _synchronous = cluster.calling(&["tasks#forward-sync", "--json", r#"["who", "[]"]"#]);
+    server.wait_for_line("who is forwarded");
+    // `math` is held by the first call, whose caller has gone: the second waits for it, and this one for that.
+    let refused = cluster.run(["call", "--timeout", "200ms", "inside()"]);
+    says(refused.one_line_error(3), &["busy with", "forward-sync"]);
+}
+
+#[test]
+fn calls_go_on_together_and_what_is_wrong_with_one_is_its_own_value() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, &["a", "b"]);
+    let said = said(
+        &cluster,
+        &[
+            // The first holds one process; those that follow go to the other.
+            "with call hold [\"slow\", 300]",
+            "call add [1, 2]",
+            "call nothing-of-the-kind []",
+            "call add [1]",
+            "within 0 add [1, 2]",
+            "within 86400001 add [1, 2]",
+            "call divide [1, 0]",
+            "within 50 hold [\"late\", 60000]",
+        ],
+    );
+    assert_eq!(said[0], "add = 3");
+    says(&said[1], &["not-run no-such-callback"]);
+    for line in &said[2..5] {
+        says(line, &["failed: not-run bad-arguments"]);
+    }
+    says(&said[5], &["divide failed: failed trap", "divide by zero"]);
+    assert!(
+        said.iter().any(|line| line.starts_with("hold failed: ") && line.contains("deadline-exceeded")),
+        "{said:#?}"
+    );
+    assert!(said.iter().any(|line| line == "hold = \"slow\""), "{said:#?}");
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn a_future_that_is_dropped_gives_its_call_up_where_it_runs() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, &["math"]);
+    let said = said(&cluster, &["race 100 hold [\"dropped\", 60000]", "call who []"]);
+    assert_eq!(said, ["hold is dropped", "who = \"math\""]);
+    assert!(server.lines().iter().all(|line| !line.contains("dropped finished")));
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn a_broadcast_comes_at_once_or_by_a_stream_and_its_future_says_how_it_ended() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, &["a", "b"]);
+    let said = said(
+        &cluster,
+        &[
+            "all - who []",
+            "all - nobody-has-it []",
+            "gather - nobody-has-it []",
+            "gather first=0 who []",
+            "gather first=1 who []",
+            "gather - who []",
+            "drop-gather hold [\"dropped\", 60000]",
+            "all - who []",
+        ],
+    );
+    assert_eq!(said[..2], ["who at a = \"a\"", "who at b = \"b\""]);
+    assert!(
+        said[2..4].iter().all(|line| line.starts_with("nobody-has-it failed: not-run no-such-callback")),
+        "{said:#?}"
+    );
+    says(&said[4], &["who failed: not-run bad-arguments"]);
+    assert!(said[5].starts_with("who at ") && said[6] == "who ended: met", "{said:#?}");
+    let mut entries = said[7..9].to_vec();
+    entries.sort();
+    assert_eq!(entries, ["who at a = \"a\"", "who at b = \"b\""]);
+    assert_eq!(said[9], "who ended: met");
+    says(&said[10], &["hold failed: unknown cancelled"]);
+    assert_eq!(said[11..], ["who at a = \"a\"", "who at b = \"b\""]);
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn calls_streams_and_watches_are_open_calls_of_the_module_until_they_end() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, &["a"]);
+    let steps =
+        ["with call hold [\"held\", 300]", "with watch 1", "call who []", "watch 1", "gather - who []", "ready who []"];
+    // The last waits for nothing: those before it have ended when its turn comes.
+    let output = script(&cluster, &steps).args(["--open-calls", "2"]).finish();
+    let said = output.success();
+    assert!(said.matches("not-run overloaded").count() >= 3, "{said}");
+    says(said, &["hold = \"held\"", "watch ended: cancelled"]);
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn a_guest_waits_for_processes_and_callbacks_and_watches_them_by_a_stream() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, &["math"]);
+    let steps = [
+        "wait-process math 60000",
+        "wait-process nobody 20",
+        "wait-process math 0",
+        "wait-callback arith#add 60000",
+        "processes",
+        "with watch 4",
+        "wait-process names 60000",
+    ];
+    let script = script(&cluster, &steps).start();
+    script.wait_for_line("math is there");
+    says(&script.wait_for_line("nobody failed"), &["deadline-exceeded"]);
+    says(&script.wait_for_line("math failed"), &["bad-arguments"]);
+    script.wait_for_line("arith#add is there");
+    script.wait_for_line("2 processes");
+    let names = cluster.runtime("names").module("names", "fixtures-names").ready();
+    script.wait_for_line("names is there");
+    names.kill();
+    script.wait_for_line("left names");
+    script.wait_for_line("watch ended: cancelled");
+    assert_eq!(script.exit_code(), 0);
+    assert_eq!(script.lines().iter().filter(|line| line.starts_with("joined ")).count(), 3);
+}
+
+#[test]
+fn an_instance_is_told_about_its_life_by_async_functions_in_order() {
+    let cluster = Cluster::new();
+    let start = || {
+        let controller = cluster.bare("controller").args(["--controller", "--no-node"]).start();
+        controller.wait_for_line("listening");
+        controller
+    };
+    let first = start();
+    let a = cluster.runtime("a").module("a", "fixtures-twins").ready();
+    a.wait_for_line("journal: connect");
+    assert_eq!(cluster.call("journal()").success(), r#"["init", "connect"]"#);
+    first.kill();
+    a.wait_for_line("journal: disconnect");
+    let _second = start();
+    a.wait_for_line("journal: connect");
+    assert_eq!(cluster.call("journal()").success(), r#"["init", "connect", "disconnect", "connect"]"#);
+}
+
+#[test]
+fn a_callback_that_nobody_waits_for_any_more_is_told_and_ends_by_itself() {
+    let cluster = Cluster::new();
+    let server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();
+    let caller = cluster.calling(&[r#"until-given-up("a")"#]);
+    server.wait_for_line("a waits");
+    // The innocent call beside it goes on.
+    let innocent = cluster.calling(&["meet(2, 1)"]);
+    while cluster.call("inside()").success() != "1" {}
+    caller.kill();
+    server.wait_for_line("a is given up");
+    let late = cluster.run(["call", "--timeout", "100ms", r#"until-given-up("b")"#]);
+    assert_eq!(late.code(), 4, "{late:#?}");
+    server.wait_for_line("b is given up");
+    assert_eq!(cluster.call("meet(2, 1)").success(), "2");
+    assert_eq!(innocent.output().success(), "1");
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn what_goes_on_after_a_call_has_returned_has_what_was_left_of_its_time() {
+    let cluster = Cluster::new();
+    let server =
+        cluster.runtime("server").controller().module("math", "fixtures").module("twins", "fixtures-twins").ready();
+    assert_eq!(cluster.call_json("later", r#"[1, "add", "[1, 2]"]"#).code(), 0);
+    server.wait_for_line("later = 3");
+    let call = ["call", "--timeout", "100ms", "later", "--json", r#"[150, "add", "[1, 2]"]"#];
+    assert_eq!(cluster.run(call).code(), 0);
+    says(&server.wait_for_line("later failed"), &["not-run deadline-exceeded"]);
+}
