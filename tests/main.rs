@@ -8,6 +8,8 @@
 //! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
 //! | [`twins`] | async callbacks, and calls, waits and watches in async functions |
 //! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
+//! | [`schedule`] | PERIOD: made, seen and cancelled by guests and from the command line |
+//! | [`state_dir`] | schedules that outlive their runtime |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -62,6 +64,10 @@ mod modifiers;
 mod output;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod schedule;
+#[cfg(test)]
+mod state_dir;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]

@@ -19,7 +19,7 @@ struct Call {
     /// Functions that belong to no resource.
     functions: BTreeSet<String>,
     resources: BTreeSet<String>,
-    /// The fields of the records whose names end in `-options`.
+    /// The fields of the records whose names end in `-options`, and the cases of `plan`.
     options: BTreeSet<String>,
 }
 
@@ -91,6 +91,9 @@ impl Call {
                 TypeDefKind::Resource => _ = call.resources.insert(name.clone()),
                 TypeDefKind::Record(record) if name.ends_with("-options") => {
                     call.options.extend(record.fields.iter().map(|field| field.name.clone()));
+                }
+                TypeDefKind::Variant(plan) if name == "plan" => {
+                    call.options.extend(plan.cases.iter().map(|case| case.name.clone()));
                 }
                 _ => {}
             }

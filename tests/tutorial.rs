@@ -100,3 +100,20 @@ fn a_pipeline_returns_to_where_it_began_unless_the_only_instance_there_waits() {
     let refused = output.stdout.split("==> pipeline-shop as singleton <==").nth(1).unwrap();
     says(refused, &["err(", "was not called: (a client) -> shop -> till -> tax -> shop is a cycle"]);
 }
+
+#[test]
+fn a_planner_has_plants_watered_by_three_plans_that_outlive_it() {
+    let cluster = Cluster::new();
+    let output = cluster.example("scheduler", &[], &[]);
+    prints(
+        &output,
+        &[
+            "demo:garden/beds#water is planned at gardener: every",
+            "demo:garden/beds#water is planned at gardener: cron",
+            "The roses had water 3 times, 0 in vain",
+            "The cactus is TaskState::Finished",
+            "The lawn's plan is cancelled",
+        ],
+    );
+    says(&output.stdout, &["Watering the cactus", "cron 0 6 * * MON-FRI", "waiting"]);
+}

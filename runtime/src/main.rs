@@ -10,7 +10,7 @@ use anyhow::Context;
 use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
-use daffi_runtime::cli::{call, doctor, events, ps};
+use daffi_runtime::cli::{call, doctor, events, ps, schedule};
 use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
@@ -36,6 +36,9 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run(cli.run),
         Some(Command::Call(args)) => start_log(args.connect.log.as_deref()).and_then(|()| call::run(&args)).map(|()| 0),
+        Some(Command::Schedule(command)) => {
+            start_log(schedule::connect(&command).log.as_deref()).and_then(|()| schedule::run(&command)).map(|()| 0)
+        }
         Some(Command::Ps(args)) => start_log(args.connect.log.as_deref()).and_then(|()| ps::run(&args)).map(|()| 0),
         Some(Command::Events(args)) => {
             start_log(args.connect.log.as_deref()).and_then(|()| events::run(&args)).map(|()| 0)

@@ -17,6 +17,7 @@ use crate::background::{Bg, Pending};
 use crate::bindings::daffi::runtime::call as host;
 use crate::broadcast::{Arrivals, Broadcast, Entry, Gather};
 use crate::mesh::milliseconds;
+use crate::period::{Period, Task};
 use crate::types::{Outcome, Value};
 
 /// A call that waits for its modifier: `call & FG`.
@@ -138,6 +139,16 @@ impl<T> BitAnd<Gather> for Call<T> {
         let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
         let arrivals = host::gather(&self.callback, &arguments, Some(how.0.into()))?;
         Ok(Arrivals::new(arrivals, self.callback, self.result))
+    }
+}
+
+impl<T> BitAnd<Period> for Call<T> {
+    type Output = Result<Task, CallError>;
+
+    /// Has a process call it by this plan. What it gives is dropped.
+    fn bitand(self, how: Period) -> Self::Output {
+        let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
+        host::schedule(&self.callback, &arguments, &how.plan, Some(&how.options)).map(Task::new)
     }
 }
 

@@ -22,6 +22,7 @@
 //! | call and wait for the result | [`FG`], or [`Fg`] with options |
 //! | begin a call, and fetch the result later | [`BG`], [`Bg`], [`Pending`]; several at a time: [`select`], [`wait_any`] |
 //! | call every process that has the callback | [`BROADCAST`], [`Broadcast`], [`Entry`]; as they arrive: [`Arrivals`] |
+//! | have a callback called over and over, or later | [`Every`], [`At`], [`Cron`], [`Period`]; what is scheduled: [`Task`], [`tasks`] |
 //! | see who is on the mesh, and wait for them | [`mesh`] |
 //! | carry WIT `flags` in serde types | [`flags`] |
 //! | export callbacks, or import an interface as ordinary functions | wit-bindgen; see below |
@@ -53,11 +54,14 @@ mod error;
 mod fetchers;
 pub mod flags;
 pub mod mesh;
+mod period;
 
 pub use background::{BG, Bg, Pending, Wait, select, wait_any};
 pub use broadcast::{Arrivals, BROADCAST, Broadcast, Entry, Gather};
 pub use call::{Arguments, Call, FG, Fg, call, call_json, call_wave};
 pub use error::CallError;
+pub use period::{At, Cron, Every, Missed, Overlap, Period};
+pub use period::{Task, TaskError, TaskInfo, TaskState, tasks, tasks_of, time};
 
 /// What the interface `daffi:runtime/types` becomes in Rust, for the `with` of a guest's own bindings.
 pub mod types {

@@ -2,12 +2,15 @@
 //!
 //! What is said here is checked for itself only; how flags and config go together is in [`crate::config`].
 
+mod schedule;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use daffi_proto::schedule::MAX_TASKS;
 
+pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 use crate::config::ModuleArg;
 use crate::config::units::{ByteSize, parse_duration};
 use crate::exit;
@@ -65,6 +68,9 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Call a callback and print its result
     Call(CallArgs),
+    /// Have callbacks called over and over, or later; list and cancel what is scheduled
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// List the processes of the mesh and their callbacks
     Ps(PsArgs),
     /// Tell of processes that come and go, as it happens

@@ -5,7 +5,9 @@
 //! | [`args`] | every flag with its help text |
 //! | [`words`] | from words to [`args`]; every mistake is one line |
 //! | [`client`] | joining the mesh as an anonymous client |
-//! | [`call`], [`ps`], [`events`], [`doctor`], [`inspect`] | the subcommands |
+//! | [`written`] | a call as it is written |
+//! | [`table`] | tables for people |
+//! | [`call`], [`schedule`], [`ps`], [`events`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
 pub mod call;
@@ -14,4 +16,7 @@ pub mod doctor;
 pub mod events;
 pub mod inspect;
 pub mod ps;
+pub mod schedule;
+pub mod table;
 pub mod words;
+pub mod written;

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::args::PsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use super::table::table;
 use crate::exit::Failure;
 
 /// How long joining may take.
@@ -49,6 +50,7 @@ struct Process<'a> {
     instances: &'a str,
     live_instances: u32,
     in_flight: u32,
+    schedules: u32,
     callbacks: Vec<Callback>,
 }
 
@@ -74,6 +76,7 @@ fn as_json(processes: &[ProcessInfo]) -> String {
         instances: &process.instances,
         live_instances: process.load.instances,
         in_flight: process.load.in_flight,
+        schedules: process.load.schedules,
         callbacks: process.callbacks.iter().map(callback).collect(),
     });
     let all: Vec<_> = all.collect();
@@ -97,7 +100,11 @@ fn as_table(processes: &[ProcessInfo]) -> String {
     if processes.is_empty() {
         return "no process is on the mesh\n".to_owned();
     }
-    let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT"].map(str::to_owned);
+    // A column of its own only where there is something in it.
+    let scheduled = processes.iter().any(|process| process.load.schedules > 0);
+    let schedules = |text: String| if scheduled { text } else { String::new() };
+    let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT", "SCHEDULES"];
+    let heading = heading.map(|word| if word == "SCHEDULES" { schedules(word.to_owned()) } else { word.to_owned() });
     let rows = processes.iter().map(|process| {
         [
             process.process.name.to_string(),
@@ -106,20 +113,14 @@ fn as_table(processes: &[ProcessInfo]) -> String {
             process.instances.clone(),
             process.load.instances.to_string(),
             process.load.in_flight.to_string(),
+            schedules(process.load.schedules.to_string()),
         ]
     });
-    let rows: Vec<[String; 6]> = std::iter::once(heading).chain(rows).collect();
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
+    let rows: Vec<[String; 7]> = std::iter::once(heading).chain(rows).collect();
     let mut text = String::new();
     let callbacks = std::iter::once(None).chain(processes.iter().map(Some));
-    for (row, process) in rows.iter().zip(callbacks) {
-        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    for (line, process) in table(&rows).iter().zip(callbacks) {
+        let _ = writeln!(text, "{line}");
         for callback in process.into_iter().flat_map(|process| &process.callbacks) {
             let _ = writeln!(text, "    {}: {}", callback.name, callback.signature.to_wit());
         }
@@ -162,6 +163,10 @@ mod tests {
         assert_eq!(lines[0], "PROCESS        TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT");
         assert_eq!(lines[1], "a              default  host-1  pool:2     2     1");
         assert_eq!(lines[2], "    demo:tutorial/math#sum: func(a: s64, b: s64) -> s64");
+        let scheduling = ProcessInfo { load: Load { schedules: 3, ..process("b").load }, ..process("b") };
+        let table = as_table(&[process("a"), scheduling]);
+        assert!(table.starts_with("PROCESS  TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT  SCHEDULES\n"), "{table}");
+        assert_eq!(table.lines().nth(3).unwrap(), "b        default  host-1  pool:2     2     1          3");
         assert_eq!(as_table(&[]), "no process is on the mesh\n");
     }
 

@@ -7,6 +7,7 @@
 //! | `dynamic` | from a guest's text to a call, and from the reply to a guest's value |
 //! | `pending` | BG calls |
 //! | `arrivals` | BROADCAST |
+//! | `schedule` | PERIOD |
 //! | `members` | `mesh` |
 //! | `watch` | the events of `mesh` |
 //!
@@ -21,6 +22,7 @@ mod dynamic;
 mod flows;
 mod members;
 mod pending;
+mod schedule;
 mod watch;
 
 use std::time::Duration;
@@ -147,6 +149,38 @@ impl call::HostWithStore<GuestState> for Guests {
         let origin = CallOrigin::of(host.as_context_mut());
         let flow = Flow::begin(&origin, callback.clone(), arguments, options).await?;
         Ok(push(&mut host, Arrivals::new(flow), &callback)?)
+    }
+
+    async fn schedule(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        plan: call::Plan,
+        options: Option<call::ScheduleOptions>,
+    ) -> Result<call::Task, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        Ok(schedule::schedule(&origin, callback, arguments, plan, options).await?)
+    }
+
+    async fn scheduled_tasks(
+        mut host: Access<'_, GuestState, Self>,
+        receiver: Option<String>,
+    ) -> Result<Vec<call::Task>, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        Ok(schedule::tasks(&origin, receiver).await?)
+    }
+
+    async fn scheduled_task(
+        mut host: Access<'_, GuestState, Self>,
+        id: String,
+    ) -> Result<call::Task, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        Ok(schedule::task(&origin, &id).await?)
+    }
+
+    async fn cancel_task(mut host: Access<'_, GuestState, Self>, id: String) -> Result<call::Task, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        Ok(schedule::cancel(&origin, &id).await?)
     }
 }
 

@@ -326,6 +326,11 @@ impl CallOrigin {
         Ok(Caller::Process { id, instance: self.number, parent: self.parent, chain: self.chain.clone() })
     }
 
+    /// Somebody without a name in the guest's tenant.
+    pub fn nobody(&self) -> Caller {
+        Caller::Client { tenant: self.module.process.tenant.clone() }
+    }
+
     /// Takes a place among the calls that the module has open, for one with so many bytes of arguments.
     ///
     /// # Errors

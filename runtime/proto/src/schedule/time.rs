@@ -38,6 +38,21 @@ impl Utc {
         Self::from_micros(seconds.saturating_mul(1_000_000).saturating_add(u64::from(nanoseconds / 1000)))
     }
 
+    /// Milliseconds since 1970, as guests tell them.
+    ///
+    /// # Errors
+    /// [`ScheduleError::BadTime`] beyond the year 9999.
+    pub fn from_unix_millis(millis: u64) -> Result<Self, ScheduleError> {
+        let micros = millis.checked_mul(1000).filter(|micros| *micros <= Self::MAX.0);
+        let why = "it is beyond the year 9999, counted in milliseconds since 1970";
+        micros.map(Self).ok_or_else(|| ScheduleError::BadTime { text: millis.to_string(), why })
+    }
+
+    /// Whole milliseconds since 1970.
+    pub fn as_millis(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// Microseconds since 1970.
     pub fn as_micros(self) -> u64 {
         self.0
@@ -175,6 +190,15 @@ mod tests {
         }
         assert_eq!(utc("9999-12-31T23:59:59.999999999Z"), Utc::MAX);
         assert_eq!(utc(" 2026-05-04t12:30:00.5z "), Utc::from_unix(1_777_897_800, 500_000_000));
+    }
+
+    #[test]
+    fn milliseconds_are_taken_up_to_the_last_year_that_can_be_written() {
+        assert_eq!(Utc::from_unix_millis(1_777_897_800_500).unwrap().as_millis(), 1_777_897_800_500);
+        assert_eq!(Utc::from_unix_millis(Utc::MAX.as_millis()).unwrap().to_string(), "9999-12-31T23:59:59.999000Z");
+        for millis in [Utc::MAX.as_millis() + 1, u64::MAX] {
+            assert!(Utc::from_unix_millis(millis).unwrap_err().to_string().contains("beyond the year 9999"));
+        }
     }
 
     #[test]

@@ -109,13 +109,12 @@ impl Wish {
         let Self { callback, arguments, receiver, wait_ready, timeout, since, place } = self;
         let limits = ValueLimits::for_payload(origin.module.limits.payload_bytes);
         let caller = origin.caller(&callback)?;
-        let question = ResolveRequest {
-            caller: caller.clone(),
-            pattern: callback,
-            receiver: receiver.clone(),
-            timeout,
-            wait_ready,
-        };
+        // A process's own callbacks do not count, but where it names itself: a schedule may be its own, and a call is
+        // told why it is refused.
+        let itself = receiver.as_ref() == Some(&origin.module.process.name);
+        let asks = if itself { origin.nobody() } else { caller.clone() };
+        let question =
+            ResolveRequest { caller: asks, pattern: callback, receiver: receiver.clone(), timeout, wait_ready };
         let resolved = origin.module.mesh.resolve(question).await?;
         let encoding = Encoding::of(&arguments);
         let args = encode(&resolved.signature, arguments, &limits)

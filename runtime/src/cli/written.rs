@@ -1,0 +1,146 @@
+//! A call as it is written on the command line: a name and arguments in WAVE, or a name and arguments in JSON.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use daffi_proto::call::{CallRequest, Caller, ResolveRequest, Resolved};
+use daffi_proto::error::CallError;
+use daffi_proto::id::{ProcessName, TenantName};
+use daffi_proto::name::Pattern;
+use daffi_proto::value::{self, Limits};
+
+use super::client::{Client, LEAVE_TIMEOUT, call_failure};
+use crate::exit::Failure;
+
+/// How long the goodbye may take at least.
+const GOODBYE_AT_LEAST: Duration = Duration::from_millis(100);
+
+/// What the arguments are written in, and so the result.
+#[derive(Clone, Copy)]
+pub enum Encoding {
+    /// WAVE.
+    Wave,
+    /// JSON.
+    Json,
+}
+
+/// A call as the user wrote it.
+pub struct Written<'a> {
+    pattern: String,
+    /// What the arguments are written in.
+    pub encoding: Encoding,
+    args: &'a str,
+}
+
+/// How long to wait, and for what.
+#[derive(Clone, Copy)]
+pub struct Wait {
+    /// Also for what is not there yet.
+    pub ready: bool,
+    /// When the timeout is over that began with the command.
+    pub ends: Instant,
+}
+
+impl Wait {
+    /// What is left of it.
+    pub fn left(self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// How long the goodbye may take: also a caller whose time is over tells that nobody waits any more.
+    pub fn goodbye(self) -> Duration {
+        self.left().clamp(GOODBYE_AT_LEAST, LEAVE_TIMEOUT)
+    }
+}
+
+impl<'a> Written<'a> {
+    /// Reads `NAME(ARGUMENTS)`, or with JSON the name alone.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(call: &'a str, json: Option<&'a str>) -> Result<Self, Failure> {
+        let call = call.trim();
+        match json {
+            Some(json) => {
+                if call.contains('(') {
+                    let advice = "with --json the arguments are there: give the name alone, without parentheses";
+                    return Err(Failure::usage(format!("{call:?}: {advice}")));
+                }
+                let pattern = Pattern::parse(call).map_err(Failure::usage)?;
+                Ok(Self { pattern: pattern.to_string(), encoding: Encoding::Json, args: json })
+            }
+            None => {
+                let (pattern, args) =
+                    value::parse_call(call).map_err(|error| Failure::usage(format!("{call:?}: {error}")))?;
+                Ok(Self { pattern: pattern.to_string(), encoding: Encoding::Wave, args })
+            }
+        }
+    }
+
+    /// Looks the name up, and makes the call, with what is left of the time.
+    ///
+    /// # Errors
+    /// No such callback, or arguments that do not fit it.
+    pub async fn prepare(
+        &self,
+        client: &Client,
+        receiver: Option<ProcessName>,
+        wait: Wait,
+    ) -> Result<(CallRequest, Resolved), Failure> {
+        let question = ResolveRequest {
+            caller: nobody(),
+            pattern: self.pattern.clone(),
+            receiver: receiver.clone(),
+            timeout: wait.left(),
+            wait_ready: wait.ready,
+        };
+        let resolved = client.mesh().resolve(question).await.map_err(|error| failure(&error))?;
+        let request = CallRequest {
+            accepts: Arc::from([resolved.fingerprint]),
+            signature: Some(Arc::clone(&resolved.signature)),
+            receiver,
+            args: self.encode(&resolved)?,
+            timeout: wait.left(),
+            wait_ready: wait.ready,
+            ..CallRequest::new(nobody(), Arc::from([resolved.callback.clone()]))
+        };
+        Ok((request, resolved))
+    }
+
+    fn encode(&self, resolved: &Resolved) -> Result<Bytes, Failure> {
+        let limits = Limits::for_payload(self.args.len().max(Limits::default().max_bytes));
+        let plain = value::check_plain(&resolved.signature);
+        let encoded = plain.and_then(|()| match self.encoding {
+            Encoding::Wave => value::args_from_wave(&resolved.signature, self.args, &limits),
+            Encoding::Json => value::args_from_json(&resolved.signature, self.args, &limits),
+        });
+        encoded.map(Bytes::from).map_err(|error| {
+            let signature = resolved.signature.to_wit();
+            Failure::usage(format!("{}: {error}; it is {signature}", resolved.callback))
+        })
+    }
+}
+
+/// Whoever sits at the command line.
+pub fn nobody() -> Caller {
+    Caller::Client { tenant: TenantName::default() }
+}
+
+/// `--receiver`
+///
+/// # Errors
+/// A text that is no name.
+pub fn receiver(name: Option<&str>) -> Result<Option<ProcessName>, Failure> {
+    name.map(ProcessName::new).transpose().map_err(|error| Failure::usage(format!("--receiver: {error}")))
+}
+
+/// The error's line; its backtrace comes before it where backtraces were asked for.
+pub fn failure(error: &CallError) -> Failure {
+    let wanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0" && !value.is_empty());
+    if let Some(trace) = error.trace.as_deref().filter(|_| wanted) {
+        let _ = writeln!(std::io::stderr(), "{}", trace.trim_end());
+    }
+    call_failure(error)
+}

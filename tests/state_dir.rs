@@ -1,0 +1,140 @@
+//! `--state-dir`: schedules that outlive their runtime, however it ends.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::cluster::output::says;
+use super::cluster::{Cluster, Running, Start};
+
+/// A controller with a module of this component that keeps its schedules.
+fn keeping<'a>(cluster: &'a Cluster, component: &str) -> Start<'a> {
+    cluster.runtime("server").controller().module("server", component).args(["--state-dir", "state"])
+}
+
+fn kept(cluster: &Cluster) -> PathBuf {
+    cluster.path("state/schedules/default/server.json")
+}
+
+fn add(cluster: &Cluster, call: &str, every: &str) -> String {
+    cluster.run(["schedule", "add", call, "--every", every]).success().to_owned()
+}
+
+fn tasks(cluster: &Cluster) -> Value {
+    serde_json::from_str(cluster.run(["schedule", "ls", "--json"]).success()).unwrap()
+}
+
+fn killed(server: Running) {
+    server.kill();
+}
+
+#[test]
+fn a_schedule_survives_kill_9_and_what_was_not_kept_does_not() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    let id = add(&cluster, "print(\"tick\")", "20ms");
+    // The answer came: from here on it is on the disk.
+    killed(server);
+    let server = keeping(&cluster, "fixtures").ready();
+    server.wait_for_line("tick");
+    server.wait_for_line("tick");
+    let now = tasks(&cluster);
+    assert_eq!((now[0]["id"].as_str(), now.as_array().map(Vec::len)), (Some(id.as_str()), Some(1)));
+    cluster.run(["schedule", "cancel", &id]).success();
+    killed(server);
+    let server = keeping(&cluster, "fixtures").ready();
+    assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
+    add(&cluster, "print(\"later\")", "1h");
+    killed(server);
+    let _server = cluster.serving("server");
+    assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
+}
+
+#[test]
+fn counts_are_kept_by_a_runtime_that_ends_in_good_order() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    add(&cluster, "print(\"tick\")", "20ms");
+    for _ in 0..3 {
+        server.wait_for_line("tick");
+    }
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
+    let ran = server.count("tick") as u64;
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(kept(&cluster)).unwrap()).unwrap();
+    assert_eq!(saved["tasks"][0]["counts"]["runs"], ran, "{saved}");
+}
+
+#[test]
+fn a_run_that_was_cut_off_has_failed_and_the_next_one_runs() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    let at = cluster.run(["schedule", "add", "hold(\"cut\", 60000)", "--every", "1h"]);
+    let hourly = at.success().to_owned();
+    add(&cluster, "hold(\"cut\", 60000)", "20ms");
+    server.wait_for_line("cut started");
+    // Whatever changes the table writes all of it down: the run in flight, too.
+    cluster.run(["schedule", "cancel", &hourly]).success();
+    killed(server);
+    let server = keeping(&cluster, "fixtures").ready();
+    server.wait_for_line("cut started");
+    let task = tasks(&cluster)[0].take();
+    assert_eq!(task["failures"], 1, "{task}");
+    says(task["last-error"]["message"].as_str().unwrap(), &["the runtime ended while it ran"]);
+}
+
+#[test]
+fn a_task_whose_callback_is_gone_stays_and_fails_until_it_is_back() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    let id = add(&cluster, "print(\"tick\")", "20ms");
+    killed(server);
+    let server = keeping(&cluster, "fixtures-names").ready();
+    server.wait_for_line_with(&["warning: ", &id, "no callback", "#print"]);
+    let task = tasks(&cluster)[0].take();
+    assert_eq!(
+        (task["id"].as_str(), task["last-error"]["code"].as_str()),
+        (Some(id.as_str()), Some("no-such-callback"))
+    );
+    killed(server);
+    let server = keeping(&cluster, "fixtures").ready();
+    server.wait_for_line("tick");
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_kept_aside_with_a_clear_message() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    add(&cluster, "print(\"tick\")", "1h");
+    killed(server);
+    let saved = std::fs::read_to_string(kept(&cluster)).unwrap();
+    let truncated = &saved[..saved.len() / 2];
+    let foreign = saved.replace("\"process\": \"server\"", "\"process\": \"stranger\"");
+    for (content, why) in [(truncated, "cannot be read"), (foreign.as_str(), "stranger"), ("", "cannot be read")] {
+        std::fs::write(kept(&cluster), content).unwrap();
+        let server = keeping(&cluster, "fixtures").ready();
+        let line = server.wait_for_line_with(&["error: ", "begins without schedules", why, ".json.bad-"]);
+        let aside = line.rsplit_once("kept as ").unwrap().1;
+        assert_eq!(std::fs::read_to_string(cluster.path(aside)).unwrap(), content);
+        assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
+        server.terminate();
+        assert_eq!(server.exit_code(), 0);
+    }
+}
+
+#[test]
+fn a_state_folder_is_private_and_one_runtimes_at_a_time() {
+    let cluster = Cluster::new();
+    let _server = keeping(&cluster, "fixtures").ready();
+    let mode = std::fs::metadata(cluster.path("state")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let second = cluster.runtime("second").module("second", "fixtures").args(["--state-dir", "state"]).finish();
+    says(second.one_line_error(2), &["--state-dir state is in use by another runtime"]);
+    std::fs::create_dir(cluster.path("open")).unwrap();
+    std::fs::set_permissions(cluster.path("open"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let open = cluster.runtime("third").module("third", "fixtures").args(["--state-dir", "open"]).finish();
+    says(open.one_line_error(2), &["mode 755", "chmod 700"]);
+    let nothing = cluster.run(["--controller", "--no-node", "--state-dir", "state"]);
+    says(nothing.one_line_error(2), &["--state-dir", "no module"]);
+}
