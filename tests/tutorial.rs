@@ -78,6 +78,25 @@ fn a_boss_works_on_while_its_worker_counts() {
 }
 
 #[test]
+fn a_waiter_awaits_dishes_that_one_cook_prepares_at_once() {
+    let cluster = Cluster::new();
+    let output = cluster.example("async", &[], &[]);
+    prints(
+        &output,
+        &[
+            "roast is on the stove",
+            "salad is ready",
+            "Here is a hot roast",
+            "Here is a hot soup",
+            "Here is a hot salad",
+            "Here is a hot tea, and a hot coffee",
+            "No stew today",
+            "On the stove: 1",
+        ],
+    );
+}
+
+#[test]
 fn a_guide_prints_the_menus_of_two_restaurants_as_a_table() {
     let cluster = Cluster::new();
     let output = cluster.example("broadcast", &[], &[]);

@@ -152,6 +152,20 @@ impl<T> BitAnd<Period> for Call<T> {
     }
 }
 
+impl<T> Call<T> {
+    /// The callback, the arguments, and what reads the result.
+    ///
+    /// # Errors
+    /// The arguments cannot be encoded.
+    pub(crate) fn into_parts(self) -> Result<Parts<T>, CallError> {
+        let arguments = self.arguments.map_err(|why| unfit(&self.callback, &why))?;
+        Ok((self.callback, arguments, self.result))
+    }
+}
+
+/// A callback, arguments for it, and what reads its result.
+pub(crate) type Parts<T> = (Cow<'static, str>, Value, fn(Value) -> Result<T, String>);
+
 /// The arguments are no postcard.
 fn unfit(callback: &str, why: &str) -> CallError {
     let message = format!("cannot encode the arguments of `{callback}`: {why}");

@@ -21,6 +21,7 @@
 //! | call by name, with JSON or WAVE | [`call_json`], [`call_wave`] |
 //! | call and wait for the result | [`FG`], or [`Fg`] with options |
 //! | begin a call, and fetch the result later | [`BG`], [`Bg`], [`Pending`]; several at a time: [`select`], [`wait_any`] |
+//! | call, or wait, in an async function | [`Call`] is awaited, or `& FG.future()`; [`future`] |
 //! | call every process that has the callback | [`BROADCAST`], [`Broadcast`], [`Entry`]; as they arrive: [`Arrivals`] |
 //! | have a callback called over and over, or later | [`Every`], [`At`], [`Cron`], [`Period`]; what is scheduled: [`Task`], [`tasks`] |
 //! | see who is on the mesh, and wait for them | [`mesh`] |
@@ -42,6 +43,25 @@
 //! });
 //! ```
 //!
+//! # In async functions
+//!
+//! A guest with async functions (wit-bindgen with the features `async` and `async-spawn`) has several calls under way in one
+//! task, and other tasks of it go on meanwhile. What is awaited holds up nobody; a plain `& FG` there holds up all of the
+//! instance. An async typed import needs no SDK: it is the future already.
+//!
+//! ```no_run
+//! # use daffi::fetchers;
+//! # use std::future::IntoFuture;
+//! # fetchers! { fn fibonacci(n: u32) -> u64 = "fibonacci"; fn name() -> String = "name"; }
+//! # async fn f() -> Result<(), daffi::CallError> {
+//! let number = fibonacci(20).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the crate futures: `futures::try_join!(fibonacci(20).into_future(), name().into_future())`. What is dropped before
+//! it has its result is given up.
+//!
 //! Off wasm this crate compiles, so that a guest's own code can be tested on the host; a call panics there.
 
 #![warn(missing_docs)]
@@ -53,6 +73,7 @@ mod call;
 mod error;
 mod fetchers;
 pub mod flags;
+pub mod future;
 pub mod mesh;
 mod period;
 
