@@ -38,6 +38,19 @@ fn becomes_idle(cluster: &Cluster) {
 }
 
 #[test]
+fn a_guest_with_async_functions_schedules_while_its_other_tasks_go_on() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, &["math"]);
+    let steps = [r#"with call hold ["beside", 100]"#, r#"schedule 20 print ["tick"]"#, "schedule 1 print [\"x\"]"];
+    let said = said(&cluster, &steps);
+    server.wait_for_line("tick");
+    assert!(said.contains(&"print scheduled: every 20ms".to_owned()), "{said:?}");
+    assert!(said.contains(&"1 tasks, 1 runs: cancelled".to_owned()), "{said:?}");
+    says(said.iter().find(|line| line.contains("failed")).unwrap(), &["not-run bad-arguments", "too often"]);
+    assert!(said.contains(&"hold = \"beside\"".to_owned()), "{said:?}");
+}
+
+#[test]
 fn a_singleton_serves_a_hundred_calls_that_sleep_in_the_time_of_one_sleep() {
     let cluster = Cluster::new();
     let _server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();

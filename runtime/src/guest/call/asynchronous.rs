@@ -12,7 +12,7 @@ use super::super::state::{CallOrigin, GuestState};
 use super::arrivals::Flow;
 use super::flows::{self, Flowing, Verdict};
 use super::watch::Watching;
-use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, types};
+use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, schedule, types};
 
 type Host = Accessor<GuestState, Guests>;
 
@@ -47,6 +47,28 @@ impl call_async::HostWithStore<GuestState> for Guests {
     ) -> Result<Flowing<call::Entry, Verdict>, types::CallError> {
         let flow = Flow::begin(&origin(host), callback.clone(), arguments, options).await?;
         Ok(with_store(host, &callback, |store| flows::entries(store, flow))?)
+    }
+
+    async fn schedule(
+        host: &Host,
+        callback: String,
+        arguments: types::Value,
+        plan: call::Plan,
+        options: Option<call::ScheduleOptions>,
+    ) -> Result<call::Task, types::CallError> {
+        Ok(schedule::schedule(&origin(host), callback, arguments, plan, options).await?)
+    }
+
+    async fn scheduled_tasks(host: &Host, receiver: Option<String>) -> Result<Vec<call::Task>, types::CallError> {
+        Ok(schedule::tasks(&origin(host), receiver).await?)
+    }
+
+    async fn scheduled_task(host: &Host, id: String) -> Result<call::Task, types::CallError> {
+        Ok(schedule::task(&origin(host), &id).await?)
+    }
+
+    async fn cancel_task(host: &Host, id: String) -> Result<call::Task, types::CallError> {
+        Ok(schedule::cancel(&origin(host), &id).await?)
     }
 
     async fn given_up(host: &Host) {

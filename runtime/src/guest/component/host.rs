@@ -151,7 +151,7 @@ pub(super) const DAFFI: Table = &[
          gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next schedule scheduled-tasks \
          scheduled-task cancel-task",
     ),
-    ("daffi:runtime/call-async", "fg broadcast gather given-up"),
+    ("daffi:runtime/call-async", "fg broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task"),
     ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),
     (
         "daffi:runtime/mesh",
