@@ -6,6 +6,7 @@
 //! It does not know frames, links or guests.
 
 mod gather;
+mod port;
 mod stream;
 mod tasks;
 
@@ -27,7 +28,8 @@ use daffi_proto::name::CallbackName;
 use daffi_proto::schedule::TaskPage;
 use daffi_proto::stream::Flow;
 pub use gather::{Gather, Gathered};
-pub use stream::{Answer, Bell, Port, StreamReader, StreamWriter, StreamingCall, StreamingReply, Word};
+pub use port::{Bell, Port, Word};
+pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.

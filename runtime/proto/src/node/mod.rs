@@ -12,7 +12,9 @@
 //! | `ends` | how they end |
 //! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
+//! | `replies` | answers of served calls that go on |
 //! | `streams` | the streams of both |
+//! | `stream_ends` | how they end |
 //! | `each` | callbacks that are called once an item of a stream |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
 //! | `errands` | requests to the tasks of a process, here or elsewhere |
@@ -39,8 +41,10 @@ mod link;
 mod lists;
 mod loads;
 mod outcome;
+mod replies;
 mod schedules;
 mod serve;
+mod stream_ends;
 mod streams;
 mod waiting;
 mod watch;

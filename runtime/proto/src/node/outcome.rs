@@ -1,13 +1,17 @@
 //! The errors of a node's requests: one line each, with what, where and what to do.
 
+mod streams;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(super) use self::streams::*;
+
 use super::calls::Call;
 use super::errands::Errand;
 use super::{Node, Peer};
-use crate::call::{Answer, MAX_CHAIN, Mode};
+use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::{ProcessName, TenantName};
 use crate::name::{BadCallbackName, Likeness, Lookup, MAX_NEAR_MATCHES, NEAR, Pattern, nearest};
@@ -15,7 +19,6 @@ use crate::registry::{Group, process_ref};
 use crate::schedule::TaskId;
 use crate::session::refusal;
 use crate::signature::Signature;
-use crate::stream::{BadStream, Flow, NotTaken};
 
 impl Node {
     /// Why no process takes a call, and none is waited for any more.
@@ -222,95 +225,6 @@ pub(super) fn caller_cancelled(outcome: Outcome, callback: String) -> CallError 
         Outcome::NotRun => CallError::not_run(code::CANCELLED, message, callback),
         Outcome::Failed | Outcome::Unknown => CallError::unknown(code::CANCELLED, message, callback),
     }
-}
-
-/// A call that is overdue since nothing moves in its streams.
-pub(super) fn no_progress(idle: Duration) -> CallError {
-    let message = format!("nothing moved in the streams of the call for {}; it ran", seconds(idle));
-    CallError::unknown(code::DEADLINE_EXCEEDED, message, "")
-}
-
-/// The caller dropped a call that has streams.
-pub(super) fn given_up() -> CallError {
-    CallError::unknown(code::CANCELLED, "the caller gave the call up", "")
-}
-
-/// Whether a call may have these streams.
-pub(super) fn check_streams(mode: Mode, flows: &[Flow], answer: Answer, callback: String) -> Result<(), CallError> {
-    let message = match (mode, flows, answer) {
-        (Mode::Each, [Flow::Items], Answer::Result) | (Mode::Whole, [], _) | (Mode::Whole, _, Answer::Result) => {
-            return Ok(());
-        }
-        (Mode::Each, _, Answer::Result) => "a call that is made once an item has one stream of items",
-        (_, _, Answer::Accepted | Answer::Sent) => "a call that does not wait for its result has no streams",
-    };
-    Err(lasting(CallError::not_run(code::BAD_ARGUMENTS, message, callback)))
-}
-
-/// A broadcast to callbacks that would stream.
-pub(super) fn no_streams_of_all(callback: String) -> CallError {
-    let message = "a broadcast has no streams: call each process by itself";
-    lasting(CallError::not_run(code::BAD_ARGUMENTS, message, callback))
-}
-
-/// The callback gave streams to a broadcast.
-pub(super) fn streams_to_all(process: &ProcessName, callback: String) -> CallError {
-    let message = "its result has streams, which a broadcast cannot take: call each process by itself";
-    CallError::failed(code::SIGNATURE_MISMATCH, message, callback).at(process.as_str())
-}
-
-/// A callback that takes streams cannot be called once an item.
-pub(super) fn not_for_each(process: &ProcessName, callback: String) -> CallError {
-    let message = "the callback has streams in its own type: it is called once, and not once an item";
-    lasting(CallError::not_run(code::SIGNATURE_MISMATCH, message, callback).at(process.as_str()))
-}
-
-pub(super) fn too_many_streams_of_call(streams: usize, most: usize, callback: &str) -> CallError {
-    let message = format!("{streams} streams in a value, {most} are allowed");
-    lasting(CallError::not_run(code::OVERLOADED, message, callback))
-}
-
-pub(super) fn too_many_streams(callback: &str) -> CallError {
-    let most = super::MAX_STREAMS;
-    CallError::not_run(code::OVERLOADED, format!("this runtime has {most} streams open: try again later"), callback)
-}
-
-pub(super) fn too_much_unread() -> CallError {
-    let most = super::MAX_STREAM_BYTES;
-    CallError::failed(code::OVERLOADED, format!("{most} bytes of streams wait to be read in this runtime"), "")
-}
-
-pub(super) fn link_full_of_items() -> CallError {
-    CallError::failed(code::OVERLOADED, "the link has no room for the items of a stream", "")
-}
-
-pub(super) fn item_too_large(bytes: usize, limit: u64) -> CallError {
-    let message = format!("an item of {bytes} bytes, the controller takes {limit}");
-    CallError::failed(code::PAYLOAD_TOO_LARGE, message, "")
-}
-
-/// What a writer gave is none that a stream takes.
-pub(super) fn bad_chunk(error: &NotTaken) -> CallError {
-    match error {
-        NotTaken::Bad(bad @ BadStream::ItemTooLarge { .. }) => {
-            CallError::failed(code::PAYLOAD_TOO_LARGE, bad.to_string(), "")
-        }
-        error => CallError::failed(code::INTERNAL, format!("{error}; this is a defect of daffi-runtime"), ""),
-    }
-}
-
-/// The other end broke the rules.
-pub(super) fn bad_stream(bad: &BadStream) -> CallError {
-    CallError::unknown(code::INTERNAL, format!("the other end of the stream is defective: {bad}"), "")
-}
-
-pub(super) fn streams_forgotten() -> CallError {
-    CallError::unknown(code::INTERNAL, "the receiver's node ended the call before its streams", "")
-}
-
-/// An item is no argument of its callback.
-pub(super) fn bad_item(why: &(impl std::fmt::Display + ?Sized)) -> CallError {
-    CallError::not_run(code::BAD_ARGUMENTS, why.to_string(), "")
 }
 
 pub(super) fn link_full(callback: String) -> CallError {

@@ -27,20 +27,20 @@ use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ServeId, Token};
 use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
-use crate::stream::{Flow, StreamCall};
+use crate::stream::StreamCall;
 
 /// A call that is served.
 #[derive(Debug)]
 pub(super) struct Served {
-    id: ServeId,
-    caller: AnswerTo,
-    process: LocalId,
-    deadline: Duration,
+    pub id: ServeId,
+    pub caller: AnswerTo,
+    pub process: LocalId,
+    pub deadline: Duration,
     /// How much time it had when it came; of a call with streams, without progress.
     pub timeout: Duration,
     pub chain: Arc<[Hop]>,
     pub wish: Wish,
-    answer: Answer,
+    pub answer: Answer,
     /// What a task's run has come to, where it runs on.
     verdict: Option<CallError>,
     /// Whether the user has told that it is over: only its streams go on.
@@ -158,22 +158,6 @@ impl Node {
         }
     }
 
-    fn begin_once_an_item(&mut self, caller: AnswerTo, incoming: Incoming, time: Duration) {
-        let id = incoming.id;
-        let record = self.mesh.get(Peer::Local(incoming.process));
-        let callback = record.and_then(|record| {
-            let callback = record.callbacks.get(incoming.callback as usize)?;
-            Some((record.process.name.clone(), callback.name.to_string(), callback.signature.clone()))
-        });
-        self.note_served(caller, &incoming, time);
-        let refused = match callback {
-            Some((_, _, signature)) if !signature.has_streams() => return self.begin_each(signature, incoming),
-            Some((process, name, _)) => outcome::not_for_each(&process, name),
-            None => outcome::receiver_left(""),
-        };
-        self.served(id, Err(refused));
-    }
-
     fn may_serve(&self, process: LocalId, callback: u32, timeout_ms: u64) -> Result<(), CallError> {
         let record = self.mesh.get(Peer::Local(process));
         let Some(record) = record else { return Err(outcome::receiver_left("")) };
@@ -203,7 +187,7 @@ impl Node {
     }
 
     /// A call is served from now on.
-    fn note_served(&mut self, caller: AnswerTo, incoming: &Incoming, timeout: Duration) {
+    pub(super) fn note_served(&mut self, caller: AnswerTo, incoming: &Incoming, timeout: Duration) {
         let served = Served {
             id: incoming.id,
             caller,
@@ -223,22 +207,6 @@ impl Node {
             self.mesh.began(Peer::Local(incoming.process));
         }
         self.note_serving(incoming.process, caller, |serving| *serving += 1);
-    }
-
-    /// How long a call that is made for a served one may be without progress.
-    pub(super) fn time_below(&self, served: &Served) -> Duration {
-        match self.exchanges.get(&StreamCall::Served(served.id)) {
-            Some(exchange) => exchange.idle,
-            None => served.deadline.saturating_sub(self.now),
-        }
-    }
-
-    /// When what is made for a served call is to be over. One with streams has time while there is progress.
-    pub(super) fn time_of(&self, served: &Served) -> Duration {
-        match self.exchanges.get(&StreamCall::Served(served.id)) {
-            Some(exchange) => exchange.deadline(),
-            None => served.deadline,
-        }
     }
 
     /// The process has the call: a caller who waits for no more is told.
@@ -287,74 +255,6 @@ impl Node {
         self.cut(StreamCall::Served(id), &error);
     }
 
-    /// The caller has the result, and the call goes on.
-    pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
-        let call = StreamCall::Served(id);
-        let served = self.serves.get(&id).filter(|served| !served.is_done);
-        // Of a scheduled task's run, nobody reads.
-        let has_caller = |served: &&Served| !matches!(served.caller, AnswerTo::Task { .. });
-        let waits = |served: &&Served| (served.wish, served.answer) == (Wish::Wanted, Answer::Result);
-        let Some(served) = served.filter(waits).filter(has_caller) else {
-            return self.refuse_writers(call, &channels, &outcome::given_up());
-        };
-        let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
-        let limit = self.result_limit(served.caller);
-        let result = outcome::within_limit(result, limit, name.as_ref());
-        let may_stream = match served.caller {
-            AnswerTo::Item(_) if !channels.is_empty() => {
-                Err(outcome::internal("the result of an item has streams", ""))
-            }
-            _ => self.may_open(channels.len(), ""),
-        };
-        match result.and_then(|result| may_stream.map(|()| result)) {
-            Ok(result) => {
-                self.answer_open(id, result, channels.clone());
-                self.open_writers(call, &channels);
-            }
-            Err(error) => {
-                let error = CallError { outcome: Outcome::Failed, retryable: false, ..error };
-                self.refuse_writers(call, &channels, &error);
-                self.answered(id, error);
-            }
-        }
-    }
-
-    /// Tells the caller the result of a call that goes on. Its streams are opened after this.
-    pub(super) fn answer_open(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
-        let Some(served) = self.serves.get_mut(&id) else { return };
-        served.wish = Wish::Replied;
-        let (caller, time) = (served.caller, served.timeout);
-        let process = self.locals.get(&served.process).map(|local| local.process.name.clone());
-        if let AnswerTo::Call(_) = caller {
-            served.caller = AnswerTo::Nobody;
-        }
-        if let AnswerTo::Item(whole) = caller {
-            return self.item_answered(whole, Ok(result));
-        }
-        let exchange = self.exchange(StreamCall::Served(id), time);
-        match caller {
-            AnswerTo::Nobody | AnswerTo::Item(_) | AnswerTo::Task { .. } => {}
-            AnswerTo::Call(call) => self.call_replied(call, id, result, channels),
-            AnswerTo::Link(wire) => {
-                exchange.route = Route::Link(wire);
-                let header = Header::Reply { id: wire, process, open: true, channels };
-                self.send(Frame::with_payload(header, result));
-            }
-        }
-    }
-
-    /// Most bytes of a result for this caller.
-    fn result_limit(&self, caller: AnswerTo) -> usize {
-        let limit = self.config.max_payload_bytes;
-        match caller {
-            AnswerTo::Link(_) => {
-                let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
-                limit.min(usize::try_from(theirs).unwrap_or(usize::MAX))
-            }
-            AnswerTo::Call(_) | AnswerTo::Item(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => limit,
-        }
-    }
-
     /// A call is over, as far as its user is concerned.
     pub(super) fn served(&mut self, id: ServeId, result: ServeResult) {
         let call = StreamCall::Served(id);
@@ -376,16 +276,8 @@ impl Node {
         self.serve_over(id, result);
     }
 
-    /// All streams of a call have ended.
-    pub(super) fn streams_over(&mut self, id: ServeId) {
-        let runs = self.eaches.get(&id).is_some_and(Each::runs);
-        if !runs && self.serves.get(&id).is_some_and(|served| served.is_done) {
-            self.serve_over(id, Ok(Bytes::new()));
-        }
-    }
-
     /// A call is over.
-    fn serve_over(&mut self, id: ServeId, result: ServeResult) {
+    pub(super) fn serve_over(&mut self, id: ServeId, result: ServeResult) {
         let Some(served) = self.serves.remove(&id) else { return };
         self.eaches.remove(&id);
         let name = self.locals.get(&served.process).map(|local| local.process.name.clone());

@@ -1,0 +1,182 @@
+//! How the streams of a call end together: with their last words, with their call, for lack of progress, or with their
+//! link.
+//!
+//! Invariant: whatever comes first settles it; an exchange that is cut sends and takes nothing more, and is forgotten when
+//! its user has been told.
+
+use std::time::Duration;
+
+use super::streams::Route;
+use super::{Node, Request, outcome};
+use crate::call::{MAX_CHAIN, WhenAbandoned};
+use crate::error::{CallError, Outcome, code};
+use crate::frame::{Frame, Header};
+use crate::id::{CallId, ServeId};
+use crate::stream::{Ending, GRANT_AFTER, StreamCall};
+
+impl Node {
+    /// There was progress in a call: what it is made for goes on, and whoever waits for that sees it.
+    pub(super) fn note_progress(&mut self, call: StreamCall) {
+        let mut parent = self.exchanges.get(&call).and_then(|exchange| exchange.parent);
+        for _ in 0..MAX_CHAIN {
+            let Some(above) = parent.map(StreamCall::Served) else { return };
+            let Some(exchange) = self.exchanges.get_mut(&above) else { return };
+            exchange.alive = self.now;
+            if self.now.saturating_sub(exchange.signed) < GRANT_AFTER {
+                return;
+            }
+            exchange.signed = self.now;
+            exchange.channels.sign();
+            let route = exchange.route;
+            self.stir(above);
+            let Route::Here(made) = route else { return };
+            let Some(exchange) = self.exchanges.get_mut(&made) else { return };
+            exchange.alive = self.now;
+            parent = exchange.parent;
+        }
+    }
+
+    /// Forgets the streams that are over, and the exchange when all are.
+    pub(super) fn sweep(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let progress = exchange.channels.last_progress().unwrap_or_default();
+        exchange.alive = exchange.alive.max(progress);
+        let told = exchange.writers.is_empty() && exchange.readers.is_empty();
+        let (swept, answered) = (exchange.channels.sweep(), exchange.answered);
+        self.count_streams(call);
+        if !swept || !told {
+            return;
+        }
+        match call {
+            StreamCall::Made(_) if !answered => {}
+            StreamCall::Made(_) => self.forget_exchange(call),
+            StreamCall::Served(serve) => {
+                self.forget_exchange(call);
+                self.streams_over(serve);
+            }
+        }
+        self.check_drained();
+    }
+
+    /// Keeps the node's counts of open streams and of what waits in them.
+    pub(super) fn count_streams(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        let now = (exchange.channels.len(), exchange.channels.waiting_bytes());
+        let before = std::mem::replace(&mut exchange.counted, now);
+        self.open_streams = (self.open_streams + now.0).saturating_sub(before.0);
+        self.stream_bytes = (self.stream_bytes + now.1).saturating_sub(before.1);
+    }
+
+    /// Takes an exchange out of every table.
+    fn forget_exchange(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.remove(&call) else { return };
+        let request = Request::Streams(call);
+        if let Route::Link(wire) = exchange.route {
+            self.wires.remove(&wire);
+        }
+        if let Some(at) = exchange.timer {
+            self.deadlines.remove(&(at, request));
+        }
+        if let Some(peer) = exchange.peer {
+            self.mesh.ended(peer);
+        }
+        if let Some(parent) = exchange.parent.and_then(|parent| self.serves.get_mut(&parent)) {
+            parent.below.remove(&request);
+        }
+        self.open_streams = self.open_streams.saturating_sub(exchange.counted.0);
+        self.stream_bytes = self.stream_bytes.saturating_sub(exchange.counted.1);
+        self.held.remove(&call);
+    }
+
+    /// The other end is not reached any more: the call failed so, or its link did. What has arrived can still be read by a
+    /// caller; a callee whose call was given up has no use for it.
+    pub(super) fn cut(&mut self, call: StreamCall, error: &CallError) {
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        if exchange.route == Route::Cut {
+            return;
+        }
+        if let Route::Link(wire) = std::mem::replace(&mut exchange.route, Route::Cut) {
+            self.wires.remove(&wire);
+        }
+        let why = Box::new(error.clone());
+        match call {
+            _ if error.code == code::LINK_LOST => exchange.channels.cut(&Ending::Lost, &Ending::Lost),
+            StreamCall::Made(_) => exchange.channels.cut(&Ending::Cancelled(Some(why.clone())), &Ending::Failed(why)),
+            StreamCall::Served(_) => {
+                exchange.channels.drop_unread(error);
+                exchange.channels.cut(&Ending::Cancelled(Some(why.clone())), &Ending::Cancelled(Some(why)));
+            }
+        }
+        self.stir(call);
+    }
+
+    /// The streams of a call that has its answer end for this reason, and the callee is told. Gives the call of this node
+    /// that is to be cancelled.
+    pub(super) fn end_exchange(&mut self, call: StreamCall, error: &CallError) -> Option<ServeId> {
+        let route = self.exchanges.get(&call)?.route;
+        self.cut(call, error);
+        match route {
+            Route::Link(id) => {
+                self.send(Frame::new(Header::Cancel { id }));
+                None
+            }
+            Route::Here(StreamCall::Served(serve)) => Some(serve),
+            Route::Here(StreamCall::Made(_)) | Route::Nowhere | Route::Cut => None,
+        }
+    }
+
+    /// What a call was made for is cancelled after it had its answer. Gives the served call that is cancelled with it.
+    pub(super) fn cancel_exchange_below(&mut self, call: StreamCall) -> Option<ServeId> {
+        let exchange = self.exchanges.get_mut(&call)?;
+        if exchange.when_abandoned == WhenAbandoned::Finish {
+            exchange.abandoned = true;
+            return None;
+        }
+        self.end_exchange(call, &outcome::caller_cancelled(Outcome::Unknown, String::new()))
+    }
+
+    /// It may be that nothing has moved for too long.
+    pub(super) fn exchange_due(&mut self, call: StreamCall) {
+        let Some(exchange) = self.exchanges.get(&call) else { return };
+        let own = exchange.deadline();
+        let above = exchange.parent.and_then(|parent| self.serves.get(&parent)).map(|above| self.time_of(above));
+        let at = own.min(above.unwrap_or(Duration::MAX));
+        if at > self.now {
+            if let Some(exchange) = self.exchanges.get_mut(&call) {
+                exchange.timer = Some(at);
+            }
+            self.deadlines.insert((at, Request::Streams(call)));
+            return;
+        }
+        let error = outcome::no_progress(exchange.idle);
+        if let Some(exchange) = self.exchanges.get_mut(&call) {
+            exchange.timer = None;
+        }
+        if let Some(serve) = self.end_exchange(call, &error) {
+            self.cancel_serve(serve);
+        }
+    }
+
+    /// The link is lost: so are the streams of calls that went over it and have their answers.
+    pub(super) fn lose_exchanges(&mut self, reason: &str) {
+        let error = outcome::link_lost(code::LINK_LOST, reason, String::new());
+        let calls: Vec<StreamCall> = self.wires.values().copied().collect();
+        for call in calls {
+            self.cut(call, &error);
+        }
+    }
+
+    /// The callee has nothing more to say of a call that has its answer. What is open then was forgotten there.
+    pub(super) fn take_ended(&mut self, wire: CallId) {
+        let Some(call) = self.wires.get(&wire).copied() else { return };
+        if self.exchanges.get(&call).is_some_and(|exchange| exchange.answered) {
+            self.cut(call, &outcome::streams_forgotten());
+        }
+    }
+
+    /// Whether streams of calls that were made here are open, which somebody wants.
+    pub(super) fn streams_wanted(&self) -> bool {
+        let made = self.exchanges.iter().filter(|(call, _)| matches!(call, StreamCall::Made(_)));
+        made.into_iter().any(|(_, exchange)| exchange.answered && !exchange.abandoned)
+    }
+}
