@@ -64,6 +64,17 @@ fn a_singleton_serves_a_hundred_calls_that_sleep_in_the_time_of_one_sleep() {
 }
 
 #[test]
+fn async_calls_begin_in_the_order_in_which_they_arrive() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();
+    let begun = ["bg meet [5, 1]"; 5].into_iter().map(str::to_owned);
+    let steps: Vec<String> = begun.chain((0..5).map(|call| format!("await {call}"))).collect();
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let output = cluster.runtime("script").script(&steps).finish();
+    assert_eq!(output.success(), (1..=5).map(|came| format!("meet = {came}")).collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
 fn a_synchronous_export_runs_while_async_ones_wait() {
     let cluster = Cluster::new();
     let _server = cluster.runtime("server").controller().module("twins", "fixtures-twins").ready();
@@ -175,6 +186,18 @@ fn calls_streams_and_watches_are_open_calls_of_the_module_until_they_end() {
     let said = output.success();
     assert!(said.matches("not-run overloaded").count() >= 3, "{said}");
     says(said, &["hold = \"held\"", "watch ended: cancelled"]);
+    becomes_idle(&cluster);
+}
+
+#[test]
+fn streams_that_have_ended_or_were_dropped_leave_nothing_open() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, &["a"]);
+    let round = ["gather first=1 who []", "drop-gather who []", "watch 1", "call who []"];
+    let steps = round.repeat(100);
+    let output = script(&cluster, &steps).args(["--open-calls", "1"]).finish();
+    let said = output.success();
+    assert_eq!((said.matches("who = \"a\"").count(), said.matches("overloaded").count()), (100, 0), "{said}");
     becomes_idle(&cluster);
 }
 
