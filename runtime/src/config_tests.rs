@@ -122,6 +122,19 @@ fn a_file_says_what_flags_say() {
 }
 
 #[test]
+fn schedules_are_kept_in_a_folder_beside_the_file_and_limited_for_each_module() {
+    let module = "[[module]]\npath = \"a.wasm\"\nmax-schedules = 7";
+    let config = with_file(&format!("[runtime]\nstate-dir = \"state\"\n{module}"), "").unwrap();
+    assert_eq!(config.modules[0].limits.schedules, 7);
+    let folder = config.state_dir.unwrap();
+    assert!(folder.is_absolute() && folder.ends_with("state"), "{folder:?}");
+    let error = with_file("[[module]]\npath = \"a.wasm\"\nmax-schedules = 1025", "").unwrap_err();
+    assert!(error.contains("1024 at most"), "{error}");
+    let error = with("--controller --no-node --state-dir state").unwrap_err();
+    assert!(error.contains("--state-dir") && error.contains("no module"), "{error}");
+}
+
+#[test]
 fn mistakes_in_a_file_are_told_with_their_place() {
     for (text, message) in [
         ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown field `nmae`"),

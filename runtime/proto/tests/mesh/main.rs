@@ -17,6 +17,7 @@
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
 //! | `watch` | who is told of processes that come and go |
 //! | `schedules` | scheduled tasks: where they run, who sees them, what ends them |
+//! | `planned` | the same at random |
 //! | `kept` | scheduled tasks that are written down |
 //! | `streams` | streams of calls |
 //! | `soak` | random runs of everything, checked as a whole |
@@ -45,6 +46,8 @@ mod lookup;
 mod names;
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+mod planned;
 #[cfg(test)]
 mod run_on;
 #[cfg(test)]
