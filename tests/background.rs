@@ -1,9 +1,7 @@
 //! BG: calls that guests begin and whose results they fetch later, many at a time.
 
-use std::time::Instant;
-
 use super::cluster::output::says;
-use super::cluster::{Cluster, PATIENCE, Running};
+use super::cluster::{Cluster, Running};
 
 /// A controller with these processes of the fixtures, where a call that nobody waits for is stopped.
 fn serving(cluster: &Cluster, names: &[&str]) -> Running {
@@ -55,7 +53,7 @@ fn a_call_that_is_dropped_or_cancelled_is_stopped_where_it_runs() {
     assert_eq!(said[0], "who = \"math\"");
     says(said[1], &["hold failed: unknown cancelled"]);
     assert_eq!(said[2..], ["who = \"math\""; 3]);
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -134,16 +132,4 @@ fn calls_in_the_background_end_with_the_instance_that_began_them() {
     b.wait_for_line("held started");
     assert_eq!(cluster.run(["call", "--receiver", "a", r#"trap("gone")"#]).code(), 1);
     assert_eq!(cluster.run(["call", "--receiver", "b", "who()"]).success(), "\"b\"");
-}
-
-/// Asks until no process serves a call or has one in its queue.
-fn becomes_idle(cluster: &Cluster) {
-    let start = Instant::now();
-    let idle = || {
-        let ps = cluster.ps();
-        ps.as_array().unwrap().iter().all(|process| process["in-flight"] == 0)
-    };
-    while !idle() {
-        assert!(start.elapsed() < PATIENCE, "calls stay in flight: {}", cluster.ps());
-    }
 }

@@ -1,9 +1,7 @@
 //! Async callbacks and the async twins of `daffi:runtime`: what goes on beside what, in one instance.
 
-use std::time::Instant;
-
 use super::cluster::output::says;
-use super::cluster::{Cluster, PATIENCE, Running, Start};
+use super::cluster::{Cluster, Running, Start};
 
 /// A controller with these processes of the synchronous fixtures, where a call that nobody waits for is stopped.
 fn serving(cluster: &Cluster, names: &[&str]) -> Running {
@@ -23,18 +21,6 @@ fn said(cluster: &Cluster, steps: &[impl AsRef<str>]) -> Vec<String> {
     let output = script(cluster, steps).finish();
     let lines = output.success().lines().map(str::to_owned);
     lines.filter(|line| !line.starts_with("journal: ")).collect()
-}
-
-/// Asks until no process serves a call or has one in its queue.
-fn becomes_idle(cluster: &Cluster) {
-    let start = Instant::now();
-    let idle = || {
-        let ps = cluster.ps();
-        ps.as_array().unwrap().iter().all(|process| process["in-flight"] == 0)
-    };
-    while !idle() {
-        assert!(start.elapsed() < PATIENCE, "calls stay in flight: {}", cluster.ps());
-    }
 }
 
 #[test]
@@ -60,7 +46,7 @@ fn a_singleton_serves_a_hundred_calls_that_sleep_in_the_time_of_one_sleep() {
     came.sort_unstable();
     assert_eq!(came, (1..=100).collect::<Vec<u32>>());
     assert_eq!(cluster.call("inside()").success(), "0");
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -129,7 +115,7 @@ fn calls_go_on_together_and_what_is_wrong_with_one_is_its_own_value() {
         "{said:#?}"
     );
     assert!(said.iter().any(|line| line == "hold = \"slow\""), "{said:#?}");
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -139,7 +125,7 @@ fn a_future_that_is_dropped_gives_its_call_up_where_it_runs() {
     let said = said(&cluster, &["race 100 hold [\"dropped\", 60000]", "call who []"]);
     assert_eq!(said, ["hold is dropped", "who = \"math\""]);
     assert!(server.lines().iter().all(|line| !line.contains("dropped finished")));
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -172,7 +158,7 @@ fn a_broadcast_comes_at_once_or_by_a_stream_and_its_future_says_how_it_ended() {
     assert_eq!(said[9], "who ended: met");
     says(&said[10], &["hold failed: unknown cancelled"]);
     assert_eq!(said[11..], ["who at a = \"a\"", "who at b = \"b\""]);
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -186,7 +172,7 @@ fn calls_streams_and_watches_are_open_calls_of_the_module_until_they_end() {
     let said = output.success();
     assert!(said.matches("not-run overloaded").count() >= 3, "{said}");
     says(said, &["hold = \"held\"", "watch ended: cancelled"]);
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -198,7 +184,7 @@ fn streams_that_have_ended_or_were_dropped_leave_nothing_open() {
     let output = script(&cluster, &steps).args(["--open-calls", "1"]).finish();
     let said = output.success();
     assert_eq!((said.matches("who = \"a\"").count(), said.matches("overloaded").count()), (100, 0), "{said}");
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -264,7 +250,7 @@ fn a_callback_that_nobody_waits_for_any_more_is_told_and_ends_by_itself() {
     server.wait_for_line("b is given up");
     assert_eq!(cluster.call("meet(2, 1)").success(), "2");
     assert_eq!(innocent.output().success(), "1");
-    becomes_idle(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]

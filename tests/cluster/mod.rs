@@ -22,7 +22,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use components::component;
 pub use output::Output;
@@ -126,6 +126,15 @@ impl Cluster {
     pub fn ps(&self) -> serde_json::Value {
         let output = self.run(["ps", "--json"]);
         serde_json::from_str(output.success()).unwrap()
+    }
+
+    /// Asks until no process serves a call or has one in its queue.
+    pub fn becomes_idle(&self) {
+        let start = Instant::now();
+        let idle = || self.ps().as_array().unwrap().iter().all(|process| process["in-flight"] == 0);
+        while !idle() {
+            assert!(start.elapsed() < PATIENCE, "calls stay in flight: {}", self.ps());
+        }
     }
 
     fn command(&self) -> Command {
