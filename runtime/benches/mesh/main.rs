@@ -2,10 +2,12 @@
 //!
 //! Each row is measured in alternation (bare, guests, bare, guests, …) and shows the median pair, so that a machine
 //! that slows down slows both. The guests are `bench-server` and `bench-caller` (one call at a time) or
-//! `bench-caller-async` (many in flight, `async func` imports); the controller lives in the server's runtime.
+//! `bench-caller-async` (many in flight, `async func` imports); the controller lives in the server's runtime. How far
+//! scheduled callbacks run from their plan comes last.
 
 #![expect(clippy::indexing_slicing, reason = "a benchmark may stop at what it did not expect")]
 
+mod drift;
 mod echo;
 mod guests;
 mod report;
@@ -38,6 +40,10 @@ fn main() -> anyhow::Result<()> {
     }
     // The folder of a default socket must be private.
     let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
+    // `cargo bench --bench mesh -- schedule`: only these rows.
+    if std::env::args().any(|arg| arg == "schedule") {
+        return drift::rows(folder.path()).map(drop);
+    }
     let mut report = Report::default();
     for case in cases() {
         let mut pairs = Vec::new();
@@ -49,8 +55,13 @@ fn main() -> anyhow::Result<()> {
     }
     println!("\nguest to guest, two processes, unix socket; ratios to a bare tokio echo of the same run\n");
     print!("{}", report.text());
+    let drift = drift::rows(folder.path())?;
     if let Some(path) = std::env::var_os("DAFFI_BENCH_JSON") {
-        std::fs::write(path, serde_json::to_string_pretty(&report.json())?)?;
+        let mut rows = report.json();
+        if let Some(rows) = rows.as_array_mut() {
+            rows.extend(drift);
+        }
+        std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
     }
     Ok(())
 }
