@@ -27,6 +27,7 @@ use crate::exit::{self, Failure};
 use crate::guest::run::RunOutcome;
 use crate::mesh::handle::{LinkState, MeshHandle};
 use crate::output::Printer;
+use crate::state_dir::StateDir;
 use signals::{Came, Signals};
 use start::Running;
 use verdict::{ModuleState, Verdict};
@@ -57,6 +58,8 @@ enum Event {
 pub async fn run(config: RuntimeConfig, guests: Handle, printer: &Printer) -> Result<u8, Failure> {
     let (exit_after_run, drain_timeout) = (config.exit_after_run, config.drain_timeout);
     let mut signals = Signals::listen()?;
+    // First what takes no time: compiling may.
+    let state = config.state_dir.as_deref().map(StateDir::open).transpose().map_err(Failure::usage)?;
     tracing::debug!("loading the modules");
     let loaded = tokio::select! {
         loaded = start::load(&config) => loaded?,
@@ -66,7 +69,7 @@ pub async fn run(config: RuntimeConfig, guests: Handle, printer: &Printer) -> Re
             return Ok(exit::OK);
         }
     };
-    let running = start::start(config, loaded, guests, printer).await?;
+    let running = start::start(config, loaded, state, guests, printer).await?;
     let mut app = App {
         modules: running
             .modules

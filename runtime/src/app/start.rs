@@ -152,11 +152,11 @@ fn engine_config(modules: &[ModuleConfig], demands: &[Demand]) -> EngineConfig {
 pub(super) async fn start(
     config: RuntimeConfig,
     loaded: Guests,
+    state: Option<StateDir>,
     guests: Handle,
     printer: &Printer,
 ) -> Result<Running, Failure> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-    let state = config.state_dir.as_deref().map(StateDir::open).transpose().map_err(Failure::usage)?;
     let limits = LinkLimits::for_payload(config.max_payload_bytes);
     let mut listeners = Vec::with_capacity(config.listen.len());
     for endpoint in &config.listen {

@@ -18,6 +18,9 @@ use super::handle::LinkState;
 /// How often it is mentioned that something still is as it was.
 pub const REMIND_AFTER: Duration = Duration::from_secs(60);
 
+/// Most failing tasks that are remembered; past it all are mentioned anew.
+const MAX_FAILING: usize = 4096;
+
 /// When to mention what goes on and on.
 #[derive(Default)]
 pub struct Reminder {
@@ -45,13 +48,15 @@ pub(super) struct News {
     leaving: bool,
     /// Processes whose names others held, since the node was connected last.
     held: HashMap<LocalId, Reminder>,
+    /// Scheduled tasks whose runs have failed.
+    failing: HashMap<TaskId, Reminder>,
 }
 
 impl News {
     /// News of this node, which connects to `target`.
     pub(super) fn new(config: &NodeConfig, target: String) -> Self {
         let (name, is_client) = (config.name.clone(), config.role == Role::Client);
-        Self { name, target, is_client, leaving: false, held: HashMap::new() }
+        Self { name, target, is_client, leaving: false, held: HashMap::new(), failing: HashMap::new() }
     }
 
     /// It was told to leave.
@@ -95,12 +100,23 @@ impl News {
     }
 
     /// A scheduled callback did not run, or failed.
-    pub(super) fn task(&self, task: &TaskId, trouble: &TaskTrouble) {
+    pub(super) fn task(&mut self, task: &TaskId, trouble: &TaskTrouble) {
         match trouble {
             TaskTrouble::Skipped(tick) => tracing::debug!("{task}: passed over at {tick}: a run is in flight"),
             TaskTrouble::Missed(tick) => tracing::info!("{task}: missed at {tick}"),
-            TaskTrouble::Failed(error) => tracing::warn!("{task}: {error} ({})", error.code),
+            TaskTrouble::Failed(error) if self.is_failure_due(task, Instant::now()) => {
+                tracing::warn!("{task}: {error} ({})", error.code);
+            }
+            TaskTrouble::Failed(error) => tracing::debug!("{task}: {error} ({}); again", error.code),
         }
+    }
+
+    /// A task that fails each 10 ms is mentioned no more often than one that fails once a minute.
+    fn is_failure_due(&mut self, task: &TaskId, now: Instant) -> bool {
+        if self.failing.len() >= MAX_FAILING && !self.failing.contains_key(task) {
+            self.failing.clear();
+        }
+        self.failing.entry(task.clone()).or_default().is_due(now)
     }
 
     /// Something of less interest.
@@ -126,6 +142,18 @@ mod tests {
         assert_eq!(due(&mut news), [false; 3]);
         news.link(&LinkState::Up);
         assert_eq!(due(&mut news), [true, true, false]);
+    }
+
+    #[test]
+    fn a_task_that_fails_over_and_over_is_mentioned_once_a_minute() {
+        let key = NodeKey([0; 16]);
+        let config = NodeConfig { key, name: "n".to_owned(), role: Role::Node, seed: 0, max_payload_bytes: 0 };
+        let mut news = News::new(&config, "the test".to_owned());
+        let now = Instant::now();
+        let task = |text: &str| text.parse::<TaskId>().unwrap();
+        assert!(news.is_failure_due(&task("worker/1"), now) && news.is_failure_due(&task("worker/2"), now));
+        assert!(!news.is_failure_due(&task("worker/1"), now));
+        assert!(news.is_failure_due(&task("worker/1"), now + REMIND_AFTER));
     }
 
     #[test]
