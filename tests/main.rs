@@ -10,6 +10,7 @@
 //! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
 //! | [`schedule`] | PERIOD: made, seen and cancelled by guests and from the command line |
 //! | [`state_dir`] | schedules that outlive their runtime |
+//! | [`streams`] | STREAM: streams and futures between guests, how they end, what they hold |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -68,6 +69,8 @@ mod readme;
 mod schedule;
 #[cfg(test)]
 mod state_dir;
+#[cfg(test)]
+mod streams;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Streams and futures between a real guest (`guests/fixtures/streams`) and the transcoder, without a mesh: what flows
-//! in and out, how it ends, and what an item costs.
+//! in and out, how it ends, and what an item costs; and with a mesh, whose other side keeps no rules.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail as tests do")]
 
@@ -11,5 +11,7 @@ mod guest;
 mod imports;
 #[path = "streams/items.rs"]
 mod items;
+#[path = "streams/mesh.rs"]
+mod mesh;
 #[path = "streams/speed.rs"]
 mod speed;

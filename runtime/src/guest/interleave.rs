@@ -208,7 +208,7 @@ impl Interleave {
         };
         self.spawn(new);
         self.house.load_changed();
-        if lost.iter().all(|lost| !lost.open) {
+        if lost.iter().all(|lost| !lost.open && !lost.streams) {
             self.log_end(&why);
         }
         for call in &lost {

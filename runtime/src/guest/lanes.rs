@@ -79,8 +79,10 @@ pub(super) struct Open {
 pub(super) struct Lost {
     pub id: ServeId,
     pub callback: u32,
-    /// Whether its caller still waits.
+    /// Whether its caller still waits for its result.
     pub open: bool,
+    /// Whether he has it, and waits for its streams.
+    pub streams: bool,
     /// Whether the guest was entered for it: if not, no instruction of the callback ran.
     pub begun: bool,
 }
@@ -370,7 +372,13 @@ impl Lanes {
         let running = self.end_lane(lane).into_iter();
         let lost = |(id, running): (ServeId, Running)| {
             let (open, begun) = (running.caller_waits == CallerWaits::ForResult, running.has_begun());
-            Lost { id, callback: running.callback, open, begun }
+            Lost {
+                id,
+                callback: running.callback,
+                open,
+                streams: running.caller_waits == CallerWaits::ForStreams,
+                begun,
+            }
         };
         running.map(lost).collect()
     }

@@ -1,12 +1,15 @@
 //! `wasi:cli/run`: a guest's own program, beside its callbacks.
 //!
 //! Invariants: it has a store of its own, which serves no callbacks, so no chain of calls returns to it; it has no
-//! deadline, but yields its thread at each epoch tick as all guests do. It lives until the streams that it has open have
-//! ended, unless it fails. The module's limits hold for it too, but for those on calls.
+//! deadline, but yields its thread at each epoch tick as all guests do. One that streams lives until its streams have
+//! ended, unless it fails, and what it does with them for `max-call-time` more. The module's limits hold for it too, but for
+//! those on calls.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use tokio::task::JoinError;
+use tokio::time::timeout;
 use wasmtime::component::{Accessor, ComponentExportIndex};
 use wasmtime_wasi::I32Exit;
 
@@ -63,6 +66,7 @@ impl RunOutcome {
 pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -> RunOutcome {
     let mut store = template.new_store(RUN_INSTANCE);
     let streams = template.has_streams.then(CallStreams::new);
+    let longest = template.context.limits.max_call_time;
     GuestState::enter(&mut store, Scope { streams: streams.clone(), ..Scope::default() }, None);
     let result = async {
         let instance = template.pre.instantiate_async(&mut store).await?;
@@ -70,9 +74,13 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
         let Some(streams) = streams else { return run.call_async(&mut store, ()).await };
         let to_the_end = async |accessor: &Accessor<GuestState>| {
             let returned = run.call_concurrent(accessor, ()).await?;
-            if returned.0.is_ok() {
-                // What it has begun to write is still to be written.
+            // What it has begun to write and to read is still to be written and read.
+            while returned.0.is_ok() {
                 streams.idle().await;
+                let rest = timeout(longest, poll_fn(|cx| accessor.poll_no_interesting_tasks(cx))).await;
+                if streams.is_idle() || rest.is_err() {
+                    break;
+                }
             }
             Ok(returned)
         };

@@ -26,5 +26,5 @@ mod serve;
 
 pub(super) use self::of_call::CallStreams;
 pub(super) use self::places::{OpenStreams, Place};
-pub(super) use self::pump::{Held, ItemCheck, into_guest, out_of_guest};
+pub(super) use self::pump::{Held, ItemCheck, Side, into_guest, out_of_guest};
 pub(super) use self::serve::Serving;

@@ -155,7 +155,7 @@ fn a_feed_that_fails_traps_the_guest_or_ends_the_stream() {
 fn a_future_that_fails_traps_who_waits_for_it() {
     block_on(async {
         let mut guest = Guest::new().await;
-        let (feed, inflow) = feed(OnFailure::Trap);
+        let (mut feed, inflow) = feed(OnFailure::Trap);
         feed.fail(error("no value"));
         let outcome = guest.run(async |calls| calls.ask::<String>("readers#wait", &0_u32, vec![inflow]).await).await;
         assert!(outcome.and_then(|inner| inner).is_err_and(|error| format!("{error:?}").contains("no value")));

@@ -21,11 +21,16 @@ static FIXTURE: LazyLock<(Engine, Component)> = LazyLock::new(|| {
     let mut config = Config::new();
     config.concurrency_support(true);
     let engine = Engine::new(&config).unwrap();
-    let path = components().join("fixtures-streams.wasm");
-    assert!(path.is_file(), "there is no {}: run `make guests`", path.display());
-    let component = Component::from_file(&engine, path).unwrap();
+    let component = Component::from_file(&engine, component("fixtures-streams")).unwrap();
     (engine, component)
 });
+
+/// Where the built component of this name is.
+pub fn component(name: &str) -> PathBuf {
+    let path = components().join(format!("{name}.wasm"));
+    assert!(path.is_file(), "there is no {}: run `make guests`", path.display());
+    path
+}
 
 fn components() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();

@@ -71,7 +71,7 @@ impl Node {
     fn forget_exchange(&mut self, call: StreamCall) {
         let Some(exchange) = self.exchanges.remove(&call) else { return };
         let request = Request::Streams(call);
-        if let Route::Link(wire) = exchange.route {
+        if let (StreamCall::Made(_), Route::Link(wire)) = (call, exchange.route) {
             self.wires.remove(&wire);
         }
         if let Some(at) = exchange.timer {
@@ -95,7 +95,8 @@ impl Node {
         if exchange.route == Route::Cut {
             return;
         }
-        if let Route::Link(wire) = std::mem::replace(&mut exchange.route, Route::Cut) {
+        // The calls that are served here have numbers of their own.
+        if let (StreamCall::Made(_), Route::Link(wire)) = (call, std::mem::replace(&mut exchange.route, Route::Cut)) {
             self.wires.remove(&wire);
         }
         let why = Box::new(error.clone());

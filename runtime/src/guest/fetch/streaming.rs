@@ -27,7 +27,7 @@ use wasmtime::component::types::ComponentFunc;
 use super::super::fault::FetchFailed;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
-use super::super::streams::{Held, ItemCheck, Place, into_guest, out_of_guest};
+use super::super::streams::{Held, ItemCheck, Place, Side, into_guest, out_of_guest};
 use super::super::transcode::stream::{FromGuest, Inflow, OnFailure, ToGuest, feed};
 use super::super::transcode::{TranscodeError, define_streaming_import, define_streaming_import_concurrent};
 use super::Import;
@@ -117,8 +117,8 @@ impl Import {
         let inflows = streams.map(|(number, ((channel, reader), place))| {
             let (feed, inflow) = feed(OnFailure::Trap);
             let payload_bytes = origin.module.limits.payload_bytes;
-            let of = ("result", self.name().into());
-            let check = ItemCheck::new(self.signature.clone(), channel, number, of, payload_bytes);
+            let (signature, callback) = (self.signature.clone(), self.name().into());
+            let check = ItemCheck::new(signature, (number, channel), Side::Result, callback, payload_bytes);
             let held = held(origin, place, open);
             origin.module.background.spawn(into_guest(reader, feed, check, held, async |_| ()));
             inflow
@@ -143,5 +143,5 @@ impl Import {
 /// What a stream of a call that the module makes holds.
 fn held(origin: &CallOrigin, place: Place, open: &Arc<OpenCall>) -> Held {
     let member = origin.streams.as_ref().map(|streams| streams.enter());
-    Held::made(place, member, open.clone())
+    Held::made(place, member, open.clone(), &origin.module.limits)
 }

@@ -10,13 +10,15 @@
 //! Invariant: no item is lost or given twice, and none is given behind an end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::signature::{Signature, Type};
 use daffi_proto::stream::Chunk;
 use daffi_proto::value::{self, Channel, Limits as ValueLimits};
+use tokio::time::timeout;
 
-use super::super::instance::unfit;
+use super::super::limits::ModuleLimits;
 use super::super::outgoing::OpenCall;
 use super::super::transcode::stream::{Drain, Feed, StreamFailure};
 use super::of_call::Member;
@@ -28,17 +30,19 @@ pub(in super::super) struct Held {
     _place: Place,
     member: Option<Member>,
     call: Option<Arc<OpenCall>>,
+    /// How long a guest may leave the end of a stream unread: a part of the time after which the call runs too long.
+    patience: Duration,
 }
 
 impl Held {
     /// A stream of a call that an instance serves, which stays for its sake.
-    pub fn served(place: Place, member: Member) -> Self {
-        Self { _place: place, member: Some(member), call: None }
+    pub fn served(place: Place, member: Member, limits: &ModuleLimits) -> Self {
+        Self { _place: place, member: Some(member), call: None, patience: limits.max_call_time / 2 }
     }
 
     /// A stream of a call that the module makes, perhaps for one that it serves.
-    pub fn made(place: Place, member: Option<Member>, call: Arc<OpenCall>) -> Self {
-        Self { _place: place, member, call: Some(call) }
+    pub fn made(place: Place, member: Option<Member>, call: Arc<OpenCall>, limits: &ModuleLimits) -> Self {
+        Self { _place: place, member, call: Some(call), patience: limits.max_call_time / 2 }
     }
 
     fn moved(&self) {
@@ -55,26 +59,32 @@ pub(in super::super) struct ItemCheck {
     limits: ValueLimits,
     /// What the stream is, for errors: `stream 0 of the arguments of f`.
     what: String,
+    /// The kind of error of what is no item.
+    code: &'static str,
     callback: Arc<str>,
     /// How many items there were.
     count: usize,
 }
 
 impl ItemCheck {
-    /// For a channel of a value of this signature: an item may have so many bytes.
+    /// For a channel of the arguments or the result of a callback: an item may have so many bytes.
     pub fn new(
         signature: Arc<Signature>,
-        channel: Channel,
-        number: usize,
-        (of, callback): (&str, Arc<str>),
+        (number, channel): (usize, Channel),
+        side: Side,
+        callback: Arc<str>,
         payload_bytes: usize,
     ) -> Self {
         let (kind, item) = match channel {
             Channel::Stream(item) => ("stream", item),
             Channel::Future(item) => ("future", item),
         };
+        let (of, code) = match side {
+            Side::Arguments => ("arguments", code::BAD_ARGUMENTS),
+            Side::Result => ("result", code::INTERNAL),
+        };
         let what = format!("{kind} {number} of the {of} of {callback}");
-        Self { signature, item, limits: ValueLimits::for_payload(payload_bytes), what, callback, count: 0 }
+        Self { signature, item, limits: ValueLimits::for_payload(payload_bytes), what, code, callback, count: 0 }
     }
 
     fn check(&mut self, chunk: &Chunk) -> Result<(), CallError> {
@@ -89,9 +99,19 @@ impl ItemCheck {
         };
         checked.map_err(|error| {
             let message = format!("{} has an item that does not fit its type: {error}", self.what);
-            CallError::failed(unfit(&error), message, &*self.callback)
+            let code = if error.is_too_large() { code::PAYLOAD_TOO_LARGE } else { self.code };
+            CallError::failed(code, message, &*self.callback)
         })
     }
+}
+
+/// Which value a stream stands in.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) enum Side {
+    /// The arguments of a call.
+    Arguments,
+    /// Its result.
+    Result,
 }
 
 /// Why a stream into a guest ended before its end.
@@ -124,6 +144,8 @@ pub(in super::super) async fn into_guest(
             feed.fail(error);
         }
     }
+    // Its instance stays until the guest has taken what is left and the end, or for as long as may be expected.
+    let _ = timeout(held.patience, feed.gone()).await;
 }
 
 /// Until either side has ended; an error where the writer did not come to its end.

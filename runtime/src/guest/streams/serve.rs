@@ -23,7 +23,7 @@ use super::super::interleave::Interleave;
 use super::super::template::Target;
 use super::super::transcode::stream::{FromGuest, Inflow, OnFailure, feed};
 use super::of_call::CallStreams;
-use super::pump::{Broken, Held, ItemCheck, into_guest, out_of_guest};
+use super::pump::{Broken, Held, ItemCheck, Side, into_guest, out_of_guest};
 use crate::mesh::handle::StreamReader;
 
 /// A call that is served, as its streams know it.
@@ -55,10 +55,10 @@ impl Serving<'_> {
         let streams = found.iter().zip(said).zip(places).enumerate();
         let inflows = streams.map(|(number, ((channel, reader), place))| {
             let (feed, inflow) = feed(OnFailure::End);
-            let held = Held::served(place, self.streams.enter());
-            let of = ("arguments", self.target.name.clone());
+            let held = Held::served(place, self.streams.enter(), &context.limits);
+            let (signature, callback) = (self.target.signature.clone(), self.target.name.clone());
             let payload_bytes = context.limits.payload_bytes;
-            let check = ItemCheck::new(self.target.signature.clone(), *channel, number, of, payload_bytes);
+            let check = ItemCheck::new(signature, (number, *channel), Side::Arguments, callback, payload_bytes);
             let (pool, id) = (self.pool.clone(), self.id);
             let broken = async move |why: &Broken| {
                 if let Broken::Failed(error) = why {
@@ -96,7 +96,7 @@ impl Serving<'_> {
             CallError::failed(code::OVERLOADED, message, name)
         })?;
         // From here on they count, so that the instance stays.
-        let held = places.into_iter().map(|place| Held::served(place, self.streams.enter()));
+        let held = places.into_iter().map(|place| Held::served(place, self.streams.enter(), &context.limits));
         let drains: Vec<_> = drains.into_iter().zip(held).collect();
         let flows: Arc<[Flow]> = channels.iter().map(Flow::of).collect();
         // Without writers, nobody waits for it any more: the guest learns that nobody reads.

@@ -66,20 +66,20 @@ impl Feed {
         }
     }
 
-    /// Waits until the guest has dropped its end, or has ended.
+    /// Waits until the guest has dropped its end, has taken the end of a stream, or has ended itself.
     ///
     /// Cancel safety: safe.
     pub async fn gone(&mut self) {
         poll_fn(|cx| self.slot.poll_gone(cx)).await;
     }
 
-    /// These were all items.
-    pub fn finish(self) {
+    /// These were all items. What is said first holds.
+    pub fn finish(&mut self) {
         self.slot.end(Ok(()));
     }
 
-    /// There will be no more items, for this reason.
-    pub fn fail(self, why: CallError) {
+    /// There will be no more items, for this reason. What is said first holds.
+    pub fn fail(&mut self, why: CallError) {
         self.slot.end(Err(StreamFailure::Broken(Box::new(why))));
     }
 }
