@@ -185,7 +185,7 @@ fn has_form(fetcher: &Fetcher, form: Form) -> bool {
 fn engine(kind: EngineKind) -> &'static str {
     match kind {
         EngineKind::Sync => "synchronous",
-        EngineKind::Concurrent => "concurrent (it has async functions or WASI 0.3)",
+        EngineKind::Concurrent => "concurrent (it has async functions, streams or WASI 0.3)",
     }
 }
 
@@ -238,7 +238,7 @@ mod tests {
         let page = inspected(WIT, InspectFormat::Page);
         let (first, rest) = page.split_once("\n\n").unwrap();
         assert!(first.starts_with("app.wasm: a component, "), "{first}");
-        assert!(first.ends_with("; engine: concurrent (it has async functions or WASI 0.3)"), "{first}");
+        assert!(first.ends_with("; engine: concurrent (it has async functions, streams or WASI 0.3)"), "{first}");
         let (fetchers, rest) = rest.split_once("\n\nalso").unwrap();
         assert!(fetchers.starts_with(
             "callbacks (other processes can call them):

@@ -3,7 +3,7 @@
 //! | engine | concurrency support | runs |
 //! |---|---|---|
 //! | [`EngineKind::Sync`] | off | components without async functions: a call costs a third to a quarter |
-//! | [`EngineKind::Concurrent`] | on | components with async functions or WASI 0.3 |
+//! | [`EngineKind::Concurrent`] | on | components with async functions, streams or WASI 0.3 |
 //!
 //! Invariants: every engine interrupts its guests by epochs, and all epochs advance together, every [`TICK`]; the
 //! engines that are needed are known beforehand ([`EngineConfig::demand`]) and share what the machine has; how instances
