@@ -7,6 +7,7 @@
 //! | [`calls`] | FG: by name and typed, names, versions, receivers, cycles |
 //! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
 //! | [`twins`] | async callbacks, and calls, waits and watches in async functions |
+//! | [`detached`] | calls that begin later, are made again, or whose results nobody waits for; that nothing stays of them |
 //! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
 //! | [`schedule`] | PERIOD: made, seen and cancelled by guests and from the command line |
 //! | [`state_dir`] | schedules that outlive their runtime |
@@ -43,6 +44,8 @@ mod cli;
 mod cluster;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod detached;
 #[cfg(test)]
 mod events;
 #[cfg(test)]

@@ -128,12 +128,16 @@ impl Cluster {
         serde_json::from_str(output.success()).unwrap()
     }
 
-    /// Asks until no process serves a call or has one in its queue.
+    /// Asks until no process serves a call, has one in its queue, or has one open to others: nothing was left behind.
     pub fn becomes_idle(&self) {
         let start = Instant::now();
-        let idle = || self.ps().as_array().unwrap().iter().all(|process| process["in-flight"] == 0);
-        while !idle() {
-            assert!(start.elapsed() < PATIENCE, "calls stay in flight: {}", self.ps());
+        loop {
+            let ps = self.ps();
+            let idle = |process: &serde_json::Value| process["in-flight"] == 0 && process["open-calls"] == 0;
+            if ps.as_array().unwrap().iter().all(idle) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "calls stay open: {ps}");
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::CallError;
 use crate::bindings::daffi::runtime::call as host;
 use crate::bindings::wasi::io::poll;
-use crate::call::{FG, Fg, misread};
+use crate::call::{FG, Fg, Retry, misread};
+use crate::no_result::delay;
 use crate::types::Value;
 
 /// BG: begins a call of one process that has the callback; its [`Pending`] gives the result, after 30 seconds at most.
@@ -22,28 +23,54 @@ use crate::types::Value;
 /// println!("{}", fibonacci.wait()?);
 /// # Ok::<(), daffi::CallError>(())
 /// ```
-pub const BG: Bg = Bg(FG);
+pub const BG: Bg = Bg { fg: FG, eta: None };
 
-/// BG with options, those of [`Fg`]: `call & Bg::timeout(Duration::from_secs(60))`, `call & BG.receiver("worker-2")`.
+/// BG with options, those of [`Fg`] and a delay: `call & Bg::timeout(Duration::from_secs(60))`,
+/// `call & Bg::eta(Duration::from_secs(5)).receiver("worker-2")`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a modifier does nothing until it is applied to a call: `call & modifier`"]
-pub struct Bg(pub(crate) Fg);
+pub struct Bg {
+    pub(crate) fg: Fg,
+    pub(crate) eta: Option<Duration>,
+}
 
 impl Bg {
     /// BG whose call takes so long at most. Where it is made while serving another one, what is left of that one's time
     /// is the most.
     pub const fn timeout(timeout: Duration) -> Self {
-        Self(Fg::timeout(timeout))
+        Self { fg: Fg::timeout(timeout), eta: None }
     }
 
     /// Call the process of this name and no other.
     pub fn receiver(self, process: impl Into<String>) -> Self {
-        Self(self.0.receiver(process))
+        Self { fg: self.fg.receiver(process), ..self }
     }
 
     /// Where the callback or the receiver is not there yet, wait for it, in the background, within the timeout.
     pub fn wait_ready(self) -> Self {
-        Self(self.0.wait_ready())
+        Self { fg: self.fg.wait_ready(), ..self }
+    }
+
+    /// As [`Fg::retry`].
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { fg: self.fg.retry(retry), ..self }
+    }
+
+    /// BG whose call begins after so long. Its timeout counts from then.
+    pub const fn eta(delay: Duration) -> Self {
+        Self { fg: FG, eta: Some(delay) }
+    }
+
+    /// As [`Bg::eta`], with other options: `Bg::timeout(…).after(…)`.
+    pub fn after(self, delay: Duration) -> Self {
+        Self { eta: Some(delay), ..self }
+    }
+}
+
+impl From<Bg> for host::BgOptions {
+    fn from(how: Bg) -> Self {
+        let host::FgOptions { timeout, receiver, wait_ready, retry } = how.fg.into();
+        Self { timeout, receiver, wait_ready, retry, eta: how.eta.map(delay) }
     }
 }
 

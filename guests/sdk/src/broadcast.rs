@@ -31,8 +31,8 @@ pub const BROADCAST: Broadcast = Broadcast { timeout: None, wait_ready: false, f
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a modifier does nothing until it is applied to a call: `call & modifier`"]
 pub struct Broadcast {
-    timeout: Option<Duration>,
-    wait_ready: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) wait_ready: bool,
     first: Option<u32>,
     quorum: Option<u32>,
     stall: Option<Duration>,
@@ -62,6 +62,11 @@ impl Broadcast {
     /// Gives up those who are missing when nobody has answered for so long.
     pub const fn stall(self, stall: Duration) -> Self {
         Self { stall: Some(stall), ..self }
+    }
+
+    /// Whether results decide when it ends.
+    pub(crate) const fn counts_results(&self) -> bool {
+        self.first.is_some() || self.quorum.is_some() || self.stall.is_some()
     }
 
     /// Gives the entries as they arrive: `call & BROADCAST.as_they_arrive()`.

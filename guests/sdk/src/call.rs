@@ -23,8 +23,8 @@ use crate::types::{Outcome, Value};
 /// A call that waits for its modifier: `call & FG`.
 #[must_use = "nothing is called until a modifier is applied: `call & FG`"]
 pub struct Call<T> {
-    callback: Cow<'static, str>,
-    arguments: Result<Value, String>,
+    pub(crate) callback: Cow<'static, str>,
+    pub(crate) arguments: Result<Value, String>,
     result: fn(Value) -> Result<T, String>,
 }
 
@@ -61,22 +61,23 @@ pub fn call_wave(name: impl Into<Cow<'static, str>>, arguments: impl Into<String
 }
 
 /// FG: calls one process that has the callback and waits for the result, 30 seconds at most.
-pub const FG: Fg = Fg { timeout: None, receiver: None, wait_ready: false };
+pub const FG: Fg = Fg { timeout: None, receiver: None, wait_ready: false, retry: None };
 
 /// FG with options: `call & Fg::timeout(Duration::from_secs(1))`, `call & FG.receiver("worker-2").wait_ready()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a modifier does nothing until it is applied to a call: `call & modifier`"]
 pub struct Fg {
-    timeout: Option<Duration>,
-    receiver: Option<String>,
-    wait_ready: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) receiver: Option<String>,
+    pub(crate) wait_ready: bool,
+    pub(crate) retry: Option<Retry>,
 }
 
 impl Fg {
     /// FG that waits for so long at most. Where the call is made while serving another one, what is left of that one's
     /// time is the most.
     pub const fn timeout(timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), receiver: None, wait_ready: false }
+        Self { timeout: Some(timeout), receiver: None, wait_ready: false, retry: None }
     }
 
     /// Call the process of this name and no other.
@@ -88,11 +89,53 @@ impl Fg {
     pub fn wait_ready(self) -> Self {
         Self { wait_ready: true, ..self }
     }
+
+    /// Make the call again when it fails, within its timeout: `call & FG.retry(Retry::attempts(3))`.
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { retry: Some(retry), ..self }
+    }
+}
+
+/// When a call that failed is made again: where it did not run and may the next time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    attempts: u32,
+    pause: Option<Duration>,
+    idempotent: bool,
+}
+
+impl Retry {
+    /// So many attempts at most, the first included.
+    pub const fn attempts(attempts: u32) -> Self {
+        Self { attempts, pause: None, idempotent: false }
+    }
+
+    /// The pause before the second attempt (100 ms); it doubles each time up to 10 s, and a random part of it is paused.
+    pub fn pause(self, pause: Duration) -> Self {
+        Self { pause: Some(pause), ..self }
+    }
+
+    /// Running the callback twice does no harm: also a call that failed, or of which nobody knows, is made again. One that
+    /// is still there is joined, and not run twice.
+    pub const fn idempotent(self) -> Self {
+        Self { idempotent: true, ..self }
+    }
+}
+
+impl From<Retry> for host::Retry {
+    fn from(how: Retry) -> Self {
+        Self { attempts: how.attempts, pause: how.pause.map(milliseconds), idempotent: how.idempotent }
+    }
 }
 
 impl From<Fg> for host::FgOptions {
     fn from(how: Fg) -> Self {
-        Self { timeout: how.timeout.map(milliseconds), receiver: how.receiver, wait_ready: how.wait_ready }
+        Self {
+            timeout: how.timeout.map(milliseconds),
+            receiver: how.receiver,
+            wait_ready: how.wait_ready,
+            retry: how.retry.map(host::Retry::from),
+        }
     }
 }
 
@@ -113,7 +156,7 @@ impl<T> BitAnd<Bg> for Call<T> {
     /// Begins the call. What is wrong with it shows when its result is asked for.
     fn bitand(self, how: Bg) -> Self::Output {
         let pending = match self.arguments {
-            Ok(arguments) => host::bg(&self.callback, &arguments, Some(&how.0.into())),
+            Ok(arguments) => host::bg(&self.callback, &arguments, Some(&how.into())),
             Err(why) => Err(unfit(&self.callback, &why)),
         };
         Pending::new(pending, self.callback, self.result)
@@ -167,7 +210,7 @@ impl<T> Call<T> {
 pub(crate) type Parts<T> = (Cow<'static, str>, Value, fn(Value) -> Result<T, String>);
 
 /// The arguments are no postcard.
-fn unfit(callback: &str, why: &str) -> CallError {
+pub(crate) fn unfit(callback: &str, why: &str) -> CallError {
     let message = format!("cannot encode the arguments of `{callback}`: {why}");
     CallError::local(Outcome::NotRun, "bad-arguments", callback, message)
 }
@@ -277,7 +320,12 @@ mod tests {
         let how = Fg::timeout(Duration::from_secs(1)).receiver("worker").wait_ready();
         assert_eq!(
             how,
-            Fg { timeout: Some(Duration::from_secs(1)), receiver: Some("worker".into()), wait_ready: true }
+            Fg {
+                timeout: Some(Duration::from_secs(1)),
+                receiver: Some("worker".into()),
+                wait_ready: true,
+                retry: None
+            }
         );
         assert_eq!(FG.receiver("worker").timeout_option(), None);
     }

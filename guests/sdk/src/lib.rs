@@ -75,12 +75,14 @@ mod fetchers;
 pub mod flags;
 pub mod future;
 pub mod mesh;
+mod no_result;
 mod period;
 
 pub use background::{BG, Bg, Pending, Wait, select, wait_any};
 pub use broadcast::{Arrivals, BROADCAST, Broadcast, Entry, Gather};
-pub use call::{Arguments, Call, FG, Fg, call, call_json, call_wave};
+pub use call::{Arguments, Call, FG, Fg, Retry, call, call_json, call_wave};
 pub use error::CallError;
+pub use no_result::{Delivery, NoResult};
 pub use period::{At, Cron, Every, Missed, Overlap, Period};
 pub use period::{Task, TaskError, TaskInfo, TaskState, tasks, tasks_of, time};
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::CallError;
+use crate::error::{CallError, Outcome};
 use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use crate::name::CallbackName;
 use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
@@ -97,7 +97,8 @@ pub struct CallRequest {
     pub receiver: Option<ProcessName>,
     /// The arguments in postcard.
     pub args: Bytes,
-    /// How long the caller waits at most, the way and the queue included; cut to what is left of the parent's.
+    /// How long the caller waits at most, the way and the queue included; cut to what is left of the parent's where he
+    /// waits for the result.
     pub timeout: Duration,
     /// Whether to wait (within the timeout) for a callback that is not there yet.
     pub wait_ready: bool,
@@ -112,6 +113,46 @@ pub struct CallRequest {
     pub channels: Arc<[Flow]>,
     /// How the callback takes what the caller streams.
     pub mode: Mode,
+    /// When it is made again after it failed: only where the result is waited for, and not as a part of a broadcast.
+    pub retry: Retry,
+}
+
+/// When a call that failed is made again: with a retryable error, or with any where it may run twice, as long as its time
+/// is not over. All attempts are one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// How often it is made at most, the first time included.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles each time, up to [`Retry::MAX_PAUSE`] or to itself, if it is longer.
+    /// What is paused is a random part of it, half at least.
+    pub pause: Duration,
+    /// Whether running it twice does no harm.
+    pub idempotent: bool,
+}
+
+impl Retry {
+    /// The call is made once.
+    pub const NEVER: Self = Self { attempts: 1, pause: Self::PAUSE, idempotent: false };
+
+    /// The pause before the second attempt, unless another was asked for.
+    pub const PAUSE: Duration = Duration::from_millis(100);
+
+    /// Up to where pauses double.
+    pub const MAX_PAUSE: Duration = Duration::from_secs(10);
+
+    /// The pause after so many attempts; `fraction` is from 0 up to 1.
+    pub fn pause_after(&self, attempts: u32, fraction: f64) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        let whole = self.pause.saturating_mul(1 << doublings).min(Self::MAX_PAUSE.max(self.pause));
+        let half = whole / 2;
+        half + half.mul_f64(fraction)
+    }
+
+    /// Whether a call is made again that has failed so.
+    pub fn applies_to(&self, error: &CallError) -> bool {
+        // What did not run, and would not the next time either, is not worth another attempt.
+        error.retryable || (self.idempotent && error.outcome != Outcome::NotRun)
+    }
 }
 
 impl CallRequest {
@@ -131,6 +172,7 @@ impl CallRequest {
             answer: Answer::Result,
             channels: Arc::from([]),
             mode: Mode::Whole,
+            retry: Retry::NEVER,
         }
     }
 
@@ -164,10 +206,11 @@ pub enum Answer {
     #[default]
     Result,
     /// 1: that the callee's process has taken it into its queue, or runs it. From then on it is no part of its caller's
-    /// tree of calls: only its own deadline ends it, and what it comes to is dropped.
+    /// tree of calls: only its own deadline ends it, which the call above it does not bound, and what it comes to is
+    /// dropped.
     Accepted,
-    /// 2: that it was handed to the link, or to a process of this node. It is no part of the tree from then on, and what
-    /// it comes to, a refusal included, is dropped.
+    /// 2: that it was handed to the link, or to a process of this node. It is never a part of the tree, its deadline is
+    /// its own, and what it comes to, a refusal included, is dropped.
     Sent,
 }
 
@@ -374,6 +417,8 @@ pub struct Load {
     pub in_flight: u32,
     /// Scheduled tasks that it lists. Its node counts them; whoever tells the node a load leaves it at 0.
     pub schedules: u32,
+    /// Calls to others that it has open, results included that its guests have not dropped.
+    pub open_calls: u32,
 }
 
 /// What watchers are told of a tenant's processes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
 
 /// Longest name of a process, a tenant or a node, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -133,10 +134,33 @@ pub struct ProcessRef {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NodeKey(pub [u8; 16]);
 
+impl NodeKey {
+    /// What others may know the node by: nobody learns the key from it.
+    pub fn mark(&self) -> NodeMark {
+        let hash: [u8; 32] = Sha256::new_with_prefix("daffi-node-mark").chain_update(self.0).finalize().into();
+        let mut mark = [0; 16];
+        mark.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        NodeMark(mark)
+    }
+}
+
 impl fmt::Debug for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NodeKey(..)")
     }
+}
+
+/// A node to other nodes: see [`NodeKey::mark`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct NodeMark(pub [u8; 16]);
+
+/// A call that its node may send several times: the same in each, and never used for another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct RepeatKey {
+    /// The node that makes the call; the controller vouches for it.
+    pub node: NodeMark,
+    /// By that node's own count.
+    pub number: u64,
 }
 
 /// One link (socket or in-process pair) of a controller or a node; never used again in one run.

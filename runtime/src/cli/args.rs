@@ -249,21 +249,45 @@ pub struct CallArgs {
     /// Wait, within the timeout, for the controller and the callback if they are not there yet
     #[arg(long)]
     pub wait_ready: bool,
+    /// Begin after this time, from which the timeout counts; the command waits
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub eta: Option<Duration>,
+    /// Do not wait for the result, but only until the process has the call in its queue
+    #[arg(long)]
+    pub no_result: bool,
+    /// With --no-result: wait only until the call was sent
+    #[arg(long, requires = "no_result")]
+    pub unacknowledged: bool,
+    /// Call every process that has the callback: a line each, as they answer
+    #[arg(long, conflicts_with = "receiver")]
+    pub broadcast: bool,
+    /// Make the call up to this often, within the timeout, if it fails and did not run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100),
+          conflicts_with_all = ["no_result", "broadcast"])]
+    pub retry: Option<u32>,
+    /// With --retry: the callback may run twice, so that any failure is tried again
+    #[arg(long, requires = "retry")]
+    pub idempotent: bool,
     /// Where the mesh is.
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
 
 const CALL_HELP: &str = "\
-The result goes to stdout in the encoding of the arguments; an error is one line on stderr.
+The result goes to stdout in the encoding of the arguments; an error is one line on stderr. With --broadcast, a line for
+each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object each, {\"process\", \"ok\"} or
+{\"process\", \"error\"}. The exit code is then that of the first error.
 
 Examples:
   daffi-runtime call 'sum-of-two-numbers(5, 15)'
   daffi-runtime call 'demo:tutorial/math#sum-of-two-numbers(5, 15)' --receiver publisher
   daffi-runtime call sum-of-two-numbers --json '[5, 15]'
   daffi-runtime call sum-of-two-numbers --json '{\"a\": 5, \"b\": 15}'
+  daffi-runtime call 'menu()' --broadcast --timeout 2s
+  daffi-runtime call 'clean-up()' --no-result --eta 5m
+  daffi-runtime call 'lookup(\"x\")' --retry 5 --idempotent
 
-Exit codes: 0 the result was printed; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
+Exit codes: 0 all went well; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
 run; 4 no answer came: it may or may not have run; 5 there is no controller.";
 
 /// `ps`

@@ -1,14 +1,15 @@
-//! `daffi-runtime call`: one call from the command line.
+//! `daffi-runtime call`: one call from the command line, to one process or to all who have the callback.
 
 use std::io::Write;
 use std::time::Instant;
 
+use daffi_proto::call::{Answer, CallReply, CallRequest, GatherEntry, GatherRequest, Need, Resolved, Retry};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
 use daffi_proto::value::{self, Limits};
 
 use super::args::CallArgs;
-use super::client::{self, Client, Joining};
+use super::client::{self, Client, Joining, call_failure, outcome};
 use super::written::{Encoding, Wait, Written, failure, receiver};
 use crate::exit::Failure;
 
@@ -19,39 +20,129 @@ use crate::exit::Failure;
 pub fn run(args: &CallArgs) -> Result<(), Failure> {
     let written = Written::read(&args.call, args.json.as_deref())?;
     let receiver = receiver(args.receiver.as_deref())?;
-    let ends = Instant::now() + args.timeout;
-    let text = client::block_on(async {
-        let joining = if args.wait_ready { Joining::Patiently } else { Joining::AtOnce };
+    let begins = Instant::now() + args.eta.unwrap_or_default();
+    let wait = Wait { ready: args.wait_ready, ends: begins + args.timeout };
+    client::block_on(async {
+        // Who tries again does so with a controller that comes back, too.
+        let patient = args.wait_ready || args.retry.is_some_and(|attempts| attempts > 1);
+        let joining = if patient { Joining::Patiently } else { Joining::AtOnce };
         let client = Client::join(&args.connect, joining(args.timeout)).await?;
-        let wait = Wait { ready: args.wait_ready, ends };
-        let result = call(&client, &written, receiver, wait).await;
+        let result = call(&client, &written, receiver, (begins, wait), args).await;
         client.leave(wait.goodbye()).await;
         result
-    })?;
-    if !text.is_empty() {
-        // A reader that has gone is no failure of the call.
-        let _ = writeln!(std::io::stdout(), "{text}");
-    }
-    Ok(())
+    })
 }
 
 async fn call(
     client: &Client,
     written: &Written<'_>,
     receiver: Option<ProcessName>,
-    wait: Wait,
-) -> Result<String, Failure> {
+    (begins, wait): (Instant, Wait),
+    how: &CallArgs,
+) -> Result<(), Failure> {
     let (request, resolved) = written.prepare(client, receiver, wait).await?;
-    let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
-    let limits = Limits::for_payload(reply.result.len().max(Limits::default().max_bytes));
-    let text = match written.encoding {
-        Encoding::Wave => value::result_to_wave(&resolved.signature, &reply.result, &limits),
-        Encoding::Json => value::result_to_json(&resolved.signature, &reply.result, &limits),
+    let now = Instant::now();
+    let request = CallRequest {
+        eta: begins.saturating_duration_since(now),
+        timeout: wait.ends.saturating_duration_since(now.max(begins)),
+        answer: match (how.no_result, how.unacknowledged) {
+            (false, _) => Answer::Result,
+            (true, false) => Answer::Accepted,
+            (true, true) => Answer::Sent,
+        },
+        retry: Retry { attempts: how.retry.unwrap_or(1), idempotent: how.idempotent, ..Retry::NEVER },
+        ..request
     };
-    text.map_err(|error| {
-        // It ran, but what it gave is not what its signature says: that is the callee's runtime's defect.
-        let message = format!("the result cannot be read: {error}");
-        let error = CallError::failed(code::INTERNAL, message, resolved.callback.to_string());
-        failure(&error.at(reply.process.as_str()))
+    let reading = Reading { resolved: &resolved, encoding: written.encoding, answer: request.answer };
+    if how.broadcast {
+        return call_all(client, request, &reading).await;
+    }
+    let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
+    if let Some(text) = reading.text(&reply).map_err(|error| failure(&error))?.filter(|text| !text.is_empty()) {
+        // A reader that has gone is no failure of the call.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+    Ok(())
+}
+
+/// Calls all who have the callback, and prints a line for each as it answers.
+async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>) -> Result<(), Failure> {
+    let request = GatherRequest { call, need: Need::All, stall: None };
+    let mut gather = client.mesh().gather(request).await.map_err(|error| failure(&error))?;
+    let (mut all, mut failed, mut first) = (0_usize, 0_usize, None);
+    while let Some(entry) = gather.next().await {
+        let GatherEntry { process, result } = entry.map_err(|error| failure(&error))?;
+        let result = result.and_then(|reply| reading.text(&reply));
+        if reading.answer != Answer::Sent || result.is_err() {
+            let _ = writeln!(std::io::stdout(), "{}", reading.line(&process, &result));
+        }
+        all += 1;
+        if let Err(error) = result {
+            failed += 1;
+            first.get_or_insert(error);
+        }
+    }
+    first.map_or(Ok(()), |error| {
+        let first = failure(&error);
+        Err(Failure::new(first.code, format!("{failed} of {all} processes failed; the first: {}", first.message)))
+    })
+}
+
+/// How what a call gives is shown.
+struct Reading<'a> {
+    resolved: &'a Resolved,
+    encoding: Encoding,
+    answer: Answer,
+}
+
+impl Reading<'_> {
+    /// The result; none where nobody waits for it.
+    fn text(&self, reply: &CallReply) -> Result<Option<String>, CallError> {
+        if self.answer != Answer::Result {
+            return Ok(None);
+        }
+        let limits = Limits::for_payload(reply.result.len().max(Limits::default().max_bytes));
+        let text = match self.encoding {
+            Encoding::Wave => value::result_to_wave(&self.resolved.signature, &reply.result, &limits),
+            Encoding::Json => value::result_to_json(&self.resolved.signature, &reply.result, &limits),
+        };
+        text.map(Some).map_err(|error| {
+            // It ran, but what it gave is not what its signature says: that is the callee's runtime's defect.
+            let message = format!("the result cannot be read: {error}");
+            let error = CallError::failed(code::INTERNAL, message, self.resolved.callback.to_string());
+            error.at(reply.process.as_str())
+        })
+    }
+
+    /// A process's line in a broadcast.
+    fn line(&self, process: &ProcessName, result: &Result<Option<String>, CallError>) -> String {
+        match (self.encoding, result) {
+            (Encoding::Wave, Ok(Some(text))) => format!("{process}: {text}").trim_end().to_owned(),
+            (Encoding::Wave, Ok(None)) => format!("{process}: accepted"),
+            (Encoding::Wave, Err(error)) => format!("{process}: error: {}", call_failure(error).message),
+            (Encoding::Json, result) => {
+                // The text is JSON that we have written ourselves.
+                let ok = |text: &String| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+                let object = match result {
+                    Ok(Some(text)) => serde_json::json!({ "process": process.as_str(), "ok": ok(text) }),
+                    Ok(None) => serde_json::json!({ "process": process.as_str(), "accepted": true }),
+                    Err(error) => serde_json::json!({ "process": process.as_str(), "error": call_error(error) }),
+                };
+                object.to_string()
+            }
+        }
+    }
+}
+
+/// A `call-error` in JSON, as guests have it.
+fn call_error(error: &CallError) -> serde_json::Value {
+    serde_json::json!({
+        "outcome": outcome(error.outcome),
+        "code": error.code,
+        "message": error.message,
+        "callback": error.callback,
+        "process": error.process,
+        "retryable": error.retryable,
+        "trace": error.trace,
     })
 }

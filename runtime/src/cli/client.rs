@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use daffi_proto::error::CallError;
+use daffi_proto::error::{CallError, Outcome};
 use daffi_proto::id::NodeKey;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::{HANDSHAKE_TIMEOUT, Role};
@@ -171,7 +171,7 @@ pub fn random_key() -> Result<[u8; 16], Failure> {
 
 /// The error of a call, as a line and an exit code.
 pub fn call_failure(error: &CallError) -> Failure {
-    use daffi_proto::error::{Outcome, code};
+    use daffi_proto::error::code;
     let exit_code = match (error.outcome, error.code.as_str()) {
         (Outcome::NotRun, code::BAD_ARGUMENTS | code::AMBIGUOUS) => exit::USAGE,
         (Outcome::NotRun, code::NOT_CONNECTED) => exit::NO_CONTROLLER,
@@ -179,14 +179,19 @@ pub fn call_failure(error: &CallError) -> Failure {
         (Outcome::Failed, _) => exit::FAILED,
         (Outcome::Unknown, _) => exit::UNKNOWN,
     };
-    let outcome = match error.outcome {
-        Outcome::NotRun => "not-run",
-        Outcome::Failed => "failed",
-        Outcome::Unknown => "unknown",
-    };
+    let outcome = outcome(error.outcome);
     let at = error.process.as_deref().map(|process| format!(" at {process}")).unwrap_or_default();
     let message = format!("{} ({outcome}, {}: {}{at})", error.message, error.code, error.callback);
     Failure::new(exit_code, message)
+}
+
+/// The word for whether a callback ran.
+pub fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotRun => "not-run",
+        Outcome::Failed => "failed",
+        Outcome::Unknown => "unknown",
+    }
 }
 
 #[cfg(test)]

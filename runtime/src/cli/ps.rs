@@ -51,6 +51,7 @@ struct Process<'a> {
     live_instances: u32,
     in_flight: u32,
     schedules: u32,
+    open_calls: u32,
     callbacks: Vec<Callback>,
 }
 
@@ -77,6 +78,7 @@ fn as_json(processes: &[ProcessInfo]) -> String {
         live_instances: process.load.instances,
         in_flight: process.load.in_flight,
         schedules: process.load.schedules,
+        open_calls: process.load.open_calls,
         callbacks: process.callbacks.iter().map(callback).collect(),
     });
     let all: Vec<_> = all.collect();
@@ -151,7 +153,7 @@ mod tests {
             process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
             node: "host-1".to_owned(),
             instances: "pool:2".to_owned(),
-            load: Load { instances: 2, in_flight: 1, schedules: 0 },
+            load: Load { instances: 2, in_flight: 1, schedules: 0, open_calls: 3 },
             callbacks: vec![callback],
         }
     }
@@ -175,6 +177,7 @@ mod tests {
         let list: serde_json::Value = serde_json::from_str(&as_json(&[process("a")])).unwrap();
         assert_eq!(list[0]["process"], "a");
         assert_eq!(list[0]["in-flight"], 1);
+        assert_eq!(list[0]["open-calls"], 3);
         assert_eq!(list[0]["callbacks"][0]["signature"], "func(a: s64, b: s64) -> s64");
     }
 

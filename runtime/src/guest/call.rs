@@ -5,7 +5,9 @@
 //! | (here) | `call`, and the linker |
 //! | `asynchronous` | `call-async` and `mesh-async`, by the same functions |
 //! | `dynamic` | from a guest's text to a call, and from the reply to a guest's value |
+//! | `options` | how a call is to be made |
 //! | `pending` | BG calls |
+//! | `sent` | calls whose results nobody waits for |
 //! | `arrivals` | BROADCAST |
 //! | `schedule` | PERIOD |
 //! | `members` | `mesh` |
@@ -21,8 +23,10 @@ mod asynchronous;
 mod dynamic;
 mod flows;
 mod members;
+mod options;
 mod pending;
 mod schedule;
+mod sent;
 mod watch;
 
 use std::time::Duration;
@@ -36,6 +40,7 @@ use wasmtime_wasi::p2::DynPollable;
 
 use self::arrivals::{Arrivals, Flow};
 use self::dynamic::Wish;
+use self::options::How;
 use self::pending::Pending;
 use super::engine::EngineKind;
 use super::state::{CallOrigin, GuestState};
@@ -113,10 +118,11 @@ impl call::HostWithStore<GuestState> for Guests {
         mut host: Access<'_, GuestState, Self>,
         callback: String,
         arguments: types::Value,
-        options: Option<call::FgOptions>,
+        options: Option<call::BgOptions>,
     ) -> Result<Resource<Pending>, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
-        let wish = Wish::new(&origin, callback, arguments, options)?;
+        let how = How::bg(options, &callback)?;
+        let wish = Wish::new(&origin, callback, arguments, how)?;
         // The handle comes first: once there is one, the call cannot be lost.
         let (pending, result) = Pending::new(wish.callback());
         let handle = push(&mut host, pending, wish.callback())?;
@@ -129,6 +135,24 @@ impl call::HostWithStore<GuestState> for Guests {
         }
     }
 
+    async fn send(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::SendOptions>,
+    ) -> Result<(), types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let how = How::send(options, &callback)?;
+        let wish = Wish::new(&origin, callback, arguments, how)?;
+        Ok(sent::send(origin, wish).await?)
+    }
+
+    async fn remaining(mut host: Access<'_, GuestState, Self>) -> Option<u64> {
+        CallOrigin::of(host.as_context_mut())
+            .remaining()
+            .map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
+    }
+
     async fn broadcast(
         mut host: Access<'_, GuestState, Self>,
         callback: String,
@@ -138,6 +162,22 @@ impl call::HostWithStore<GuestState> for Guests {
         let origin = CallOrigin::of(host.as_context_mut());
         let flow = Flow::begin(&origin, callback, arguments, options).await?;
         Ok(flow.all().await?)
+    }
+
+    async fn send_all(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::SendOptions>,
+    ) -> Result<Vec<call::Delivery>, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let how = How::send(options, &callback)?;
+        if let Some(receiver) = &how.receiver {
+            let message = format!("`send-all` goes to all who have the callback: `send` goes to {receiver} alone");
+            return Err(CallError::not_run(code::BAD_ARGUMENTS, message, callback).into());
+        }
+        let wish = Wish::new(&origin, callback, arguments, how)?;
+        Ok(sent::send_all(origin, wish).await?)
     }
 
     async fn gather(

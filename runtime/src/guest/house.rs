@@ -72,6 +72,10 @@ impl House {
             () = self.shutdown.cancelled() => Chore::Close,
             Ok(()) = link.changed() => Chore::Link(link.borrow_and_update().clone()),
             () = self.bell.notified() => Chore::Look,
+            () = self.context.outgoing.changed() => {
+                self.load_changed.store(true, Ordering::Relaxed);
+                Chore::Look
+            }
             () = alarm => Chore::Look,
         }
     }
@@ -85,9 +89,9 @@ impl House {
         if let Some(process) = self.context.local() {
             let (instances, in_flight) = load();
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            self.context
-                .mesh
-                .load(process, Load { instances: count(instances), in_flight: count(in_flight), ..Load::default() });
+            let (instances, in_flight) = (count(instances), count(in_flight));
+            let open_calls = count(self.context.outgoing.count());
+            self.context.mesh.load(process, Load { instances, in_flight, open_calls, ..Load::default() });
         }
         now + LOAD_INTERVAL
     }

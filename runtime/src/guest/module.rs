@@ -103,7 +103,7 @@ impl GuestModule {
         let interleaves = loaded.description.engine == EngineKind::Concurrent;
         let plain_calls = plain_calls(policy, on_cancel, interleaves);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let background = Background { tasks: tasks.clone(), guests: guests.clone() };
+        let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
         let (around, limits) = ((mesh.clone(), background), (limits, policy));
         let context = Arc::new(ModuleContext::new(process, node, around, limits, env, output, plain_calls));
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);

@@ -6,10 +6,11 @@
 //! Invariant: what was taken is given back when the call ends, however it does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessRef;
+use tokio::sync::Notify;
 
 use super::limits::{InstancePolicy, ModuleLimits};
 
@@ -24,6 +25,9 @@ pub(super) struct Outgoing {
     max_calls: usize,
     bytes: AtomicUsize,
     max_bytes: usize,
+    /// Whether more or less is open than was last told.
+    changed: AtomicBool,
+    bell: Notify,
 }
 
 impl Outgoing {
@@ -34,6 +38,25 @@ impl Outgoing {
             max_calls: limits.open_calls,
             bytes: AtomicUsize::new(0),
             max_bytes: limits.payload_bytes.saturating_mul(largest),
+            changed: AtomicBool::new(false),
+            bell: Notify::new(),
+        }
+    }
+
+    /// How many calls are open; [`Outgoing::changed`] tells of the next change from here on.
+    pub fn count(&self) -> usize {
+        self.changed.store(false, Ordering::Relaxed);
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when their number is not what it was when it was last counted. Cancel safe.
+    pub async fn changed(&self) {
+        self.bell.notified().await;
+    }
+
+    fn note(&self) {
+        if !self.changed.swap(true, Ordering::Relaxed) {
+            self.bell.notify_one();
         }
     }
 
@@ -54,6 +77,7 @@ impl Outgoing {
         }
         // From here on the place is given back with this, whatever comes.
         let mut open = OpenCall { outgoing: self.clone(), bytes: 0 };
+        self.note();
         if !take(&self.bytes, bytes, self.max_bytes) {
             let most = self.max_bytes;
             return Err(refused(&format!(
@@ -94,6 +118,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
+        self.outgoing.note();
         self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

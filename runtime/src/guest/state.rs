@@ -86,10 +86,11 @@ impl ModuleContext {
 }
 
 /// Runs what guests began and do not wait for. The module's shutdown waits for all of it: each task ends by itself when
-/// the guest that began it, or its handle, has gone.
+/// the guest that began it, or its handle, has gone, or else at the shutdown.
 pub(super) struct Background {
     pub tasks: TaskTracker,
     pub guests: Handle,
+    pub shutdown: CancellationToken,
 }
 
 impl Background {
@@ -337,6 +338,16 @@ impl CallOrigin {
     /// `overloaded`
     pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
         self.module.outgoing.open(&self.module.process, callback, bytes)
+    }
+
+    /// How long the call that the guest serves may still take; none where there is none.
+    pub fn remaining(&self) -> Option<Duration> {
+        (self.left != Duration::MAX).then_some(self.left)
+    }
+
+    /// The same, for what is none of the calls below the one that the guest serves.
+    pub fn alone(&self) -> Self {
+        Self { parent: None, left: Duration::MAX, ..self.clone() }
     }
 
     /// The timeout of a call that was asked for this one, or for none.

@@ -36,6 +36,7 @@ fn call(payload: usize) -> Frame {
         answer: Answer::Result,
         mode: daffi_proto::call::Mode::Whole,
         channels: [].into(),
+        key: None,
     };
     Frame::with_payload(header, Bytes::from(vec![7; payload]))
 }

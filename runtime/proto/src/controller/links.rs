@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Controller, Event, MAX_LINKS, Output};
 use crate::frame::{Frame, Header, plain};
-use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, SessionId};
+use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, SessionId};
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
 };
@@ -29,6 +29,8 @@ pub(super) struct Link {
 pub(super) struct Member {
     pub name: String,
     pub key: NodeKey,
+    /// What the calls of its node that may be repeated are marked with.
+    pub mark: NodeMark,
     pub role: Role,
     pub draining: bool,
     pub max_payload_bytes: u64,
@@ -97,7 +99,7 @@ impl Controller {
             | Header::Halt { .. } => return self.relay_stream(link, frame),
             Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
-            Header::Cancel { id } => self.relay_cancel(link, id),
+            Header::Cancel { id, .. } => self.relay_cancel(link, id),
             Header::Load { number, load, apart } => return self.take_load(link, number, load, apart),
             Header::ListLoads { id } => self.tell_loads(link, id),
             Header::Drain => self.drain(link),
@@ -171,6 +173,7 @@ impl Controller {
         state.member = Some(Member {
             name: hello.name.clone(),
             key: hello.key,
+            mark: hello.key.mark(),
             role: hello.role,
             draining: false,
             max_payload_bytes: hello.max_payload_bytes,
@@ -236,7 +239,7 @@ impl Controller {
         let orderly = farewell == Farewell::Orderly;
         let keep_until = (!orderly).then_some(now + self.config.grace);
         self.free_processes(&member, &state.identity, keep_until);
-        self.end_relays(&member);
+        self.end_relays(&member, !orderly);
         let (node, reason) = (member.name, reason.to_owned());
         self.event(Event::Left { link, node, reason, orderly });
     }

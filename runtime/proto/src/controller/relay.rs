@@ -22,7 +22,7 @@ use super::{Controller, MAX_CALLS_PER_LINK, MAX_STREAMS_PER_LINK, Output};
 use crate::call::{Answer, Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName};
+use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName, RepeatKey};
 use crate::registry::Choice;
 use crate::session::LinkFault;
 use crate::stream::Flow;
@@ -75,8 +75,8 @@ pub(super) fn readable(frame: &Frame) -> Result<(), LinkFault> {
 
 impl Controller {
     pub(super) fn relay_call(&mut self, link: LinkId, header: Header, payload: Bytes) -> Result<(), LinkFault> {
-        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels } = header else { return Ok(()) };
-        self.check_call(link, id, &chain)?;
+        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels, key } = header else { return Ok(()) };
+        self.check_call(link, id, &chain, key)?;
         check_channels(&channels)?;
         if self.draining && chain.len() == 1 {
             let message = "the controller is shutting down and passes on no new calls";
@@ -114,13 +114,13 @@ impl Controller {
         }
         self.note_streams(relay, channels.len());
         let target = place.map_or(Target::TasksHere(number), |place| Target::Callback(number, place));
-        let header = Header::Call { id: relay, target, timeout_ms, chain, answer, mode, channels };
+        let header = Header::Call { id: relay, target, timeout_ms, chain, answer, mode, channels, key };
         self.send(callee, Frame::with_payload(header, payload));
         Ok(())
     }
 
     /// What every honest node keeps to.
-    fn check_call(&mut self, link: LinkId, id: CallId, chain: &[Hop]) -> Result<(), LinkFault> {
+    fn check_call(&mut self, link: LinkId, id: CallId, chain: &[Hop], key: Option<RepeatKey>) -> Result<(), LinkFault> {
         let broken = |what: String| Err(LinkFault::Broken(what));
         let Some(hop) = chain.last().filter(|_| chain.len() <= MAX_CHAIN) else {
             return broken(format!("a chain of {} calls, 1 to {MAX_CHAIN} are taken", chain.len()));
@@ -132,6 +132,9 @@ impl Controller {
             }
         }
         let Some(member) = self.member_mut(link) else { return Ok(()) };
+        if key.is_some_and(|key| key.node != member.mark) {
+            return broken("a call with a key of another node".to_owned());
+        }
         if member.last_call.is_some_and(|last| id <= last) {
             return broken(format!("the call id {} is used twice", id.0));
         }
@@ -236,7 +239,7 @@ impl Controller {
     pub(super) fn part(&mut self, id: CallId) {
         if let Some(caller) = self.relays.get(&id).map(|relay| relay.caller) {
             self.forget_call(caller);
-            self.abandon(id);
+            self.abandon(id, false);
         }
     }
 
@@ -300,7 +303,7 @@ impl Controller {
         let Some(member) = self.member_mut(link) else { return };
         // None: it was answered, and the answer is on its way; or it found no room in its node's queue.
         if let Some(relay) = member.calls.remove(&id) {
-            self.abandon(relay);
+            self.abandon(relay, false);
         }
     }
 
@@ -313,8 +316,8 @@ impl Controller {
         self.fail(caller, caller_id, &error.at(relay.process.as_str()));
     }
 
-    /// A link ended: who waits for an answer from it gets his error, what it asked for is cancelled.
-    pub(super) fn end_relays(&mut self, member: &Member) {
+    /// A link ended, lost or with a goodbye: who waits for an answer from it gets his error, what it asked for is cancelled.
+    pub(super) fn end_relays(&mut self, member: &Member, lost: bool) {
         for id in &member.serving {
             self.forget_streams(*id);
             let Some(relay) = self.relays.remove(id) else { continue };
@@ -323,7 +326,7 @@ impl Controller {
             self.fail_relay(relay, code::LINK_LOST, "the link to its node broke while it had the call");
         }
         for relay in member.calls.values() {
-            self.abandon(*relay);
+            self.abandon(*relay, lost);
         }
     }
 
@@ -348,12 +351,12 @@ impl Controller {
         }
     }
 
-    fn abandon(&mut self, id: CallId) {
+    fn abandon(&mut self, id: CallId, lost: bool) {
         self.forget_streams(id);
         let Some(relay) = self.relays.get_mut(&id) else { return };
         relay.caller = None;
         let callee = relay.callee;
-        self.send(callee, Frame::new(Header::Cancel { id }));
+        self.send(callee, Frame::new(Header::Cancel { id, lost }));
     }
 
     fn check_unanswered(&self, id: CallId) -> Result<(), LinkFault> {

@@ -45,7 +45,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, Hop, Load, Mode};
-use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId};
+use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, RepeatKey, SessionId};
 use crate::stream::{Credit, Flow};
 
 /// The kinds of frames, with the payload that goes with each.
@@ -158,6 +158,9 @@ pub enum Header {
         mode: Mode,
         /// The streams that the caller writes, by number.
         channels: Arc<[Flow]>,
+        /// The same for all attempts of a call that may run twice and is made again when it fails: an attempt that
+        /// finds it at its receiver already begins no other run.
+        key: Option<RepeatKey>,
     },
     /// 14, against a `Call`: it ran. Payload: the result in postcard.
     Reply {
@@ -182,6 +185,9 @@ pub enum Header {
     Cancel {
         /// The call.
         id: CallId,
+        /// Whether that is so because the link of the caller was lost: one with a key may be asked for again. Never from
+        /// a node.
+        lost: bool,
     },
     /// 17, against a `Call` that was cancelled, has failed and ran on, or has an open answer: it is over, and its streams
     /// are. A caller is told of the last kind only.

@@ -23,10 +23,10 @@ use super::serve::{Way, Wish};
 use super::streams::Exchange;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, Mode, WhenAbandoned};
+use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, Mode, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ProcessName, ServeId, TenantName, Token};
+use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, TenantName, Token};
 use crate::name::CallbackName;
 use crate::registry::{Choice, process_ref};
 use crate::schedule::TaskOp;
@@ -82,6 +82,11 @@ pub(super) struct Call {
     pub errand: Errand,
     pub place: Place,
     pub placements: u32,
+    pub retry: Retry,
+    /// How often it has failed and was made again, or is to be.
+    pub failures: u32,
+    /// What those attempts came to, taken together.
+    pub so_far: Outcome,
 }
 
 /// Who asks, as far as the node knows him.
@@ -139,6 +144,11 @@ impl Call {
     /// When its time comes: to begin, or to end if it has begun.
     pub fn timer(&self) -> Duration {
         if self.asleep { self.begins.min(self.deadline) } else { self.deadline }
+    }
+
+    /// Whether its receiver may see it twice.
+    fn may_be_repeated(&self) -> bool {
+        self.retry.idempotent && self.retry.attempts > 1
     }
 
     /// The name for errors.
@@ -199,9 +209,13 @@ impl Node {
         if self.requests.len().max(self.calls.len()) >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
-        let Asker { origin, hop, most, chain, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
+        let Asker { mut origin, hop, most, chain, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
         let begins = self.deadline(request.eta);
-        let deadline = (begins + request.timeout.min(MAX_TIMEOUT)).min(most);
+        let mut deadline = begins + request.timeout.min(MAX_TIMEOUT);
+        if request.answer == Answer::Result {
+            // What nobody waits for may take longer than the call that it is made for.
+            deadline = deadline.min(most);
+        }
         let chain: Vec<Hop> = chain.iter().cloned().chain([hop]).collect();
         if chain.len() > MAX_CHAIN {
             return Err(outcome::too_deep());
@@ -209,15 +223,21 @@ impl Node {
         if request.args.len() > self.config.max_payload_bytes {
             return Err(outcome::arguments_too_large(request.args.len(), self.config.max_payload_bytes));
         }
-        if deadline <= self.now {
+        if deadline <= begins {
             return Err(outcome::no_time_left());
         }
-        if self.draining && origin.parent.is_none() {
+        if self.draining && (origin.parent.is_none() || begins > self.now) {
             return Err(outcome::shutting_down(String::new()));
         }
         let flows = request.flows();
         outcome::check_streams(request.mode, &flows, request.answer, String::new())?;
         self.may_open(flows.len(), "")?;
+        // A stream that was begun cannot be written again.
+        let retry = if flows.is_empty() { request.retry } else { Retry::NEVER };
+        if request.answer == Answer::Sent {
+            // Nobody waits for it, so nobody's end is its end.
+            origin.parent = None;
+        }
         Ok(Call {
             owner,
             origin,
@@ -241,6 +261,9 @@ impl Node {
             errand: Errand::Run,
             place: Place::Waiting,
             placements: 0,
+            retry,
+            failures: 0,
+            so_far: Outcome::NotRun,
         })
     }
 
@@ -394,7 +417,7 @@ impl Node {
         };
         call.placements += 1;
         // A call that cannot be placed again does not hold on to its arguments.
-        let again = call.wait_ready && call.placements < MAX_PLACEMENTS;
+        let again = (call.wait_ready && call.placements < MAX_PLACEMENTS) || call.failures + 1 < call.retry.attempts;
         let args = if again { call.args.clone() } else { std::mem::take(&mut call.args) };
         if let Errand::Schedule(terms) = &call.errand {
             let creator = call.origin.process.and_then(|id| self.locals.get(&id)).map(|local| local.process.clone());
@@ -443,14 +466,16 @@ impl Node {
                 };
                 self.last_wire += 1;
                 let wire = CallId(self.last_wire);
+                let repeated = call.may_be_repeated();
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
                 self.mesh.began(choice.process);
                 if let Some(token) = streams_of {
                     self.set_out(token, wire);
                 }
+                let key = repeated.then_some(RepeatKey { node: self.mark, number: id.0 });
                 let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels };
+                let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels, key };
                 self.send(Frame::with_payload(header, args));
             }
         }

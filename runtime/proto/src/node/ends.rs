@@ -1,5 +1,7 @@
 //! How calls end that were made here: with an answer, at their deadline, given up, or with their link.
 //!
+//! A failed attempt of a call that may be made again is no end: it sleeps for a pause, and is placed anew.
+//!
 //! Invariant: whichever comes first takes the call out of every table ([`Node::take_call_out`]); what comes after finds
 //! nothing, and is counted as late.
 
@@ -11,7 +13,7 @@ use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
 use super::errands::Errand;
 use super::streams::{Exchange, Route};
 use super::{CallKey, Node, Output, Peer, Request, outcome};
-use crate::call::{CallReply, WhenAbandoned};
+use crate::call::{CallReply, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, LocalId, ProcessName, ServeId, Token};
@@ -68,7 +70,7 @@ impl Node {
         };
         if let Some(error) = refused {
             let error = CallError { callback: chosen.callback.to_string(), outcome: Outcome::Failed, ..error };
-            self.send(Frame::new(Header::Cancel { id: wire }));
+            self.send(Frame::new(Header::Cancel { id: wire, lost: false }));
             reply = Err(error);
         } else if let (Owner::User(token), Some(_)) = (call.owner, goes_on) {
             self.open_made(token, &call);
@@ -243,10 +245,11 @@ impl Node {
             return None;
         }
         let sent = match call.place {
-            Place::Waiting => Outcome::NotRun,
+            Place::Waiting => call.so_far,
             Place::Here { .. } | Place::Away { .. } | Place::Asked { .. } => Outcome::Unknown,
         };
         let error = outcome::caller_cancelled(sent, call.callback());
+        call.retry = Retry::NEVER;
         let serve = self.let_go(id);
         self.finish_call(id, Err(error));
         serve
@@ -257,7 +260,7 @@ impl Node {
         match self.calls.get(&id)?.place {
             Place::Here { serve, .. } => Some(serve),
             Place::Away { wire, .. } | Place::Asked { wire: Some(wire), .. } => {
-                self.send(Frame::new(Header::Cancel { id: wire }));
+                self.send(Frame::new(Header::Cancel { id: wire, lost: false }));
                 None
             }
             Place::Waiting | Place::Asked { wire: None, .. } => None,
@@ -311,7 +314,12 @@ impl Node {
 
     /// The same, of a call that `peer` of another node has answered.
     fn finish_answered(&mut self, id: CallKey, result: Result<CallReply, CallError>, peer: Option<Peer>) {
+        let result = match result {
+            Err(error) if self.tries_again(id, &error) => return,
+            result => result,
+        };
         let Some(call) = self.take_call_out(id) else { return };
+        let result = result.map_err(|error| of_all_attempts(&call, error));
         match (call.owner, call.receiver) {
             (Owner::User(token), _) if !matches!(call.errand, Errand::Run) => self.errand_failed(token, result),
             (Owner::User(token), _) => {
@@ -324,6 +332,35 @@ impl Node {
             (Owner::Gather(gather), Some(process)) => self.leg_ended(gather, id, process, result),
             (Owner::Gather(_), None) => {} // every leg has a receiver
         }
+    }
+
+    /// Lets a call that has failed sleep before it is made again, if it is to be and there is time for it.
+    fn tries_again(&mut self, id: CallKey, error: &CallError) -> bool {
+        let now = self.now;
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        if call.failures + 1 >= call.retry.attempts || call.abandoned || !call.retry.applies_to(error) {
+            return false;
+        }
+        let begins = now + call.retry.pause_after(call.failures + 1, self.random.fraction());
+        if begins >= call.deadline {
+            return false;
+        }
+        let timer = call.timer();
+        call.failures += 1;
+        call.so_far = worse(call.so_far, error.outcome);
+        call.placements = 0;
+        (call.begins, call.asleep) = (begins, true);
+        let (next, place) = (call.timer(), std::mem::replace(&mut call.place, Place::Waiting));
+        let request = Request::Call(id);
+        self.deadlines.remove(&(timer, request));
+        self.deadlines.insert((next, request));
+        self.waiting.remove(request);
+        self.waiting.add(request, Vec::new);
+        if let Place::Away { wire, chosen } = place {
+            self.away.remove(&wire);
+            self.mesh.ended(chosen.peer);
+        }
+        true
     }
 
     /// Takes a call out of every table.
@@ -349,4 +386,25 @@ impl Node {
         }
         Some(call)
     }
+}
+
+/// What two attempts came to, taken together: `not-run` if neither ran.
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    match (one, other) {
+        (Outcome::Unknown, _) | (_, Outcome::Unknown) => Outcome::Unknown,
+        (Outcome::Failed, _) | (_, Outcome::Failed) => Outcome::Failed,
+        (Outcome::NotRun, Outcome::NotRun) => Outcome::NotRun,
+    }
+}
+
+/// The error of the last attempt, as that of all of them.
+fn of_all_attempts(call: &Call, error: CallError) -> CallError {
+    if call.failures == 0 {
+        return error;
+    }
+    // While it sleeps after a failure, the attempt that is to come has not been made.
+    let attempts = call.failures + u32::from(!call.asleep);
+    let outcome = worse(call.so_far, error.outcome);
+    let retryable = error.retryable && outcome == Outcome::NotRun;
+    CallError { message: format!("{} (attempts: {attempts})", error.message), outcome, retryable, ..error }
 }

@@ -14,7 +14,7 @@ use super::calls::{Call, Owner, Place, time_for_next_hop};
 use super::schedules::AnswerTo;
 use super::waiting::Key;
 use super::{CallKey, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallReply, CallRequest, Mode, ScheduleRequest, TasksRequest};
+use crate::call::{Answer, CallReply, CallRequest, Mode, Retry, ScheduleRequest, TasksRequest};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, Token};
@@ -47,7 +47,7 @@ impl Node {
     pub(super) fn schedule(&mut self, token: Token, request: ScheduleRequest) {
         let ScheduleRequest { call, terms } = request;
         let callbacks = call.callbacks.clone();
-        let call = CallRequest { answer: Answer::Result, ..call };
+        let call = CallRequest { answer: Answer::Result, retry: Retry::NEVER, ..call };
         let admitted = self.admit_call(Owner::User(token), call).and_then(|call| {
             let terms = terms.bounded().map_err(|error| error.into_call_error(""))?;
             Ok(Call { errand: Errand::Schedule(Box::new(terms)), ..call })
@@ -117,7 +117,7 @@ impl Node {
         let (chain, target) = (call.chain.clone(), Target::Tasks(entry));
         self.away.insert(wire, id);
         let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::from([]));
-        let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels };
+        let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels, key: None };
         self.send(Frame::with_payload(header, payload));
     }
 

@@ -180,7 +180,7 @@ impl Node {
             Header::Gone { entry } => self.take_gone(entry),
             Header::Synced => self.take_synced(),
             header @ Header::Call { .. } => return self.take_call(header, frame.payload),
-            Header::Cancel { id } => self.take_cancel(id),
+            Header::Cancel { id, lost } => self.take_cancel(id, lost),
             Header::Accepted { id, process } => self.take_reply(id, process, None, Bytes::new()),
             Header::Reply { id, process, open, channels } => {
                 self.take_reply(id, process, open.then_some(channels), frame.payload);

@@ -18,6 +18,7 @@
 //! | `each` | callbacks that are called once an item of a stream |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
 //! | `errands` | requests to the tasks of a process, here or elsewhere |
+//! | `repeats` | what is kept of calls that may come twice |
 //! | `asks` | questions: resolve, wait |
 //! | `lists` | lists of the processes that there are |
 //! | `loads` | what the controller is told of what its processes do |
@@ -41,6 +42,7 @@ mod link;
 mod lists;
 mod loads;
 mod outcome;
+mod repeats;
 mod replies;
 mod schedules;
 mod serve;
@@ -55,14 +57,16 @@ use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
+pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use schedules::SAVE_COUNTS_EVERY;
 pub use watch::MAX_WATCHES;
 
 use crate::call::Answer;
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, EntryId, GroupId, LocalId, ServeId, Token};
+use crate::id::{CallId, EntryId, GroupId, LocalId, NodeMark, ServeId, Token};
 use crate::registry::Registry;
 use crate::schedule::{Clock, Utc};
+use crate::session::Random;
 use crate::stream::StreamCall;
 
 /// Most requests that are open at once: calls, gathers, resolves, waits and lists; and most calls, legs included.
@@ -186,6 +190,10 @@ pub struct Node {
     last_serve: u64,
     last_stale: u64,
     late_answers: u64,
+    random: Random,
+    /// What marks its calls that may be repeated.
+    mark: NodeMark,
+    repeats: repeats::Repeats,
 }
 
 /// How much a node holds, for tests and metrics.
@@ -222,6 +230,8 @@ pub struct NodeCounts {
     pub locals: usize,
     /// Processes of others.
     pub remotes: usize,
+    /// Calls that came with a key and run, and results that are kept for those who may ask again.
+    pub repeats: usize,
     /// Answers that came for calls that had ended.
     pub late_answers: u64,
 }
@@ -229,7 +239,7 @@ pub struct NodeCounts {
 impl Node {
     /// A node without a link or processes.
     pub fn new(config: NodeConfig) -> Self {
-        let seed = config.seed;
+        let (seed, mark) = (config.seed, config.key.mark());
         Self {
             config,
             now: Duration::ZERO,
@@ -280,6 +290,9 @@ impl Node {
             last_serve: 0,
             last_stale: 0,
             late_answers: 0,
+            random: Random::new(seed),
+            mark,
+            repeats: repeats::Repeats::default(),
         }
     }
 
@@ -323,9 +336,9 @@ impl Node {
     /// When to come back with [`Input::Timer`] at the latest.
     pub fn next_timeout(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        let (loads, schedules) = (self.next_loads(), self.schedules.next());
-        let rest = [deadline, self.link.next_check(), self.stale_until, self.retry_names_at, loads, schedules];
-        rest.into_iter().flatten().min()
+        let link = [self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
+        let rest = link.into_iter().chain([deadline, self.schedules.next(), self.repeats.next_due()]);
+        rest.flatten().min()
     }
 
     /// How much it holds.
@@ -346,6 +359,7 @@ impl Node {
             tasks: self.schedules.len(),
             locals: self.locals.len(),
             remotes: self.remote_groups.len(),
+            repeats: self.repeats.len(),
             late_answers: self.late_answers,
         }
     }
@@ -410,6 +424,7 @@ impl Node {
         }
         self.check_link();
         self.check_stale();
+        self.check_repeats();
         self.retry_names();
         self.run_schedules();
         self.tell_loads();

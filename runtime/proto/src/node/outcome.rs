@@ -322,6 +322,20 @@ pub(super) fn receiver_drains(process: &ProcessName, callback: String) -> CallEr
     CallError::not_run(code::DRAINING, message, callback).at(process.as_str())
 }
 
+/// The key of a call came again with another one.
+pub(super) fn other_call_of_key(process: Option<&ProcessName>) -> CallError {
+    let error = internal("the caller's node used the key of one call for another", "");
+    match process {
+        Some(process) => error.at(process.as_str()),
+        None => error,
+    }
+}
+
+/// An attempt whose caller has made another one.
+pub(super) fn superseded() -> CallError {
+    CallError::unknown(code::LINK_LOST, "the call was made again; this attempt's answer goes to that one", "")
+}
+
 pub(super) fn node_full(process: &ProcessName, callback: String) -> CallError {
     let most = super::MAX_SERVED_CALLS;
     let message = format!("the runtime of the process {:?} serves {most} calls: try again later", process.as_str());

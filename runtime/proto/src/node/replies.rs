@@ -37,6 +37,10 @@ impl Node {
 
     /// The caller has the result, and the call goes on.
     pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+        if self.serves.get(&id).is_some_and(|served| served.orphan_until.is_some()) {
+            // Streams are not read twice, and who is to read these has gone.
+            self.cancel_serve(id);
+        }
         let call = StreamCall::Served(id);
         let served = self.serves.get(&id).filter(|served| !served.is_done);
         // Of a scheduled task's run, nobody reads.
@@ -69,6 +73,7 @@ impl Node {
 
     /// Tells the caller the result of a call that goes on. Its streams are opened after this.
     pub(super) fn answer_open(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+        self.forget_repeat(id);
         let Some(served) = self.serves.get_mut(&id) else { return };
         served.wish = Wish::Replied;
         let (caller, time) = (served.caller, served.timeout);

@@ -19,12 +19,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::each::Each;
+use super::repeats::Attempt;
 use super::streams::Route;
 use super::{CallKey, MAX_SERVED_CALLS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
 use crate::call::{Answer, Hop, Incoming, Mode, ServeResult};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ServeId, Token};
+use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, Token};
 use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
 use crate::stream::StreamCall;
@@ -45,6 +46,10 @@ pub(super) struct Served {
     verdict: Option<CallError>,
     /// Whether the user has told that it is over: only its streams go on.
     pub is_done: bool,
+    /// What it is known by if it comes again.
+    pub repeat: Option<RepeatKey>,
+    /// Until when it runs on for a caller whose link was lost.
+    pub orphan_until: Option<Duration>,
     /// The requests that were made for it and are open.
     pub below: BTreeSet<Request>,
 }
@@ -105,7 +110,9 @@ impl Node {
 
     /// A call came over the link; an error of it closes the link, an error of the call is answered.
     pub(super) fn take_call(&mut self, header: Header, args: Bytes) -> Result<(), LinkFault> {
-        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels } = header else { return Ok(()) };
+        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels, key } = header else {
+            return Ok(());
+        };
         if let Some(up) = self.link.up_mut() {
             if up.last_incoming.is_some_and(|last| id <= last) {
                 return Err(LinkFault::Broken(format!("the call id {} is used twice", id.0)));
@@ -124,6 +131,15 @@ impl Node {
         };
         let process = LocalId(number);
         let is_streaming = !channels.is_empty();
+        let caller = chain.last().and_then(|hop| hop.process.clone());
+        // Only who waits for a result, and for nothing else, can miss it and ask again.
+        let repeat = key.filter(|_| answer == Answer::Result && mode == Mode::Whole && !is_streaming);
+        let repeat = repeat.map(|key| (key, Attempt::new(process, callback, caller.clone(), &args)));
+        if let Some((key, attempt)) = &repeat
+            && self.take_repeated(id, *key, attempt)
+        {
+            return Ok(());
+        }
         let refused = self
             .may_serve(process, callback, timeout_ms)
             .and_then(|()| self.may_open(channels.len(), ""))
@@ -133,7 +149,6 @@ impl Node {
             return Ok(());
         }
         let serve = self.next_serve();
-        let caller = chain.last().and_then(|hop| hop.process.clone());
         let time = Duration::from_millis(timeout_ms);
         let deadline = self.deadline(if is_streaming { MAX_TIMEOUT } else { time });
         self.incoming.insert(id, serve);
@@ -143,6 +158,10 @@ impl Node {
         let way = Way { mode, time, streams_of: None };
         let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels };
         self.begin(AnswerTo::Link(id), way, incoming);
+        if let (Some((key, attempt)), Some(served)) = (repeat, self.serves.get_mut(&serve)) {
+            served.repeat = Some(key);
+            self.repeats.runs(key, attempt, serve);
+        }
         Ok(())
     }
 
@@ -199,6 +218,8 @@ impl Node {
             answer: incoming.answer,
             verdict: None,
             is_done: false,
+            repeat: None,
+            orphan_until: None,
             below: BTreeSet::new(),
         };
         self.serves.insert(incoming.id, served);
@@ -239,6 +260,8 @@ impl Node {
         };
         served.wish = Wish::Answered;
         self.wanted_serves -= 1;
+        self.forget_repeat(id);
+        let Some(served) = self.serves.get_mut(&id) else { return };
         if told {
             return;
         }
@@ -284,8 +307,9 @@ impl Node {
         if !matches!(served.caller, AnswerTo::Item(_)) {
             self.mesh.ended(Peer::Local(served.process));
         }
-        let wanted = served.wish == Wish::Wanted;
-        if wanted || matches!(served.wish, Wish::Detached | Wish::Replied) {
+        self.keep_for_repeat(id, &served, &result);
+        let wanted = served.wish == Wish::Wanted && served.orphan_until.is_none();
+        if matches!(served.wish, Wish::Wanted | Wish::Detached | Wish::Replied) {
             self.wanted_serves -= 1;
         }
         let result = match (served.answer, result) {
@@ -311,13 +335,10 @@ impl Node {
             }
             AnswerTo::Link(call) => {
                 self.incoming.remove(&call);
-                match result {
-                    _ if !wanted => self.send(Frame::new(Header::Ended { id: call })),
-                    Ok(bytes) => {
-                        let header = Header::Reply { id: call, process: name, open: false, channels: Arc::from([]) };
-                        self.send(Frame::with_payload(header, bytes));
-                    }
-                    Err(error) => self.fail_incoming(call, &error, false),
+                if wanted {
+                    self.answer_incoming(call, name, result);
+                } else {
+                    self.send(Frame::new(Header::Ended { id: call }));
                 }
             }
         }
@@ -342,15 +363,29 @@ impl Node {
         }
     }
 
+    /// Tells over the link what a call came to.
+    pub(super) fn answer_incoming(&mut self, id: CallId, process: Option<ProcessName>, result: ServeResult) {
+        let limit = self.result_limit(AnswerTo::Link(id));
+        match result.and_then(|bytes| outcome::within_limit(bytes, limit, process.as_ref())) {
+            Ok(bytes) => {
+                let header = Header::Reply { id, process, open: false, channels: Arc::from([]) };
+                self.send(Frame::with_payload(header, bytes));
+            }
+            Err(error) => self.fail_incoming(id, &error, false),
+        }
+    }
+
     pub(super) fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {
         let payload = Frame::encode_payload(&error.within_bounds());
         self.send(Frame::with_payload(Header::Fail { id, runs_on }, payload));
     }
 
-    pub(super) fn take_cancel(&mut self, id: CallId) {
-        // A call that is answered already: the answer and the cancellation crossed.
-        if let Some(serve) = self.incoming.get(&id).copied() {
-            self.cancel_serve(serve);
+    pub(super) fn take_cancel(&mut self, id: CallId, lost: bool) {
+        // None for a call that is answered already: the answer and the cancellation crossed.
+        match self.incoming.get(&id).copied() {
+            Some(serve) if lost => self.caller_lost(serve, &outcome::given_up()),
+            Some(serve) => self.cancel_serve(serve),
+            None => {}
         }
     }
 
@@ -358,7 +393,7 @@ impl Node {
     pub(super) fn cancel_incoming(&mut self, reason: &str) {
         for serve in std::mem::take(&mut self.incoming).into_values() {
             if self.serves.get(&serve).is_some_and(|served| served.wish != Wish::Detached) {
-                self.cancel_serve_for(serve, &outcome::link_lost(code::LINK_LOST, reason, String::new()));
+                self.caller_lost(serve, &outcome::link_lost(code::LINK_LOST, reason, String::new()));
             }
             if let Some(served) = self.serves.get_mut(&serve) {
                 served.caller = AnswerTo::Nobody;
@@ -375,6 +410,7 @@ impl Node {
     pub(super) fn cancel_serve_for(&mut self, id: ServeId, error: &CallError) {
         let mut open = vec![id];
         while let Some(id) = open.pop() {
+            self.forget_repeat(id);
             let Some(served) = self.serves.get_mut(&id) else { continue };
             match std::mem::replace(&mut served.wish, Wish::Cancelled) {
                 Wish::Cancelled => continue,

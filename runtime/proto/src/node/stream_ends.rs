@@ -118,7 +118,7 @@ impl Node {
         self.cut(call, error);
         match route {
             Route::Link(id) => {
-                self.send(Frame::new(Header::Cancel { id }));
+                self.send(Frame::new(Header::Cancel { id, lost: false }));
                 None
             }
             Route::Here(StreamCall::Served(serve)) => Some(serve),

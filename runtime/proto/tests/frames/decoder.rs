@@ -160,7 +160,7 @@ fn an_empty_payload_keeps_no_buffer_alive() {
 fn any_frame() -> impl Strategy<Value = Frame> {
     let header = prop_oneof![
         any::<u64>().prop_map(|id| Header::Reply { id: CallId(id), process: None, open: false, channels: [].into() }),
-        any::<u64>().prop_map(|id| Header::Cancel { id: CallId(id) }),
+        any::<(u64, bool)>().prop_map(|(id, lost)| Header::Cancel { id: CallId(id), lost }),
         ".{0,40}".prop_map(|reason| Header::Close { reason }),
         Just(Header::Synced),
     ];

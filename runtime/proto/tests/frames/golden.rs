@@ -7,7 +7,9 @@ use bytes::BytesMut;
 use daffi_proto::call::{Answer, CallbackSpec, Hop, Load, Mode};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Decoder, Frame, Header, LastWord, Loads, MIN_PAYLOAD_LIMIT_BYTES, Side, StreamRef, Target};
-use daffi_proto::id::{CallId, EntryId, GroupId, NodeKey, ProcessName, ProcessRef, SessionId, TenantName};
+use daffi_proto::id::{
+    CallId, EntryId, GroupId, NodeKey, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, TenantName,
+};
 use daffi_proto::name::CallbackName;
 use daffi_proto::registry::{Callback, CallbackTable};
 use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
@@ -81,8 +83,9 @@ fn headers() -> Vec<(Header, &'static str)> {
                 answer: Answer::Sent,
                 mode: Mode::Each,
                 channels: [Flow::Bytes, Flow::Items, Flow::One].into(),
+                key: Some(RepeatKey { node: NodeMark([0xab; 16]), number: 129 }),
             },
-            "0d0100c801b0ea0102010764656661756c740161ac020000020103000102",
+            "0d0100c801b0ea0102010764656661756c740161ac02000002010300010201abababababababababababababababab8101",
         ),
         (
             Header::Reply {
@@ -94,11 +97,15 @@ fn headers() -> Vec<(Header, &'static str)> {
             "0e0101046d617468010101",
         ),
         (Header::Fail { id: CallId(1), runs_on: true }, "0f0101"),
-        (Header::Cancel { id: CallId(1) }, "1001"),
+        (Header::Cancel { id: CallId(1), lost: true }, "100101"),
         (Header::Ended { id: CallId(1) }, "1101"),
         (
-            Header::Load { number: 7, load: Load { instances: 4, in_flight: 200, schedules: 3 }, apart: 129 },
-            "120704c801038101",
+            Header::Load {
+                number: 7,
+                load: Load { instances: 4, in_flight: 200, schedules: 3, open_calls: 5 },
+                apart: 129,
+            },
+            "120704c80103058101",
         ),
         (Header::ListLoads { id: 3 }, "1303"),
         (Header::Loads { id: 3 }, "1403"),
@@ -168,7 +175,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         max_payload_bytes: 1 << 24,
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
-    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2, schedules: 3 })];
+    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4 })];
     let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], Some(Type::String)).unwrap());
     let callback = |name: &str| {
         let name = CallbackName::parse(name).unwrap();
@@ -180,7 +187,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         "010909090909090909090909090909090906686f73742d310180808008"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
-    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "018101010203");
+    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "01810101020304");
     assert_eq!(hex(&table), "010001016107010c00020d613a622f6340312e302e30236600016700");
     assert_eq!(CallbackTable::open(&table).unwrap().len(), 2);
 }

@@ -265,3 +265,49 @@ fn a_broadcast_that_begins_later_takes_stock_then() {
     assert_eq!(names, ["there"]);
     nothing_is_left(&net);
 }
+
+#[test]
+fn what_nobody_waits_for_is_not_bound_by_the_call_above_it_and_does_not_end_with_it() {
+    let mut net = Net::new(13);
+    let (worker, _) = holder(&mut net, "worker", &["w#f"]);
+    let (middle, _) = holder(&mut net, "middle", &[SUM]);
+    let client = net.client();
+    let outer = net.call(client, CallRequest { timeout: secs(4), ..call(None, SUM) });
+    net.settle();
+    let parent = last(&net, middle);
+    let later = CallRequest { eta: secs(10), timeout: secs(60), ..below(&parent, "w#f") };
+    net.call(middle, with(Answer::Sent, later));
+    let taken = CallRequest { timeout: secs(60), ..below(&parent, "w#f") };
+    net.call(middle, with(Answer::Accepted, taken));
+    net.command(client, Command::Cancel(outer));
+    net.answer(middle, parent.id, Ok("dropped".into()));
+    net.run(secs(11));
+    assert!(net.nodes[worker].cancelled.is_empty());
+    for incoming in net.nodes[worker].served.clone() {
+        assert!(incoming.deadline > secs(50), "{incoming:?}");
+        net.answer(worker, incoming.id, Ok("dropped".into()));
+    }
+    assert_eq!(net.nodes[worker].served.len(), 2);
+    net.settle();
+    nothing_is_left(&net);
+}
+
+#[test]
+fn a_runtime_that_ends_sends_nothing_that_was_to_begin_later_also_below_calls() {
+    let mut net = Net::new(14);
+    let (middle, _) = holder(&mut net, "middle", &[SUM]);
+    let client = net.client();
+    net.call(client, call(None, SUM));
+    net.settle();
+    let parent = last(&net, middle);
+    let later = with(Answer::Sent, CallRequest { eta: secs(60), ..below(&parent, SUM) });
+    let before = net.call(middle, later.clone());
+    net.command(middle, Command::Drain);
+    let after = net.call(middle, later);
+    for token in [before, after] {
+        assert_eq!(code_of(&net, middle, token), (Outcome::NotRun, code::DRAINING));
+    }
+    net.answer(middle, parent.id, Ok("done".into()));
+    net.settle();
+    nothing_is_left(&net);
+}

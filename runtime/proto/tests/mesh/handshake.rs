@@ -5,7 +5,7 @@ use daffi_proto::call::{Answer, Mode};
 use daffi_proto::controller::{Event, Input, MAX_LINKS};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
-use daffi_proto::id::{CallId, EntryId, LinkId, NodeKey};
+use daffi_proto::id::{CallId, EntryId, LinkId, NodeKey, RepeatKey};
 use daffi_proto::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, PROTOCOL_VERSION, PeerIdentity, Role, refusal};
 
 use crate::net::{Net, SUM, call, ms, name, process, secs};
@@ -103,6 +103,7 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         answer: Answer::Result,
         mode: Mode::Whole,
         channels: [].into(),
+        key: None,
         chain: [daffi_proto::call::Hop { process: None, instance: 0 }].into(),
     };
     let in_the_name_of = |who: &str| Header::Call {
@@ -112,6 +113,7 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         answer: Answer::Result,
         mode: Mode::Whole,
         channels: [].into(),
+        key: None,
         chain: [daffi_proto::call::Hop { process: Some(process(who)), instance: 0 }].into(),
     };
     let without_a_chain = Header::Call {
@@ -121,9 +123,20 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         answer: Answer::Result,
         mode: Mode::Whole,
         channels: [].into(),
+        key: None,
         chain: [].into(),
     };
-    let faults: [(&[Header], &str); 10] = [
+    let with_a_key_of_another = Header::Call {
+        id: CallId(1),
+        target: daffi_proto::frame::Target::Any(daffi_proto::id::GroupId(1)),
+        timeout_ms: 1,
+        answer: Answer::Result,
+        mode: Mode::Whole,
+        channels: [].into(),
+        key: Some(RepeatKey { node: NodeKey([9; 16]).mark(), number: 1 }),
+        chain: [daffi_proto::call::Hop { process: None, instance: 0 }].into(),
+    };
+    let faults: [(&[Header], &str); 11] = [
         (&[Header::Hello { version: 1 }], "unexpected Hello frame"),
         (&[Header::Synced], "unexpected Synced frame"),
         (
@@ -136,6 +149,7 @@ fn who_breaks_the_protocol_loses_his_link_and_nobody_else_does() {
         (&[call_id(3), call_id(2)], "the call id 2 is used twice"),
         (&[in_the_name_of("bystander")], "the process bystander, which is not its own"),
         (&[without_a_chain], "a chain of 0 calls"),
+        (&[with_a_key_of_another], "a key of another node"),
         (&[Header::Unregister { number: 3 }], "the process number 3 was never registered"),
     ];
     for (headers, reason) in faults {

@@ -184,12 +184,13 @@ fn lists_show_all_processes_with_their_callbacks_and_loads() {
     let (node, process) = net.member("b", &[SUM, "clock#now"]);
     net.member("a", &[]);
     let client = net.client();
-    net.command(node, Command::Load { process, load: Load { instances: 4, in_flight: 2, schedules: 0 } });
+    let load = Load { instances: 4, in_flight: 2, schedules: 0, open_calls: 7 };
+    net.command(node, Command::Load { process, load });
     net.settle();
     let list = net.list(client);
     let names: Vec<_> = list.iter().map(|info| info.process.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(list[1].load, Load { instances: 4, in_flight: 2, schedules: 0 });
+    assert_eq!(list[1].load, Load { instances: 4, in_flight: 2, schedules: 0, open_calls: 7 });
     assert_eq!((list[1].node.as_str(), list[1].instances.as_str()), ("b", "singleton"));
     let callbacks: Vec<_> = list[1].callbacks.iter().map(|callback| callback.name.to_string()).collect();
     assert_eq!(callbacks, [SUM, "clock#now"]);
@@ -218,14 +219,14 @@ fn loads_are_told_at_a_bounded_rate_and_the_last_one_is_told() {
     let client = net.client();
     let told = |net: &mut Net| net.list(client)[0].load.in_flight;
     for in_flight in 1..=100 {
-        net.command(node, Command::Load { process, load: Load { instances: 1, in_flight, schedules: 0 } });
+        net.command(node, Command::Load { process, load: Load { instances: 1, in_flight, ..Load::default() } });
     }
     net.settle();
     assert_eq!(told(&mut net), 1);
     net.run(LOAD_EVERY);
     assert_eq!(told(&mut net), 100);
     // A node's own processes are always as they are.
-    net.command(node, Command::Load { process, load: Load { instances: 1, in_flight: 7, schedules: 0 } });
+    net.command(node, Command::Load { process, load: Load { instances: 1, in_flight: 7, ..Load::default() } });
     assert_eq!(net.list(node)[0].load.in_flight, 7);
 }
 
@@ -234,7 +235,7 @@ fn loads_are_told_again_after_a_reconnection() {
     let mut net = Net::new(8);
     let (node, process) = net.member("node", &[SUM]);
     let client = net.client();
-    net.command(node, Command::Load { process, load: Load { instances: 1, in_flight: 9, schedules: 0 } });
+    net.command(node, Command::Load { process, load: Load { instances: 1, in_flight: 9, ..Load::default() } });
     net.cut(node);
     net.run(secs(1));
     assert_eq!(net.list(client)[0].load.in_flight, 9);

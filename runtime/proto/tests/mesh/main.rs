@@ -12,6 +12,7 @@
 //! | `run_on` | calls that run on after their caller was told, or has given up |
 //! | `gather` | broadcasts |
 //! | `detached` | calls that begin later, and calls whose callers do not wait for what they come to |
+//! | `retries` | calls that are made again, and receivers that see them twice |
 //! | `faults` | links that break, peers that are silent, queues that are full |
 //! | `slow` | links on which a frame takes longer than silence may |
 //! | `leaving` | drain, leave, processes that are taken off; loads and lists |
@@ -48,6 +49,8 @@ mod names;
 mod net;
 #[cfg(test)]
 mod planned;
+#[cfg(test)]
+mod retries;
 #[cfg(test)]
 mod run_on;
 #[cfg(test)]

@@ -168,7 +168,7 @@ fn a_request_that_cannot_be_read_costs_nobody_his_link() {
         let (id, target) = (CallId(100 + number as u64), Target::Tasks(EntryId(1)));
         let (timeout_ms, chain, answer) = (1000, [hop.clone()].into(), Default::default());
         let (mode, channels) = (Default::default(), [].into());
-        let header = Header::Call { id, target, timeout_ms, chain, answer, mode, channels };
+        let header = Header::Call { id, target, timeout_ms, chain, answer, mode, channels, key: None };
         net.forge(net.link_of(client), Frame::with_payload(header, payload.into()));
         net.settle();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    Answer, CallRequest, Caller, GatherRequest, Incoming, Load, Need, ResolveRequest, WaitFor, WhenAbandoned,
+    Answer, CallRequest, Caller, GatherRequest, Incoming, Load, Need, ResolveRequest, Retry, WaitFor, WhenAbandoned,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
@@ -29,6 +29,8 @@ struct Made {
     /// Whether it is to be finished when the call above it is given up.
     finish: bool,
     answer: Answer,
+    /// Whether it may run more than once.
+    repeats: bool,
     given_up: bool,
 }
 
@@ -168,7 +170,10 @@ impl Run {
         };
         let now = self.net.now;
         let deadline = (now + timeout).min(inherited.max(now));
-        self.asked.insert(token, Made { node, deadline, finish: false, answer: Answer::Result, given_up: false });
+        self.asked.insert(
+            token,
+            Made { node, deadline, finish: false, answer: Answer::Result, repeats: false, given_up: false },
+        );
     }
 
     fn load(&mut self) {
@@ -177,7 +182,7 @@ impl Run {
         }
         let at = self.below(self.locals.len() as u64) as usize;
         let (node, process) = self.locals[at];
-        let load = Load { instances: 1, in_flight: self.below(5) as u32, schedules: 0 };
+        let load = Load { instances: 1, in_flight: self.below(5) as u32, ..Load::default() };
         self.net.command(node, Command::Load { process, load });
     }
 
@@ -269,7 +274,12 @@ impl Run {
     }
 
     fn call(&mut self) {
-        let (token, node, made, request) = self.request();
+        let (token, node, mut made, mut request) = self.request();
+        if request.answer == Answer::Result {
+            let attempts = [1, 1, 2, 5][self.below(4) as usize];
+            request.retry = Retry { attempts, idempotent: self.below(2) == 0, ..Retry::NEVER };
+            made.repeats = attempts > 1 && request.retry.idempotent;
+        }
         self.made.insert(token, made);
         self.net.command(node, Command::Call { token, request });
     }
@@ -298,8 +308,9 @@ impl Run {
             ..call(None, "a#f")
         };
         let now = self.net.now;
+        let inherited = if answer == Answer::Result { inherited } else { Duration::MAX };
         let deadline = (now + eta + timeout).min(inherited.max(now));
-        (token, node, Made { node, deadline, finish, answer, given_up: false }, request)
+        (token, node, Made { node, deadline, finish, answer, repeats: false, given_up: false }, request)
     }
 
     fn give_up(&mut self) {

@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
 use super::dynamic::{Prepared, Reader, Wish};
+use super::options::How;
 use super::{call, milliseconds, types};
 use crate::mesh::handle::Gather;
 
@@ -51,16 +52,16 @@ impl Flow {
         arguments: types::Value,
         options: Option<call::BroadcastOptions>,
     ) -> Result<Self, CallError> {
-        let (options, need, stall) = match options {
-            None => (None, Need::All, None),
+        let (how, need, stall) = match options {
+            None => (How::default(), Need::All, None),
             Some(options) => {
                 let need = need(&options, &callback)?;
                 let stall = options.stall.map(|stall| milliseconds(stall, &callback)).transpose()?;
-                let (timeout, wait_ready) = (options.timeout, options.wait_ready);
-                (Some(call::FgOptions { timeout, receiver: None, wait_ready }), need, stall)
+                let timeout = options.timeout.map(|timeout| milliseconds(timeout, &callback)).transpose()?;
+                (How { timeout, wait_ready: options.wait_ready, ..How::default() }, need, stall)
             }
         };
-        let wish = Wish::new(origin, callback, arguments, options)?;
+        let wish = Wish::new(origin, callback, arguments, how)?;
         let Prepared { request, reader, place } = wish.look_up(origin).await?;
         let gather = origin.module.mesh.gather(GatherRequest { call: request, need, stall }).await?;
         Ok(Self { gather, reader, _place: place })

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallReply, CallRequest, ResolveRequest};
+use daffi_proto::call::{Answer, CallReply, CallRequest, ResolveRequest, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
-use daffi_proto::id::ProcessName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Limits as ValueLimits, ValueError};
@@ -17,14 +16,15 @@ use daffi_proto::value::{self, Limits as ValueLimits, ValueError};
 use super::super::instance::{bad_arguments, unfit};
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
-use super::{call, milliseconds, process_name, types};
+use super::options::How;
+use super::{call, types};
 
 /// A call that a guest wants, checked as far as it can be without the callback.
 pub(super) struct Wish {
     callback: String,
     arguments: types::Value,
-    receiver: Option<ProcessName>,
-    wait_ready: bool,
+    how: How,
+    /// How long it may take from its beginning on.
     timeout: Duration,
     since: Instant,
     place: Option<OpenCall>,
@@ -57,7 +57,8 @@ pub(super) async fn fg(
     arguments: types::Value,
     options: Option<call::FgOptions>,
 ) -> Result<types::Value, CallError> {
-    let wish = Wish::new(origin, callback, arguments, options)?;
+    let how = How::fg(options, &callback)?;
+    let wish = Wish::new(origin, callback, arguments, how)?;
     let prepared = wish.look_up(origin).await?;
     let reply = origin.module.mesh.call(prepared.request).await?;
     prepared.reader.read(reply)
@@ -68,22 +69,10 @@ impl Wish {
     ///
     /// # Errors
     /// `not-run`: `bad-arguments`, `deadline-exceeded`, `overloaded`
-    pub fn new(
-        origin: &CallOrigin,
-        callback: String,
-        arguments: types::Value,
-        options: Option<call::FgOptions>,
-    ) -> Result<Self, CallError> {
-        let options = options.unwrap_or(call::FgOptions { timeout: None, receiver: None, wait_ready: false });
-        let timeout = options.timeout.map(|timeout| milliseconds(timeout, &callback)).transpose()?;
-        let receiver = options.receiver.map(|name| process_name(&name, &callback)).transpose()?;
-        let timeout = origin.timeout(timeout);
-        if timeout == Duration::ZERO {
-            return Err(origin.no_time(&callback));
-        }
+    pub fn new(origin: &CallOrigin, callback: String, arguments: types::Value, how: How) -> Result<Self, CallError> {
+        let timeout = how.timeout(origin, &callback)?;
         let place = Some(origin.open(&callback, length(&arguments))?);
-        let (wait_ready, since) = (options.wait_ready, Instant::now());
-        Ok(Self { callback, arguments, receiver, wait_ready, timeout, since, place })
+        Ok(Self { callback, arguments, how, timeout, since: Instant::now(), place })
     }
 
     /// The name as the guest wrote it.
@@ -93,7 +82,12 @@ impl Wish {
 
     /// Whether it may be waited for before it is placed.
     pub fn waits(&self) -> bool {
-        self.wait_ready
+        self.how.wait_ready
+    }
+
+    /// Whether its acceptance is waited for, and no more.
+    pub fn is_acknowledged(&self) -> bool {
+        self.how.answer == Answer::Accepted
     }
 
     /// Takes its place among the module's open calls over.
@@ -106,27 +100,42 @@ impl Wish {
     /// # Errors
     /// `not-run`
     pub async fn look_up(self, origin: &CallOrigin) -> Result<Prepared, CallError> {
-        let Self { callback, arguments, receiver, wait_ready, timeout, since, place } = self;
+        let Self { callback, arguments, how, timeout, since, place } = self;
+        let How { receiver, wait_ready, eta, retry, answer, .. } = how;
         let limits = ValueLimits::for_payload(origin.module.limits.payload_bytes);
         let caller = origin.caller(&callback)?;
         // A process's own callbacks do not count, but where it names itself: a schedule may be its own, and a call is
-        // told why it is refused.
+        // told why it is refused. What nobody waits for is not below the call that this guest serves.
         let itself = receiver.as_ref() == Some(&origin.module.process.name);
-        let asks = if itself { origin.nobody() } else { caller.clone() };
+        let asks = match answer {
+            _ if itself => origin.nobody(),
+            Answer::Result => caller.clone(),
+            Answer::Accepted | Answer::Sent => origin.alone().caller(&callback)?,
+        };
+        let (pattern, timeout_in_all) = (callback, eta + timeout);
         let question =
-            ResolveRequest { caller: asks, pattern: callback, receiver: receiver.clone(), timeout, wait_ready };
+            ResolveRequest { caller: asks, pattern, receiver: receiver.clone(), timeout: timeout_in_all, wait_ready };
         let resolved = origin.module.mesh.resolve(question).await?;
         let encoding = Encoding::of(&arguments);
         let args = encode(&resolved.signature, arguments, &limits)
             .map_err(|error| bad_arguments(&error, &resolved.callback.to_string()))?;
+        let elapsed = since.elapsed();
+        let late = elapsed.saturating_sub(eta);
         let request = CallRequest {
             accepts: Arc::from([resolved.fingerprint]),
             signature: Some(resolved.signature.clone()),
             receiver,
             args,
-            timeout: timeout.saturating_sub(since.elapsed()),
+            timeout: timeout.saturating_sub(late),
             wait_ready,
-            // Its failure is a value: it ends with the call that it is made for, as is the default.
+            eta: eta.saturating_sub(elapsed),
+            answer,
+            retry,
+            // Its failure is a value: it ends with the call that it is made for, unless nobody waits for it.
+            when_abandoned: match answer {
+                Answer::Result => WhenAbandoned::Cancel,
+                Answer::Accepted | Answer::Sent => WhenAbandoned::Finish,
+            },
             ..CallRequest::new(caller, Arc::from([resolved.callback.clone()]))
         };
         let reader = Reader { callback: resolved.callback, signature: resolved.signature, encoding, limits };

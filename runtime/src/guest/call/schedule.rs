@@ -12,6 +12,7 @@ use daffi_proto::schedule::{
 
 use super::super::state::CallOrigin;
 use super::dynamic::Wish;
+use super::options::How;
 use super::{call, milliseconds, process_name, types};
 
 /// Schedules a callback.
@@ -34,9 +35,10 @@ pub(super) async fn schedule(
         missed: None,
     });
     let terms = terms(plan, &options, &callback)?;
-    let asking =
-        call::FgOptions { timeout: options.within, receiver: options.receiver, wait_ready: options.wait_ready };
-    let prepared = Wish::new(origin, callback, arguments, Some(asking))?.look_up(origin).await?;
+    let (timeout, receiver, wait_ready) = (options.within, options.receiver, options.wait_ready);
+    let asking = call::FgOptions { timeout, receiver, wait_ready, retry: None };
+    let how = How::fg(Some(asking), &callback)?;
+    let prepared = Wish::new(origin, callback, arguments, how)?.look_up(origin).await?;
     let task = origin.module.mesh.schedule(ScheduleRequest { call: prepared.request, terms }).await?;
     Ok(task.into())
 }

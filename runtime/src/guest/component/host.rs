@@ -148,8 +148,8 @@ pub(super) const DAFFI: Table = &[
     (
         "daffi:runtime/call",
         "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel broadcast \
-         gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next schedule scheduled-tasks \
-         scheduled-task cancel-task",
+         gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next send send-all remaining \
+         schedule scheduled-tasks scheduled-task cancel-task",
     ),
     ("daffi:runtime/call-async", "fg broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task"),
     ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),

@@ -111,6 +111,7 @@ async fn a_controller_hears_what_a_node_said_last_though_it_cannot_write_any_mor
         answer: Answer::Result,
         mode: daffi_proto::call::Mode::Whole,
         channels: [].into(),
+        key: None,
         chain: [Hop { process: None, instance: 0 }].into(),
     };
     client.write(Frame::new(call(1))).await;

@@ -27,7 +27,7 @@ impl Peer {
     /// Sends one large frame, a piece an answer to a ping; then shows that the other side is still there.
     async fn trickle(&mut self) {
         let payload = Bytes::from(vec![7; PIECES * 1000]);
-        let bytes = encoded(&Frame::with_payload(Header::Cancel { id: CallId(1) }, payload));
+        let bytes = encoded(&Frame::with_payload(Header::Cancel { id: CallId(1), lost: false }, payload));
         for piece in bytes.chunks(bytes.len().div_ceil(PIECES)) {
             self.read_until("Ping").await;
             self.writer.write_all(piece).await.unwrap();

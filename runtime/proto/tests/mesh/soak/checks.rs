@@ -21,6 +21,14 @@ impl Run {
         for (node, id) in self.locals.iter().copied().filter(|(node, _)| self.net.is_sound(*node)) {
             let runtime = &self.net.nodes[node];
             let process = &self.names[&(node, id)];
+            // One that was asked for again counts for the link over which it was, and not for that which it began with.
+            let moved = |running: &Running| {
+                let before = running.incoming.process == id && running.link != Some(self.net.link_of(node));
+                before && self.made_by(token_of(&running.incoming)).repeats
+            };
+            if runtime.running.values().any(moved) {
+                continue;
+            }
             let Some((relayed, apart)) = controller.in_flight(&crate::net::process(process)) else { continue };
             let for_others: Vec<&Running> = runtime
                 .running
@@ -48,7 +56,7 @@ impl Run {
         }
         for (token, made) in &self.made {
             let served = serves.get(token).copied().unwrap_or(0);
-            assert!(served <= 1, "seed {seed}: {token:?} ran {served} times");
+            assert!(served <= 1 || made.repeats, "seed {seed}: {token:?} ran {served} times");
             let ending = self.check_call(seed, *token, made, served);
             *endings.entry(ending).or_default() += 1;
         }
@@ -139,7 +147,7 @@ impl Run {
                 format!("ok {:?}", made.answer)
             }
             Ok(reply) => {
-                assert_eq!(served, 1, "seed {seed}: {token:?} has a result and never ran");
+                assert!(served >= 1, "seed {seed}: {token:?} has a result and never ran");
                 assert_eq!(reply.result[..8], token.0.to_le_bytes(), "seed {seed}: the result of another call");
                 "ok".to_owned()
             }
@@ -147,7 +155,7 @@ impl Run {
                 assert!(!made.finish || error.code != code::CANCELLED, "seed {seed}: {token:?}: {error:?}");
                 match error.outcome {
                     Outcome::NotRun => assert_eq!(served, 0, "seed {seed}: {token:?} ran, it says not: {error:?}"),
-                    Outcome::Failed => assert_eq!(served, 1, "seed {seed}: {error:?}"),
+                    Outcome::Failed => assert!(served >= 1, "seed {seed}: {error:?}"),
                     Outcome::Unknown => {}
                 }
                 format!("{:?} {}", error.outcome, error.code)
@@ -165,7 +173,8 @@ impl Run {
             let counts = self.net.count(*node);
             let open = [counts.calls, counts.asks, counts.away, counts.waiting, counts.deadlines];
             assert_eq!(open, [0; 5], "seed {seed}, node {node}");
-            assert_eq!((counts.gathers, counts.serves, counts.incoming), (0, 0, 0), "seed {seed}, node {node}");
+            let served = [counts.gathers, counts.serves, counts.incoming, counts.repeats];
+            assert_eq!(served, [0; 4], "seed {seed}, node {node}");
             assert_eq!(counts.remotes + counts.locals, all, "seed {seed}, node {node}");
         }
     }
