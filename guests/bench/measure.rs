@@ -7,10 +7,10 @@ pub enum Op {
     Echo,
 }
 
+#[allow(dead_code)] // no caller needs all of it
 pub struct Job {
     pub op: Op,
     pub payload_bytes: usize,
-    #[allow(dead_code)] // one of the callers makes one call at a time
     pub in_flight: usize,
     pub calls: u64,
     pub warm_up: u64,

@@ -51,11 +51,13 @@ pub fn measure(case: &Case, folder: &Path) -> Result<Sample> {
     sample
 }
 
-fn start(socket: &Path) -> Result<Child> {
+/// Starts a server.
+pub fn start(socket: &Path) -> Result<Child> {
     Command::new(std::env::current_exe()?).env(SERVER_ENV, socket).stdin(Stdio::null()).spawn()
 }
 
-async fn connect(socket: &Path) -> Result<UnixStream> {
+/// Connects to a server that may still be starting.
+pub async fn connect(socket: &Path) -> Result<UnixStream> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match UnixStream::connect(socket).await {
@@ -115,17 +117,20 @@ async fn drive(mut stream: UnixStream, case: &Case, server: u32) -> Result<Sampl
     Ok(Sample::new(latencies, started.elapsed(), cpu_of(&[server, std::process::id()]).saturating_sub(before)))
 }
 
-async fn read_some(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<usize> {
+/// Reads what is there, or waits for something.
+pub async fn read_some(stream: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> Result<usize> {
     input.reserve(READ_BYTES);
     stream.read_buf(input).await
 }
 
-fn put_frame(output: &mut BytesMut, payload: &[u8]) {
+/// Appends a frame.
+pub fn put_frame(output: &mut BytesMut, payload: &[u8]) {
     output.put_u32_le(u32::try_from(payload.len()).unwrap_or(u32::MAX));
     output.put_slice(payload);
 }
 
-fn next_frame(input: &mut BytesMut) -> Option<BytesMut> {
+/// Takes the next whole frame.
+pub fn next_frame(input: &mut BytesMut) -> Option<BytesMut> {
     let length = usize::try_from(u32::from_le_bytes(*input.first_chunk()?)).ok()?;
     if input.len() < 4 + length {
         return None;

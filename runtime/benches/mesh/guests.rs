@@ -1,4 +1,4 @@
-//! The measured side: two `daffi-runtime` processes with the bench guests in them.
+//! The measured side: `daffi-runtime` processes with the bench guests in them, and the rows of typed calls.
 //!
 //! The caller's guest times its own calls. It prints `warm` when the clock starts and `done` when it stops, so that CPU
 //! time can be read from outside at both marks, then one line of JSON.
@@ -21,22 +21,31 @@ struct Line {
     p99_ns: u64,
 }
 
-/// Measures `case` between two runtimes of their own.
+/// Measures typed calls between two runtimes of their own.
 pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
     let socket = folder.join("mesh.sock");
-    let mut server = Runtime::start(&socket, &["--controller", "--name", "server"], "bench-server.wasm", &[])?;
-    let caller_component = if case.in_flight == 1 { "bench-caller.wasm" } else { "bench-caller-async.wasm" };
-    let env = [
+    let server = Runtime::start(&socket, &["--controller", "--name", "server"], "bench-server", &[])?;
+    let caller_component = if case.in_flight == 1 { "bench-caller" } else { "bench-caller-async" };
+    // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
+    let caller_args = ["--name", "caller", "--max-payload", "32MiB"];
+    let caller = Runtime::start(&socket, &caller_args, caller_component, &job(case))?;
+    timed(caller, &[server])
+}
+
+/// What a caller's guest is told by its environment.
+pub fn job(case: &Case) -> Vec<String> {
+    vec![
         format!("OP={}", case.op),
         format!("PAYLOAD_BYTES={}", case.payload_bytes),
         format!("IN_FLIGHT={}", case.in_flight),
         format!("CALLS={}", case.calls),
         format!("WARM_UP={}", case.warm_up_calls()),
-    ];
-    // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
-    let caller_args = ["--name", "caller", "--max-payload", "32MiB"];
-    let mut caller = Runtime::start(&socket, &caller_args, caller_component, &env)?;
-    let pids = [server.child.id(), caller.child.id()];
+    ]
+}
+
+/// Waits for what the caller's guest has measured, and ends it; CPU time is that of all these runtimes.
+pub fn timed(mut caller: Runtime, servers: &[Runtime]) -> anyhow::Result<Sample> {
+    let pids: Vec<u32> = servers.iter().chain([&caller]).map(|runtime| runtime.child.id()).collect();
     let mut lines = BufReader::new(caller.child.stdout.take().context("the caller's stdout")?).lines();
     let mut next = || lines.next().context("the caller ended early")?.context("reading the caller's stdout");
     if next()? != "warm" {
@@ -48,9 +57,6 @@ pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
     }
     let cpu = cpu_of(&pids).saturating_sub(before);
     let line: Line = serde_json::from_str(&next()?)?;
-    caller.child.wait()?;
-    server.child.kill()?;
-    server.child.wait()?;
     Ok(Sample {
         p50: Duration::from_nanos(line.p50_ns),
         p99: Duration::from_nanos(line.p99_ns),
@@ -60,18 +66,19 @@ pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
 }
 
 /// A runtime that ends with its owner.
-struct Runtime {
+pub struct Runtime {
     child: Child,
 }
 
 impl Runtime {
-    fn start(socket: &Path, args: &[&str], component: &str, env: &[String]) -> anyhow::Result<Self> {
-        let component = components().join(component);
+    /// Starts one whose module is the component of this name.
+    pub fn start(socket: &Path, args: &[&str], component: &str, env: &[String]) -> anyhow::Result<Self> {
+        let component = components().join(component).with_extension("wasm");
         if !component.exists() {
             bail!("{} is missing: run `make guests`", component.display());
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
-        command.args(["--log", "warn"]).args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
+        command.args(["--log", "error"]).args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
         for pair in env {
             command.arg("--env").arg(pair);
         }

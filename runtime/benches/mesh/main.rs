@@ -1,12 +1,21 @@
 //! `make bench`: calls between two sandboxed guests in two processes, beside the bare limit of the same socket.
 //!
 //! Each row is measured in alternation (bare, guests, bare, guests, …) and shows the median pair, so that a machine
-//! that slows down slows both. The guests are `bench-server` and `bench-caller` (one call at a time) or
-//! `bench-caller-async` (many in flight, `async func` imports); the controller lives in the server's runtime. How far
-//! scheduled callbacks run from their plan comes last.
+//! that slows down slows both.
+//!
+//! | module | measures |
+//! |---|---|
+//! | [`guests`] | typed calls, one at a time or many (`async func`), between two processes |
+//! | [`background`] | BG: 1,000 calls on the way, begun by name from a guest without async |
+//! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes |
+//! | [`drift`] | how far scheduled callbacks run from their plan |
+//! | [`echo`] | the bare limit of all others |
+//! | [`report`] | (the rows, and the table of them) |
 
 #![expect(clippy::indexing_slicing, reason = "a benchmark may stop at what it did not expect")]
 
+mod background;
+mod broadcast;
 mod drift;
 mod echo;
 mod guests;
@@ -14,9 +23,9 @@ mod report;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use report::{Case, Report};
+use report::{Case, How, Report, Sample};
 
 /// How often each row is measured; the median pair is shown.
 const ROUNDS: usize = 3;
@@ -27,11 +36,39 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for in_flight in [1, 64] {
         let calls = |one: u64, many: u64| if in_flight == 1 { one } else { many };
-        cases.push(Case { op: "sum", payload_bytes: sum_bytes, in_flight, calls: calls(20_000, 100_000) });
-        cases.push(Case { op: "echo", payload_bytes: 1 << 10, in_flight, calls: calls(20_000, 60_000) });
-        cases.push(Case { op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
+        cases.push(Case {
+            how: How::Typed,
+            op: "sum",
+            payload_bytes: sum_bytes,
+            in_flight,
+            calls: calls(20_000, 100_000),
+        });
+        cases.push(Case {
+            how: How::Typed,
+            op: "echo",
+            payload_bytes: 1 << 10,
+            in_flight,
+            calls: calls(20_000, 60_000),
+        });
+        cases.push(Case { how: How::Typed, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
+    }
+    cases.push(Case { how: How::Background, op: "sum", payload_bytes: sum_bytes, in_flight: 1000, calls: 100_000 });
+    for (receivers, calls) in [(2, 10_000), (8, 4_000), (32, 1_000)] {
+        let how = How::Broadcast(receivers);
+        cases.push(Case { how, op: "sum", payload_bytes: sum_bytes, in_flight: 1, calls });
     }
     cases
+}
+
+/// The bare limit, and what the guests reach.
+fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
+    Ok(match case.how {
+        How::Typed => (echo::measure(case, folder)?, guests::measure(case, folder)?),
+        How::Background => (echo::measure(case, folder)?, background::measure(case, folder)?),
+        How::Broadcast(receivers) => {
+            (broadcast::bare(case, receivers, folder)?, broadcast::measure(case, receivers, folder)?)
+        }
+    })
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,15 +82,18 @@ fn main() -> anyhow::Result<()> {
         return drift::rows(folder.path()).map(drop);
     }
     let mut report = Report::default();
-    for case in cases() {
+    // `cargo bench … -- BG 'at 8'` measures the rows that say so. Cargo itself passes a flag.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let is_wanted = |case: &Case| wanted.is_empty() || wanted.iter().any(|part| case.label().contains(part));
+    for case in cases().into_iter().filter(is_wanted) {
         let mut pairs = Vec::new();
         for _ in 0..ROUNDS {
             eprintln!("measuring {} with {} in flight", case.label(), case.in_flight);
-            pairs.push((echo::measure(&case, folder.path())?, guests::measure(&case, folder.path())?));
+            pairs.push(measure(&case, folder.path())?);
         }
         report.add(&case, pairs);
     }
-    println!("\nguest to guest, two processes, unix socket; ratios to a bare tokio echo of the same run\n");
+    println!("\nguest to guest, processes of their own, unix sockets; ratios to a bare tokio echo of the same run\n");
     print!("{}", report.text());
     let drift = drift::rows(folder.path())?;
     if let Some(path) = std::env::var_os("DAFFI_BENCH_JSON") {

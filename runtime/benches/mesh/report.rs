@@ -5,9 +5,22 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// How the guests call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A typed import: each call is waited for, or many by `async func`.
+    Typed,
+    /// BG, by name, from a guest without async.
+    Background,
+    /// BROADCAST, by name, to so many processes in runtimes of their own.
+    Broadcast(usize),
+}
+
 /// One row: an operation at a size and a number of calls in flight.
 #[derive(Clone, Debug)]
 pub struct Case {
+    /// How it is called.
+    pub how: How,
     /// What the guests do: `sum` or `echo`.
     pub op: &'static str,
     /// Bytes of arguments each way.
@@ -24,12 +37,17 @@ impl Case {
         (self.calls / 10).max(self.in_flight as u64)
     }
 
-    /// `sum`, `1 KiB`, `1 MiB`.
+    /// `sum`, `1 KiB list<u8>`, `sum BG`, `sum at 8`.
     pub fn label(&self) -> String {
-        match self.payload_bytes {
+        let what = match self.payload_bytes {
             _ if self.op == "sum" => "sum".to_owned(),
             bytes if bytes >= 1 << 20 => format!("{} MiB list<u8>", bytes >> 20),
             bytes => format!("{} KiB list<u8>", bytes >> 10),
+        };
+        match self.how {
+            How::Typed => what,
+            How::Background => format!("{what} BG"),
+            How::Broadcast(receivers) => format!("{what} at {receivers}"),
         }
     }
 }
@@ -100,7 +118,7 @@ impl Report {
             micros(daffi.cpu_per_call),
         );
         self.rows.push(json!({
-            "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
+            "row": case.label(), "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
             "bare": sample_json(bare), "daffi": sample_json(daffi),
             "p50_ratio": latency, "calls_per_second_ratio": rate,
         }));
