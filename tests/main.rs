@@ -12,6 +12,7 @@
 //! | [`schedule`] | PERIOD: made, seen and cancelled by guests and from the command line |
 //! | [`state_dir`] | schedules that outlive their runtime |
 //! | [`streams`] | STREAM: streams and futures between guests, how they end, what they hold |
+//! | [`streams_dynamic`] | STREAM from guests without async: items, backpressure, how streams end |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -74,6 +75,8 @@ mod schedule;
 mod state_dir;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod streams_dynamic;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]

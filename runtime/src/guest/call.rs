@@ -10,6 +10,9 @@
 //! | `sent` | calls whose results nobody waits for |
 //! | `arrivals` | BROADCAST |
 //! | `schedule` | PERIOD |
+//! | `streaming` | STREAM: the call and its reply |
+//! | `outbound`, `inbound` | the streams that guests write and read |
+//! | `items` | from a guest's values to chunks of a stream, and back |
 //! | `members` | `mesh` |
 //! | `watch` | the events of `mesh` |
 //!
@@ -22,11 +25,15 @@ mod arrivals;
 mod asynchronous;
 mod dynamic;
 mod flows;
+mod inbound;
+mod items;
 mod members;
 mod options;
+mod outbound;
 mod pending;
 mod schedule;
 mod sent;
+mod streaming;
 mod watch;
 
 use std::time::Duration;
@@ -59,6 +66,21 @@ mod bindings {
             "daffi:runtime/call.[method]arrivals.try-next": async | store | trappable,
             "daffi:runtime/call.[method]arrivals.next": async | store | trappable,
             "daffi:runtime/call.[drop]arrivals": store,
+            "daffi:runtime/call.[method]reply.subscribe": async | store | trappable,
+            "daffi:runtime/call.[method]reply.try-get": async | store | trappable,
+            "daffi:runtime/call.[method]reply.wait": async | store | trappable,
+            "daffi:runtime/call.[drop]reply": store,
+            "daffi:runtime/call.[method]outbound.subscribe": async | store | trappable,
+            "daffi:runtime/call.[method]outbound.check-write": async | store | trappable,
+            "daffi:runtime/call.[method]outbound.write": async | store | trappable,
+            "daffi:runtime/call.[method]outbound.finish": async | store | trappable,
+            "daffi:runtime/call.[method]outbound.fail": async | store | trappable,
+            "daffi:runtime/call.[method]outbound.ended": async | store | trappable,
+            "daffi:runtime/call.[drop]outbound": store,
+            "daffi:runtime/call.[method]inbound.subscribe": async | store | trappable,
+            "daffi:runtime/call.[method]inbound.try-next": async | store | trappable,
+            "daffi:runtime/call.[method]inbound.next": async | store | trappable,
+            "daffi:runtime/call.[drop]inbound": store,
             "daffi:runtime/mesh.[method]member-events.subscribe": async | store | trappable,
             "daffi:runtime/mesh.[method]member-events.try-next": async | store | trappable,
             "daffi:runtime/mesh.[method]member-events.next": async | store | trappable,
@@ -69,6 +91,9 @@ mod bindings {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
             "daffi:runtime/call.pending": super::pending::Pending,
             "daffi:runtime/call.arrivals": super::arrivals::Arrivals,
+            "daffi:runtime/call.reply": super::streaming::Reply,
+            "daffi:runtime/call.outbound": super::outbound::Outbound,
+            "daffi:runtime/call.inbound": super::inbound::Inbound,
             "daffi:runtime/mesh.member-events": super::watch::MemberEvents,
         },
         require_store_data_send: true,
@@ -221,6 +246,17 @@ impl call::HostWithStore<GuestState> for Guests {
     async fn cancel_task(mut host: Access<'_, GuestState, Self>, id: String) -> Result<call::Task, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
         Ok(schedule::cancel(&origin, &id).await?)
+    }
+
+    async fn stream(
+        mut host: Access<'_, GuestState, Self>,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::StreamOptions>,
+    ) -> Result<call::Streams, types::CallError> {
+        let origin = CallOrigin::of(host.as_context_mut());
+        let begun = streaming::Wish::new(&origin, callback, arguments, options)?.begin(&origin).await?;
+        Ok(streaming::open(&mut host, begun)?)
     }
 }
 

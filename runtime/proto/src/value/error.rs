@@ -29,7 +29,7 @@ const MAX_QUOTED_CHARS: usize = 40;
 impl ValueError {
     /// An error at the place where the walk is.
     #[cold]
-    pub(crate) fn new(problem: impl Into<String>) -> Self {
+    pub fn new(problem: impl Into<String>) -> Self {
         Self(Box::new(Inner { path: Vec::new(), problem: problem.into(), too_large: false }))
     }
 

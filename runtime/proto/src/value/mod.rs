@@ -15,7 +15,7 @@
 //! | `variant`, `enum`, `result` | varint index (`ok` 0, `err` 1), then the payload where there is one |
 //! | `record`, `tuple`, arguments | the parts in order |
 //! | `flags` | `ceil(n/8)` bytes, the first flag lowest |
-//! | `stream`, `future` | varint number of its channel: 0, 1, … in the order in which they stand in the value |
+//! | `stream`, `future` | varint number of its channel: 0, 1, … in the order in which they stand in the value; a number in texts, too |
 //!
 //! There is one encoding of each value: longer varints, other bits and bytes left over are errors.
 //!

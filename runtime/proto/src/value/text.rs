@@ -119,11 +119,10 @@ pub(super) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'
     ValueError::new(format!("unknown {what} `{}`{hint}", quote(name)))
 }
 
-/// A stream or a future where a text is read or written.
+/// A stream or a future that is written as anything but its number.
 #[cold]
-pub(super) fn no_text(signature: &Signature, ty: Type) -> ValueError {
-    let name = type_name(signature, ty);
-    ValueError::new(format!("{name} has no form in JSON or WAVE: only a guest that imports the function can call it"))
+pub(super) fn no_number(signature: &Signature, ty: Type, found: &str) -> ValueError {
+    ValueError::new(format!("expected the number of a {}, 0 for the first, found {found}", type_name(signature, ty)))
 }
 
 #[cold]

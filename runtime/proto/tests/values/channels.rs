@@ -71,18 +71,33 @@ fn a_value_has_at_most_so_many_streams() {
 }
 
 #[test]
-fn a_stream_has_no_text() {
+fn a_stream_is_its_number_in_texts() {
     let (signature, limits) = (signature(), Limits::default());
-    let message = "s: stream<u8> has no form in JSON or WAVE: only a guest that imports the function can call it";
+    let bytes = encode_args(&signature, &[Value::Channel(0), Value::Option(None)], &limits).unwrap();
+    assert_eq!(args_to_json(&signature, &bytes, &limits).unwrap(), "[0,null]");
+    assert_eq!(args_to_wave(&signature, &bytes, &limits).unwrap(), "(0, none)");
+    for json in ["[0, null]", "[0]", r#"{"s": 0}"#] {
+        assert_eq!(args_from_json(&signature, json, &limits).unwrap(), bytes);
+    }
+    assert_eq!(args_from_wave(&signature, "(0, none)", &limits).unwrap(), bytes);
     let errors = [
-        args_from_json(&signature, "[[1, 2], null]", &limits).unwrap_err(),
-        args_from_json(&signature, r#"{"s": 0}"#, &limits).unwrap_err(),
-        args_from_wave(&signature, "([1, 2], none)", &limits).unwrap_err(),
-        args_to_json(&signature, &[0, 0], &limits).unwrap_err(),
-        args_to_wave(&signature, &[0, 0], &limits).unwrap_err(),
+        (args_from_json(&signature, "[[1, 2], null]", &limits), "s: expected stream<u8>, found an array"),
+        (
+            args_from_json(&signature, "[-1]", &limits),
+            "s: expected the number of a stream<u8>, 0 for the first, found -1",
+        ),
+        (args_from_json(&signature, "[1]", &limits), "s: the channel 1 where 0 comes next"),
+        (
+            args_from_wave(&signature, "(x)", &limits),
+            "s: expected the number of a stream<u8>, 0 for the first, found `x`",
+        ),
+        (
+            args_from_wave(&signature, "(0.5)", &limits),
+            "s: expected the number of a stream<u8>, 0 for the first, found 0.5",
+        ),
     ];
-    for error in errors {
-        assert_eq!(error.to_string(), message);
+    for (result, message) in errors {
+        assert_eq!(result.unwrap_err().to_string(), message);
     }
 }
 

@@ -168,14 +168,14 @@ impl Reader {
 
 /// The encoding of a dynamic call's arguments, which its result is to have too.
 #[derive(Clone, Copy)]
-enum Encoding {
+pub(super) enum Encoding {
     Postcard,
     Json,
     Wave,
 }
 
 impl Encoding {
-    fn of(value: &types::Value) -> Self {
+    pub fn of(value: &types::Value) -> Self {
         match value {
             types::Value::Postcard(_) => Self::Postcard,
             types::Value::Json(_) => Self::Json,
@@ -185,7 +185,7 @@ impl Encoding {
 }
 
 /// How many bytes of the host's memory it takes.
-fn length(value: &types::Value) -> usize {
+pub(super) fn length(value: &types::Value) -> usize {
     match value {
         types::Value::Postcard(bytes) => bytes.len(),
         types::Value::Json(text) | types::Value::Wave(text) => text.len(),
@@ -194,6 +194,18 @@ fn length(value: &types::Value) -> usize {
 
 fn encode(signature: &Signature, arguments: types::Value, limits: &ValueLimits) -> Result<Bytes, ValueError> {
     value::check_plain(signature)?;
+    encode_args(signature, arguments, limits)
+}
+
+/// Arguments in postcard, by the function's signature; streams are their numbers.
+///
+/// # Errors
+/// They are no arguments of it.
+pub(super) fn encode_args(
+    signature: &Signature,
+    arguments: types::Value,
+    limits: &ValueLimits,
+) -> Result<Bytes, ValueError> {
     match arguments {
         types::Value::Postcard(bytes) => {
             value::check_args(signature, &bytes, limits)?;
@@ -204,7 +216,11 @@ fn encode(signature: &Signature, arguments: types::Value, limits: &ValueLimits) 
     }
 }
 
-fn decode(
+/// A result in this encoding, by the function's signature.
+///
+/// # Errors
+/// The bytes are no result of it.
+pub(super) fn decode(
     signature: &Signature,
     result: Bytes,
     encoding: Encoding,

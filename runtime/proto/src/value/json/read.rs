@@ -10,7 +10,7 @@ use super::super::Limits;
 use super::super::check::kind_of;
 use super::super::error::ValueError;
 use super::super::parts::Parts;
-use super::super::text::{NameTables, Named, check_length, mismatch, no_text, option_of, twice};
+use super::super::text::{NameTables, Named, check_length, mismatch, option_of, twice};
 use super::super::tree::wrong_count;
 use super::super::write::Writer;
 use super::names::Name;
@@ -114,7 +114,6 @@ impl<'c, 'a> Seed<'c, 'a> {
                     self.context.writer.byte(1)?;
                     self.want = Want::Value(*inner);
                 }
-                DefKind::Stream(_) | DefKind::Future(_) => return Err(no_text(self.context.signature, ty)),
                 kind => return Ok(Some(kind)),
             }
         }

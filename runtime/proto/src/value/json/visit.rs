@@ -8,7 +8,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 
 use super::super::error::{ValueError, quote};
-use super::super::text::{mismatch, option_of, out_of_range, type_name, unknown};
+use super::super::text::{mismatch, no_number, option_of, out_of_range, type_name, unknown};
 use super::read::{Context, Seed, Want};
 use crate::signature::{DefKind, Type};
 
@@ -163,8 +163,14 @@ impl<'a> Seed<'_, 'a> {
     }
 
     fn number<E: Error>(mut self, value: i128) -> Result<(), E> {
-        self.settled()?;
+        let kind = self.settled()?;
         match self.want {
+            Want::Value(ty) if matches!(kind, Some(DefKind::Stream(_) | DefKind::Future(_))) => {
+                match u32::try_from(value) {
+                    Ok(number) => self.context.writer.channel(number),
+                    Err(_) => Err(no_number(self.context.signature, ty, &value.to_string())),
+                }
+            }
             Want::Value(Type::F32) => self.context.writer.bytes(&(value as f32).to_le_bytes()),
             Want::Value(Type::F64) => self.context.writer.bytes(&(value as f64).to_le_bytes()),
             _ => return self.integer(value, &value.to_string()),

@@ -7,7 +7,7 @@ use super::super::Limits;
 use super::super::check::kind_of;
 use super::super::error::{Place, ValueError};
 use super::super::read::Reader;
-use super::super::text::{Text, no_text, option_of};
+use super::super::text::{Text, option_of};
 use crate::signature::{DefKind, Field, Signature, Type};
 
 /// Largest integer, either side of zero, up to which every integer is a float: beyond it they are written as strings.
@@ -138,7 +138,7 @@ impl<'a> Write<'a> {
                 }
                 self.text.push("]")
             }
-            DefKind::Stream(_) | DefKind::Future(_) => Err(no_text(self.signature, ty)),
+            DefKind::Stream(_) | DefKind::Future(_) => self.text.unsigned(self.reader.channel()?.into()),
         }
     }
 

@@ -5,7 +5,7 @@ use super::super::check::kind_of;
 use super::super::error::{Place, ValueError, quote};
 use super::super::parts::Parts;
 use super::super::text::{
-    NameTables, Named, check_length, mismatch, no_text, option_of, out_of_range, twice, type_name, unknown,
+    NameTables, Named, check_length, mismatch, no_number, option_of, out_of_range, twice, type_name, unknown,
 };
 use super::super::tree::wrong_count;
 use super::super::write::Writer;
@@ -185,7 +185,13 @@ impl<'a> Read<'a> {
                 (token, _) => Err(mismatch(self.signature, ty, &describe(token))),
             },
             DefKind::Flags(names) => self.flags(ty, names),
-            DefKind::Stream(_) | DefKind::Future(_) => Err(no_text(self.signature, ty)),
+            DefKind::Stream(_) | DefKind::Future(_) => match self.lexer.next()? {
+                Token::Number(text) => match text.parse() {
+                    Ok(number) => self.writer.channel(number),
+                    Err(_) => Err(no_number(self.signature, ty, text)),
+                },
+                token => Err(no_number(self.signature, ty, &describe(token))),
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use super::super::Limits;
 use super::super::check::kind_of;
 use super::super::error::{Place, ValueError};
 use super::super::read::Reader;
-use super::super::text::{Text, no_text, option_of};
+use super::super::text::{Text, option_of};
 use super::KEYWORDS;
 use crate::signature::{DefKind, Field, Signature, Type};
 
@@ -133,7 +133,7 @@ impl<'a> Write<'a> {
                 }
                 self.text.push("}")
             }
-            DefKind::Stream(_) | DefKind::Future(_) => Err(no_text(self.signature, ty)),
+            DefKind::Stream(_) | DefKind::Future(_) => self.text.unsigned(self.reader.channel()?.into()),
         }
     }
 

@@ -1,0 +1,353 @@
+//! The writing end of a stream, for guests without async.
+//!
+//! ```text
+//!   write ──▶ buffer: 256 items or 64 KiB ──▶ pump: waits for room ──▶ mesh
+//!     full: the guest waits                     └── what it came to ──▶ ended
+//! ```
+//!
+//! The guest is not asked for items, it brings them, and may do something else then; so a task carries each stream on.
+//! Invariants: items that were taken go in order, before the last word; the guest hears of an end as soon as the
+//! mesh has it, also while nothing is written; the task ends with the stream, and that with the guest's handle.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::stream::{Chunk, Ending, Flow};
+use tokio::sync::Notify;
+use wasmtime::Result;
+use wasmtime::component::{Access, Resource};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime_wasi::{WasiView, async_trait};
+
+use super::super::instance::bad_arguments;
+use super::super::state::GuestState;
+use super::items::Items;
+use super::streaming::Held;
+use super::{Guests, call, types};
+use crate::mesh::handle::StreamWriter;
+
+/// What a guest holds of a stream that it writes.
+pub struct Outbound(Arc<Shared>);
+
+/// A stream, shared by its [`Outbound`], what waits for it and its pump.
+struct Shared {
+    items: Items,
+    flow: Flow,
+    callback: String,
+    state: Mutex<State>,
+    /// There is something for the pump.
+    given: Notify,
+    /// There is room, or the end.
+    moved: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was taken of the guest and is not the mesh's yet.
+    chunks: VecDeque<(u32, BytesMut)>,
+    items: u32,
+    bytes: usize,
+    word: Option<Word>,
+    ending: Option<Ending>,
+}
+
+/// The guest's last word.
+enum Word {
+    Finish,
+    Fail(CallError),
+    /// The pump has it.
+    Said,
+}
+
+/// What the pump does next.
+enum Step {
+    Give(Chunk),
+    Finish,
+    Fail(CallError),
+}
+
+impl Outbound {
+    /// The guest's end of this stream, and its pump.
+    pub fn new(
+        writer: StreamWriter,
+        items: Items,
+        callback: String,
+        held: Held,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (flow, state) = (writer.flow(), Mutex::default());
+        let (given, moved) = (Notify::new(), Notify::new());
+        let shared = Arc::new(Shared { items, flow, callback, state, given, moved });
+        (Self(shared.clone()), pump(writer, shared, held))
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        self.0.say(Word::Fail(self.0.failure("the stream was dropped before it was finished")));
+    }
+}
+
+/// Carries what the guest gives, until the stream has ended.
+async fn pump(mut writer: StreamWriter, shared: Arc<Shared>, held: Held) {
+    let ending = loop {
+        let step = tokio::select! {
+            biased;
+            ending = writer.ended() => break ending,
+            step = shared.next_step() => step,
+        };
+        match step {
+            Step::Give(chunk) => {
+                if let Err(ending) = writer.write(chunk).await {
+                    break ending;
+                }
+            }
+            Step::Finish => writer.finish(),
+            Step::Fail(error) => writer.fail(error),
+        }
+    };
+    // Its places are free when the guest hears of the end.
+    drop((writer, held));
+    let mut state = shared.lock();
+    state.ending = Some(ending);
+    state.chunks.clear();
+    drop(state);
+    shared.moved.notify_waiters();
+}
+
+impl Shared {
+    /// Waits for what the pump does next. Cancel safe.
+    async fn next_step(&self) -> Step {
+        loop {
+            if let Some(step) = self.step() {
+                return step;
+            }
+            self.given.notified().await;
+        }
+    }
+
+    fn step(&self) -> Option<Step> {
+        let mut state = self.lock();
+        if let Some((count, bytes)) = state.chunks.pop_front() {
+            state.items = state.items.saturating_sub(self.counted(count));
+            state.bytes = state.bytes.saturating_sub(bytes.len());
+            drop(state);
+            self.moved.notify_waiters();
+            return Some(Step::Give(Chunk { count, bytes: bytes.freeze() }));
+        }
+        match &mut state.word {
+            None | Some(Word::Said) => None,
+            Some(word) => match std::mem::replace(word, Word::Said) {
+                Word::Fail(error) => Some(Step::Fail(error)),
+                Word::Finish | Word::Said => Some(Step::Finish),
+            },
+        }
+    }
+
+    /// How many items it takes now.
+    ///
+    /// # Errors
+    /// None any more.
+    fn room(&self) -> Result<u32, CallError> {
+        let state = self.lock();
+        if let Some(ending) = &state.ending {
+            return Err(self.error(ending).unwrap_or_else(|| self.too_late()));
+        }
+        if state.word.is_some() {
+            return Err(self.too_late());
+        }
+        let most = self.flow.chunk();
+        let full = state.bytes >= usize::try_from(most.bytes).unwrap_or(usize::MAX);
+        let items = match self.flow {
+            // A piece has any number of bytes.
+            Flow::Bytes => 1,
+            Flow::Items | Flow::One => u32::try_from(most.items).unwrap_or(u32::MAX).saturating_sub(state.items),
+        };
+        Ok(if full { 0 } else { items })
+    }
+
+    /// Waits until it takes an item. Cancel safe.
+    ///
+    /// # Errors
+    /// None any more.
+    async fn has_room(&self) -> Result<(), CallError> {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if self.room()? > 0 {
+                return Ok(());
+            }
+            moved.await;
+        }
+    }
+
+    /// Takes an item, or a piece of bytes.
+    fn take(&self, item: &Bytes) {
+        let most = self.flow.chunk();
+        let (most_items, most_bytes) = (most.items, usize::try_from(most.bytes).unwrap_or(usize::MAX));
+        let mut state = self.lock();
+        match self.flow {
+            Flow::Bytes => {
+                for piece in item.chunks(most_bytes) {
+                    let count = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+                    state.chunks.push_back((count, BytesMut::from(piece)));
+                }
+            }
+            Flow::Items | Flow::One => {
+                match state.chunks.back_mut() {
+                    Some((count, bytes))
+                        if u64::from(*count) < most_items && bytes.len() + item.len() <= most_bytes =>
+                    {
+                        *count += 1;
+                        bytes.extend_from_slice(item);
+                    }
+                    _ => state.chunks.push_back((1, BytesMut::from(&item[..]))),
+                }
+                state.items += 1;
+            }
+        }
+        state.bytes += item.len();
+        if self.flow == Flow::One {
+            state.word = Some(Word::Said); // it is finished by its item
+        }
+        drop(state);
+        self.given.notify_one();
+    }
+
+    fn say(&self, word: Word) {
+        let mut state = self.lock();
+        if state.word.is_none() && state.ending.is_none() {
+            state.word = Some(word);
+            drop(state);
+            self.given.notify_one();
+            self.moved.notify_waiters();
+        }
+    }
+
+    /// Whether a guest that waits for it is to look.
+    fn is_ready(&self) -> bool {
+        let state = self.lock();
+        if state.word.is_some() || state.ending.is_some() {
+            return state.ending.is_some();
+        }
+        drop(state);
+        self.room().is_ok_and(|room| room > 0)
+    }
+
+    fn ended(&self) -> Option<Result<(), CallError>> {
+        self.lock().ending.as_ref().map(|ending| self.error(ending).map_or(Ok(()), Err))
+    }
+
+    /// Bytes are no items that are counted.
+    fn counted(&self, count: u32) -> u32 {
+        if self.flow == Flow::Bytes { 0 } else { count }
+    }
+
+    fn error(&self, ending: &Ending) -> Option<CallError> {
+        let error = ending.error()?;
+        Some(if error.callback.is_empty() { CallError { callback: self.callback.clone(), ..error } } else { error })
+    }
+
+    fn failure(&self, message: &str) -> CallError {
+        CallError::failed(code::CANCELLED, message, self.callback.as_str())
+    }
+
+    fn too_late(&self) -> CallError {
+        let message = "the stream is finished: it takes no more items";
+        CallError::failed(code::BAD_ARGUMENTS, message, self.callback.as_str())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl call::HostOutbound for &mut GuestState {}
+
+impl call::HostOutboundWithStore<GuestState> for Guests {
+    async fn subscribe(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<Outbound>,
+    ) -> Result<Resource<DynPollable>> {
+        let table = host.get().ctx().table;
+        let room = Room(table.get(&outbound)?.0.clone());
+        let room = table.push(room)?;
+        subscribe_to(table, room)
+    }
+
+    async fn check_write(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<Outbound>,
+    ) -> Result<Result<u32, types::CallError>> {
+        Ok(host.get().ctx().table.get(&outbound)?.0.room().map_err(types::CallError::from))
+    }
+
+    async fn write(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<Outbound>,
+        items: Vec<types::Value>,
+    ) -> Result<Result<(), types::CallError>> {
+        let shared = host.get().ctx().table.get(&outbound)?.0.clone();
+        let encoded: Result<Vec<Bytes>, _> = items.into_iter().map(|item| shared.items.encode(item)).collect();
+        let encoded = match encoded {
+            Ok(encoded) => encoded,
+            Err(error) => return Ok(Err(unfit_item(&error, &shared.callback).into())),
+        };
+        for item in &encoded {
+            if let Err(error) = shared.has_room().await {
+                return Ok(Err(error.into()));
+            }
+            shared.take(item);
+        }
+        Ok(Ok(()))
+    }
+
+    async fn finish(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> Result<()> {
+        host.get().ctx().table.get(&outbound)?.0.say(Word::Finish);
+        Ok(())
+    }
+
+    async fn fail(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>, message: String) -> Result<()> {
+        let shared = host.get().ctx().table.get(&outbound)?.0.clone();
+        shared.say(Word::Fail(shared.failure(&message)));
+        Ok(())
+    }
+
+    async fn ended(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<Outbound>,
+    ) -> Result<Option<Result<(), types::CallError>>> {
+        let ended = host.get().ctx().table.get(&outbound)?.0.ended();
+        Ok(ended.map(|ended| ended.map_err(types::CallError::from)))
+    }
+
+    fn drop(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> Result<()> {
+        host.get().ctx().table.delete(outbound)?;
+        Ok(())
+    }
+}
+
+/// An item that is not of the stream's type.
+fn unfit_item(error: &daffi_proto::value::ValueError, callback: &str) -> CallError {
+    let error = bad_arguments(error, callback);
+    CallError { message: error.message.replacen("arguments of", "an item for", 1), ..error }
+}
+
+/// What a guest waits for. It is no child of the outbound, so that a guest may drop both in any order.
+struct Room(Arc<Shared>);
+
+#[async_trait]
+impl Pollable for Room {
+    async fn ready(&mut self) {
+        loop {
+            let mut moved = pin!(self.0.moved.notified());
+            moved.as_mut().enable();
+            if self.0.is_ready() {
+                return;
+            }
+            moved.await;
+        }
+    }
+}
