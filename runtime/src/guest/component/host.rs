@@ -147,12 +147,12 @@ pub(super) const DAFFI: Table = &[
     ("daffi:runtime/types", ""),
     (
         "daffi:runtime/call",
-        "fg bg [method]pending.subscribe [method]pending.try-get [method]pending.wait [method]pending.cancel broadcast \
-         gather [method]arrivals.subscribe [method]arrivals.try-next [method]arrivals.next stream [method]reply.subscribe \
-         [method]reply.try-get [method]reply.wait [method]outbound.subscribe [method]outbound.check-write \
-         [method]outbound.write [method]outbound.finish [method]outbound.fail [method]outbound.ended \
-         [method]inbound.subscribe [method]inbound.try-next [method]inbound.next send send-all remaining \
-         schedule scheduled-tasks scheduled-task cancel-task",
+        "fg bg send remaining [method]pending.subscribe [method]pending.try-get [method]pending.wait \
+         [method]pending.cancel broadcast send-all gather [method]arrivals.subscribe [method]arrivals.try-next \
+         [method]arrivals.next stream [method]reply.subscribe [method]reply.try-get [method]reply.wait \
+         [method]outbound.subscribe [method]outbound.check-write [method]outbound.write [method]outbound.finish \
+         [method]outbound.fail [method]outbound.ended [method]inbound.subscribe [method]inbound.try-next \
+         [method]inbound.next schedule scheduled-tasks scheduled-task cancel-task",
     ),
     ("daffi:runtime/call-async", "fg broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task"),
     ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),
