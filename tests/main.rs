@@ -8,6 +8,7 @@
 //! | [`background`] | BG: many calls at a time, fetched, cancelled, dropped |
 //! | [`twins`] | async callbacks, and calls, waits and watches in async functions |
 //! | [`detached`] | calls that begin later, are made again, or whose results nobody waits for; that nothing stays of them |
+//! | [`trees`] | cancels, kills, traps and cycles across three runtimes |
 //! | [`broadcast`] | BROADCAST: all who have the callback, at once or as they arrive |
 //! | [`schedule`] | PERIOD: made, seen and cancelled by guests and from the command line |
 //! | [`state_dir`] | schedules that outlive their runtime |
@@ -77,6 +78,8 @@ mod state_dir;
 mod streams;
 #[cfg(test)]
 mod streams_dynamic;
+#[cfg(test)]
+mod trees;
 #[cfg(test)]
 mod tutorial;
 #[cfg(test)]

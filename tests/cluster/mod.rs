@@ -130,14 +130,24 @@ impl Cluster {
 
     /// Asks until no process serves a call, has one in its queue, or has one open to others: nothing was left behind.
     pub fn becomes_idle(&self) {
+        let idle = |process: &serde_json::Value| process["in-flight"] == 0 && process["open-calls"] == 0;
+        self.ps_until("no call is open", |processes| processes.iter().all(idle));
+    }
+
+    /// Asks until this process serves so many calls, those in its queue included.
+    pub fn has_in_flight(&self, process: &str, calls: u32) {
+        let so = |listed: &serde_json::Value| listed["process"] == process && listed["in-flight"] == calls;
+        self.ps_until(&format!("{process} has {calls} in flight"), |processes| processes.iter().any(so));
+    }
+
+    fn ps_until(&self, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) {
         let start = Instant::now();
         loop {
             let ps = self.ps();
-            let idle = |process: &serde_json::Value| process["in-flight"] == 0 && process["open-calls"] == 0;
-            if ps.as_array().unwrap().iter().all(idle) {
+            if so(ps.as_array().unwrap()) {
                 return;
             }
-            assert!(start.elapsed() < PATIENCE, "calls stay open: {ps}");
+            assert!(start.elapsed() < PATIENCE, "waited until {what}: {ps}");
         }
     }
 
