@@ -277,7 +277,7 @@ fn who_cannot_stream_is_told_what_can() {
         let refused = cluster.call(call);
         says(
             refused.one_line_error(2),
-            &["a stream or a future in its type", "only a guest that imports the function"],
+            &["a stream or a future in its type", "only guests can call it", "`stream` of daffi:runtime/call"],
         );
     }
     let refused = cluster.call_json("count", "[5, 5]");
