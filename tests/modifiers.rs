@@ -28,6 +28,9 @@ fn calls_others(guest: &str) {
     assert_eq!(gives("bg"), json!(["2", "4", "6", "unknown cancelled"]));
     let [a, b] = [r#"a: ok "a""#, r#"b: ok "b""#];
     assert_eq!(gives("broadcast"), json!([a, b, a, b, "met"]));
+    assert_eq!(gives("stream"), json!(["2", "4", "6", "end", "3", "failed trap"]));
+    let who = "fixtures:guest/sandbox@0.1.0#who";
+    assert_eq!(gives("period"), json!([who, "every 10ms", "not-run no-such-task"]));
 }
 
 #[test]

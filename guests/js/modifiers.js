@@ -17,6 +17,23 @@ const told = (make) => {
   }
 };
 
+// What comes of a callback that is called once an item, and how that ended.
+const streamed = (callback, items) => {
+  const { outbound: [outbound], reply } = call.stream(callback, { tag: "json", val: "[]" }, none);
+  outbound.write(items.map((item) => json(...item)));
+  outbound.finish();
+  const { inbound: [inbound] } = reply.wait();
+  const results = [];
+  const end = told(() => {
+    for (;;) {
+      const received = inbound.next(16);
+      if (received.tag === "end") return { val: "end" };
+      results.push(...received.val.map((item) => item.val));
+    }
+  });
+  return [...results, end];
+};
+
 export const modifiers = {
   fg: () => told(() => call.fg("add", json(5, 15), none)),
 
@@ -43,5 +60,18 @@ export const modifiers = {
       if (tag === "end") return [...whole, ...arrived.sort(), val];
       arrived.push(answer(val));
     }
+  },
+
+  stream() {
+    const added = streamed("add", [[1, 1], [2, 2], [3, 3]]);
+    const divided = streamed("divide", [[6, 2], [1, 0], [8, 2]]);
+    return [...added, ...divided];
+  },
+
+  period() {
+    let task = call.schedule("who", json(), { tag: "every", val: 10 }, none);
+    while (task.runs < 1) task = call.scheduledTask(task.id);
+    const { callback, plan } = call.cancelTask(task.id);
+    return [callback, plan, told(() => ({ val: call.scheduledTask(task.id).state }))];
   },
 };

@@ -5,7 +5,7 @@ import json
 from componentize_py_types import Err, Ok
 from wit_world import exports
 from wit_world.imports import call, poll
-from wit_world.imports.call import Arrival_End
+from wit_world.imports.call import Arrival_End, Plan_Every, Received_End
 from wit_world.imports.types import Value_Json
 
 
@@ -33,6 +33,22 @@ def answer(entry):
             return f"{entry.process}: err {kind(error)}"
 
 
+def streamed(callback, items):
+    """What comes of a callback that is called once an item, and how that ended."""
+    streams = call.stream(callback, args(), None)
+    [outbound] = streams.outbound
+    outbound.write([args(*item) for item in items])
+    outbound.finish()
+    [inbound] = streams.reply.wait().inbound
+    results = []
+    try:
+        while not isinstance(received := inbound.next(16), Received_End):
+            results += [item.value for item in received.value]
+    except Err as error:
+        return [*results, kind(error.value)]
+    return [*results, "end"]
+
+
 class Modifiers(exports.Modifiers):
     def fg(self):
         return told(lambda: call.fg("add", args(5, 15), None))
@@ -57,3 +73,18 @@ class Modifiers(exports.Modifiers):
         while not isinstance(arrival := arrivals.next(), Arrival_End):
             arrived.append(answer(arrival.value))
         return [*whole, *sorted(arrived), arrival.value.name.lower()]
+
+    def stream(self):
+        added = streamed("add", [(1, 1), (2, 2), (3, 3)])
+        divided = streamed("divide", [(6, 2), (1, 0), (8, 2)])
+        return [*added, *divided]
+
+    def period(self):
+        task = call.schedule("who", args(), Plan_Every(10), None)
+        while task.runs < 1:
+            task = call.scheduled_task(task.id)
+        cancelled = call.cancel_task(task.id)
+        try:
+            return [call.scheduled_task(task.id).state.name]
+        except Err as error:
+            return [cancelled.callback, cancelled.plan, kind(error.value)]
