@@ -162,6 +162,28 @@ fn a_broadcast_comes_at_once_or_by_a_stream_and_its_future_says_how_it_ended() {
 }
 
 #[test]
+fn a_call_without_a_result_is_acknowledged_while_others_go_on() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, &["a", "b"]);
+    let steps = [
+        "send nobody-has-it []",
+        "send-all nobody-has-it []",
+        "send print [\"one has it\"]",
+        "send-all print [\"all have it\"]",
+    ];
+    let said = said(&cluster, &steps);
+    assert!(
+        said[..2].iter().all(|line| line.starts_with("nobody-has-it failed: not-run no-such-callback")),
+        "{said:#?}"
+    );
+    assert_eq!(said[2..], ["print has it", "a has it: true", "b has it: true"]);
+    for line in ["one has it", "all have it", "all have it"] {
+        server.wait_for_line(line);
+    }
+    cluster.becomes_idle();
+}
+
+#[test]
 fn calls_streams_and_watches_are_open_calls_of_the_module_until_they_end() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, &["a"]);

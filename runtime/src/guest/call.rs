@@ -166,10 +166,7 @@ impl call::HostWithStore<GuestState> for Guests {
         arguments: types::Value,
         options: Option<call::SendOptions>,
     ) -> Result<(), types::CallError> {
-        let origin = CallOrigin::of(host.as_context_mut());
-        let how = How::send(options, &callback)?;
-        let wish = Wish::new(&origin, callback, arguments, how)?;
-        Ok(sent::send(origin, wish).await?)
+        Ok(sent::send(CallOrigin::of(host.as_context_mut()), callback, arguments, options).await?)
     }
 
     async fn remaining(mut host: Access<'_, GuestState, Self>) -> Option<u64> {
@@ -195,14 +192,7 @@ impl call::HostWithStore<GuestState> for Guests {
         arguments: types::Value,
         options: Option<call::SendOptions>,
     ) -> Result<Vec<call::Delivery>, types::CallError> {
-        let origin = CallOrigin::of(host.as_context_mut());
-        let how = How::send(options, &callback)?;
-        if let Some(receiver) = &how.receiver {
-            let message = format!("`send-all` goes to all who have the callback: `send` goes to {receiver} alone");
-            return Err(CallError::not_run(code::BAD_ARGUMENTS, message, callback).into());
-        }
-        let wish = Wish::new(&origin, callback, arguments, how)?;
-        Ok(sent::send_all(origin, wish).await?)
+        Ok(sent::send_all(CallOrigin::of(host.as_context_mut()), callback, arguments, options).await?)
     }
 
     async fn gather(

@@ -12,7 +12,7 @@ use super::super::state::{CallOrigin, GuestState};
 use super::arrivals::Flow;
 use super::flows::{self, Flowing, Verdict};
 use super::watch::Watching;
-use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, schedule, types};
+use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, schedule, sent, types};
 
 type Host = Accessor<GuestState, Guests>;
 
@@ -27,6 +27,24 @@ impl call_async::HostWithStore<GuestState> for Guests {
         options: Option<call::FgOptions>,
     ) -> Result<types::Value, types::CallError> {
         Ok(dynamic::fg(&origin(host), callback, arguments, options).await?)
+    }
+
+    async fn send(
+        host: &Host,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::SendOptions>,
+    ) -> Result<(), types::CallError> {
+        Ok(sent::send(origin(host), callback, arguments, options).await?)
+    }
+
+    async fn send_all(
+        host: &Host,
+        callback: String,
+        arguments: types::Value,
+        options: Option<call::SendOptions>,
+    ) -> Result<Vec<call::Delivery>, types::CallError> {
+        Ok(sent::send_all(origin(host), callback, arguments, options).await?)
     }
 
     async fn broadcast(

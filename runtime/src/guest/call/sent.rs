@@ -11,11 +11,12 @@
 //! waits in the background ends with the module, and its failure goes to the log, since nobody else hears of it.
 
 use daffi_proto::call::{CallRequest, GatherRequest, Need};
-use daffi_proto::error::CallError;
+use daffi_proto::error::{CallError, code};
 
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
 use super::dynamic::{Prepared, Wish};
+use super::options::How;
 use super::{call, types};
 use crate::mesh::handle::{Gather, MeshHandle};
 
@@ -23,7 +24,14 @@ use crate::mesh::handle::{Gather, MeshHandle};
 ///
 /// # Errors
 /// As of a call; of one that goes on in the background what shows before that.
-pub(super) async fn send(origin: CallOrigin, wish: Wish) -> Result<(), CallError> {
+pub(super) async fn send(
+    origin: CallOrigin,
+    callback: String,
+    arguments: types::Value,
+    options: Option<call::SendOptions>,
+) -> Result<(), CallError> {
+    let how = How::send(options, &callback)?;
+    let wish = Wish::new(&origin, callback, arguments, how)?;
     let acknowledged = wish.is_acknowledged();
     if !acknowledged && wish.waits() {
         in_background(origin.clone(), async move {
@@ -44,7 +52,18 @@ pub(super) async fn send(origin: CallOrigin, wish: Wish) -> Result<(), CallError
 ///
 /// # Errors
 /// As of a broadcast; of one that goes on in the background what shows before that.
-pub(super) async fn send_all(origin: CallOrigin, wish: Wish) -> Result<Vec<call::Delivery>, CallError> {
+pub(super) async fn send_all(
+    origin: CallOrigin,
+    callback: String,
+    arguments: types::Value,
+    options: Option<call::SendOptions>,
+) -> Result<Vec<call::Delivery>, CallError> {
+    let how = How::send(options, &callback)?;
+    if let Some(receiver) = &how.receiver {
+        let message = format!("`send-all` goes to all who have the callback: `send` goes to {receiver} alone");
+        return Err(CallError::not_run(code::BAD_ARGUMENTS, message, callback));
+    }
+    let wish = Wish::new(&origin, callback, arguments, how)?;
     let acknowledged = wish.is_acknowledged();
     if !acknowledged && wish.waits() {
         in_background(origin.clone(), async move {

@@ -154,7 +154,10 @@ pub(super) const DAFFI: Table = &[
          [method]outbound.fail [method]outbound.ended [method]inbound.subscribe [method]inbound.try-next \
          [method]inbound.next schedule scheduled-tasks scheduled-task cancel-task",
     ),
-    ("daffi:runtime/call-async", "fg broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task"),
+    (
+        "daffi:runtime/call-async",
+        "fg send send-all broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task",
+    ),
     ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),
     (
         "daffi:runtime/mesh",
