@@ -97,6 +97,22 @@ fn a_waiter_awaits_dishes_that_one_cook_prepares_at_once() {
 }
 
 #[test]
+fn a_sensor_streams_readings_to_the_call_that_averages_them() {
+    let cluster = Cluster::new();
+    prints(&cluster.example("stream-up", &[], &[]), &["Average = 20"]);
+}
+
+#[test]
+fn a_spectator_reads_a_countdown_as_it_comes() {
+    let cluster = Cluster::new();
+    let output = cluster.example("stream-down", &[], &[]);
+    let (_, spectator) = output.success().split_once("==> spectator <==").unwrap();
+    let numbers: Vec<u32> = spectator.lines().filter_map(|line| line.parse().ok()).collect();
+    assert_eq!(numbers, [3, 2, 1, 0], "{output:#?}");
+    prints(&output, &["Lift-off"]);
+}
+
+#[test]
 fn a_guide_prints_the_menus_of_two_restaurants_as_a_table() {
     let cluster = Cluster::new();
     let output = cluster.example("broadcast", &[], &[]);
