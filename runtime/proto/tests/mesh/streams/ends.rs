@@ -6,7 +6,7 @@ use daffi_proto::id::Token;
 use daffi_proto::node::Command;
 use daffi_proto::stream::{Ending, Flow};
 
-use super::{Pair, both, holder, nothing_is_left};
+use super::{DONE, Pair, both, holder, nothing_is_left};
 use crate::net::{Behaviour, Net, SUM, below, call, chunk, made, secs, served};
 
 fn failure() -> CallError {
@@ -157,6 +157,43 @@ fn streams_end_with_what_their_call_is_made_for_also_after_the_answer() {
         pair.net.settle();
         pair.net.answer(leaf, id, Ok("".into()));
         pair.net.answer(middle, parent.id, Ok("".into()));
+        pair.nothing_is_left();
+    }
+}
+
+#[test]
+fn the_end_of_a_served_call_leaves_the_streams_of_the_made_call_with_the_same_number_alone() {
+    for is_cut in [false, true] {
+        let mut net = Net::new(5);
+        let (middle, process) = holder(&mut net, "middle");
+        let (leaf, leaf_process) = net.member("leaf", &["c#f"]);
+        net.nodes[leaf].behaviours.insert(leaf_process, Behaviour::Hold);
+        let caller = net.client();
+        // Both are the first on their side of the link of "middle".
+        let mut pair = Pair { net, callee: middle, process, caller };
+        let outer = pair.call(&[Flow::Items]);
+        let outer_id = pair.incoming().id;
+        let inner = pair.net.call(middle, CallRequest { channels: [Flow::Items].into(), ..call(None, "c#f") });
+        pair.net.settle();
+        let inner_id = pair.net.nodes[leaf].served[0].id;
+        pair.net.reply(leaf, inner_id, "ok", &[Flow::Items]);
+        pair.net.settle();
+
+        if is_cut {
+            pair.net.command(caller, Command::Cancel(outer));
+        } else {
+            pair.net.finish(caller, made(outer, 0));
+        }
+        pair.net.answer(middle, outer_id, Ok("".into()));
+        pair.net.settle();
+        pair.net.write(leaf, served(inner_id, 0), chunk(1, 1, 1));
+        pair.net.finish(leaf, served(inner_id, 0));
+        pair.net.finish(middle, made(inner, 0));
+        pair.net.settle();
+        assert_eq!(pair.net.reader(middle, made(inner, 0)).bytes(), [1]);
+        assert_eq!(pair.endings((leaf, served(inner_id, 0)), (middle, made(inner, 0))), DONE);
+        assert_eq!(pair.endings((middle, made(inner, 0)), (leaf, served(inner_id, 0))), DONE);
+        pair.net.answer(leaf, inner_id, Ok("".into()));
         pair.nothing_is_left();
     }
 }
