@@ -17,6 +17,7 @@
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
+//! | [`tenants`] | what ends at the border between two tenants |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
@@ -78,6 +79,8 @@ mod state_dir;
 mod streams;
 #[cfg(test)]
 mod streams_dynamic;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod trees;
 #[cfg(test)]

@@ -7,13 +7,14 @@
 pub mod file;
 pub mod units;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use daffi_proto::controller::MAX_TENANTS_PER_NODE;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES};
-use daffi_proto::id::ProcessName;
+use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
 use daffi_proto::schedule::MAX_TASKS;
 
 use crate::cli::args::RunArgs;
@@ -52,6 +53,11 @@ pub struct RuntimeConfig {
 }
 
 impl RuntimeConfig {
+    /// The tenants of its modules, each once.
+    pub fn tenants(&self) -> Vec<TenantName> {
+        tenants_of(&self.modules).into_iter().collect()
+    }
+
     /// Whether this runtime is the controller.
     pub fn is_controller(&self) -> bool {
         !self.listen.is_empty()
@@ -61,8 +67,8 @@ impl RuntimeConfig {
 /// A module: a component and its policy.
 #[derive(Clone, Debug)]
 pub struct ModuleConfig {
-    /// The name of its process.
-    pub name: ProcessName,
+    /// The tenant of its process, and the name there.
+    pub process: ProcessRef,
     /// The component's file.
     pub path: PathBuf,
     /// How its instances are kept.
@@ -224,25 +230,37 @@ fn modules_of(
     runtime_name: Option<&str>,
     max_payload_bytes: usize,
 ) -> Result<Vec<ModuleConfig>, ConfigError> {
-    let of_flags = args
-        .module
-        .iter()
-        .map(|module| ModuleTable { name: module.name.clone(), ..ModuleTable::at(module.path.clone()) });
+    let of_flags = args.module.iter().map(|module| ModuleTable {
+        name: module.name.clone(),
+        tenant: args.tenant.clone(),
+        ..ModuleTable::at(module.path.clone())
+    });
     let tables: Vec<ModuleTable> = tables.into_iter().chain(of_flags).collect();
     let only = tables.len() == 1;
     let mut names = HashSet::new();
     let mut modules = Vec::with_capacity(tables.len());
     for table in tables {
         let module = module_of(args, table, runtime_name.filter(|_| only), max_payload_bytes)?;
-        if !names.insert(module.name.clone()) {
+        if !names.insert(module.process.clone()) {
             return Err(flags(format!(
                 "two modules are named {:?}: give one of them another name, with --module NAME=PATH",
-                module.name.as_str()
+                module.process.to_string()
             )));
         }
         modules.push(module);
     }
+    let tenants = tenants_of(&modules).len();
+    if tenants > MAX_TENANTS_PER_NODE {
+        return Err(flags(format!(
+            "the modules are of {tenants} tenants: a runtime has {MAX_TENANTS_PER_NODE} at most"
+        )));
+    }
     Ok(modules)
+}
+
+/// The tenants of these modules, each once.
+fn tenants_of(modules: &[ModuleConfig]) -> BTreeSet<TenantName> {
+    modules.iter().map(|module| module.process.tenant.clone()).collect()
 }
 
 fn module_of(
@@ -297,7 +315,7 @@ fn module_of(
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
     env.extend(args.env.iter().cloned());
     Ok(ModuleConfig {
-        name,
+        process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
         path: table.path,
         instances,
         limits,

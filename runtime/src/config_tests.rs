@@ -25,7 +25,7 @@ fn with_file(text: &str, command: &str) -> Result<RuntimeConfig, String> {
 }
 
 fn names(config: &RuntimeConfig) -> Vec<&str> {
-    config.modules.iter().map(|module| module.name.as_str()).collect()
+    config.modules.iter().map(|module| module.process.name.as_str()).collect()
 }
 
 #[test]
@@ -49,6 +49,25 @@ fn a_path_with_an_equals_sign_is_no_name() {
 fn two_processes_of_one_name_are_an_error() {
     let error = with("--module a.wasm --module b/a.wasm").unwrap_err();
     assert!(error.contains("two modules are named \"a\""), "{error}");
+}
+
+#[test]
+fn a_name_may_be_used_once_in_each_tenant() {
+    let file = "[[module]]\npath = 'a.wasm'\ntenant = 'acme'\n[[module]]\npath = 'a.wasm'\n";
+    let processes = |config: &RuntimeConfig| -> Vec<String> {
+        config.modules.iter().map(|module| module.process.to_string()).collect()
+    };
+    let config = with_file(file, "").unwrap();
+    assert_eq!(processes(&config), ["acme::a", "a"]);
+    assert_eq!(config.tenants(), ["acme", "default"].map(|name| TenantName::new(name).unwrap()));
+    // The flag is for the modules of the flags: those of the file say their own.
+    let config = with_file(file, "--tenant globex --module b=b.wasm").unwrap();
+    assert_eq!(processes(&config), ["acme::a", "a", "globex::b"]);
+    let error = with_file(file, "--tenant acme --module a.wasm").unwrap_err();
+    assert!(error.contains("two modules are named \"acme::a\""), "{error}");
+    let error = with_file("[[module]]\npath = 'a.wasm'\ntenant = 'no such'", "").unwrap_err();
+    assert!(error.contains("DIR/daffi.toml:3:") && error.contains("tenant"), "{error}");
+    assert!(with("--controller --tenant acme").is_err());
 }
 
 #[test]

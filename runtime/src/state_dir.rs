@@ -114,9 +114,9 @@ impl StateDir {
             Err(error) => {
                 let aside = path.with_extension(format!("json.bad-{}", clock.utc.as_micros()));
                 std::fs::rename(&path, &aside).map_err(failed(&path, "it cannot be kept aside"))?;
-                let (process, path, aside) = (&process.name, path.display(), aside.display());
+                let (path, aside) = (path.display(), aside.display());
                 tracing::error!("{process} begins without schedules: {path}: {error}; the file is kept as {aside}");
-                Ok(fresh(process))
+                Ok(fresh(&process.name))
             }
         }
     }

@@ -45,8 +45,9 @@ pub const MIN_PAYLOAD_LIMIT_BYTES: usize = crate::registry::MAX_TABLE_BYTES;
 /// Most bytes of a frame, the prefix excepted, whatever is configured.
 pub const MAX_FRAME_BYTES: usize = MAX_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 
-/// Most bytes of the first frame of a link, the prefix excepted: nobody has said who he is yet.
-pub const MAX_FIRST_FRAME_BYTES: usize = 4 * 1024;
+/// Most bytes of the first frame of a link, the prefix excepted: nobody has said who he is yet. A `Hello` of
+/// a node of as many tenants as are taken, with the longest names, fits.
+pub const MAX_FIRST_FRAME_BYTES: usize = 64 * 1024;
 
 /// Longest text of a reason or message in a header, in bytes; longer ones are cut.
 pub const MAX_TEXT_BYTES: usize = 1024;

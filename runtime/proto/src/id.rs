@@ -129,6 +129,16 @@ pub struct ProcessRef {
     pub name: ProcessName,
 }
 
+impl fmt::Display for ProcessRef {
+    /// `name` in the tenant of everything that names none, `tenant::name` in any other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.tenant != TenantName::default() {
+            write!(f, "{}::", self.tenant)?;
+        }
+        f.write_str(self.name.as_str())
+    }
+}
+
 /// A node's own number: 128 random bits, made anew each time a runtime starts. It is also the secret by which a node
 /// takes up its session again, so it is told to the controller alone and never logged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

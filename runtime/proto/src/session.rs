@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{FrameError, Header};
-use crate::id::NodeKey;
+use crate::id::{NodeKey, TenantName};
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -58,6 +58,8 @@ pub struct Hello {
     pub role: Role,
     /// Its limit of a payload.
     pub max_payload_bytes: u64,
+    /// The tenants that it belongs to: its processes are in these, and it sees nothing of others.
+    pub tenants: Vec<TenantName>,
 }
 
 /// Who is at the other end of a link, as far as the transport knows.
@@ -87,6 +89,14 @@ impl PeerIdentity {
             (Self::Unix { uid, .. }, Self::Unix { uid: before, .. }) => uid == before,
             (Self::InProcess, Self::InProcess) => true,
             _ => false,
+        }
+    }
+
+    /// Whether a node of this peer may belong to a tenant: the one place where a peer's rights are asked for. Whoever can
+    /// connect without a certificate may claim any: the transport says nothing of tenants.
+    pub fn may_claim(&self, _tenant: &TenantName) -> bool {
+        match self {
+            Self::Unix { .. } | Self::Tcp { .. } | Self::InProcess => true,
         }
     }
 }
@@ -279,6 +289,8 @@ pub mod refusal {
     pub const BAD_HELLO: &str = "bad-hello";
     /// The controller has as many links as it takes.
     pub const FULL: &str = "full";
+    /// The peer may not claim a tenant that it claims.
+    pub const FORBIDDEN: &str = "forbidden";
     /// Another process has the name.
     pub const NAME_TAKEN: &str = "name-taken";
     /// The process's callbacks cannot be read, or are more than a node may register.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use daffi_proto::controller::ControllerConfig;
-use daffi_proto::id::{NodeKey, ProcessRef, TenantName};
+use daffi_proto::id::NodeKey;
 use daffi_proto::name::NameGlob;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::Role;
@@ -73,7 +73,7 @@ fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
     for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
         let loaded = opened.compile(&engines).map_err(|error| load_failure(&module.path, &error))?;
         let limits = with_stacks(module, &engines, &demand);
-        lodgers.push(Lodger::new(module.name.to_string(), demand, &loaded.component));
+        lodgers.push(Lodger::new(module.process.to_string(), demand, &loaded.component));
         guests.modules.push((loaded, limits));
     }
     engines.fit(&lodgers).map_err(Failure::usage)?;
@@ -82,8 +82,9 @@ fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
 
 fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
     let globs = module.callbacks.as_ref().map(|patterns| patterns.iter().map(|text| NameGlob::parse(text)).collect());
-    let callbacks =
-        globs.transpose().map_err(|error| Failure::usage(format!("callbacks of module {}: {error}", module.name)))?;
+    let callbacks = globs
+        .transpose()
+        .map_err(|error| Failure::usage(format!("callbacks of module {}: {error}", module.process)))?;
     let options = LoadOptions {
         callbacks,
         fetchers: module.fetchers.clone().into_iter().collect(),
@@ -116,7 +117,7 @@ fn with_stacks(module: &ModuleConfig, engines: &Engines, demand: &Demand) -> Mod
     if async_calls < wanted {
         tracing::info!(
             "{}: at most {async_calls} calls at once in an instance, and not {wanted}: this machine has stacks for no more",
-            module.name
+            module.process
         );
     }
     ModuleLimits { async_calls, ..module.limits.clone() }
@@ -223,6 +224,7 @@ fn start_node(
         role: Role::Node,
         seed: random_seed(),
         max_payload_bytes: config.max_payload_bytes,
+        tenants: config.tenants(),
     };
     let target = match &config.connect {
         Some(endpoint) => endpoint.to_string(),
@@ -245,7 +247,7 @@ async fn start_modules(
     let several = config.modules.len() > 1;
     let mut modules = Vec::with_capacity(config.modules.len());
     for (module, (loaded, limits)) in config.modules.iter().zip(loaded) {
-        let process = ProcessRef { tenant: TenantName::default(), name: module.name.clone() };
+        let process = module.process.clone();
         let kept = state.map(|state| state.tasks(&process, limits.schedules, mesh.clock())).transpose();
         let spec = ModuleSpec {
             process,
@@ -256,7 +258,8 @@ async fn start_modules(
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
             env: module.env.clone(),
         };
-        let output = printer.output(several.then(|| module.name.as_str()));
+        let name = several.then(|| module.process.to_string());
+        let output = printer.output(name.as_deref());
         let started = GuestModule::start(loaded, spec, mesh.clone(), guests.clone(), output).await;
         modules.push(started.map_err(|error| Failure::usage(format!("{}: {error}", module.path.display())))?);
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use daffi_proto::id::TenantName;
 use daffi_proto::schedule::MAX_TASKS;
 
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
@@ -117,6 +118,13 @@ pub struct RunArgs {
     #[arg(long, value_name = "[NAME=]PATH")]
     pub module: Vec<ModuleArg>,
 
+    /// The tenant of the modules that are given by --module [default: default]
+    ///
+    /// Processes see and call those of their own tenant alone; two tenants may have processes of the same name. A module
+    /// of the config file says its own.
+    #[arg(long, value_name = "NAME", requires = "module")]
+    pub tenant: Option<TenantName>,
+
     /// An environment variable for the modules, which see no others; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
     pub env: Vec<(String, String)>,
@@ -225,6 +233,9 @@ pub struct ConnectArgs {
     /// Allow plain TCP with other machines
     #[arg(long)]
     pub insecure: bool,
+    /// The tenant to be in: the command sees and calls the processes of this one alone
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub tenant: TenantName,
     /// What to log to stderr, as for `daffi-runtime --log`
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,

@@ -6,8 +6,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use daffi_proto::call::Caller;
 use daffi_proto::error::{CallError, Outcome};
-use daffi_proto::id::NodeKey;
+use daffi_proto::id::{NodeKey, TenantName};
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::{HANDSHAKE_TIMEOUT, Role};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ pub enum Joining {
 /// A client that has joined.
 pub struct Client {
     mesh: MeshHandle,
+    tenant: TenantName,
     endpoint: Endpoint,
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -94,10 +96,11 @@ impl Client {
             role: Role::Client,
             seed,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
+            tenants: vec![args.tenant.clone()],
         };
         let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
-        let client = Self { mesh, endpoint, tasks, cancel };
+        let client = Self { mesh, tenant: args.tenant.clone(), endpoint, tasks, cancel };
         let settled = tokio::time::timeout(left, client.settled()).await;
         settled.map_err(|_| no_answer(&client.endpoint, within))??;
         Ok(client)
@@ -106,6 +109,16 @@ impl Client {
     /// The mesh.
     pub fn mesh(&self) -> &MeshHandle {
         &self.mesh
+    }
+
+    /// The tenant that it is in.
+    pub fn tenant(&self) -> TenantName {
+        self.tenant.clone()
+    }
+
+    /// Who calls: somebody of that tenant, without a name.
+    pub fn caller(&self) -> Caller {
+        Caller::Client { tenant: self.tenant() }
     }
 
     /// Says goodbye, as well as it can be said in this time.

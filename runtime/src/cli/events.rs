@@ -7,7 +7,6 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use daffi_proto::call::{Member, MemberEvent};
-use daffi_proto::id::TenantName;
 use serde::Serialize;
 
 use super::args::EventsArgs;
@@ -25,7 +24,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(args: &EventsArgs) -> Result<(), Failure> {
     client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
-        let watch = client.mesh().watch(TenantName::default()).await.map_err(|error| call_failure(&error));
+        let watch = client.mesh().watch(client.tenant()).await.map_err(|error| call_failure(&error));
         let ended = match watch {
             Ok(watch) => follow(&client, watch, args.json).await,
             Err(error) => Err(error),

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use daffi_proto::call::{CallbackInfo, ProcessInfo};
-use daffi_proto::id::TenantName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::signature::wit::wit_document;
@@ -26,7 +25,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(args: &PsArgs) -> Result<(), Failure> {
     let processes = client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
-        let processes = client.mesh().processes(TenantName::default()).await;
+        let processes = client.mesh().processes(client.tenant()).await;
         client.leave(LEAVE_TIMEOUT).await;
         processes.map_err(|error| call_failure(&error))
     })?;
@@ -135,7 +134,7 @@ mod tests {
     use std::sync::Arc;
 
     use daffi_proto::call::Load;
-    use daffi_proto::id::{ProcessName, ProcessRef};
+    use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
     use daffi_proto::signature::{Field, Type};
 
     use super::*;

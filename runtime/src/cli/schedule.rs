@@ -5,14 +5,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::ScheduleRequest;
-use daffi_proto::id::TenantName;
 use daffi_proto::schedule::{Missed, Overlap, Plan, TaskId, TaskInfo, TaskState, Terms, Utc, parse_duration};
 use serde::Serialize;
 
 use super::args::{ConnectArgs, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT};
 use super::table::table;
-use super::written::{Wait, Written, failure, nobody, receiver};
+use super::written::{Wait, Written, failure, receiver};
 use crate::exit::Failure;
 
 /// How long joining may take, and each question.
@@ -46,7 +45,7 @@ fn ls(args: &ScheduleLsArgs) -> Result<String, Failure> {
     let receiver = receiver(args.receiver.as_deref())?;
     let tasks = client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(TIMEOUT)).await?;
-        let tasks = client.mesh().tasks(&nobody(), TenantName::default(), receiver, TIMEOUT).await;
+        let tasks = client.mesh().tasks(&client.caller(), client.tenant(), receiver, TIMEOUT).await;
         client.leave(LEAVE_TIMEOUT).await;
         tasks.map_err(|error| failure(&error))
     })?;
@@ -79,7 +78,7 @@ fn cancel(args: &ScheduleCancelArgs) -> Result<String, Failure> {
         let mut text = String::new();
         let mut failed = None;
         for id in &ids {
-            match client.mesh().cancel_task(nobody(), id, TIMEOUT).await {
+            match client.mesh().cancel_task(client.caller(), id, TIMEOUT).await {
                 Ok(task) => drop(writeln!(text, "{} is cancelled", task.id)),
                 // The others are cancelled all the same, and said.
                 Err(error) => failed = failed.or(Some(failure(&error))),

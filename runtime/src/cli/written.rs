@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use daffi_proto::call::{CallRequest, Caller, ResolveRequest, Resolved};
+use daffi_proto::call::{CallRequest, ResolveRequest, Resolved};
 use daffi_proto::error::CallError;
-use daffi_proto::id::{ProcessName, TenantName};
+use daffi_proto::id::ProcessName;
 use daffi_proto::name::Pattern;
 use daffi_proto::value::{self, Limits};
 
@@ -90,7 +90,7 @@ impl<'a> Written<'a> {
         wait: Wait,
     ) -> Result<(CallRequest, Resolved), Failure> {
         let question = ResolveRequest {
-            caller: nobody(),
+            caller: client.caller(),
             pattern: self.pattern.clone(),
             receiver: receiver.clone(),
             timeout: wait.left(),
@@ -104,7 +104,7 @@ impl<'a> Written<'a> {
             args: self.encode(&resolved)?,
             timeout: wait.left(),
             wait_ready: wait.ready,
-            ..CallRequest::new(nobody(), Arc::from([resolved.callback.clone()]))
+            ..CallRequest::new(client.caller(), Arc::from([resolved.callback.clone()]))
         };
         Ok((request, resolved))
     }
@@ -121,11 +121,6 @@ impl<'a> Written<'a> {
             Failure::usage(format!("{}: {error}; it is {signature}", resolved.callback))
         })
     }
-}
-
-/// Whoever sits at the command line.
-pub fn nobody() -> Caller {
-    Caller::Client { tenant: TenantName::default() }
 }
 
 /// `--receiver`

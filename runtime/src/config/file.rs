@@ -7,6 +7,7 @@
 //!
 //! [[module]]
 //! path = "publisher.wasm"        # from the file's own folder
+//! tenant = "acme"
 //! instances = "pool:4"
 //! memory = "64MiB"
 //! env = { LEVEL = "info" }
@@ -25,7 +26,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daffi_proto::id::ProcessName;
+use daffi_proto::id::{ProcessName, TenantName};
 use serde::{Deserialize, Deserializer};
 
 use super::units::{ByteSize, parse_duration};
@@ -129,6 +130,7 @@ struct RuntimeTable {
 pub(super) struct ModuleTable {
     pub(super) path: PathBuf,
     pub(super) name: Option<ProcessName>,
+    pub(super) tenant: Option<TenantName>,
     #[serde(default, deserialize_with = "text")]
     pub(super) instances: Option<InstancePolicy>,
     #[serde(default, deserialize_with = "text")]
@@ -158,6 +160,7 @@ impl ModuleTable {
         Self {
             path,
             name: None,
+            tenant: None,
             instances: None,
             memory: None,
             max_call_time: None,

@@ -55,6 +55,7 @@ impl Mesh {
             role: Role::Node,
             seed: u64::from(self.nodes),
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            tenants: vec![TenantName::default()],
         };
         let (uplink, dialing) = uplink::channel();
         let cancel = self.cancel.child_token();
@@ -283,6 +284,7 @@ async fn a_name_that_another_node_holds_is_refused_for_good() {
         role: Role::Node,
         seed: 9,
         max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+        tenants: vec![TenantName::default()],
     };
     let (second, driver) = Driver::new(config, "the test".to_owned(), uplink, mesh.tasks.clone());
     mesh.tasks.spawn(driver.run(mesh.cancel.clone()));

@@ -316,12 +316,12 @@ impl Hub {
             }
             Told::TurnedAway { identity, reason, .. } => tracing::warn!("turned {identity} away: {reason}"),
             Told::Registered { process, node, callbacks } => {
-                tracing::debug!("{} of {node} is on the mesh, with {callbacks} callbacks", process.name);
+                tracing::debug!("{process} of {node} is on the mesh, with {callbacks} callbacks");
             }
             Told::NotRegistered { process, node, reason } => {
-                tracing::warn!("{} of {node} was refused: {reason}", process.name);
+                tracing::warn!("{process} of {node} was refused: {reason}");
             }
-            Told::Unregistered { process, node } => tracing::debug!("{} of {node} left the mesh", process.name),
+            Told::Unregistered { process, node } => tracing::debug!("{process} of {node} left the mesh"),
         }
     }
 }

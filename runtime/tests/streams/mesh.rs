@@ -57,6 +57,7 @@ impl OnMesh {
             role: Role::Node,
             seed: 1,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            tenants: vec![TenantName::default()],
         };
         let (uplink, dialing) = uplink::channel();
         let (mesh, driver) = Driver::new(config, "the test".to_owned(), uplink, tasks.clone());

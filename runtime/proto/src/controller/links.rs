@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Controller, Event, MAX_LINKS, Output};
+use super::{Controller, Event, MAX_LINKS, MAX_TENANTS_PER_NODE, Output};
 use crate::frame::{Frame, Header, plain};
-use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, SessionId};
+use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, SessionId, TenantName};
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
 };
@@ -32,6 +32,8 @@ pub(super) struct Member {
     /// What the calls of its node that may be repeated are marked with.
     pub mark: NodeMark,
     pub role: Role,
+    /// Whose processes it may have, see and call.
+    pub tenants: BTreeSet<TenantName>,
     pub draining: bool,
     pub max_payload_bytes: u64,
     liveness: Liveness,
@@ -156,6 +158,20 @@ impl Controller {
             self.refuse(now, link, refusal::BAD_HELLO, message, false);
             return Ok(());
         }
+        let tenants = hello.tenants.len();
+        if tenants > MAX_TENANTS_PER_NODE {
+            let message = format!("the node claims {tenants} tenants, at most {MAX_TENANTS_PER_NODE} are taken");
+            self.refuse(now, link, refusal::BAD_HELLO, message, false);
+            return Ok(());
+        }
+        let identity = self.links.get(&link).map(|state| &state.identity);
+        let foreign =
+            |identity: &PeerIdentity| hello.tenants.iter().find(|tenant| !identity.may_claim(tenant)).cloned();
+        if let Some((identity, tenant)) = identity.and_then(|identity| Some((identity, foreign(identity)?))) {
+            let message = format!("the tenant {:?} is not open to the node ({identity})", tenant.as_str());
+            self.refuse(now, link, refusal::FORBIDDEN, message, false);
+            return Ok(());
+        }
         // The same runtime on a new link: the old one is dead, even where nobody has noticed.
         if let Some(former) = self.keys.get(&hello.key).copied() {
             self.drop_link(now, former, "its node came back on another link", Farewell::Tell);
@@ -175,6 +191,7 @@ impl Controller {
             key: hello.key,
             mark: hello.key.mark(),
             role: hello.role,
+            tenants: hello.tenants.into_iter().collect(),
             draining: false,
             max_payload_bytes: hello.max_payload_bytes,
             liveness,

@@ -37,6 +37,9 @@ pub const MAX_LINKS: usize = 16_384;
 /// Most processes of one node.
 pub const MAX_PROCESSES_PER_NODE: usize = 1024;
 
+/// Most tenants that one node belongs to.
+pub const MAX_TENANTS_PER_NODE: usize = 256;
+
 /// Most calls in flight from one link, and most in flight to one link.
 pub const MAX_CALLS_PER_LINK: usize = 16_384;
 

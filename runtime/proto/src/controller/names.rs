@@ -6,6 +6,8 @@
 //!                       └──────Register by it──────┘
 //! ```
 //!
+//! A replica has the processes of its node's tenants and no others, nor what they do.
+//!
 //! Each stay of a process is an entry of its own: one that comes back is a new incarnation, and calls to the former end
 //! with its link.
 
@@ -13,11 +15,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::links::Member;
+use super::links::{Link, Member};
 use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE};
 use crate::call::Load;
 use crate::frame::{Frame, Header, Loads};
-use crate::id::{EntryId, LinkId, NodeKey, ProcessRef};
+use crate::id::{EntryId, LinkId, NodeKey, ProcessRef, TenantName};
 use crate::registry::{CallbackTable, Process};
 use crate::session::{LinkFault, PeerIdentity, Role, refusal};
 
@@ -68,6 +70,9 @@ impl Controller {
         let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return Ok(()) };
         if member.role == Role::Client {
             return Err(LinkFault::Broken("a client registers no processes".to_owned()));
+        }
+        if !member.tenants.contains(&process.tenant) {
+            return Err(LinkFault::Broken(format!("the process {process} is of a tenant that the node did not claim")));
         }
         if member.processes.contains_key(&number) {
             return Err(LinkFault::Broken(format!("the process number {number} is used twice")));
@@ -143,6 +148,7 @@ impl Controller {
         if let Some(kept) = self.reserved.remove(&process) {
             self.reserved_until.remove(&(kept.until, process.clone()));
         }
+        let tenant = process.tenant.clone();
         let mut draining = false;
         if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
             member.processes.insert(number, id);
@@ -153,7 +159,7 @@ impl Controller {
         if !draining {
             self.registry.insert(id, record);
             if let Some(frame) = self.entry_frame(id) {
-                self.tell_others(link, &frame);
+                self.tell_others(link, &tenant, &frame);
             }
         }
         id
@@ -211,14 +217,16 @@ impl Controller {
 
     /// Takes a process out of the registry and the replicas.
     fn hide(&mut self, link: LinkId, id: EntryId) {
-        if self.registry.remove(id).is_some() {
-            self.tell_others(link, &Frame::new(Header::Gone { entry: id }));
+        if let Some(hidden) = self.registry.remove(id) {
+            self.tell_others(link, &hidden.process.tenant, &Frame::new(Header::Gone { entry: id }));
         }
     }
 
-    /// All that there is, for a node that just joined.
+    /// All that there is in its tenants, for a node that just joined.
     pub(super) fn tell_directory(&mut self, link: LinkId) {
-        let ids: Vec<EntryId> = self.registry.processes().map(|(id, _)| id).collect();
+        let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return };
+        let seen = self.registry.processes().filter(|(_, process)| member.tenants.contains(&process.process.tenant));
+        let ids: Vec<EntryId> = seen.map(|(id, _)| id).collect();
         for id in ids {
             if let Some(frame) = self.entry_frame(id) {
                 self.send(link, frame);
@@ -239,9 +247,11 @@ impl Controller {
         Some(Frame::with_payload(header, self.entries.get(&id)?.table.clone()))
     }
 
-    fn tell_others(&mut self, but: LinkId, frame: &Frame) {
-        let joined = self.links.iter().filter(|(link, state)| **link != but && state.member.is_some());
-        let links: Vec<LinkId> = joined.map(|(link, _)| *link).collect();
+    /// Tells the other nodes of a tenant.
+    fn tell_others(&mut self, but: LinkId, tenant: &TenantName, frame: &Frame) {
+        let belongs = |link: &Link| link.member.as_ref().is_some_and(|member| member.tenants.contains(tenant));
+        let others = self.links.iter().filter(|(link, state)| **link != but && belongs(state));
+        let links: Vec<LinkId> = others.map(|(link, _)| *link).collect();
         for link in links {
             self.send(link, frame.clone());
         }
@@ -260,7 +270,9 @@ impl Controller {
     }
 
     pub(super) fn tell_loads(&mut self, link: LinkId, id: u64) {
-        let loads = self.entries.iter().take(MAX_LISTED_LOADS);
+        let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return };
+        let seen = self.entries.iter().filter(|(_, entry)| member.tenants.contains(&entry.process.tenant));
+        let loads = seen.take(MAX_LISTED_LOADS);
         let loads: Loads = loads.map(|(id, entry)| (*id, entry.load)).collect();
         self.send(link, Frame::with_payload(Header::Loads { id }, Frame::encode_payload(&loads)));
     }

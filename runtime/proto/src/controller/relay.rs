@@ -18,11 +18,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::links::Member;
+use super::names::Entry;
 use super::{Controller, MAX_CALLS_PER_LINK, MAX_STREAMS_PER_LINK, Output};
 use crate::call::{Answer, Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName, RepeatKey};
+use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName, RepeatKey, TenantName};
 use crate::registry::Choice;
 use crate::session::LinkFault;
 use crate::stream::Flow;
@@ -73,6 +74,11 @@ pub(super) fn readable(frame: &Frame) -> Result<(), LinkFault> {
     Ok(())
 }
 
+/// The tenant that a call is made in; none of a client, who may be in any of his link's.
+fn caller_tenant(chain: &[Hop]) -> Option<&TenantName> {
+    Some(&chain.last()?.process.as_ref()?.tenant)
+}
+
 impl Controller {
     pub(super) fn relay_call(&mut self, link: LinkId, header: Header, payload: Bytes) -> Result<(), LinkFault> {
         let Header::Call { id, target, timeout_ms, chain, answer, mode, channels, key } = header else { return Ok(()) };
@@ -85,15 +91,16 @@ impl Controller {
             }
             return Ok(());
         }
-        let (process, group, place) = match self.choose(link, target, payload.len(), channels.len())? {
-            Ok(chosen) => chosen,
-            // Who does not wait does not know the call any more.
-            Err(_) if answer == Answer::Sent => return Ok(()),
-            Err(error) => {
-                self.fail(link, id, &error);
-                return Ok(());
-            }
-        };
+        let (process, group, place) =
+            match self.choose(link, caller_tenant(&chain), target, payload.len(), channels.len())? {
+                Ok(chosen) => chosen,
+                // Who does not wait does not know the call any more.
+                Err(_) if answer == Answer::Sent => return Ok(()),
+                Err(error) => {
+                    self.fail(link, id, &error);
+                    return Ok(());
+                }
+            };
         let entry = process;
         let Some(seat) = self.entries.get(&entry) else { return Ok(()) };
         let (callee, number, process) = (seat.link, seat.number, seat.process.name.clone());
@@ -142,10 +149,12 @@ impl Controller {
         Ok(())
     }
 
-    /// The process for a call, and the callback: the outer error is the link's, the inner one the call's.
+    /// The process for a call, and the callback: the outer error is the link's, the inner one the call's. What is not of
+    /// the caller's tenant is passed over as what is not there, so that nobody can tell one from the other.
     fn choose(
         &mut self,
         link: LinkId,
+        tenant: Option<&TenantName>,
         target: Target,
         bytes: usize,
         streams: usize,
@@ -161,14 +170,20 @@ impl Controller {
         // The caller's node knows the name, and fills it in.
         let not_run = |code, message: &str| Ok(Err(CallError::not_run(code, message, "")));
         let entries = &self.entries;
-        let elsewhere = |id: EntryId| entries.get(&id).is_some_and(|entry| entry.link != link);
+        let caller = self.links.get(&link).and_then(|link| link.member.as_ref());
+        let same_tenant = |of: &TenantName| match tenant {
+            Some(tenant) => tenant == of,
+            None => caller.is_some_and(|member| member.tenants.contains(of)),
+        };
+        let elsewhere = |entry: &Entry| entry.link != link && same_tenant(&entry.process.tenant);
+        let callable = |id: EntryId| entries.get(&id).is_some_and(elsewhere);
         let called = |choice: Choice<EntryId>| (choice.process, Some(choice.group), Some(choice.callback));
         let chosen: Option<Chosen> = match (group, pin) {
-            (Some(group), None) => self.registry.best(group, elsewhere).map(called),
+            (Some(group), None) => self.registry.best(group, callable).map(called),
             (Some(group), Some(entry)) => self.registry.pinned(group, entry).map(called),
             (None, pin) => pin.map(|entry| (entry, None, None)),
         };
-        let Some(chosen) = chosen.filter(|(entry, ..)| elsewhere(*entry)) else {
+        let Some(chosen) = chosen.filter(|(entry, ..)| callable(*entry)) else {
             return match pin {
                 None => not_run(code::NO_SUCH_CALLBACK, "the last process that had the callback has just left"),
                 Some(_) => not_run(code::NO_SUCH_PROCESS, "the receiver has just left the mesh"),
@@ -180,7 +195,6 @@ impl Controller {
             return not_run(code::PAYLOAD_TOO_LARGE, "the arguments are larger than the receiver's node takes");
         }
         let full = |member: &Member| member.serving.len() >= MAX_CALLS_PER_LINK;
-        let caller = self.links.get(&link).and_then(|link| link.member.as_ref());
         if callee.is_some_and(full) || caller.is_some_and(|member| member.calls.len() >= MAX_CALLS_PER_LINK) {
             return not_run(code::OVERLOADED, "too many calls are in flight between these nodes: try again later");
         }

@@ -29,6 +29,9 @@ pub struct NodeConfig {
     pub seed: u64,
     /// Most bytes of arguments or of a result, on links and in this runtime alike.
     pub max_payload_bytes: usize,
+    /// The tenants that it belongs to, at most [`crate::controller::MAX_TENANTS_PER_NODE`]: those of its processes and
+    /// clients.
+    pub tenants: Vec<TenantName>,
 }
 
 /// What happens to a node.

@@ -73,6 +73,10 @@ impl Node {
         if self.config.role == Role::Client {
             return Err(outcome::bad_process(&spec.process.name, "a client has no processes"));
         }
+        if !self.config.tenants.contains(&spec.process.tenant) {
+            let why = format!("this node does not belong to the tenant {:?}", spec.process.tenant.as_str());
+            return Err(outcome::bad_process(&spec.process.name, &why));
+        }
         if self.locals.len() >= MAX_PROCESSES {
             let why = format!("a node may have {MAX_PROCESSES} processes");
             return Err(outcome::bad_process(&spec.process.name, &why));

@@ -86,6 +86,7 @@ impl Node {
             name: self.config.name.clone(),
             role: self.config.role,
             max_payload_bytes: self.config.max_payload_bytes as u64,
+            tenants: self.config.tenants.clone(),
         };
         let header = Header::Hello { version: PROTOCOL_VERSION };
         self.send(Frame::with_payload(header, Frame::encode_payload(&hello)));

@@ -173,6 +173,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         name: "host-1".into(),
         role: Role::Client,
         max_payload_bytes: 1 << 24,
+        tenants: vec![TenantName::default(), TenantName::new("acme").unwrap()],
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
     let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4 })];
@@ -184,7 +185,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
     let table = CallbackTable::encode(&[callback("a:b/c@1.0.0#f"), callback("g")]).unwrap();
     assert_eq!(
         hex(&postcard::to_stdvec(&hello).unwrap()),
-        "010909090909090909090909090909090906686f73742d310180808008"
+        "010909090909090909090909090909090906686f73742d310180808008020764656661756c740461636d65"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
     assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "01810101020304");

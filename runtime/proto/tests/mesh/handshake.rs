@@ -5,14 +5,15 @@ use daffi_proto::call::{Answer, Mode};
 use daffi_proto::controller::{Event, Input, MAX_LINKS};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
-use daffi_proto::id::{CallId, EntryId, LinkId, NodeKey, RepeatKey};
+use daffi_proto::id::{CallId, EntryId, LinkId, NodeKey, RepeatKey, TenantName};
 use daffi_proto::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, PROTOCOL_VERSION, PeerIdentity, Role, refusal};
 
 use crate::net::{Net, SUM, call, ms, name, process, secs};
 
 fn hello(version: u32, name: &str, role: Role) -> Frame {
     let key = NodeKey([name.len() as u8; 16]);
-    let hello = Hello { features: FEATURES, key, name: name.to_owned(), role, max_payload_bytes: 1 << 20 };
+    let tenants = vec![TenantName::default()];
+    let hello = Hello { features: FEATURES, key, name: name.to_owned(), role, max_payload_bytes: 1 << 20, tenants };
     Frame::with_payload(Header::Hello { version }, postcard::to_stdvec(&hello).unwrap().into())
 }
 

@@ -21,6 +21,7 @@
 //! | `planned` | the same at random |
 //! | `kept` | scheduled tasks that are written down |
 //! | `streams` | streams of calls |
+//! | `tenants` | what ends at the border between two tenants |
 //! | `soak` | random runs of everything, checked as a whole |
 
 #[cfg(test)]
@@ -61,5 +62,7 @@ mod slow;
 mod soak;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod watch;

@@ -5,7 +5,7 @@ mod slow;
 
 use bytes::BytesMut;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
-use daffi_proto::id::{NodeKey, SessionId};
+use daffi_proto::id::{NodeKey, SessionId, TenantName};
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -64,6 +64,7 @@ impl Peer {
             name: name.to_owned(),
             role,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
+            tenants: vec![TenantName::default()],
         };
         let payload = postcard::to_stdvec(&hello).unwrap().into();
         self.write(Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload)).await;
@@ -91,6 +92,7 @@ fn node_config() -> NodeConfig {
         role: Role::Node,
         seed: 1,
         max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+        tenants: vec![TenantName::default()],
     }
 }
 

@@ -17,7 +17,7 @@ use daffi_proto::session::{Backoff, PeerIdentity, Role};
 use daffi_proto::signature::Signature;
 use daffi_proto::stream::StreamCall;
 
-use super::{Net, Runtime, SUM, call, callback, name, process, secs, sum_type};
+use super::{Net, Runtime, SUM, call, callback, name, process, secs, sum_type, tenant};
 
 impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
@@ -29,8 +29,21 @@ impl Net {
             role,
             seed: self.random.bits(),
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            tenants: vec![TenantName::default()],
         };
         self.runtime_with(config, identity)
+    }
+
+    /// A connected node or client of these tenants, without processes.
+    pub fn runtime_of(&mut self, tenants: &[&str], role: Role) -> usize {
+        let node = self.runtime("of-tenants", role, PeerIdentity::Unix { uid: 1, pid: None });
+        let tenants = tenants.iter().map(|name| tenant(name)).collect();
+        let config = NodeConfig { tenants, ..self.nodes[node].config.clone() };
+        self.nodes[node].node = Node::new(config.clone());
+        self.nodes[node].config = config;
+        self.dial(node);
+        self.settle();
+        node
     }
 
     pub fn runtime_with(&mut self, config: NodeConfig, identity: PeerIdentity) -> usize {
@@ -150,7 +163,18 @@ impl Net {
 
     /// Asks for tasks, and gives what came of it.
     pub fn ask(&mut self, node: usize, process: &str, op: TaskOp) -> Result<Vec<TaskInfo>, CallError> {
-        let caller = Caller::Client { tenant: TenantName::default() };
+        self.ask_in(&TenantName::default(), node, process, op)
+    }
+
+    /// The same, as somebody of this tenant.
+    pub fn ask_in(
+        &mut self,
+        tenant: &TenantName,
+        node: usize,
+        process: &str,
+        op: TaskOp,
+    ) -> Result<Vec<TaskInfo>, CallError> {
+        let caller = Caller::Client { tenant: tenant.clone() };
         let token = self.token();
         let request = TasksRequest { caller, process: name(process), op, timeout: secs(10) };
         self.command(node, Command::Tasks { token, request });
@@ -179,8 +203,13 @@ impl Net {
     }
 
     pub fn list(&mut self, node: usize) -> Vec<ProcessInfo> {
+        self.list_of(node, TenantName::default())
+    }
+
+    /// The processes of this tenant.
+    pub fn list_of(&mut self, node: usize, tenant: TenantName) -> Vec<ProcessInfo> {
         let token = self.token();
-        self.command(node, Command::List { token, tenant: TenantName::default() });
+        self.command(node, Command::List { token, tenant });
         self.settle();
         self.nodes[node].lists[&token].clone()
     }

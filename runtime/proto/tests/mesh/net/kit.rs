@@ -40,8 +40,16 @@ pub fn name(text: &str) -> ProcessName {
     ProcessName::new(text).unwrap()
 }
 
+pub fn tenant(text: &str) -> TenantName {
+    TenantName::new(text).unwrap()
+}
+
+/// `name` of the default tenant, or `tenant::name`.
 pub fn process(text: &str) -> ProcessRef {
-    ProcessRef { tenant: TenantName::default(), name: name(text) }
+    match text.split_once("::") {
+        Some((of, text)) => ProcessRef { tenant: tenant(of), name: name(text) },
+        None => ProcessRef { tenant: TenantName::default(), name: name(text) },
+    }
 }
 
 pub fn callback(text: &str) -> CallbackName {
@@ -76,6 +84,11 @@ pub fn call(caller: Option<LocalId>, name: &str) -> CallRequest {
         timeout: secs(10),
         ..CallRequest::new(caller, [callback(name)].into())
     }
+}
+
+/// The same, made by somebody of this tenant who has no name.
+pub fn call_in(text: &str, name: &str) -> CallRequest {
+    CallRequest { caller: Caller::Client { tenant: tenant(text) }, ..call(None, name) }
 }
 
 /// Two numbers, as arguments of the type `sum`.
