@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::plain::plain;
+
 /// All went well.
 pub const OK: u8 = 0;
 /// A callback failed, or a module's `run` did.
@@ -15,6 +17,8 @@ pub const NOT_RUN: u8 = 3;
 pub const UNKNOWN: u8 = 4;
 /// There is no controller, or it refused this runtime.
 pub const NO_CONTROLLER: u8 = 5;
+/// A call with streams was interrupted (128 + SIGINT).
+pub const INTERRUPTED: u8 = 130;
 /// A module trapped in its `run` (128 + SIGABRT, as other wasm runtimes have it).
 pub const TRAPPED: u8 = 134;
 
@@ -28,7 +32,7 @@ Exit codes:
   4    the call was sent and no answer came: it may or may not have run
   5    there is no controller, or it refused this runtime (a name that is taken, another version)
   134  a module's `run` trapped
-  130, 143  ended at once by a second SIGINT or SIGTERM
+  130, 143  ended at once by a second SIGINT or SIGTERM; 130 also: `call --stream` was interrupted
   Any other code is the one that a module ended with (`exit`, or `mesh.stop`).";
 
 /// An error for the user: one line, and the code that the process ends with.
@@ -53,10 +57,11 @@ impl Failure {
 
     /// Prints the error as one line, and gives the code to end with.
     pub fn report(&self) -> ExitCode {
-        // A message may carry text from a file or from another machine: line breaks in it are no new errors.
+        // A message may carry text from a file or from another machine: line breaks in it are no new errors, and what else
+        // moves the cursor stays out of the terminal.
         let line = self.message.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty());
         // A reader that has gone is no second failure.
-        let _ = writeln!(std::io::stderr(), "error: {}", line.collect::<Vec<_>>().join("; "));
+        let _ = writeln!(std::io::stderr(), "error: {}", plain(&line.collect::<Vec<_>>().join("; ")));
         ExitCode::from(self.code)
     }
 }

@@ -12,5 +12,6 @@ pub mod guest;
 pub mod mesh;
 pub mod net;
 pub mod output;
+pub mod plain;
 pub mod state_dir;
 pub mod telemetry;

@@ -13,6 +13,7 @@ use super::args::EventsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{LinkState, Watch};
+use crate::plain::plain;
 
 /// How long joining may take.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ async fn follow(client: &Client, mut watch: Watch, json: bool) -> Result<(), Fai
                 return Err(Failure::new(exit::FAILED, "too many events at once: some were missed; start this again"));
             }
         };
-        let line = if json { as_json(&event) } else { as_text(&event) };
+        let line = if json { as_json(&event) } else { plain(&as_text(&event)) };
         // A reader that has gone is no failure.
         if writeln!(io::stdout(), "{line}").is_err() {
             return Ok(());

@@ -13,6 +13,7 @@ use super::client::{self, Client, Joining, LEAVE_TIMEOUT};
 use super::table::table;
 use super::written::{Wait, Written, failure, receiver};
 use crate::exit::Failure;
+use crate::plain::plain;
 
 /// How long joining may take, and each question.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -208,7 +209,8 @@ fn as_table(tasks: &[TaskInfo]) -> String {
     for (line, error) in table(&rows).iter().zip(errors) {
         let _ = writeln!(text, "{line}");
         if let Some(error) = error {
-            let _ = writeln!(text, "    last error, at {}: {} ({})", error.at, error.message, error.code);
+            let said = plain(&format!("{} ({})", error.message, error.code));
+            let _ = writeln!(text, "    last error, at {}: {said}", error.at);
         }
     }
     text
