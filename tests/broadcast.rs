@@ -108,3 +108,34 @@ fn a_broadcast_is_one_of_the_open_calls_of_its_module_and_gives_its_place_back()
     says(said[6], &["who failed: not-run overloaded"]);
     assert!(said[7].starts_with("who at "), "{said:#?}");
 }
+
+#[test]
+fn the_command_line_ends_with_the_first_values_or_as_soon_as_a_quorum_is_out_of_reach() {
+    let cluster = Cluster::new();
+    let two = two(&cluster);
+    let _held = cluster.calling(&["--receiver", "b", r#"hold("at-b", 60000)"#]);
+    two.wait_for_line("at-b started");
+    assert_eq!(cluster.run(["call", "who()", "--broadcast", "--first-n", "1"]).success(), "a: \"a\"");
+    let output = cluster.run(["call", "who()", "--broadcast", "--quorum", "3", "--timeout", "1m"]);
+    says(&output.stderr, &["values came, 3 were wanted"]);
+    let output = cluster.run(["call", "who()", "--broadcast", "--quorum", "2", "--stall", "300ms"]);
+    assert_ne!(output.code(), 0, "{output:#?}");
+    says(&output.stdout, &["a: \"a\"", "b: error: ", "deadline-exceeded"]);
+    says(&output.stderr, &["1 values came, 2 were wanted"]);
+}
+
+#[test]
+fn options_of_a_broadcast_that_do_not_fit_are_errors() {
+    let cluster = Cluster::new();
+    for (flags, parts) in [
+        (&["--first-n", "1"][..], &["--broadcast"][..]),
+        (&["--stall", "1s"], &["--broadcast"]),
+        (&["--broadcast", "--first-n", "1", "--quorum", "1"], &["--first-n", "--quorum", "cannot be used"]),
+        (&["--broadcast", "--quorum", "0"], &["--quorum", "0"]),
+        (&["--broadcast", "--stall", "0s"], &["--stall"]),
+        (&["--broadcast", "--no-result", "--first-n", "1"], &["--no-result", "cannot be used"]),
+    ] {
+        let output = cluster.run(["call", "who()"].iter().chain(flags));
+        says(output.one_line_error(2), parts);
+    }
+}

@@ -14,6 +14,7 @@
 //! | [`state_dir`] | schedules that outlive their runtime |
 //! | [`streams`] | STREAM: streams and futures between guests, how they end, what they hold |
 //! | [`streams_dynamic`] | STREAM from guests without async: items, backpressure, how streams end |
+//! | [`streams_cli`] | STREAM from the command line: lines to items |
 //! | [`conformance`] | every value type between two processes, in three languages |
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
@@ -77,6 +78,8 @@ mod schedule;
 mod state_dir;
 #[cfg(test)]
 mod streams;
+#[cfg(test)]
+mod streams_cli;
 #[cfg(test)]
 mod streams_dynamic;
 #[cfg(test)]

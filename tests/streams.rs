@@ -277,7 +277,12 @@ fn who_cannot_stream_is_told_what_can() {
         let refused = cluster.call(call);
         says(
             refused.one_line_error(2),
-            &["a stream or a future in its type", "only guests can call it", "`stream` of daffi:runtime/call"],
+            &[
+                "a stream or a future in its type",
+                "an import of the function",
+                "`stream` of daffi:runtime/call",
+                "call --stream",
+            ],
         );
     }
     let refused = cluster.call_json("count", "[5, 5]");

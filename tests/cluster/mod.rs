@@ -17,7 +17,7 @@ pub mod raw;
 pub mod running;
 
 use std::ffi::OsStr;
-use std::io::PipeReader;
+use std::io::{PipeReader, PipeWriter};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -232,6 +232,13 @@ impl Start<'_> {
         let (reader, writer) = std::io::pipe().unwrap();
         self.command.stdout(writer);
         (self.start(), reader)
+    }
+
+    /// Starts it with a standard input that the test writes.
+    pub fn start_fed(mut self) -> (Running, PipeWriter) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        self.command.stdin(reader);
+        (self.start(), writer)
     }
 
     /// Starts it with a standard error that is read by nobody but the test.

@@ -251,7 +251,13 @@ pub struct CallArgs {
     /// The arguments in JSON: an array, or an object by parameter name
     #[arg(long, value_name = "ARGS")]
     pub json: Option<String>,
-    /// How long all of it may take, such as 500ms or 2m
+    /// Stream: items from stdin, one a line, to the callback, and what it gives to stdout as it comes
+    ///
+    /// A callback without streams is called once a line, in order, in one process. One with a `stream<T>` parameter, or a
+    /// stream as its result, is called once; that parameter is left out of CALL.
+    #[arg(long, conflicts_with_all = ["broadcast", "eta", "no_result", "retry"])]
+    pub stream: bool,
+    /// How long all of it may take, such as 500ms or 2m; with --stream how long nothing may move
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
     pub timeout: Duration,
     /// Call this process and no other
@@ -272,6 +278,18 @@ pub struct CallArgs {
     /// Call every process that has the callback: a line each, as they answer
     #[arg(long, conflicts_with = "receiver")]
     pub broadcast: bool,
+    /// With --broadcast: so many values are enough; the other calls are cancelled
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          requires = "broadcast", conflicts_with_all = ["quorum", "no_result"])]
+    pub first_n: Option<u32>,
+    /// With --broadcast: as --first-n, and it ends as soon as so many values cannot come any more
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+          requires = "broadcast", conflicts_with = "no_result")]
+    pub quorum: Option<u32>,
+    /// With --broadcast: when nobody answered for so long, those that are missing have failed
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "broadcast",
+          conflicts_with = "no_result")]
+    pub stall: Option<Duration>,
     /// Make the call up to this often, within the timeout, if it fails and did not run
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100),
           conflicts_with_all = ["no_result", "broadcast"])]
@@ -287,7 +305,13 @@ pub struct CallArgs {
 const CALL_HELP: &str = "\
 The result goes to stdout in the encoding of the arguments; an error is one line on stderr. With --broadcast, a line for
 each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object each, {\"process\", \"ok\"} or
-{\"process\", \"error\"}. The exit code is then that of the first error.
+{\"process\", \"error\"}. The exit code is then that of the first error; with --first-n and --quorum it is 0 when as many
+values came.
+
+With --stream a line of stdin is an item, in WAVE or with --json in JSON: the parameter where there is one, else the
+arguments, `(5, 15)` or `[5, 15]`; of a stream<u8> a piece, a list<u8>. Empty lines are passed over, unless the callback
+takes nothing. A line that is no item is an error, and the exit code is 2: a callback that is called once a line has
+served those before it, of any other the call is given up.
 
 Examples:
   daffi-runtime call 'sum-of-two-numbers(5, 15)'
@@ -295,8 +319,10 @@ Examples:
   daffi-runtime call sum-of-two-numbers --json '[5, 15]'
   daffi-runtime call sum-of-two-numbers --json '{\"a\": 5, \"b\": 15}'
   daffi-runtime call 'menu()' --broadcast --timeout 2s
+  daffi-runtime call 'vote(\"x\")' --broadcast --quorum 2 --stall 500ms
   daffi-runtime call 'clean-up()' --no-result --eta 5m
   daffi-runtime call 'lookup(\"x\")' --retry 5 --idempotent
+  seq 100 | daffi-runtime call total --stream
 
 Exit codes: 0 all went well; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
 run; 4 no answer came: it may or may not have run; 5 there is no controller.";

@@ -3,22 +3,26 @@
 use std::io::Write;
 use std::time::Instant;
 
-use daffi_proto::call::{Answer, CallReply, CallRequest, GatherEntry, GatherRequest, Need, Resolved, Retry};
+use daffi_proto::call::{Answer, CallReply, CallRequest, GatherEnd, GatherEntry, GatherRequest, Need, Resolved, Retry};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
 use daffi_proto::value::{self, Limits};
 
 use super::args::CallArgs;
-use super::client::{self, Client, Joining, call_failure, outcome};
+use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure, outcome};
+use super::stream;
 use super::written::{Encoding, Wait, Written, failure, receiver};
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
+use crate::plain::plain;
 
 /// Calls, and prints the result.
 ///
 /// # Errors
 /// Bad input, no controller, or a call that failed; the exit code says which.
 pub fn run(args: &CallArgs) -> Result<(), Failure> {
-    let written = Written::read(&args.call, args.json.as_deref())?;
+    let bare = args.stream && args.json.is_none() && !args.call.contains('(');
+    let call = if bare { format!("{}()", args.call) } else { args.call.clone() }; // there may be no arguments but the items
+    let written = Written::read(&call, args.json.as_deref())?;
     let receiver = receiver(args.receiver.as_deref())?;
     let begins = Instant::now() + args.eta.unwrap_or_default();
     let wait = Wait { ready: args.wait_ready, ends: begins + args.timeout };
@@ -27,13 +31,17 @@ pub fn run(args: &CallArgs) -> Result<(), Failure> {
         let patient = args.wait_ready || args.retry.is_some_and(|attempts| attempts > 1);
         let joining = if patient { Joining::Patiently } else { Joining::AtOnce };
         let client = Client::join(&args.connect, joining(args.timeout)).await?;
-        let result = call(&client, &written, receiver, (begins, wait), args).await;
-        client.leave(wait.goodbye()).await;
+        let (result, goodbye) = if args.stream {
+            (stream::run(&client, &written, receiver, wait, args).await, LEAVE_TIMEOUT)
+        } else {
+            (call_once(&client, &written, receiver, (begins, wait), args).await, wait.goodbye())
+        };
+        client.leave(goodbye).await;
         result
     })
 }
 
-async fn call(
+async fn call_once(
     client: &Client,
     written: &Written<'_>,
     receiver: Option<ProcessName>,
@@ -55,7 +63,7 @@ async fn call(
     };
     let reading = Reading { resolved: &resolved, encoding: written.encoding, answer: request.answer };
     if how.broadcast {
-        return call_all(client, request, &reading).await;
+        return call_all(client, request, &reading, how).await;
     }
     let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
     if let Some(text) = reading.text(&reply).map_err(|error| failure(&error))?.filter(|text| !text.is_empty()) {
@@ -65,9 +73,18 @@ async fn call(
     Ok(())
 }
 
+/// When a broadcast has what it is for.
+fn need(how: &CallArgs) -> Need {
+    match (how.first_n, how.quorum) {
+        (Some(values), _) => Need::First(values),
+        (None, Some(values)) => Need::Quorum(values),
+        (None, None) => Need::All,
+    }
+}
+
 /// Calls all who have the callback, and prints a line for each as it answers.
-async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>) -> Result<(), Failure> {
-    let request = GatherRequest { call, need: Need::All, stall: None };
+async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how: &CallArgs) -> Result<(), Failure> {
+    let request = GatherRequest { call, need: need(how), stall: how.stall };
     let mut gather = client.mesh().gather(request).await.map_err(|error| failure(&error))?;
     let (mut all, mut failed, mut first) = (0_usize, 0_usize, None);
     while let Some(entry) = gather.next().await {
@@ -82,6 +99,14 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>) -> 
             first.get_or_insert(error);
         }
     }
+    // Where a number of values was asked for, the failures of others are in their lines.
+    if let Some(wanted) = how.first_n.or(how.quorum) {
+        if gather.end() == Some(GatherEnd::Met) {
+            return Ok(());
+        }
+        let (values, exit_code) = (all - failed, first.map_or(exit::FAILED, |error| call_failure(&error).code));
+        return Err(Failure::new(exit_code, format!("{values} values came, {wanted} were wanted")));
+    }
     first.map_or(Ok(()), |error| {
         let first = failure(&error);
         Err(Failure::new(first.code, format!("{failed} of {all} processes failed; the first: {}", first.message)))
@@ -89,15 +114,23 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>) -> 
 }
 
 /// How what a call gives is shown.
-struct Reading<'a> {
+pub struct Reading<'a> {
     resolved: &'a Resolved,
     encoding: Encoding,
     answer: Answer,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// Of a call whose result is waited for.
+    pub fn of_result(resolved: &'a Resolved, written: &Written<'_>) -> Self {
+        Self { resolved, encoding: written.encoding, answer: Answer::Result }
+    }
+
     /// The result; none where nobody waits for it.
-    fn text(&self, reply: &CallReply) -> Result<Option<String>, CallError> {
+    ///
+    /// # Errors
+    /// It is no value of its type.
+    pub fn text(&self, reply: &CallReply) -> Result<Option<String>, CallError> {
         if self.answer != Answer::Result {
             return Ok(None);
         }
@@ -119,7 +152,7 @@ impl Reading<'_> {
         match (self.encoding, result) {
             (Encoding::Wave, Ok(Some(text))) => format!("{process}: {text}").trim_end().to_owned(),
             (Encoding::Wave, Ok(None)) => format!("{process}: accepted"),
-            (Encoding::Wave, Err(error)) => format!("{process}: error: {}", call_failure(error).message),
+            (Encoding::Wave, Err(error)) => plain(&format!("{process}: error: {}", call_failure(error).message)),
             (Encoding::Json, result) => {
                 // The text is JSON that we have written ourselves.
                 let ok = |text: &String| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();

@@ -7,6 +7,7 @@
 //! | [`client`] | joining the mesh as an anonymous client |
 //! | [`written`] | a call as it is written |
 //! | [`table`] | tables for people |
+//! | [`stream`] | `call --stream`: lines to items and back |
 //! | [`call`], [`schedule`], [`ps`], [`events`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
@@ -17,6 +18,7 @@ pub mod events;
 pub mod inspect;
 pub mod ps;
 pub mod schedule;
+pub mod stream;
 pub mod table;
 pub mod words;
 pub mod written;

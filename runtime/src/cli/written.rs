@@ -9,7 +9,8 @@ use daffi_proto::call::{CallRequest, ResolveRequest, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::ProcessName;
 use daffi_proto::name::Pattern;
-use daffi_proto::value::{self, Limits};
+use daffi_proto::signature::Signature;
+use daffi_proto::value::{self, Encoded, Limits, ValueError};
 
 use super::client::{Client, LEAVE_TIMEOUT, call_failure};
 use crate::exit::Failure;
@@ -89,38 +90,76 @@ impl<'a> Written<'a> {
         receiver: Option<ProcessName>,
         wait: Wait,
     ) -> Result<(CallRequest, Resolved), Failure> {
+        let resolved = self.resolve(client, receiver.clone(), wait).await?;
+        value::check_plain(&resolved.signature).map_err(|error| unfit(&resolved, &error))?;
+        let args = self.encode_for(&resolved, &resolved.signature)?;
+        Ok((CallRequest { args, ..request(client, &resolved, receiver, wait) }, resolved))
+    }
+
+    /// Looks the name up.
+    ///
+    /// # Errors
+    /// No such callback, or several.
+    pub async fn resolve(
+        &self,
+        client: &Client,
+        receiver: Option<ProcessName>,
+        wait: Wait,
+    ) -> Result<Resolved, Failure> {
         let question = ResolveRequest {
             caller: client.caller(),
             pattern: self.pattern.clone(),
-            receiver: receiver.clone(),
-            timeout: wait.left(),
-            wait_ready: wait.ready,
-        };
-        let resolved = client.mesh().resolve(question).await.map_err(|error| failure(&error))?;
-        let request = CallRequest {
-            accepts: Arc::from([resolved.fingerprint]),
-            signature: Some(Arc::clone(&resolved.signature)),
             receiver,
-            args: self.encode(&resolved)?,
             timeout: wait.left(),
             wait_ready: wait.ready,
-            ..CallRequest::new(client.caller(), Arc::from([resolved.callback.clone()]))
         };
-        Ok((request, resolved))
+        client.mesh().resolve(question).await.map_err(|error| failure(&error))
     }
 
-    fn encode(&self, resolved: &Resolved) -> Result<Bytes, Failure> {
+    /// The arguments, for a function that has what is to be written of the callback's parameters.
+    ///
+    /// # Errors
+    /// They do not fit it.
+    pub fn encode_for(&self, resolved: &Resolved, function: &Signature) -> Result<Bytes, Failure> {
         let limits = Limits::for_payload(self.args.len().max(Limits::default().max_bytes));
-        let plain = value::check_plain(&resolved.signature);
-        let encoded = plain.and_then(|()| match self.encoding {
-            Encoding::Wave => value::args_from_wave(&resolved.signature, self.args, &limits),
-            Encoding::Json => value::args_from_json(&resolved.signature, self.args, &limits),
-        });
-        encoded.map(Bytes::from).map_err(|error| {
-            let signature = resolved.signature.to_wit();
-            Failure::usage(format!("{}: {error}; it is {signature}", resolved.callback))
-        })
+        self.encoded().into_args(function, &limits).map_err(|error| unfit(resolved, &error))
     }
+
+    /// Whether no arguments were written.
+    pub fn has_no_args(&self) -> bool {
+        self.encoded().is_nothing()
+    }
+
+    /// The encoding, as values have it.
+    pub fn encoding(&self) -> value::Encoding {
+        match self.encoding {
+            Encoding::Wave => value::Encoding::Wave,
+            Encoding::Json => value::Encoding::Json,
+        }
+    }
+
+    fn encoded(&self) -> Encoded {
+        match self.encoding {
+            Encoding::Wave => Encoded::Wave(self.args.to_owned()),
+            Encoding::Json => Encoded::Json(self.args.to_owned()),
+        }
+    }
+}
+
+/// A call of this callback, with what is left of the time and without arguments.
+pub fn request(client: &Client, resolved: &Resolved, receiver: Option<ProcessName>, wait: Wait) -> CallRequest {
+    CallRequest {
+        accepts: Arc::from([resolved.fingerprint]),
+        signature: Some(Arc::clone(&resolved.signature)),
+        receiver,
+        timeout: wait.left(),
+        wait_ready: wait.ready,
+        ..CallRequest::new(client.caller(), Arc::from([resolved.callback.clone()]))
+    }
+}
+
+fn unfit(resolved: &Resolved, error: &ValueError) -> Failure {
+    Failure::usage(format!("{}: {error}; it is {}", resolved.callback, resolved.signature.to_wit()))
 }
 
 /// `--receiver`

@@ -91,8 +91,8 @@ pub fn check_items_from(
 pub fn check_plain(signature: &Signature) -> Result<(), ValueError> {
     match signature.has_streams() {
         true => Err(ValueError::new(
-            "there is a stream or a future in its type: only guests can call it, by an import of the function or by \
-             `stream` of daffi:runtime/call",
+            "there is a stream or a future in its type: guests call it by an import of the function or by `stream` of \
+             daffi:runtime/call, people by `daffi-runtime call --stream`",
         )),
         false => Ok(()),
     }

@@ -32,10 +32,14 @@
 //! | `json`, `wave` | texts from and to postcard |
 //! | `text`, `parts` | what the two share |
 //! | `checked` | results in the form `result<T, call-error>` |
+//! | `encoded` | [`Encoded`]: a value in whatever encoding its user has |
+//! | `items` | [`Items`]: those of a stream whose type is known at run time |
 
 mod check;
 mod checked;
+mod encoded;
 mod error;
+mod items;
 mod json;
 mod parts;
 mod read;
@@ -49,7 +53,9 @@ pub use self::check::{
     first_args,
 };
 pub use self::checked::{checked_err, checked_ok, gathered};
+pub use self::encoded::{Encoded, Encoding};
 pub use self::error::ValueError;
+pub use self::items::Items;
 pub use self::json::{args_from_json, args_to_json, result_from_json, result_to_json};
 pub use self::tree::{Value, decode_args, decode_result, encode_args, encode_result};
 pub use self::wave::{BadCall, args_from_wave, args_to_wave, parse_call, result_from_wave, result_to_wave};

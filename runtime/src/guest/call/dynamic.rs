@@ -11,7 +11,7 @@ use daffi_proto::call::{Answer, CallReply, CallRequest, ResolveRequest, WhenAban
 use daffi_proto::error::{CallError, code};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
-use daffi_proto::value::{self, Limits as ValueLimits, ValueError};
+use daffi_proto::value::{self, Encoded, Encoding, Limits as ValueLimits, ValueError};
 
 use super::super::instance::{bad_arguments, unfit};
 use super::super::outgoing::OpenCall;
@@ -116,7 +116,7 @@ impl Wish {
         let question =
             ResolveRequest { caller: asks, pattern, receiver: receiver.clone(), timeout: timeout_in_all, wait_ready };
         let resolved = origin.module.mesh.resolve(question).await?;
-        let encoding = Encoding::of(&arguments);
+        let encoding = encoding_of(&arguments);
         let args = encode(&resolved.signature, arguments, &limits)
             .map_err(|error| bad_arguments(&error, &resolved.callback.to_string()))?;
         let elapsed = since.elapsed();
@@ -167,20 +167,11 @@ impl Reader {
 }
 
 /// The encoding of a dynamic call's arguments, which its result is to have too.
-#[derive(Clone, Copy)]
-pub(super) enum Encoding {
-    Postcard,
-    Json,
-    Wave,
-}
-
-impl Encoding {
-    pub fn of(value: &types::Value) -> Self {
-        match value {
-            types::Value::Postcard(_) => Self::Postcard,
-            types::Value::Json(_) => Self::Json,
-            types::Value::Wave(_) => Self::Wave,
-        }
+pub(super) fn encoding_of(value: &types::Value) -> Encoding {
+    match value {
+        types::Value::Postcard(_) => Encoding::Postcard,
+        types::Value::Json(_) => Encoding::Json,
+        types::Value::Wave(_) => Encoding::Wave,
     }
 }
 
@@ -206,14 +197,7 @@ pub(super) fn encode_args(
     arguments: types::Value,
     limits: &ValueLimits,
 ) -> Result<Bytes, ValueError> {
-    match arguments {
-        types::Value::Postcard(bytes) => {
-            value::check_args(signature, &bytes, limits)?;
-            Ok(bytes.into())
-        }
-        types::Value::Json(text) => value::args_from_json(signature, &text, limits).map(Bytes::from),
-        types::Value::Wave(text) => value::args_from_wave(signature, &text, limits).map(Bytes::from),
-    }
+    Encoded::from(arguments).into_args(signature, limits)
 }
 
 /// A result in this encoding, by the function's signature.
@@ -226,12 +210,5 @@ pub(super) fn decode(
     encoding: Encoding,
     limits: &ValueLimits,
 ) -> Result<types::Value, ValueError> {
-    match encoding {
-        Encoding::Postcard => {
-            value::check_result(signature, &result, limits)?;
-            Ok(types::Value::Postcard(result.into()))
-        }
-        Encoding::Json => value::result_to_json(signature, &result, limits).map(types::Value::Json),
-        Encoding::Wave => value::result_to_wave(signature, &result, limits).map(types::Value::Wave),
-    }
+    Encoded::of_result(signature, result, encoding, limits).map(types::Value::from)
 }

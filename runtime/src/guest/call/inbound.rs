@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::Chunk;
+use daffi_proto::value::Encoding;
 use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
@@ -17,7 +18,6 @@ use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::instance::unfit;
 use super::super::state::GuestState;
-use super::dynamic::Encoding;
 use super::items::Items;
 use super::streaming::Held;
 use super::{Guests, call, types};

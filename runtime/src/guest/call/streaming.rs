@@ -21,7 +21,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
 use daffi_proto::signature::Signature;
 use daffi_proto::stream::Flow;
-use daffi_proto::value::{self, Channel, Limits as ValueLimits};
+use daffi_proto::value::{self, Channel, Encoded, Encoding, Limits as ValueLimits};
 use tokio::sync::oneshot;
 use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
@@ -32,9 +32,9 @@ use super::super::instance::bad_arguments;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
 use super::super::streams::Place;
-use super::dynamic::{Encoding, decode, encode_args, length};
+use super::dynamic::{decode, encode_args, encoding_of, length};
 use super::inbound::Inbound;
-use super::items::{Items, is_nothing, nothing};
+use super::items::{Items, nothing};
 use super::outbound::Outbound;
 use super::{Guests, call, milliseconds, process_name, push, types};
 use crate::mesh::handle::{StreamingCall, StreamingReply};
@@ -135,7 +135,7 @@ impl Wish {
         let known = Known {
             mode: if resolved.signature.has_streams() { Mode::Whole } else { Mode::Each },
             signature: resolved.signature,
-            encoding: Encoding::of(&arguments),
+            encoding: encoding_of(&arguments),
             limits: ValueLimits::for_payload(origin.module.limits.payload_bytes),
             callback: resolved.callback.to_string(),
             call: Arc::new(Mutex::new(place)),
@@ -169,7 +169,7 @@ impl Known {
     /// The arguments, and the streams in them.
     fn arguments(&self, arguments: types::Value) -> Result<(bytes::Bytes, Vec<(Flow, Items)>), CallError> {
         if self.mode == Mode::Each {
-            if !is_nothing(&arguments) {
+            if !Encoded::from(arguments).is_nothing() {
                 let message = format!(
                     "{} has no stream in its type, and so is called once an item: give no other arguments",
                     self.callback
