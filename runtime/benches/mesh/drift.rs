@@ -4,11 +4,13 @@
 //! the earliest line, counted from its own tick, is taken for on time.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+
+use crate::guests::component;
 
 /// How often the callback is to run.
 const EVERY: Duration = Duration::from_millis(20);
@@ -95,15 +97,6 @@ fn start(socket: &Path, args: &[&str]) -> anyhow::Result<(Runtime, Lines<BufRead
     let mut runtime = Runtime(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
     let lines = BufReader::new(runtime.0.stdout.take().context("the runtime's stdout")?).lines();
     Ok((runtime, lines))
-}
-
-/// A component that `make guests` has made.
-fn component(name: &str) -> anyhow::Result<String> {
-    let folder = std::env::var_os("DAFFI_COMPONENTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/components"), PathBuf::from);
-    let path = folder.join(name).with_extension("wasm");
-    ensure!(path.exists(), "{} is missing: run `make guests`", path.display());
-    Ok(path.display().to_string())
 }
 
 impl Drift {

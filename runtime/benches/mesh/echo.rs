@@ -53,7 +53,12 @@ pub fn measure(case: &Case, folder: &Path) -> Result<Sample> {
 
 /// Starts a server.
 pub fn start(socket: &Path) -> Result<Child> {
-    Command::new(std::env::current_exe()?).env(SERVER_ENV, socket).stdin(Stdio::null()).spawn()
+    start_as(SERVER_ENV, socket)
+}
+
+/// Starts this binary as what that variable makes of it.
+pub fn start_as(variable: &str, socket: &Path) -> Result<Child> {
+    Command::new(std::env::current_exe()?).env(variable, socket).stdin(Stdio::null()).spawn()
 }
 
 /// Connects to a server that may still be starting.

@@ -3,9 +3,9 @@
 //! The caller's guest times its own calls. It prints `warm` when the clock starts and `done` when it stops, so that CPU
 //! time can be read from outside at both marks, then one line of JSON.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -46,7 +46,7 @@ pub fn job(case: &Case) -> Vec<String> {
 /// Waits for what the caller's guest has measured, and ends it; CPU time is that of all these runtimes.
 pub fn timed(mut caller: Runtime, servers: &[Runtime]) -> anyhow::Result<Sample> {
     let pids: Vec<u32> = servers.iter().chain([&caller]).map(|runtime| runtime.child.id()).collect();
-    let mut lines = BufReader::new(caller.child.stdout.take().context("the caller's stdout")?).lines();
+    let mut lines = caller.lines()?;
     let mut next = || lines.next().context("the caller ended early")?.context("reading the caller's stdout");
     if next()? != "warm" {
         bail!("the caller's first line is not `warm`");
@@ -73,10 +73,7 @@ pub struct Runtime {
 impl Runtime {
     /// Starts one whose module is the component of this name.
     pub fn start(socket: &Path, args: &[&str], component: &str, env: &[String]) -> anyhow::Result<Self> {
-        let component = components().join(component).with_extension("wasm");
-        if !component.exists() {
-            bail!("{} is missing: run `make guests`", component.display());
-        }
+        let component = self::component(component)?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
         command.args(["--log", "error"]).args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
         for pair in env {
@@ -84,6 +81,11 @@ impl Runtime {
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         Ok(Self { child })
+    }
+
+    /// What it prints.
+    pub fn lines(&mut self) -> anyhow::Result<Lines<BufReader<ChildStdout>>> {
+        Ok(BufReader::new(self.child.stdout.take().context("the runtime's stdout")?).lines())
     }
 }
 
@@ -94,8 +96,13 @@ impl Drop for Runtime {
     }
 }
 
-/// Where `make guests` puts the components.
-fn components() -> PathBuf {
-    std::env::var_os("DAFFI_COMPONENTS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/components"), PathBuf::from)
+/// A component that `make guests` has made.
+pub fn component(name: &str) -> anyhow::Result<String> {
+    let folder = std::env::var_os("DAFFI_COMPONENTS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/components"), PathBuf::from);
+    let path = folder.join(name).with_extension("wasm");
+    if !path.exists() {
+        bail!("{} is missing: run `make guests`", path.display());
+    }
+    Ok(path.display().to_string())
 }

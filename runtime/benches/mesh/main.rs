@@ -8,6 +8,7 @@
 //! | [`guests`] | typed calls, one at a time or many (`async func`), between two processes |
 //! | [`background`] | BG: 1,000 calls on the way, begun by name from a guest without async |
 //! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes |
+//! | [`streams`] | STREAM of numbers and of bytes, beside a bare tokio stream of the same bytes; small calls beside one |
 //! | [`drift`] | how far scheduled callbacks run from their plan |
 //! | [`echo`] | the bare limit of all others |
 //! | [`report`] | (the rows, and the table of them) |
@@ -20,6 +21,7 @@ mod drift;
 mod echo;
 mod guests;
 mod report;
+mod streams;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -30,16 +32,17 @@ use report::{Case, How, Report, Sample};
 /// How often each row is measured; the median pair is shown.
 const ROUNDS: usize = 3;
 
+/// The number of a bare frame, by which its answer is told: the two small s64 of a sum take less.
+const SUM_BYTES: usize = 8;
+
 fn cases() -> Vec<Case> {
-    // The number of a bare frame, by which its answer is told: the two small s64 of a sum take less.
-    let sum_bytes = 8;
     let mut cases = Vec::new();
     for in_flight in [1, 64] {
         let calls = |one: u64, many: u64| if in_flight == 1 { one } else { many };
         cases.push(Case {
             how: How::Typed,
             op: "sum",
-            payload_bytes: sum_bytes,
+            payload_bytes: SUM_BYTES,
             in_flight,
             calls: calls(20_000, 100_000),
         });
@@ -52,10 +55,10 @@ fn cases() -> Vec<Case> {
         });
         cases.push(Case { how: How::Typed, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
     }
-    cases.push(Case { how: How::Background, op: "sum", payload_bytes: sum_bytes, in_flight: 1000, calls: 100_000 });
+    cases.push(Case { how: How::Background, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1000, calls: 100_000 });
     for (receivers, calls) in [(2, 10_000), (8, 4_000), (32, 1_000)] {
         let how = How::Broadcast(receivers);
-        cases.push(Case { how, op: "sum", payload_bytes: sum_bytes, in_flight: 1, calls });
+        cases.push(Case { how, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls });
     }
     cases
 }
@@ -75,17 +78,16 @@ fn main() -> anyhow::Result<()> {
     if let Some(socket) = std::env::var_os(echo::SERVER_ENV) {
         return Ok(echo::serve(&PathBuf::from(socket))?);
     }
+    if let Some(socket) = std::env::var_os(streams::READER_ENV) {
+        return Ok(streams::read(&PathBuf::from(socket))?);
+    }
     // The folder of a default socket must be private.
     let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
-    // `cargo bench --bench mesh -- schedule`: only these rows.
-    if std::env::args().any(|arg| arg == "schedule") {
-        return drift::rows(folder.path()).map(drop);
-    }
     let mut report = Report::default();
-    // `cargo bench … -- BG 'at 8'` measures the rows that say so. Cargo itself passes a flag.
+    // `cargo bench … -- BG 'at 8' stream` measures the rows that say so. Cargo itself passes a flag.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let is_wanted = |case: &Case| wanted.is_empty() || wanted.iter().any(|part| case.label().contains(part));
-    for case in cases().into_iter().filter(is_wanted) {
+    let is_wanted = |label: &str| wanted.is_empty() || wanted.iter().any(|part| label.contains(part.as_str()));
+    for case in cases().into_iter().filter(|case| is_wanted(&case.label())) {
         let mut pairs = Vec::new();
         for _ in 0..ROUNDS {
             eprintln!("measuring {} with {} in flight", case.label(), case.in_flight);
@@ -93,13 +95,23 @@ fn main() -> anyhow::Result<()> {
         }
         report.add(&case, pairs);
     }
-    println!("\nguest to guest, processes of their own, unix sockets; ratios to a bare tokio echo of the same run\n");
-    print!("{}", report.text());
-    let drift = drift::rows(folder.path())?;
+    if !report.text().is_empty() {
+        println!(
+            "\nguest to guest, processes of their own, unix sockets; ratios to a bare tokio echo of the same run\n"
+        );
+        print!("{}", report.text());
+    }
+    let mut others = Vec::new();
+    if is_wanted("stream") {
+        others.extend(streams::rows(folder.path())?);
+    }
+    if is_wanted("schedule") {
+        others.extend(drift::rows(folder.path())?);
+    }
     if let Some(path) = std::env::var_os("DAFFI_BENCH_JSON") {
         let mut rows = report.json();
         if let Some(rows) = rows.as_array_mut() {
-            rows.extend(drift);
+            rows.extend(others);
         }
         std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
     }

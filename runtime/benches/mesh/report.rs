@@ -142,7 +142,8 @@ fn sample_json(sample: &Sample) -> Value {
     })
 }
 
-fn micros(duration: Duration) -> f64 {
+/// As a number of microseconds.
+pub fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 

@@ -1,0 +1,207 @@
+//! STREAM: a guest writes to a call that is under way and another reads, in runtimes of their own; beside a bare tokio stream
+//! of the same bytes over the same kind of socket. And what a stream costs the small calls that share its link.
+
+use std::io::{ErrorKind, Result};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::echo::{connect, start_as};
+use crate::guests::{Runtime, component, job, timed};
+use crate::report::{Case, How, Sample, cpu_of, micros};
+use crate::{ROUNDS, SUM_BYTES};
+
+/// Set to a socket's path, it turns this binary into the reader of bare streams.
+pub const READER_ENV: &str = "DAFFI_BENCH_READER";
+
+/// Bytes of one write of a bare stream, as of a chunk of ours; it is read by as many as are there, up to four of them.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// What flows.
+struct Flow {
+    /// As WIT has it, and the writer's guest.
+    of: &'static str,
+    item_bytes: u64,
+    items: u64,
+}
+
+const FLOWS: [Flow; 2] =
+    [Flow { of: "u32", item_bytes: 4, items: 4 << 20 }, Flow { of: "u8", item_bytes: 1, items: 512 << 20 }];
+
+impl Flow {
+    /// Items of a stream before the clock starts.
+    fn warm_up(&self) -> u64 {
+        self.items / 10
+    }
+}
+
+/// Measures all of it, and shows it. The rows as JSON.
+pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
+    println!("\nstreams, guest to guest, one way; ratios to a bare tokio stream of the same bytes of the same run\n");
+    let mut rows = Vec::new();
+    for flow in &FLOWS {
+        let mut pairs = Vec::new();
+        for _ in 0..ROUNDS {
+            eprintln!("measuring stream<{}>", flow.of);
+            pairs.push((bare(flow, folder)?, measure(flow, folder)?));
+        }
+        rows.push(show(flow, pairs));
+    }
+    rows.push(beside(folder)?);
+    Ok(rows)
+}
+
+/// The median of the pairs, as a line and as JSON. A sample's one call is the whole stream.
+fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>) -> Value {
+    pairs.sort_by_key(|(_, daffi)| daffi.p50);
+    let (bare, daffi) = &pairs[pairs.len() / 2];
+    let items = |sample: &Sample| flow.items as f64 * sample.calls_per_second;
+    let mib = (flow.items * flow.item_bytes) as f64 / f64::from(1 << 20);
+    let cpu_per_mib = |sample: &Sample| micros(sample.cpu_per_call) / mib;
+    let ratio = daffi.calls_per_second / bare.calls_per_second;
+    println!(
+        "{:<12} | {:>13.0} items/s | MiB/s bare {:>8.1}, {:>8.1}, ratio {:>5.3}x | cpu a MiB bare {:>8.1}us, {:>8.1}us",
+        format!("stream<{}>", flow.of),
+        items(daffi),
+        mib * bare.calls_per_second,
+        mib * daffi.calls_per_second,
+        ratio,
+        cpu_per_mib(bare),
+        cpu_per_mib(daffi),
+    );
+    let json_of = |sample: &Sample| {
+        json!({
+            "items_per_second": items(sample), "mib_per_second": mib * sample.calls_per_second,
+            "cpu_per_mib_us": cpu_per_mib(sample),
+        })
+    };
+    json!({
+        "row": format!("stream<{}>", flow.of), "op": "stream", "item_bytes": flow.item_bytes, "items": flow.items,
+        "bare": json_of(bare), "daffi": json_of(daffi), "mib_per_second_ratio": ratio,
+    })
+}
+
+/// Measures a stream from a caller to its callee.
+fn measure(flow: &Flow, folder: &Path) -> anyhow::Result<Sample> {
+    let socket = folder.join("mesh.sock");
+    let reader = Runtime::start(&socket, &["--controller", "--name", "reader"], "bench-stream-reader", &[])?;
+    let env = [format!("OF={}", flow.of), format!("ITEMS={}", flow.items), format!("WARM_UP={}", flow.warm_up())];
+    let writer = Runtime::start(&socket, &["--name", "writer"], "bench-stream-writer", &env)?;
+    timed(writer, &[reader])
+}
+
+/// Small calls from a runtime that reads a stream of bytes from the runtime that it calls, over their one link: alone, and
+/// beside that stream.
+fn beside(folder: &Path) -> anyhow::Result<Value> {
+    let mut samples = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (streams, samples) in [false, true].into_iter().zip(&mut samples) {
+            eprintln!("measuring sum with 1 in flight {}", if streams { "beside a stream" } else { "alone" });
+            samples.push(calls(streams, folder)?);
+        }
+    }
+    for samples in &mut samples {
+        samples.sort_by_key(|sample| sample.p50);
+    }
+    let [alone, beside] = samples.each_ref().map(|samples| &samples[samples.len() / 2]);
+    println!(
+        "sum, 1 in flight: p50 {:.1}us p99 {:.1}us alone, p50 {:.1}us p99 {:.1}us beside a stream<u8> over the same link",
+        micros(alone.p50),
+        micros(alone.p99),
+        micros(beside.p50),
+        micros(beside.p99),
+    );
+    let json_of = |sample: &Sample| json!({ "p50_us": micros(sample.p50), "p99_us": micros(sample.p99) });
+    Ok(json!({
+        "row": "sum beside stream<u8>", "op": "sum", "in_flight": 1, "calls": 20_000,
+        "alone": json_of(alone), "beside": json_of(beside),
+    }))
+}
+
+/// Calls while a stream flows their answers' way, or none does.
+fn calls(streams: bool, folder: &Path) -> anyhow::Result<Sample> {
+    let socket = folder.join("mesh.sock");
+    let (reader, writer) = (component("bench-stream-reader")?, component("bench-stream-writer")?);
+    // A stream that outlasts the calls.
+    let env = ["OF=u8".to_owned(), format!("ITEMS={}", 1_u64 << 40), format!("WARM_UP={}", 1 << 20)];
+    let (mut server_args, mut caller_args) = (vec!["--controller", "--name", "server"], vec!["--name", "caller"]);
+    if streams {
+        server_args.extend(["--module", &writer]);
+        caller_args.extend(["--module", &reader]);
+    }
+    let mut server = Runtime::start(&socket, &server_args, "bench-server", &env)?;
+    let said = server.lines()?;
+    let began = std::thread::spawn(move || said.take(1).flatten().any(|line| line == "warm").then(Instant::now));
+    // Their warm-up is long enough for the stream to begin in it.
+    let case = Case { how: How::Typed, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls: 20_000 };
+    let mut env = job(&case);
+    env.retain(|pair| !pair.starts_with("WARM_UP="));
+    env.push(format!("WARM_UP={}", case.calls));
+    let caller = Runtime::start(&socket, &caller_args, "bench-caller", &env)?;
+    let sample = timed(caller, std::slice::from_ref(&server))?;
+    let first_call = Instant::now() - Duration::from_secs_f64(case.calls as f64 / sample.calls_per_second);
+    drop(server);
+    match began.join() {
+        Ok(began) if streams == began.is_some_and(|began| began < first_call) => Ok(sample),
+        _ => bail!("the stream did not begin before the calls"),
+    }
+}
+
+/// Reads bare streams: their lengths come before them, and go back when they have been read.
+pub fn read(socket: &Path) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (mut stream, _) = UnixListener::bind(socket)?.accept().await?;
+        let mut input = vec![0; 4 * WRITE_BYTES];
+        while let Ok(length) = stream.read_u64_le().await {
+            let mut left = length;
+            while left > 0 {
+                match stream.read(&mut input).await? as u64 {
+                    0 => return Err(ErrorKind::UnexpectedEof.into()),
+                    read => left = left.saturating_sub(read),
+                }
+            }
+            stream.write_u64_le(length).await?;
+        }
+        Ok(())
+    })
+}
+
+/// Measures a bare stream of as many bytes.
+fn bare(flow: &Flow, folder: &Path) -> Result<Sample> {
+    let socket = folder.join("stream.sock");
+    let mut reader = start_as(READER_ENV, &socket)?;
+    let pids = [reader.id(), std::process::id()];
+    let sample = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let mut stream = connect(&socket).await?;
+        write(&mut stream, flow.warm_up() * flow.item_bytes).await?;
+        let before = cpu_of(&pids);
+        let started = Instant::now();
+        write(&mut stream, flow.items * flow.item_bytes).await?;
+        let total = started.elapsed();
+        Ok(Sample::new(vec![total.as_nanos() as u64], total, cpu_of(&pids).saturating_sub(before)))
+    });
+    reader.kill().ok();
+    reader.wait()?;
+    // The next round listens at the same path.
+    std::fs::remove_file(&socket)?;
+    sample
+}
+
+async fn write(stream: &mut UnixStream, bytes: u64) -> Result<()> {
+    let output = vec![7; WRITE_BYTES];
+    stream.write_u64_le(bytes).await?;
+    let mut left = bytes as usize;
+    while left > 0 {
+        let part = left.min(WRITE_BYTES);
+        stream.write_all(&output[..part]).await?;
+        left -= part;
+    }
+    match stream.read_u64_le().await? == bytes {
+        true => Ok(()),
+        false => Err(ErrorKind::InvalidData.into()),
+    }
+}
