@@ -34,6 +34,8 @@ use super::transcode::{define_import, define_import_concurrent};
 
 /// An import, as all its calls need it.
 struct Import {
+    /// The callback's name for errors and for the calls that are open: of its candidates the one that is preferred.
+    name: String,
     candidates: Arc<[CallbackName]>,
     signature: Arc<Signature>,
     /// The signatures that it takes.
@@ -52,6 +54,7 @@ pub(super) fn add_to_linker(
         .ok_or_else(|| wasmtime::Error::msg("the compiled component has no such import"))?;
     let forms = fetcher.signature.forms();
     let import = Arc::new(Import {
+        name: fetcher.candidates.first().map(ToString::to_string).unwrap_or_default(),
         candidates: fetcher.candidates.clone(),
         signature: fetcher.signature.clone(),
         // A broadcast does not take the import's own form too: it would go to some of the processes only.
@@ -109,14 +112,15 @@ impl Import {
         match self.ask(origin, args).await {
             Ok(result) => Ok(result),
             Err(error) if self.has_form(Form::Checked) => Ok(checked_err(&error).into()),
-            Err(error) => Err(wasmtime::Error::new(FetchFailed { name: self.name(), error })),
+            Err(error) => Err(wasmtime::Error::new(FetchFailed { name: self.name.clone(), error })),
         }
     }
 
     async fn ask(&self, origin: CallOrigin, args: Bytes) -> Result<Bytes, CallError> {
         let (request, _open) = self.request(&origin, args)?;
         if self.has_form(Form::All) {
-            return self.ask_all(&origin, request).await;
+            // In a box: what a broadcast takes would else be moved about with each call of one process.
+            return Box::pin(self.ask_all(&origin, request)).await;
         }
         let reply = origin.module.mesh.call(request).await?;
         let (result, _) = self.result(&reply, origin.module.limits.payload_bytes)?;
@@ -132,12 +136,12 @@ impl Import {
         if args.len() > allowed {
             let message = format!(
                 "the arguments of {} have {} bytes, {allowed} are allowed: send less, or raise the payload limit",
-                self.name(),
+                self.name,
                 args.len()
             );
-            return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, self.name()));
+            return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, self.name.as_str()));
         }
-        let open = origin.open(&self.name(), args.len())?;
+        let open = origin.open(&self.name, args.len())?;
         let request = CallRequest {
             accepts: self.accepts.clone(),
             signature: Some(self.signature.clone()),
@@ -149,10 +153,10 @@ impl Import {
             } else {
                 origin.module.plain_calls
             },
-            ..CallRequest::new(origin.caller(&self.name())?, self.candidates.clone())
+            ..CallRequest::new(origin.caller(&self.name)?, self.candidates.clone())
         };
         if request.timeout == Duration::ZERO {
-            return Err(origin.no_time(&self.name()));
+            return Err(origin.no_time(&self.name));
         }
         Ok((request, open))
     }
@@ -168,8 +172,8 @@ impl Import {
         match value::channels_of_result(&self.signature, &result, &limits) {
             Ok(channels) => Ok((result, channels)),
             Err(error) => {
-                let message = format!("{} gave a result that does not fit its type: {error}", self.name());
-                Err(CallError::failed(unfit(&error), message, self.name()).at(reply.process.as_str()))
+                let message = format!("{} gave a result that does not fit its type: {error}", self.name);
+                Err(CallError::failed(unfit(&error), message, self.name.as_str()).at(reply.process.as_str()))
             }
         }
     }
@@ -202,8 +206,8 @@ impl Import {
         let checked = match value::check_result(&self.signature, &alone, limits) {
             Ok(()) => checked,
             Err(error) => {
-                let message = format!("{} gave a result that does not fit its type: {error}", self.name());
-                checked_err(&CallError::failed(code::INTERNAL, message, self.name()).at(process.as_str()))
+                let message = format!("{} gave a result that does not fit its type: {error}", self.name);
+                checked_err(&CallError::failed(code::INTERNAL, message, self.name.as_str()).at(process.as_str()))
             }
         };
         (process, checked)
@@ -212,11 +216,6 @@ impl Import {
     /// Whether its type has a place for failures, or for those of many.
     fn has_form(&self, form: Form) -> bool {
         self.forms.iter().any(|(has, _)| *has == form)
-    }
-
-    /// The callback's name, the one that is preferred.
-    fn name(&self) -> String {
-        self.candidates.first().map(ToString::to_string).unwrap_or_default()
     }
 }
 

@@ -184,7 +184,7 @@ impl MeshHandle {
     /// # Errors
     /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
     pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
-        self.start(request).await?.await
+        OpenCall::from(self.start_streaming(request).await?).await
     }
 
     /// Begins a call, whose answer comes through what this gives. Calls begin in the order in which this is asked. For calls
@@ -313,11 +313,34 @@ impl MeshHandle {
     }
 
     async fn open_with(&self, request: impl FnOnce(Token) -> Request) -> Result<OpenRequest, CallError> {
+        let room = self.room().await?;
+        let token = room.token;
+        Ok(room.fill(request(token)))
+    }
+
+    /// Waits for room for a request. It holds no request meanwhile, of which each future on the way would have a copy.
+    async fn room(&self) -> Result<Room<'_>, CallError> {
         let token = self.next_token();
         let counted = Counted::new(&self.shared)?;
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
-        self.requests.send(request(token)).await.map_err(|_| driver_ended())?;
-        Ok(OpenRequest { token, place: Some(place), _counted: counted })
+        let permit = self.requests.reserve().await.map_err(|_| driver_ended())?;
+        Ok(Room { token, permit, place, counted })
+    }
+}
+
+/// Room at the driver for a request, and for giving it up.
+struct Room<'a> {
+    token: Token,
+    permit: mpsc::Permit<'a, Request>,
+    place: mpsc::OwnedPermit<Request>,
+    counted: Counted,
+}
+
+impl Room<'_> {
+    fn fill(self, request: Request) -> OpenRequest {
+        let Self { token, permit, place, counted } = self;
+        permit.send(request);
+        OpenRequest { token, place: Some(place), _counted: counted }
     }
 }
 

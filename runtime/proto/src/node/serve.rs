@@ -181,15 +181,15 @@ impl Node {
         let record = self.mesh.get(Peer::Local(process));
         let Some(record) = record else { return Err(outcome::receiver_left("")) };
         let name = &record.process.name;
-        let Some(callback) = record.callbacks.get(callback as usize).map(|callback| callback.name.to_string()) else {
+        let Some(callback) = record.callbacks.get(callback as usize).map(|callback| &callback.name) else {
             return Err(outcome::internal("the controller named a callback that the process does not have", ""));
         };
         if self.draining {
-            Err(outcome::receiver_drains(name, callback))
+            Err(outcome::receiver_drains(name, callback.to_string()))
         } else if self.serves.len() >= MAX_SERVED_CALLS {
-            Err(outcome::node_full(name, callback))
+            Err(outcome::node_full(name, callback.to_string()))
         } else if timeout_ms == 0 {
-            Err(outcome::late(name, callback))
+            Err(outcome::late(name, callback.to_string()))
         } else {
             Ok(())
         }

@@ -63,7 +63,7 @@ impl Import {
         match self.ask_streaming(&origin, args).await {
             Ok(result) => Ok(result),
             Err(error) if self.has_form(Form::Checked) => Ok(ToGuest::from(Bytes::from(checked_err(&error)))),
-            Err(error) => Err(wasmtime::Error::new(FetchFailed { name: self.name(), error })),
+            Err(error) => Err(wasmtime::Error::new(FetchFailed { name: self.name.clone(), error })),
         }
     }
 
@@ -81,7 +81,7 @@ impl Import {
         let channels = channels.iter().map(Flow::of).collect();
         let mut call = mesh.start_streaming(CallRequest { channels, when_abandoned, ..request }).await?;
         for ((drain, place), writer) in drains.into_iter().zip(places).zip(std::mem::take(&mut call.writers)) {
-            let (process, callback) = (origin.module.process.name.clone(), self.name());
+            let (process, callback) = (origin.module.process.name.clone(), self.name.clone());
             let sign = move |error: CallError| CallError { callback, ..error }.at(process.as_str());
             origin.module.background.spawn(out_of_guest(drain, writer, held(origin, place, &open), sign));
         }
@@ -95,7 +95,7 @@ impl Import {
     fn given(&self, request: &CallRequest, allowed: usize) -> Result<Vec<Channel>, CallError> {
         let channels = value::channels_of_args(&self.signature, &request.args, &ValueLimits::for_payload(allowed));
         channels.map_err(|error| {
-            CallError::not_run(code::BAD_ARGUMENTS, format!("arguments of {}: {error}", self.name()), self.name())
+            CallError::not_run(code::BAD_ARGUMENTS, format!("arguments of {}: {error}", self.name), self.name.as_str())
         })
     }
 
@@ -109,15 +109,15 @@ impl Import {
         readers: Vec<StreamReader>,
     ) -> Result<Vec<Inflow>, CallError> {
         if !channels.iter().map(Flow::of).eq(readers.iter().map(StreamReader::flow)) {
-            let message = format!("{} gave a result whose streams are not those that it opened", self.name());
-            return Err(CallError::failed(code::INTERNAL, message, self.name()).at(reply.process.as_str()));
+            let message = format!("{} gave a result whose streams are not those that it opened", self.name);
+            return Err(CallError::failed(code::INTERNAL, message, self.name.as_str()).at(reply.process.as_str()));
         }
         let places = self.places(origin, channels.len(), Outcome::Failed)?;
         let streams = channels.into_iter().zip(readers).zip(places).enumerate();
         let inflows = streams.map(|(number, ((channel, reader), place))| {
             let (feed, inflow) = feed(OnFailure::Trap);
             let payload_bytes = origin.module.limits.payload_bytes;
-            let (signature, callback) = (self.signature.clone(), self.name().into());
+            let (signature, callback) = (self.signature.clone(), self.name.as_str().into());
             let check = ItemCheck::new(signature, (number, channel), Side::Result, callback, payload_bytes);
             let held = held(origin, place, open);
             origin.module.background.spawn(into_guest(reader, feed, check, held, async |_| ()));
@@ -131,11 +131,11 @@ impl Import {
         origin.module.streams.take(wanted).map_err(|too_many| {
             let process = &origin.module.process.name;
             if outcome == Outcome::NotRun {
-                let message = format!("{} was not called: {process} {too_many}", self.name());
-                return CallError::not_run(code::OVERLOADED, message, self.name());
+                let message = format!("{} was not called: {process} {too_many}", self.name);
+                return CallError::not_run(code::OVERLOADED, message, self.name.as_str());
             }
-            let message = format!("{} ran, and its result is lost: {process} {too_many}", self.name());
-            CallError::failed(code::OVERLOADED, message, self.name())
+            let message = format!("{} ran, and its result is lost: {process} {too_many}", self.name);
+            CallError::failed(code::OVERLOADED, message, self.name.as_str())
         })
     }
 }

@@ -36,6 +36,7 @@ use daffi_proto::call::{CallReply, CallRequest};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::stream::{Chunk, Ending, Flow, StreamCall, StreamId};
+use tokio::sync::oneshot;
 
 use super::port::{Bell, Port, Word};
 use super::{MeshHandle, OpenCall, Request};
@@ -82,16 +83,12 @@ impl MeshHandle {
     /// As [`MeshHandle::start`]. Cancel safety: dropping the future, or the [`StreamingCall`] before its answer, cancels the
     /// call, its streams and the tree of calls below it.
     pub async fn start_streaming(&self, request: CallRequest) -> Result<StreamingCall, CallError> {
-        let flows = request.flows();
-        let callbacks = request.callbacks.clone();
-        let mut writers = Vec::with_capacity(flows.len());
-        let (open, answer) = self
-            .open(|token, reply| {
-                let ports = self.outgoing(StreamCall::Made(token), &flows);
-                writers.extend(ports.iter().map(|port| StreamWriter { port: port.clone() }));
-                Request::Call { token, request, ports, reply }
-            })
-            .await?;
+        let room = self.room().await?;
+        let (token, callbacks) = (room.token, request.callbacks.clone());
+        let ports = self.outgoing(StreamCall::Made(token), &request.flows());
+        let writers = ports.iter().map(|port| StreamWriter { port: port.clone() }).collect();
+        let (reply, answer) = oneshot::channel();
+        let open = room.fill(Request::Call { token, request, ports, reply });
         Ok(StreamingCall { writers, call: OpenCall { answer, callbacks, open } })
     }
 
