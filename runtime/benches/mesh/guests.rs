@@ -3,9 +3,9 @@
 //! The caller's guest times its own calls. It prints `warm` when the clock starts and `done` when it stops, so that CPU
 //! time can be read from outside at both marks, then one line of JSON.
 
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -83,9 +83,10 @@ impl Runtime {
         Ok(Self { child })
     }
 
-    /// What it prints.
-    pub fn lines(&mut self) -> anyhow::Result<Lines<BufReader<ChildStdout>>> {
-        Ok(BufReader::new(self.child.stdout.take().context("the runtime's stdout")?).lines())
+    /// What its guests print; whose line it is, which a runtime of several modules says before it, is left off.
+    pub fn lines(&mut self) -> anyhow::Result<impl Iterator<Item = std::io::Result<String>> + use<>> {
+        let lines = BufReader::new(self.child.stdout.take().context("the runtime's stdout")?).lines();
+        Ok(lines.map(|line| line.map(|line| line.rsplit_once(" | ").map(|(_, said)| said.to_owned()).unwrap_or(line))))
     }
 }
 
