@@ -286,3 +286,62 @@ fn what_goes_on_after_a_call_has_returned_has_what_was_left_of_its_time() {
     assert_eq!(cluster.run(call).code(), 0);
     says(&server.wait_for_line("later failed"), &["not-run deadline-exceeded"]);
 }
+
+/// A controller with a process of the fixtures, and one of the fixtures that stream.
+fn streaming(cluster: &Cluster) -> Running {
+    let start = cluster.runtime("server").controller();
+    start.module("math", "fixtures").module("streams", "fixtures-streams").ready()
+}
+
+#[test]
+fn streams_of_a_call_by_name_are_streams_of_a_guest_with_async_functions() {
+    let cluster = Cluster::new();
+    let _server = streaming(&cluster);
+    let steps = [
+        "stream twice [] 20 21",
+        "stream sum [0] 1 2 3",
+        "stream echo#texts [0] \"a\" \"b\"",
+        "stream writers#count [3,1] -",
+    ];
+    let lines = [
+        &["twice = null", "twice gave 40", "twice gave 42", "twice read", "twice written"][..],
+        &["sum = 6", "sum written"],
+        &["echo#texts = 0", "echo#texts gave \"a\"", "echo#texts gave \"b\"", "echo#texts read", "echo#texts written"],
+        &[
+            "writers#count = 0",
+            "writers#count gave 0",
+            "writers#count gave 1",
+            "writers#count gave 2",
+            "writers#count read",
+        ],
+    ];
+    assert_eq!(said(&cluster, &steps), lines.concat());
+    cluster.becomes_idle();
+}
+
+#[test]
+fn what_goes_wrong_with_a_stream_of_an_async_guest_is_an_error_beside_it() {
+    let cluster = Cluster::new();
+    let _server = streaming(&cluster);
+    let steps = [
+        "stream divide [] [6,3] [1,0]",
+        "stream twice [] 1 \"x\"",
+        "stream sum [0] \"x\"",
+        "stream writers#count [3,1] 1",
+        "stream writers#trap-after [1] -",
+        "stream no-such-thing [] 1",
+        "call add [1, 2]",
+    ];
+    let said = said(&cluster, &steps);
+    let of = |name: &str| said.iter().filter(|line| line.starts_with(name)).map(String::as_str).collect::<Vec<_>>();
+    let divide = of("divide");
+    assert_eq!(divide[..2], ["divide = null", "divide gave 2"]);
+    says(divide[2], &["divide failed: failed trap", "item 1"]);
+    says(of("twice").last().unwrap(), &["twice failed: not-run bad-arguments", "u32"]);
+    says(of("sum")[0], &["sum failed: "]);
+    says(of("writers#count")[0], &["not-run bad-arguments", "takes 0 streams, 1 were given"]);
+    says(of("writers#trap-after").last().unwrap(), &["failed trap"]);
+    says(of("no-such-thing")[0], &["not-run no-such-callback"]);
+    assert_eq!(said.last().unwrap(), "add = 3");
+    cluster.becomes_idle();
+}

@@ -12,6 +12,7 @@
 //! | `schedule` | PERIOD |
 //! | `streaming` | STREAM: the call and its reply |
 //! | `outbound`, `inbound` | the streams that guests write and read |
+//! | `streamed` | STREAM for `call-async`: those joined with streams of the guest |
 //! | `items` | from a guest's values to chunks of a stream, and back |
 //! | `members` | `mesh` |
 //! | `watch` | the events of `mesh` |
@@ -33,6 +34,7 @@ mod outbound;
 mod pending;
 mod schedule;
 mod sent;
+mod streamed;
 mod streaming;
 mod watch;
 

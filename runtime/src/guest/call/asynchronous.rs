@@ -5,14 +5,14 @@
 //! over: options, limits and errors are those of the synchronous functions.
 
 use daffi_proto::error::CallError;
-use wasmtime::component::Accessor;
+use wasmtime::component::{Accessor, StreamReader};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::super::state::{CallOrigin, GuestState};
 use super::arrivals::Flow;
 use super::flows::{self, Flowing, Verdict};
 use super::watch::Watching;
-use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, schedule, sent, types};
+use super::{Guests, call, call_async, dynamic, members, mesh, mesh_async, no_handle, schedule, sent, streamed, types};
 
 type Host = Accessor<GuestState, Guests>;
 
@@ -65,6 +65,16 @@ impl call_async::HostWithStore<GuestState> for Guests {
     ) -> Result<Flowing<call::Entry, Verdict>, types::CallError> {
         let flow = Flow::begin(&origin(host), callback.clone(), arguments, options).await?;
         Ok(with_store(host, &callback, |store| flows::entries(store, flow))?)
+    }
+
+    async fn stream(
+        host: &Host,
+        callback: String,
+        arguments: types::Value,
+        items: Vec<StreamReader<types::Value>>,
+        options: Option<call::StreamOptions>,
+    ) -> Result<call_async::Streamed, types::CallError> {
+        Ok(streamed::stream(host, callback, arguments, items, options).await?)
     }
 
     async fn schedule(

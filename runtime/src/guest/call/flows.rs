@@ -1,22 +1,28 @@
-//! What arrives by and by, as streams of the component model: the entries of a broadcast, the events of a watch.
+//! What arrives by and by, as streams of the component model: the entries of a broadcast, the events of a watch,
+//! the items of a call's stream.
 //!
 //! A stream carries what comes, and a future beside it says how it ended; where the guest drops the stream, what it was of
 //! is given up, and the future says so. Invariants: an item is taken from its source only for a reader that has room for
 //! it; what is open counts for its module until the stream has ended or is dropped.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use daffi_proto::call::GatherEntry;
-use daffi_proto::error::CallError;
+use daffi_proto::error::{CallError, code};
 use tokio::sync::oneshot;
 use wasmtime::component::{Destination, FutureReader, Lift, Lower, StreamProducer, StreamReader, StreamResult};
 use wasmtime::{AsContextMut, Result, StoreContextMut};
 
 use super::super::state::GuestState;
 use super::arrivals::{self, Flow};
+use super::inbound::Inbound;
 use super::watch::{self, Watching};
 use super::{call, mesh, types};
+
+/// Most items that are read of a call's stream at once.
+const BATCH_ITEMS: u32 = 64;
 
 /// How a broadcast ended that came by a stream.
 pub(super) type Verdict = Result<call::Verdict, types::CallError>;
@@ -65,6 +71,35 @@ impl Source for Watching {
 
     fn dropped() -> types::CallError {
         watch::dropped().into()
+    }
+}
+
+/// The items of a stream that a guest reads.
+struct Received {
+    inbound: Inbound,
+    /// They came with the one before.
+    items: VecDeque<types::Value>,
+}
+
+impl Source for Received {
+    type Item = types::Value;
+    type End = Result<(), types::CallError>;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<types::Value, Self::End>> {
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Poll::Ready(Ok(item));
+            }
+            match ready!(self.inbound.poll_next(cx, BATCH_ITEMS)) {
+                Ok(call::Received::Items(items)) => self.items = items.into(),
+                Ok(call::Received::End) => return Poll::Ready(Err(Ok(()))),
+                Err(error) => return Poll::Ready(Err(Err(error.into()))),
+            }
+        }
+    }
+
+    fn dropped() -> Self::End {
+        Err(CallError::failed(code::CANCELLED, "the stream was dropped", "").into())
     }
 }
 
@@ -152,6 +187,14 @@ fn carry<S: Source>(mut store: StoreContextMut<'_, GuestState>, source: S) -> Re
 /// The entries of a broadcast.
 pub(super) fn entries(store: StoreContextMut<'_, GuestState>, flow: Flow) -> Result<Flowing<call::Entry, Verdict>> {
     carry(store, Entries(flow))
+}
+
+/// What a guest reads of a call's stream.
+pub(super) fn received(
+    store: StoreContextMut<'_, GuestState>,
+    inbound: Inbound,
+) -> Result<Flowing<types::Value, Result<(), types::CallError>>> {
+    carry(store, Received { inbound, items: VecDeque::new() })
 }
 
 /// The events of a watch.

@@ -6,7 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::Chunk;
@@ -48,6 +48,25 @@ impl Inbound {
     pub fn new(reader: StreamReader, items: Items, encoding: Encoding, callback: String, held: Held) -> Self {
         let state = Mutex::new(State::Open { chunk: None, reader, _held: held });
         Self(Arc::new(Shared { items, encoding, callback, state }))
+    }
+}
+
+impl Inbound {
+    /// What comes next, for who reads it in the name of a guest with async functions.
+    ///
+    /// # Errors
+    /// The rest will not come.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: u32,
+    ) -> Poll<std::result::Result<call::Received, CallError>> {
+        loop {
+            ready!(self.0.poll(cx));
+            if let Some(received) = self.0.take(most).transpose() {
+                return Poll::Ready(received);
+            }
+        }
     }
 }
 

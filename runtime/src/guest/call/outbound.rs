@@ -17,7 +17,6 @@ use bytes::{Bytes, BytesMut};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::{Chunk, Ending, Flow};
 use tokio::sync::Notify;
-use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
 use wasmtime_wasi::{WasiView, async_trait};
@@ -81,6 +80,42 @@ impl Outbound {
         let (given, moved) = (Notify::new(), Notify::new());
         let shared = Arc::new(Shared { items, flow, callback, state, given, moved });
         (Self(shared.clone()), pump(writer, shared, held))
+    }
+}
+
+/// For who writes it in the name of a guest with async functions.
+impl Outbound {
+    /// Gives the next items, when there is room for them. Cancel safety: some of them may have been given.
+    ///
+    /// # Errors
+    /// One is no item of the stream, or none is taken any more.
+    pub async fn write_all(&self, items: Vec<types::Value>) -> Result<(), CallError> {
+        self.0.write_all(items).await
+    }
+
+    /// These were all items.
+    pub fn finish(&self) {
+        self.0.say(Word::Finish);
+    }
+
+    /// There will be no more, for this reason.
+    pub fn fail(&self, error: CallError) {
+        self.0.say(Word::Fail(error));
+    }
+
+    /// Waits for what it comes to. Cancel safe.
+    ///
+    /// # Errors
+    /// It has not come to its end.
+    pub async fn until_ended(&self) -> Result<(), CallError> {
+        loop {
+            let mut moved = pin!(self.0.moved.notified());
+            moved.as_mut().enable();
+            if let Some(ended) = self.0.ended() {
+                return ended;
+            }
+            moved.await;
+        }
     }
 }
 
@@ -183,6 +218,19 @@ impl Shared {
         }
     }
 
+    /// Gives the next items, when there is room for them.
+    ///
+    /// # Errors
+    /// One is no item of the stream: then none is taken. Or none is taken any more.
+    async fn write_all(&self, items: Vec<types::Value>) -> Result<(), CallError> {
+        let encoded: Result<Vec<Bytes>, _> = items.into_iter().map(|item| self.items.encode(item)).collect();
+        for item in &encoded.map_err(|error| unfit_item(&error, &self.callback))? {
+            self.has_room().await?;
+            self.take(item);
+        }
+        Ok(())
+    }
+
     /// Takes an item, or a piece of bytes.
     fn take(&self, item: &Bytes) {
         let most = self.flow.chunk();
@@ -270,7 +318,7 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
         outbound: Resource<Outbound>,
-    ) -> Result<Resource<DynPollable>> {
+    ) -> wasmtime::Result<Resource<DynPollable>> {
         let table = host.get().ctx().table;
         let room = Room(table.get(&outbound)?.0.clone());
         let room = table.push(room)?;
@@ -280,7 +328,7 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
     async fn check_write(
         mut host: Access<'_, GuestState, Self>,
         outbound: Resource<Outbound>,
-    ) -> Result<Result<u32, types::CallError>> {
+    ) -> wasmtime::Result<Result<u32, types::CallError>> {
         Ok(host.get().ctx().table.get(&outbound)?.0.room().map_err(types::CallError::from))
     }
 
@@ -288,28 +336,21 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
         mut host: Access<'_, GuestState, Self>,
         outbound: Resource<Outbound>,
         items: Vec<types::Value>,
-    ) -> Result<Result<(), types::CallError>> {
+    ) -> wasmtime::Result<Result<(), types::CallError>> {
         let shared = host.get().ctx().table.get(&outbound)?.0.clone();
-        let encoded: Result<Vec<Bytes>, _> = items.into_iter().map(|item| shared.items.encode(item)).collect();
-        let encoded = match encoded {
-            Ok(encoded) => encoded,
-            Err(error) => return Ok(Err(unfit_item(&error, &shared.callback).into())),
-        };
-        for item in &encoded {
-            if let Err(error) = shared.has_room().await {
-                return Ok(Err(error.into()));
-            }
-            shared.take(item);
-        }
-        Ok(Ok(()))
+        Ok(shared.write_all(items).await.map_err(types::CallError::from))
     }
 
-    async fn finish(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> Result<()> {
+    async fn finish(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> wasmtime::Result<()> {
         host.get().ctx().table.get(&outbound)?.0.say(Word::Finish);
         Ok(())
     }
 
-    async fn fail(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>, message: String) -> Result<()> {
+    async fn fail(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<Outbound>,
+        message: String,
+    ) -> wasmtime::Result<()> {
         let shared = host.get().ctx().table.get(&outbound)?.0.clone();
         shared.say(Word::Fail(shared.failure(&message)));
         Ok(())
@@ -318,12 +359,12 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
     async fn ended(
         mut host: Access<'_, GuestState, Self>,
         outbound: Resource<Outbound>,
-    ) -> Result<Option<Result<(), types::CallError>>> {
+    ) -> wasmtime::Result<Option<Result<(), types::CallError>>> {
         let ended = host.get().ctx().table.get(&outbound)?.0.ended();
         Ok(ended.map(|ended| ended.map_err(types::CallError::from)))
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> wasmtime::Result<()> {
         host.get().ctx().table.delete(outbound)?;
         Ok(())
     }

@@ -48,6 +48,8 @@ pub(super) struct Wish {
     timeout: Duration,
     since: Instant,
     place: OpenCall,
+    /// How many streams its caller has for it; none where he learns that from the call.
+    streams: Option<usize>,
 }
 
 /// What a stream of a call holds until it ends.
@@ -114,7 +116,12 @@ impl Wish {
         }
         let place = origin.open(&callback, length(&arguments))?;
         let wait_ready = options.wait_ready;
-        Ok(Self { callback, arguments, receiver, wait_ready, timeout, since: Instant::now(), place })
+        Ok(Self { callback, arguments, receiver, wait_ready, timeout, since: Instant::now(), place, streams: None })
+    }
+
+    /// Of a caller who has so many streams for it already.
+    pub fn with_streams(self, streams: usize) -> Self {
+        Self { streams: Some(streams), ..self }
     }
 
     /// Looks the callback up and begins the call. Cancel safe.
@@ -122,7 +129,7 @@ impl Wish {
     /// # Errors
     /// `not-run`
     pub async fn begin(self, origin: &CallOrigin) -> Result<Begun, CallError> {
-        let Self { callback, arguments, receiver, wait_ready, timeout, since, place } = self;
+        let Self { callback, arguments, receiver, wait_ready, timeout, since, place, streams } = self;
         let caller = origin.caller(&callback)?;
         let question = ResolveRequest {
             caller: caller.clone(),
@@ -141,6 +148,10 @@ impl Wish {
             call: Arc::new(Mutex::new(place)),
         };
         let (args, written) = known.arguments(arguments)?;
+        if let Some(given) = streams.filter(|given| *given != written.len()) {
+            let message = format!("{} takes {} streams, {given} were given", known.callback, written.len());
+            return Err(CallError::not_run(code::BAD_ARGUMENTS, message, known.callback.as_str()));
+        }
         let places = known.places(origin, written.len())?;
         let request = CallRequest {
             accepts: Arc::from([resolved.fingerprint]),
@@ -255,6 +266,17 @@ impl Reply {
             let _ = sender.send(outcome);
         });
         Self(Arc::new(Shared { callback, state }))
+    }
+}
+
+impl Reply {
+    /// The result and its streams, once they are there. Cancel safe.
+    ///
+    /// # Errors
+    /// The call failed.
+    pub async fn wait(&self) -> Result<(types::Value, Vec<Inbound>), CallError> {
+        poll_fn(|cx| self.0.poll(cx)).await;
+        self.0.take().unwrap_or_else(|| Err(self.0.dropped()))
     }
 }
 

@@ -156,7 +156,7 @@ pub(super) const DAFFI: Table = &[
     ),
     (
         "daffi:runtime/call-async",
-        "fg send send-all broadcast gather given-up schedule scheduled-tasks scheduled-task cancel-task",
+        "fg send send-all broadcast gather stream given-up schedule scheduled-tasks scheduled-task cancel-task",
     ),
     ("daffi:runtime/mesh-async", "wait-process wait-callback processes callbacks watch"),
     (
