@@ -1,8 +1,8 @@
 //! Calls by name: what is called, with which arguments, and how.
 //!
 //! A [`Call`] is made of a name and arguments and does nothing until a modifier is applied with `&`. Arguments travel as
-//! postcard, JSON or WAVE; the host translates them by the callback's registered signature and refuses what does not
-//! fit before the callback runs.
+//! postcard, JSON or WAVE; the host translates them by the callback's registered signature and refuses what is no value
+//! of it before the callback runs. Of postcard that is all that can be seen: its bytes do not say of which type they are.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -5,8 +5,9 @@
 /// Each becomes an ordinary function, documentation included, that returns a [`Call`](crate::Call); a modifier makes the
 /// call. The Rust types are those that serde maps to the callback's WIT types: `s64` is `i64`, `list<T>` is `Vec<T>` or
 /// `&[T]`, `record` is a struct with the fields in the same order, `variant` and `enum` an enum with the cases in the
-/// same order, `flags` is [`Flags`](crate::flags::Flags). They are compared with nothing when the guest is compiled:
-/// import the interface with wit-bindgen where that is wanted.
+/// same order, `flags` is [`Flags`](crate::flags::Flags). They are compared with nothing, neither when the guest is compiled
+/// nor by the host, which sees bytes: another type that is written alike (`i64` for `u64`, `bool` for `u32`) gives another
+/// value and no error. Take them from `daffi-runtime ps --wit`, or import the interface with wit-bindgen, which is checked.
 ///
 /// ```no_run
 /// use std::time::Duration;

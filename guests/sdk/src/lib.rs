@@ -37,7 +37,7 @@
 //!
 //! ```text
 //! wit_bindgen::generate!({
-//!     world: "consumer",
+//!     world: "demo:tutorial/consumer",                         // with its package: two folders have no main one
 //!     path: ["../../wit", "wit"],                              // the package daffi:runtime, and the guest's own
 //!     with: { "daffi:runtime/types@0.1.0": daffi::types },
 //! });
