@@ -16,6 +16,7 @@
 //! | [`stream`] | one stream between two nodes: credit, order, how it ends |
 //! | [`schedule`] | PERIOD: plans, tasks, what becomes of their ticks |
 //! | [`session`] | the handshake and liveness of one link |
+//! | [`grants`] | what a certificate says of its node: who it is, which processes it may register |
 //! | [`node`] | a node's state machine |
 //! | [`controller`] | the controller's state machine |
 
@@ -23,6 +24,7 @@ pub mod call;
 pub mod controller;
 pub mod error;
 pub mod frame;
+pub mod grants;
 pub mod id;
 pub mod name;
 pub mod node;

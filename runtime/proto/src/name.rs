@@ -26,6 +26,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 pub use self::glob::NameGlob;
+pub(crate) use self::glob::covers;
 pub(crate) use self::near::{Likeness, NEAR, nearest};
 pub use self::pattern::{Lookup, MAX_NEAR_MATCHES, Pattern};
 

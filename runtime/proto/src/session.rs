@@ -5,12 +5,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{FrameError, Header};
-use crate::id::{NodeKey, TenantName};
+use crate::grants::NodeGrants;
+use crate::id::{NodeKey, ProcessRef, TenantName};
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -77,16 +79,33 @@ pub enum PeerIdentity {
         /// From where.
         address: SocketAddr,
     },
+    /// A node that proved that it has a certificate's key.
+    Certificate {
+        /// What the certificate says.
+        grants: Arc<NodeGrants>,
+        /// From where.
+        address: SocketAddr,
+    },
+    /// Somebody who knows the join token.
+    Token {
+        /// From where.
+        address: SocketAddr,
+    },
     /// The node in the controller's own runtime.
     InProcess,
 }
 
 impl PeerIdentity {
     /// Whether a peer that comes now may take the names that this one has left within the grace time: the same user of
-    /// this machine may. Where the transport proves nothing, only the same [`NodeKey`] counts, which the caller checks.
+    /// this machine may, and the node that the same name stands for in a certificate, so also with a renewed one. Where
+    /// the transport does not tell one node from another (a token tells that one may join, not who one is), only the same
+    /// [`NodeKey`] counts, which the caller checks.
     pub fn may_succeed(&self, former: &Self) -> bool {
         match (self, former) {
             (Self::Unix { uid, .. }, Self::Unix { uid: before, .. }) => uid == before,
+            (Self::Certificate { grants, .. }, Self::Certificate { grants: before, .. }) => {
+                grants.node() == before.node()
+            }
             (Self::InProcess, Self::InProcess) => true,
             _ => false,
         }
@@ -94,9 +113,26 @@ impl PeerIdentity {
 
     /// Whether a node of this peer may belong to a tenant: the one place where a peer's rights are asked for. Whoever can
     /// connect without a certificate may claim any: the transport says nothing of tenants.
-    pub fn may_claim(&self, _tenant: &TenantName) -> bool {
+    pub fn may_claim(&self, tenant: &TenantName) -> bool {
         match self {
-            Self::Unix { .. } | Self::Tcp { .. } | Self::InProcess => true,
+            Self::Certificate { grants, .. } => grants.may_join(tenant),
+            Self::Unix { .. } | Self::Tcp { .. } | Self::Token { .. } | Self::InProcess => true,
+        }
+    }
+
+    /// Whether a peer may register this process, if its name is free: all may any, but those who have a certificate.
+    ///
+    /// # Errors
+    /// A message that says who may register what.
+    pub fn may_register(&self, process: &ProcessRef) -> Result<(), String> {
+        match self {
+            Self::Certificate { grants, .. } if !grants.allows(process) => Err(format!(
+                "the process name {:?} is not for the node {:?}: its certificate allows {grants}; choose another name with \
+                 --name, or issue a certificate with --process {0}",
+                process.name.as_str(),
+                grants.node().as_str(),
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -107,6 +143,8 @@ impl fmt::Display for PeerIdentity {
             Self::Unix { uid, pid: Some(pid) } => write!(f, "uid {uid}, pid {pid}"),
             Self::Unix { uid, pid: None } => write!(f, "uid {uid}"),
             Self::Tcp { address } => write!(f, "{address}"),
+            Self::Certificate { grants, address } => write!(f, "certificate of {}, {address}", grants.node()),
+            Self::Token { address } => write!(f, "join token, {address}"),
             Self::InProcess => f.write_str("the controller's own runtime"),
         }
     }
@@ -295,6 +333,8 @@ pub mod refusal {
     pub const NAME_TAKEN: &str = "name-taken";
     /// The process's callbacks cannot be read, or are more than a node may register.
     pub const BAD_PROCESS: &str = "bad-process";
+    /// The node's certificate does not allow that name.
+    pub const NOT_ALLOWED: &str = "not-allowed";
 }
 
 #[cfg(test)]

@@ -108,6 +108,10 @@ impl Controller {
         if instances.len() > MAX_INSTANCES_BYTES || instances.chars().any(char::is_control) {
             return Err(Refusal::bad(format!("process {name:?}: the text for its instances is no such text")));
         }
+        // Before anything is said of others who may have the name.
+        if let Err(message) = identity.may_register(process) {
+            return Err(Refusal { code: refusal::NOT_ALLOWED, message, retryable: false });
+        }
         if let Some(holder) = self.holders.get(process).and_then(|entry| self.entries.get(entry)) {
             let node = self.links.get(&holder.link).and_then(|link| Some((&link.identity, link.member.as_ref()?)));
             let holder = node.map(|(identity, node)| format!(" {:?} ({identity})", node.name)).unwrap_or_default();

@@ -58,7 +58,7 @@ impl std::fmt::Display for NameGlob {
 }
 
 /// Greedy matching that goes back to the last `*` alone: at most glob times text steps, no recursion.
-fn covers(glob: &[u8], text: &[u8]) -> bool {
+pub(crate) fn covers(glob: &[u8], text: &[u8]) -> bool {
     let (mut at, mut seen) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while let Some(byte) = text.get(seen) {

@@ -1,14 +1,19 @@
 //! Process names: taken, kept, freed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use daffi_proto::call::CallRequest;
 use daffi_proto::error::{Outcome, code};
+use daffi_proto::grants::NodeGrants;
 use daffi_proto::id::LocalId;
 use daffi_proto::node::Command;
 use daffi_proto::session::{GRACE, PeerIdentity, REGISTER_RETRY, Role, refusal};
 
 use crate::net::{Net, SUM, call, ms, name, secs};
+
+/// All process names of the one tenant.
+const ANY: &str = "daffi:tenant/default?process=*";
 
 fn user(uid: u32) -> PeerIdentity {
     PeerIdentity::Unix { uid, pid: Some(100 + uid) }
@@ -16,6 +21,12 @@ fn user(uid: u32) -> PeerIdentity {
 
 fn tcp(port: u16) -> PeerIdentity {
     PeerIdentity::Tcp { address: SocketAddr::from(([127, 0, 0, 1], port)) }
+}
+
+/// A node that has a certificate with these URIs, and comes from this port.
+fn certificate(uris: &[&str], port: u16) -> PeerIdentity {
+    let grants = Arc::new(NodeGrants::from_uris(uris.iter().copied()).unwrap());
+    PeerIdentity::Certificate { grants, address: SocketAddr::from(([127, 0, 0, 1], port)) }
 }
 
 /// A node that dials with one process of this name.
@@ -99,6 +110,45 @@ fn over_tcp_only_the_same_runtime_takes_its_names_again() {
     net.dial(first);
     net.settle();
     assert_eq!(net.nodes[first].log, ["connected", "disconnected", "connected"]);
+}
+
+#[test]
+fn a_node_registers_no_name_that_its_certificate_does_not_allow_and_is_told_which_it_does() {
+    let mut net = Net::new(14);
+    let uris = ["daffi:node/edge", "daffi:tenant/default?process=sensor-*", "daffi:tenant/other?process=publisher"];
+    let allowed = newcomer(&mut net, "edge", "sensor-1", certificate(&uris, 1));
+    assert_eq!(net.nodes[allowed].log, ["connected"]);
+    let squatter = newcomer(&mut net, "edge", "publisher", certificate(&uris, 2));
+    let refused = net.nodes[squatter].log.last().unwrap();
+    assert!(refused.starts_with(&format!("refused: {}", refusal::NOT_ALLOWED)), "{refused}");
+    for part in ["\"publisher\" is not for the node \"edge\"", "allows \"sensor-*\"", "--process publisher"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    // Also of a name that somebody has, no more is said.
+    newcomer(&mut net, "publisher", "publisher", user(1));
+    let late = newcomer(&mut net, "edge", "publisher", certificate(&uris, 3));
+    let refused = net.nodes[late].log.last().unwrap();
+    assert!(refused.starts_with(&format!("refused: {}", refusal::NOT_ALLOWED)), "{refused}");
+}
+
+#[test]
+fn after_a_loss_a_certificate_of_the_same_name_takes_the_process_name_at_once_also_a_renewed_one() {
+    let mut net = Net::new(15);
+    let first = newcomer(&mut net, "first", "publisher", certificate(&["daffi:node/a", ANY], 1));
+    net.kill_node(first);
+    net.settle();
+    let strangers = [
+        certificate(&["daffi:node/b", ANY], 2),
+        user(1),
+        PeerIdentity::Token { address: SocketAddr::from(([127, 0, 0, 1], 3)) },
+    ];
+    for identity in strangers {
+        let stranger = newcomer(&mut net, "stranger", "publisher", identity);
+        assert!(net.nodes[stranger].log[0].contains("(certificate of a, "), "{:?}", net.nodes[stranger].log);
+    }
+    let renewed = certificate(&["daffi:node/a", ANY, "daffi:tenant/default?process=more"], 4);
+    let heir = newcomer(&mut net, "heir", "publisher", renewed);
+    assert_eq!(net.nodes[heir].log, ["connected"]);
 }
 
 #[test]
