@@ -29,6 +29,11 @@ fn wasmtime_is_named_only_in_guest() {
 }
 
 #[test]
+fn rustls_is_named_only_in_tls() {
+    only_in(&["rustls::", "tokio_rustls::", "webpki::"], &["runtime/src/net/tls"]);
+}
+
+#[test]
 fn postcard_is_named_only_in_the_codecs() {
     // The codecs of frames, of values, and of the table of callbacks that a frame carries.
     let codecs = ["runtime/proto/src/frame", "runtime/proto/src/value/", "runtime/proto/src/registry/table.rs"];

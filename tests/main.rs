@@ -20,6 +20,7 @@
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`tenants`] | what ends at the border between two tenants |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
+//! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`hostile`] | guests that mean harm, and what is left for others |
@@ -84,6 +85,7 @@ mod streams_cli;
 mod streams_dynamic;
 #[cfg(test)]
 mod tenants;
+mod tls;
 #[cfg(test)]
 mod trees;
 #[cfg(test)]

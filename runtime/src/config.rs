@@ -5,6 +5,7 @@
 //! It opens no socket and loads no component.
 
 pub mod file;
+pub mod network;
 pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -20,6 +21,7 @@ use daffi_proto::schedule::MAX_TASKS;
 use crate::cli::args::RunArgs;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
+use crate::net::tls::TlsFiles;
 use file::{ConfigFile, FileError, ModuleTable, Placed};
 use units::ByteSize;
 
@@ -38,6 +40,8 @@ pub struct RuntimeConfig {
     pub listen: Vec<Endpoint>,
     /// Where its controller is, if it is not that itself.
     pub connect: Option<Endpoint>,
+    /// The files of TLS, where an endpoint needs them.
+    pub tls: TlsFiles,
     /// Its modules.
     pub modules: Vec<ModuleConfig>,
     /// Whether it ends when all `run` exports have returned.
@@ -174,9 +178,18 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         (false, _, Some(endpoint)) => (Vec::new(), Some(endpoint)),
         (false, _, None) => (Vec::new(), Some(Endpoint::default_socket(around)?)),
     };
-    if let Some(Endpoint::Tcp { port: 0, .. }) = &connect {
+    if connect.as_ref().is_some_and(Endpoint::port_is_open) {
         return Err(flags("--connect needs the controller's real port; 0 is for --listen"));
     }
+
+    let given = args.tls.files();
+    let tls = TlsFiles {
+        ca: given.ca.or(runtime.tls_ca),
+        cert: given.cert.or(runtime.tls_cert),
+        key: given.key.or(runtime.tls_key),
+        join_token: given.join_token.or(runtime.join_token_file),
+    };
+    network::check(&listen, connect.as_ref(), &tls)?;
 
     let max_payload_bytes =
         args.max_payload.or(runtime.max_payload).map_or(DEFAULT_MAX_PAYLOAD_BYTES, |ByteSize(bytes)| bytes);
@@ -193,6 +206,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         name: runtime_name(name)?,
         listen,
         connect,
+        tls,
         modules,
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),

@@ -25,7 +25,7 @@ use crate::mesh::hub::{Hub, HubHandle, NewLink, join_in_memory};
 use crate::mesh::ledger::Ledger;
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink::{self, Dialing};
-use crate::net::dial;
+use crate::net::dial::{self, Target};
 use crate::net::listener::{Accepted, Listener, MAX_CONNECTIONS, is_open_to_others};
 use crate::output::Printer;
 use crate::state_dir::StateDir;
@@ -159,9 +159,11 @@ pub(super) async fn start(
 ) -> Result<Running, Failure> {
     let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
     let limits = LinkLimits::for_payload(config.max_payload_bytes);
+    let target = config.connect.clone().map(|endpoint| Target::new(endpoint, &config.tls));
+    let target = target.transpose().map_err(Failure::usage)?;
     let mut listeners = Vec::with_capacity(config.listen.len());
     for endpoint in &config.listen {
-        listeners.push(Listener::bind(endpoint).await.map_err(Failure::usage)?);
+        listeners.push(Listener::bind(endpoint, &config.tls).await.map_err(Failure::usage)?);
     }
     let hub = config.is_controller().then(|| {
         let mut controller = ControllerConfig::new(random_seed());
@@ -183,7 +185,7 @@ pub(super) async fn start(
             running.tasks.spawn(state.keep(ledger, mesh.clone(), running.cancel.clone()));
         }
         // Only now: whoever sees the node connected finds all its processes registered.
-        dial(dialing, &config, limits, &running);
+        dial(dialing, target, limits, &running);
         running.mesh = Some(mesh);
     }
     Ok(running)
@@ -267,12 +269,12 @@ async fn start_modules(
 }
 
 /// Lets the node have links: over a socket, or in memory to our own controller.
-fn dial(dialing: Dialing, config: &RuntimeConfig, limits: LinkLimits, running: &Running) {
+fn dial(dialing: Dialing, target: Option<Target>, limits: LinkLimits, running: &Running) {
     let cancel = running.cancel.clone();
-    match (&config.connect, &running.hub) {
-        (Some(endpoint), _) => {
+    match (target, &running.hub) {
+        (Some(target), _) => {
             let tasks = running.tasks.clone();
-            running.tasks.spawn(dial::run(endpoint.clone(), limits, random_seed(), dialing, tasks, cancel));
+            running.tasks.spawn(dial::run(target, limits, random_seed(), dialing, tasks, cancel));
         }
         (None, Some(hub)) => {
             running.tasks.spawn(join_in_memory(hub.clone(), limits, dialing, cancel));

@@ -2,7 +2,9 @@
 //!
 //! What is said here is checked for itself only; how flags and config go together is in [`crate::config`].
 
+mod certs;
 mod schedule;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +13,9 @@ use clap::{Args, Parser, Subcommand};
 use daffi_proto::id::TenantName;
 use daffi_proto::schedule::MAX_TASKS;
 
+pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
+pub use self::tls::TlsArgs;
 use crate::config::ModuleArg;
 use crate::config::units::{ByteSize, parse_duration};
 use crate::exit;
@@ -76,6 +80,9 @@ pub enum Command {
     Ps(PsArgs),
     /// Tell of processes that come and go, as it happens
     Events(EventsArgs),
+    /// Make certificates for tls://: an authority, and what it signs
+    #[command(subcommand)]
+    Certs(CertsCommand),
     /// Tell what this machine allows, what was chosen, and how to get more
     Doctor(DoctorArgs),
 }
@@ -97,14 +104,14 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_node: bool,
 
-    /// Where the controller listens: unix:///path or tcp://127.0.0.1:8888; can be repeated
+    /// Where the controller listens: unix:///path, tcp://127.0.0.1:8888 or tls://host:port; can be repeated
     ///
     /// Default: $DAFFI_SOCKET, else $XDG_RUNTIME_DIR/daffi/controller.sock, else daffi-UID/controller.sock in the
     /// temporary directory. With --listen the default socket is not made. Port 0 lets the system choose one.
     #[arg(long, value_name = "URL")]
     pub listen: Vec<String>,
 
-    /// Where the controller is: unix:///path or tcp://127.0.0.1:8888
+    /// Where the controller is: unix:///path, tcp://127.0.0.1:8888 or tls://host:port
     ///
     /// Default: the same socket as for --listen. A controller that is not there yet is waited for.
     #[arg(long, value_name = "URL")]
@@ -113,6 +120,10 @@ pub struct RunArgs {
     /// Allow plain TCP with other machines, unencrypted and open to whoever reaches the port
     #[arg(long)]
     pub insecure: bool,
+
+    /// The files of TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 
     /// A component to run, as a process of this name; can be repeated
     #[arg(long, value_name = "[NAME=]PATH")]
@@ -227,7 +238,7 @@ pub struct InspectArgs {
 /// Where a client finds the mesh.
 #[derive(Debug, Default, Args)]
 pub struct ConnectArgs {
-    /// Where the controller is: unix:///path or tcp://127.0.0.1:8888 [default: the default socket]
+    /// Where the controller is: unix:///path, tcp://127.0.0.1:8888 or tls://host:port [default: the default socket]
     #[arg(long, value_name = "URL")]
     pub connect: Option<String>,
     /// Allow plain TCP with other machines
@@ -236,6 +247,9 @@ pub struct ConnectArgs {
     /// The tenant to be in: the command sees and calls the processes of this one alone
     #[arg(long, value_name = "NAME", default_value_t)]
     pub tenant: TenantName,
+    /// The files of TLS.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// What to log to stderr, as for `daffi-runtime --log`
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,

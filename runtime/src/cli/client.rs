@@ -15,12 +15,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::ConnectArgs;
+use crate::config::network;
 use crate::exit::{self, Failure};
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::{LinkState, MeshHandle};
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink::{self, Dialing, Order};
-use crate::net::dial;
+use crate::net::dial::{self, Target};
 use crate::net::endpoint::{Endpoint, Surroundings};
 use crate::net::link::Connection;
 
@@ -73,17 +74,20 @@ impl Client {
             None => Endpoint::default_socket(&Surroundings::of_this_process()),
         };
         let endpoint = endpoint.map_err(Failure::usage)?;
+        let files = args.tls.files();
+        network::check(&[], Some(&endpoint), &files).map_err(Failure::usage)?;
+        let target = Target::new(endpoint.clone(), &files).map_err(Failure::usage)?;
         let (uplink, dialing) = uplink::channel();
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let limits = LinkLimits::for_payload(MAX_PAYLOAD_BYTES);
         let seed = getrandom::u64().unwrap_or_default();
         let (left, within) = match joining {
             Joining::Patiently(within) => {
-                tasks.spawn(dial::run(endpoint.clone(), limits, seed, dialing, tasks.clone(), cancel.clone()));
+                tasks.spawn(dial::run(target, limits, seed, dialing, tasks.clone(), cancel.clone()));
                 (within, within)
             }
             Joining::AtOnce(within) => {
-                let connected = tokio::time::timeout(within, dial::connect(&endpoint)).await;
+                let connected = tokio::time::timeout(within, dial::connect(&target)).await;
                 let connection = connected.map_err(|_| no_answer(&endpoint, within))?.map_err(no_controller)?;
                 tasks.spawn(deliver_once(connection, limits, dialing, tasks.clone()));
                 let left = within.saturating_sub(started.elapsed());
@@ -154,6 +158,8 @@ fn no_controller(error: dial::DialError) -> Failure {
     if error.is_passing() {
         let advice = "start one with `daffi-runtime --controller`, or say where it is with --connect";
         Failure::new(exit::NO_CONTROLLER, format!("{error}: {advice}"))
+    } else if error.is_refusal() {
+        Failure::new(exit::NO_CONTROLLER, error)
     } else {
         Failure::usage(error)
     }

@@ -90,6 +90,10 @@ pub(super) struct RuntimeKeys {
     pub(super) listen: Option<Vec<Placed<String>>>,
     pub(super) connect: Option<Placed<String>>,
     pub(super) insecure: Option<bool>,
+    pub(super) tls_ca: Option<PathBuf>,
+    pub(super) tls_cert: Option<PathBuf>,
+    pub(super) tls_key: Option<PathBuf>,
+    pub(super) join_token_file: Option<PathBuf>,
     pub(super) exit_after_run: Option<bool>,
     pub(super) max_payload: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
@@ -115,6 +119,10 @@ struct RuntimeTable {
     listen: Option<Vec<toml::Spanned<String>>>,
     connect: Option<toml::Spanned<String>>,
     insecure: Option<bool>,
+    tls_ca: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    join_token_file: Option<PathBuf>,
     exit_after_run: Option<bool>,
     #[serde(deserialize_with = "text")]
     max_payload: Option<ByteSize>,
@@ -233,6 +241,7 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         source: Arc::clone(source),
     };
     let folder = source.path.parent().unwrap_or(Path::new(""));
+    let in_folder = |path: PathBuf| folder.join(path);
     let table = tables.runtime;
     let runtime = RuntimeKeys {
         name: table.name,
@@ -241,12 +250,16 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         listen: table.listen.map(|urls| urls.into_iter().map(placed).collect()),
         connect: table.connect.map(placed),
         insecure: table.insecure,
+        tls_ca: table.tls_ca.map(in_folder),
+        tls_cert: table.tls_cert.map(in_folder),
+        tls_key: table.tls_key.map(in_folder),
+        join_token_file: table.join_token_file.map(in_folder),
         exit_after_run: table.exit_after_run,
         max_payload: table.max_payload,
         drain_timeout: table.drain_timeout,
-        state_dir: table.state_dir.map(|path| folder.join(path)),
+        state_dir: table.state_dir.map(in_folder),
         log: table.log,
     };
-    let in_folder = |module: ModuleTable| ModuleTable { path: folder.join(&module.path), ..module };
-    ConfigFile { runtime, modules: tables.module.into_iter().map(in_folder).collect() }
+    let module = |module: ModuleTable| ModuleTable { path: in_folder(module.path), ..module };
+    ConfigFile { runtime, modules: tables.module.into_iter().map(module).collect() }
 }

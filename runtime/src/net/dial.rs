@@ -2,7 +2,8 @@
 //!
 //! Invariants: the first attempt is made at once, the next ones after pauses that grow ([`Backoff`]) until a link has
 //! been of use. A missing controller is mentioned once, and then now and then ([`Reminder`]). A controller that runs as
-//! another user is never talked to.
+//! another user is never talked to, nor one that cannot prove itself where TLS is wanted. A node that a controller does
+//! not let in gives up, unless it has been in: then it goes on, since certificates are renewed.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,12 +15,42 @@ use tokio_util::task::TaskTracker;
 
 use super::endpoint::{Endpoint, EndpointError, check_private_folder};
 use super::link::Connection;
+use super::tls::dial::NotLetIn;
+use super::tls::{Client, TlsFileError, TlsFiles};
 use crate::mesh::link::LinkLimits;
 use crate::mesh::news::Reminder;
 use crate::mesh::uplink::{Dialing, Order};
 
 /// How long one attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the controller is, and what is needed to get in.
+#[derive(Clone, Debug)]
+pub struct Target {
+    endpoint: Endpoint,
+    tls: Option<Client>,
+}
+
+impl Target {
+    /// The files are those for `tls://`; they are read.
+    ///
+    /// # Errors
+    /// What is wrong with a file.
+    pub fn new(endpoint: Endpoint, files: &TlsFiles) -> Result<Self, TlsFileError> {
+        let tls = endpoint.is_tls().then(|| Client::open(files.clone())).transpose()?;
+        Ok(Self { endpoint, tls })
+    }
+
+    /// The address.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    #[cfg(test)]
+    pub(crate) fn plain(endpoint: Endpoint) -> Self {
+        Self { endpoint, tls: None }
+    }
+}
 
 /// An attempt failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +76,14 @@ pub enum DialError {
         /// This process's user.
         ours: u32,
     },
+    /// Whoever listens there cannot prove that it is the controller, or does not take us for one of its nodes.
+    #[error("{endpoint}: {reason}")]
+    NotLetIn {
+        /// Where.
+        endpoint: String,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The endpoint is not acceptable.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -55,13 +94,19 @@ impl DialError {
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::NoController { .. })
     }
+
+    /// Whether the two sides have met, and at least one does not want the other.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::NotLetIn { .. })
+    }
 }
 
 /// Connects once. Cancel safe.
 ///
 /// # Errors
 /// [`DialError`]
-pub async fn connect(endpoint: &Endpoint) -> Result<Connection, DialError> {
+pub async fn connect(target: &Target) -> Result<Connection, DialError> {
+    let endpoint = &target.endpoint;
     let failed = |source| DialError::NoController { endpoint: endpoint.to_string(), source };
     let attempt = async {
         match endpoint {
@@ -81,6 +126,15 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connection, DialError> {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
                 Connection::tcp(stream).map_err(failed)
             }
+            Endpoint::Tls { host, port } => {
+                let missing = || failed(io::Error::other("no files for TLS were given"));
+                let client = target.tls.as_ref().ok_or_else(missing)?;
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+                client.connect(host, stream).await.map_err(|error| match error {
+                    NotLetIn { message, passing: true } => failed(io::Error::other(message)),
+                    NotLetIn { message: reason, .. } => DialError::NotLetIn { endpoint: endpoint.to_string(), reason },
+                })
+            }
         }
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
@@ -91,7 +145,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connection, DialError> {
 
 /// Connects whenever the node's driver orders it, until the driver ends or it is cancelled.
 pub async fn run(
-    endpoint: Endpoint,
+    target: Target,
     limits: LinkLimits,
     seed: u64,
     mut dialing: Dialing,
@@ -101,6 +155,7 @@ pub async fn run(
     let mut backoff = Backoff::new(seed);
     let mut reminder = Reminder::default();
     let mut first = true;
+    let mut has_been_in = false;
     loop {
         let order = tokio::select! {
             () = cancel.cancelled() => return,
@@ -110,13 +165,14 @@ pub async fn run(
             None => return,
             Some(Order::LinkWasGood) => {
                 backoff.reset();
+                has_been_in = true;
                 reminder = Reminder::default();
             }
             Some(Order::Dial) => {
                 let pause = if std::mem::take(&mut first) { Duration::ZERO } else { backoff.pause() };
                 let connected = tokio::select! {
                     () = cancel.cancelled() => return,
-                    connected = keep_trying(&endpoint, pause, &mut backoff, &mut reminder, &dialing) => connected,
+                    connected = keep_trying(&target, has_been_in, pause, &mut backoff, &mut reminder, &dialing) => connected,
                 };
                 match connected {
                     Ok(connection) => dialing.connected(connection.into_link(limits, &tasks)).await,
@@ -128,7 +184,8 @@ pub async fn run(
 }
 
 async fn keep_trying(
-    endpoint: &Endpoint,
+    target: &Target,
+    has_been_in: bool,
     mut pause: Duration,
     backoff: &mut Backoff,
     reminder: &mut Reminder,
@@ -136,10 +193,13 @@ async fn keep_trying(
 ) -> Result<Connection, DialError> {
     loop {
         tokio::time::sleep(pause).await;
-        match connect(endpoint).await {
-            Err(error) if error.is_passing() => {
+        match connect(target).await {
+            Err(error) if error.is_passing() || (has_been_in && error.is_refusal()) => {
                 if reminder.is_due(Instant::now()) {
-                    tracing::warn!("{error} yet; trying again until there is one");
+                    match error.is_refusal() {
+                        true => tracing::warn!("{error}; trying again until it goes well"),
+                        false => tracing::warn!("{error} yet; trying again until there is one"),
+                    }
                 }
                 pause = backoff.pause();
                 tracing::debug!("{error}; next attempt in {pause:?}");
@@ -158,7 +218,7 @@ mod tests {
     async fn a_socket_that_is_not_there_is_no_controller() {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = Endpoint::Unix { path: folder.path().join("none.sock"), private_folder: false };
-        let error = connect(&endpoint).await.err().unwrap();
+        let error = connect(&Target::plain(endpoint)).await.err().unwrap();
         assert!(error.is_passing());
         assert!(error.to_string().starts_with("no controller at unix:///"), "{error}");
     }

@@ -35,6 +35,13 @@ pub enum Endpoint {
         /// The port; 0 lets the system choose one, when listening.
         port: u16,
     },
+    /// `tls://host:port`
+    Tls {
+        /// A name or an address, which the controller's certificate must have; IPv6 without brackets.
+        host: String,
+        /// As for TCP.
+        port: u16,
+    },
 }
 
 /// An endpoint was refused.
@@ -45,11 +52,11 @@ pub enum EndpointError {
     NoScheme { url: String, advice: String },
     /// A scheme of a later version.
     #[error(
-        "{url:?}: {scheme}:// is not supported by this version; use unix:///path on one machine, or tcp://127.0.0.1:PORT"
+        "{url:?}: {scheme}:// is not supported by this version; use unix:///path on one machine, or tls://HOST:PORT"
     )]
     NotYet { url: String, scheme: &'static str },
     /// A scheme that nobody knows.
-    #[error("{url:?}: unknown scheme {scheme:?}; the schemes are unix:///path and tcp://host:port")]
+    #[error("{url:?}: unknown scheme {scheme:?}; the schemes are unix:///path, tcp://host:port and tls://host:port")]
     UnknownScheme { url: String, scheme: String },
     /// `unix://` without an absolute path.
     #[error("{url:?}: the path of a unix socket is absolute, with three slashes: unix:///run/me/controller.sock")]
@@ -61,12 +68,12 @@ pub enum EndpointError {
     )]
     PathTooLong { path: PathBuf, length: usize },
     /// Not `host:port`.
-    #[error("{url:?}: {why}; write tcp://127.0.0.1:8888")]
-    BadAddress { url: String, why: &'static str },
+    #[error("{url:?}: {why}; write {scheme}://127.0.0.1:8888")]
+    BadAddress { url: String, scheme: &'static str, why: &'static str },
     /// Plain TCP that others could read.
     #[error(
         "{url:?} is not on this machine, and plain TCP is neither encrypted nor authenticated: whoever reaches the port can call \
-         everything; use 127.0.0.1, or say --insecure if the network is yours alone"
+         everything; use tls://, or say --insecure if the network is yours alone"
     )]
     Insecure { url: String },
     /// The folder of the default socket cannot be trusted.
@@ -124,7 +131,10 @@ impl Endpoint {
                 Self::unix(path, false)
             }
             "tcp" => Self::tcp(url, rest, insecure),
-            "tls" => Err(EndpointError::NotYet { url: url.to_owned(), scheme: "tls" }),
+            "tls" => {
+                let (host, port) = host_and_port(url, "tls", rest)?;
+                Ok(Self::Tls { host, port })
+            }
             "nats" => Err(EndpointError::NotYet { url: url.to_owned(), scheme: "nats" }),
             _ => Err(EndpointError::UnknownScheme { url: url.to_owned(), scheme: scheme.to_owned() }),
         }
@@ -161,25 +171,40 @@ impl Endpoint {
     }
 
     fn tcp(url: &str, rest: &str, insecure: bool) -> Result<Self, EndpointError> {
-        let bad = |why| EndpointError::BadAddress { url: url.to_owned(), why };
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
-        let port = port.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?;
-        let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']').ok_or_else(|| bad("a bracket of the IPv6 address is missing"))?,
-            None if host.contains(':') => return Err(bad("an IPv6 address stands in brackets")),
-            None => host,
-        };
-        if host.is_empty() {
-            return Err(bad("the host is missing"));
-        }
-        if host.contains(['/', '@', '?', '#']) {
-            return Err(bad("there is more than a host and a port in it"));
-        }
-        if !insecure && !is_loopback(host) {
+        let (host, port) = host_and_port(url, "tcp", rest)?;
+        if !insecure && !is_loopback(&host) {
             return Err(EndpointError::Insecure { url: url.to_owned() });
         }
-        Ok(Self::Tcp { host: host.to_owned(), port })
+        Ok(Self::Tcp { host, port })
     }
+
+    /// Whether it is one that the system chooses the port of, which only a listener can have.
+    pub fn port_is_open(&self) -> bool {
+        matches!(self, Self::Tcp { port: 0, .. } | Self::Tls { port: 0, .. })
+    }
+
+    /// Whether files of TLS are needed there.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls { .. })
+    }
+}
+
+fn host_and_port(url: &str, scheme: &'static str, rest: &str) -> Result<(String, u16), EndpointError> {
+    let bad = |why| EndpointError::BadAddress { url: url.to_owned(), scheme, why };
+    let (host, port) = rest.rsplit_once(':').ok_or_else(|| bad("the port is missing"))?;
+    let port = port.parse().map_err(|_| bad("the port is no number from 0 to 65535"))?;
+    let host = match host.strip_prefix('[') {
+        Some(inner) => inner.strip_suffix(']').ok_or_else(|| bad("a bracket of the IPv6 address is missing"))?,
+        None if host.contains(':') => return Err(bad("an IPv6 address stands in brackets")),
+        None => host,
+    };
+    if host.is_empty() {
+        return Err(bad("the host is missing"));
+    }
+    if host.contains(['/', '@', '?', '#']) {
+        return Err(bad("there is more than a host and a port in it"));
+    }
+    Ok((host.to_owned(), port))
 }
 
 /// Whether the host is this machine for sure. Other names are not looked up: what they mean may change.
@@ -191,10 +216,14 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix { path, .. } => write!(f, "unix://{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port } => write_address(f, "tcp", host, *port),
+            Self::Tls { host, port } => write_address(f, "tls", host, *port),
         }
     }
+}
+
+fn write_address(f: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
 }
 
 /// Checks that the folder of the default socket is a folder, ours, and closed to everybody else.

@@ -3,7 +3,7 @@
 //! Invariants: a unix socket is guarded by a lock file beside it, so two controllers never share an address and what
 //! a killed one left is replaced; the socket has mode 0600, a peer with another uid is turned away, and the files go
 //! when the listener does. At most [`MAX_CONNECTIONS`] connections are open; the next ones wait in the backlog.
-//! It reads and writes nothing on the connections.
+//! It reads and writes nothing on the connections, but what [`super::tls`] does in handshakes.
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Endpoint, EndpointError, check_private_folder, is_loopback};
 use super::link::Connection;
+use super::tls::accept::Handshakes;
+use super::tls::{Server, TlsFileError, TlsFiles};
 
 /// Most connections that a controller holds open at once, over all its addresses.
 pub const MAX_CONNECTIONS: usize = 4096;
@@ -41,6 +43,9 @@ pub enum ListenError {
     /// The path is taken by something that is no socket.
     #[error("{} exists and is no socket: remove it, or choose another address with --listen", path.display())]
     NotASocket { path: PathBuf },
+    /// A file that TLS needs.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
     /// Anything else.
     #[error("cannot listen on {endpoint}: {what}: {source}; choose another address with --listen")]
     Io { endpoint: String, what: String, source: io::Error },
@@ -50,7 +55,7 @@ pub enum ListenError {
 pub struct Accepted {
     /// The two directions.
     pub connection: Connection,
-    /// Who it is, as far as the system knows.
+    /// Who it is, as far as the system or TLS knows.
     pub identity: PeerIdentity,
     /// Its place among the [`MAX_CONNECTIONS`]; to be held as long as the connection.
     pub place: OwnedSemaphorePermit,
@@ -72,14 +77,18 @@ enum Socket {
         _files: SocketFiles,
     },
     Tcp(TcpListener),
+    Tls {
+        listener: TcpListener,
+        handshakes: Handshakes,
+    },
 }
 
 impl Listener {
-    /// Takes the address.
+    /// Takes the address. The files are those for `tls://`.
     ///
     /// # Errors
-    /// [`ListenError`] when it is taken, or not ours to take.
-    pub async fn bind(endpoint: &Endpoint) -> Result<Self, ListenError> {
+    /// [`ListenError`] when it is taken, or not ours to take, or TLS is wanted and a file cannot be used.
+    pub async fn bind(endpoint: &Endpoint, tls: &TlsFiles) -> Result<Self, ListenError> {
         let uid = rustix::process::getuid().as_raw();
         match endpoint {
             Endpoint::Unix { path, private_folder } => {
@@ -91,15 +100,16 @@ impl Listener {
                 Ok(Self { socket: Socket::Unix { listener, _files: files }, endpoint: endpoint.clone(), uid })
             }
             Endpoint::Tcp { host, port } => {
-                let listener = match TcpListener::bind((host.as_str(), *port)).await {
-                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                        return Err(ListenError::InUse { endpoint: endpoint.to_string() });
-                    }
-                    other => other.map_err(io_error(endpoint, "the port cannot be taken"))?,
-                };
-                let port = listener.local_addr().map_err(io_error(endpoint, "the port is unknown"))?.port();
+                let (listener, port) = take_port(endpoint, host, *port).await?;
                 let endpoint = Endpoint::Tcp { host: host.clone(), port };
                 Ok(Self { socket: Socket::Tcp(listener), endpoint, uid })
+            }
+            Endpoint::Tls { host, port } => {
+                let server = Server::open(tls.clone())?;
+                let (listener, port) = take_port(endpoint, host, *port).await?;
+                let endpoint = Endpoint::Tls { host: host.clone(), port };
+                let handshakes = Handshakes::new(server, &endpoint.to_string());
+                Ok(Self { socket: Socket::Tls { listener, handshakes }, endpoint, uid })
             }
         }
     }
@@ -110,12 +120,12 @@ impl Listener {
     }
 
     /// Accepts connections and passes them on until it is cancelled or nobody takes them any more.
-    pub async fn run(self, accepted: mpsc::Sender<Accepted>, places: Arc<Semaphore>, cancel: CancellationToken) {
+    pub async fn run(mut self, accepted: mpsc::Sender<Accepted>, places: Arc<Semaphore>, cancel: CancellationToken) {
         let mut backoff = ACCEPT_BACKOFF[0];
         loop {
             let next = tokio::select! {
                 () = cancel.cancelled() => return,
-                next = self.next(&places) => next,
+                next = self.next(&places, &accepted) => next,
             };
             match next {
                 Ok(Some(connection)) => {
@@ -137,14 +147,26 @@ impl Listener {
         }
     }
 
-    /// The next connection that is let in; `None` when one was turned away.
-    async fn next(&self, places: &Arc<Semaphore>) -> io::Result<Option<Accepted>> {
+    /// The next connection that is let in; `None` when one was turned away, or has a handshake before it, after which it
+    /// is passed on. Cancel safe.
+    async fn next(
+        &mut self,
+        places: &Arc<Semaphore>,
+        accepted: &mpsc::Sender<Accepted>,
+    ) -> io::Result<Option<Accepted>> {
+        if let Socket::Tls { listener, handshakes } = &mut self.socket {
+            // Without a place: who proves nothing takes none.
+            let (stream, address) = listener.accept().await?;
+            handshakes.begin(stream, address, Arc::clone(places), accepted.clone());
+            return Ok(None);
+        }
         let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
         Ok(match &self.socket {
             Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 self.admit_unix(stream, place)
             }
+            Socket::Tls { .. } => None,
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 let identity = PeerIdentity::Tcp { address };
@@ -169,6 +191,18 @@ impl Listener {
         let identity = PeerIdentity::Unix { uid, pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()) };
         Some(Accepted { connection: Connection::unix(stream), identity, place })
     }
+}
+
+/// Takes a port, and tells which it is.
+async fn take_port(endpoint: &Endpoint, host: &str, port: u16) -> Result<(TcpListener, u16), ListenError> {
+    let listener = match TcpListener::bind((host, port)).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            return Err(ListenError::InUse { endpoint: endpoint.to_string() });
+        }
+        other => other.map_err(io_error(endpoint, "the port cannot be taken"))?,
+    };
+    let port = listener.local_addr().map_err(io_error(endpoint, "the port is unknown"))?.port();
+    Ok((listener, port))
 }
 
 /// A TCP connection that broke before it was taken up is no failure of accepting.

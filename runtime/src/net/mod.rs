@@ -5,6 +5,7 @@
 //! | [`endpoint`] | the URLs of a controller, the default socket, and which addresses are allowed |
 //! | [`listener`] | the controller's side: bind, lock, accept, who is it |
 //! | [`dial`] | a node's side: connect, and connect again with backoff |
+//! | [`tls`] | certificates, the join token, and handshakes with strangers |
 //! | [`link`] | one connection as two queues of frames |
 //!
 //! What frames mean is known to `daffi-proto`; what is done with them, to [`crate::mesh`].
@@ -13,6 +14,7 @@ pub mod dial;
 pub mod endpoint;
 pub mod link;
 pub mod listener;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,122 @@
+//! Tests of what `certs` makes, and of what it leaves alone.
+
+use std::os::unix::fs::PermissionsExt;
+
+use clap::Parser;
+
+use super::*;
+use crate::cli::args::{Cli, Command};
+use crate::net::endpoint::Endpoint;
+use crate::net::tls::{Client, Server, TlsFiles};
+
+/// Runs `certs`, with words and a folder.
+fn certs(dir: &Path, words: &str) -> Result<String, String> {
+    let words = ["daffi-runtime", "certs"].into_iter().chain(words.split_whitespace()).map(str::to_owned);
+    let cli = Cli::try_parse_from(words.chain(["--dir".to_owned(), dir.display().to_string()]));
+    match cli.map_err(|error| error.to_string())?.command {
+        Some(Command::Certs(command)) => run(&command).map_err(|failure| failure.message),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn files(dir: &Path, name: &str) -> TlsFiles {
+    let path = |file: String| Some(dir.join(file));
+    TlsFiles {
+        ca: path("ca.pem".to_owned()),
+        cert: path(format!("{name}.pem")),
+        key: path(format!("{name}.key")),
+        join_token: None,
+    }
+}
+
+#[test]
+fn the_folder_and_the_keys_are_closed_to_others_and_the_certificates_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    certs(&dir, "init").unwrap();
+    let said = certs(&dir, "issue mesh --controller --host localhost --host ::1").unwrap();
+    assert!(said.contains("mesh.pem") && said.contains("it may be a controller; it may register no process"), "{said}");
+    let said = certs(&dir, "issue edge --process sensor-* --process edge --days 7").unwrap();
+    assert!(said.contains("it may register \"sensor-*\", \"edge\"; it holds for 7 days"), "{said}");
+    assert_eq!(mode(&dir), 0o700);
+    for key in ["ca.key", "mesh.key", "edge.key"] {
+        assert_eq!(mode(&dir.join(key)), 0o600, "{key}");
+    }
+    let left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 6, "{left:?}");
+    Server::open(files(&dir, "mesh")).unwrap();
+    Client::open(files(&dir, "edge")).unwrap();
+}
+
+#[test]
+fn what_is_there_stays_unless_it_is_to_be_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    certs(dir, "init").unwrap();
+    assert!(certs(dir, "init").unwrap_err().contains("an authority is not replaced"));
+    certs(dir, "issue edge").unwrap();
+    let before = std::fs::read(dir.join("edge.pem")).unwrap();
+    let error = certs(dir, "issue edge").unwrap_err();
+    assert!(error.contains("edge.pem is there already") && error.contains("--renew"), "{error}");
+    assert_eq!(std::fs::read(dir.join("edge.pem")).unwrap(), before);
+    certs(dir, "issue edge --renew").unwrap();
+    assert_ne!(std::fs::read(dir.join("edge.pem")).unwrap(), before);
+    assert_eq!(mode(&dir.join("edge.key")), 0o600);
+    Client::open(files(dir, "edge")).unwrap();
+}
+
+#[test]
+fn what_cannot_be_is_one_line_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    assert!(certs(&dir, "issue edge").unwrap_err().contains("certs init --dir"));
+    certs(&dir, "init").unwrap();
+    for (words, part) in [
+        ("issue ca", "authority's own files"),
+        ("issue a/b", "no process name"),
+        ("issue é", "only ASCII"),
+        ("issue edge --process a/b", "no pattern"),
+        ("issue edge --days 0", "--days"),
+        ("issue edge --controller", "--host"),
+        ("issue edge --host h", "--controller"),
+        ("issue edge --controller --host https://h:1", "without scheme"),
+    ] {
+        let error = certs(&dir, words).unwrap_err();
+        assert!(error.contains(part), "{words}: {error}");
+    }
+    // Another authority's key signs nothing for this one.
+    let other = folder.path().join("other");
+    certs(&other, "init").unwrap();
+    std::fs::copy(other.join("ca.key"), dir.join("ca.key")).unwrap();
+    assert!(certs(&dir, "issue edge").unwrap_err().contains("the authority cannot sign"));
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(certs(&dir, "issue edge").unwrap_err().contains("mode 0755"));
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn certificates_that_were_issued_bring_a_node_and_its_controller_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    for words in ["init", "issue mesh --controller --host 127.0.0.1", "issue edge --process e*"] {
+        certs(&dir, words).unwrap();
+    }
+    let url = Endpoint::parse("tls://127.0.0.1:0", false).unwrap();
+    let listener = crate::net::listener::Listener::bind(&url, &files(&dir, "mesh")).await.unwrap();
+    let target = crate::net::dial::Target::new(listener.endpoint().clone(), &files(&dir, "edge")).unwrap();
+    let (sender, mut accepted) = tokio::sync::mpsc::channel(1);
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let accepting = listener.run(sender, std::sync::Arc::new(tokio::sync::Semaphore::new(1)), cancel.clone());
+    let connecting = async {
+        let _connection = crate::net::dial::connect(&target).await.map_err(|error| error.to_string()).unwrap();
+        let identity = accepted.recv().await.unwrap().identity.to_string();
+        assert!(identity.starts_with("certificate of edge, 127.0.0.1:"), "{identity}");
+        cancel.cancel();
+    };
+    tokio::join!(accepting, connecting);
+}
