@@ -85,6 +85,7 @@ mod streams_cli;
 mod streams_dynamic;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod trees;

@@ -191,10 +191,16 @@ async fn keep_trying(
     reminder: &mut Reminder,
     dialing: &Dialing,
 ) -> Result<Connection, DialError> {
+    let mut refused = false;
     loop {
         tokio::time::sleep(pause).await;
         match connect(target).await {
             Err(error) if error.is_passing() || (has_been_in && error.is_refusal()) => {
+                if error.is_refusal() != refused {
+                    // That is news, however short ago the other was told.
+                    refused = !refused;
+                    *reminder = Reminder::default();
+                }
                 if reminder.is_due(Instant::now()) {
                     match error.is_refusal() {
                         true => tracing::warn!("{error}; trying again until it goes well"),
