@@ -93,6 +93,19 @@ fn an_idempotent_call_whose_controller_is_replaced_ends_well_and_runs_once() {
 }
 
 #[test]
+fn a_call_of_the_command_line_that_begins_later_follows_a_controller_that_is_replaced() {
+    let cluster = Cluster::new();
+    let first = serving(&cluster, &["a"]);
+    let call = cluster.calling(&["add(1, 2)", "--eta", "4s", "--log", "daffi_runtime=debug"]);
+    call.wait_for_line("connected to");
+    first.kill();
+    call.wait_for_line("lost the controller");
+    let _second = serving(&cluster, &["a"]);
+    assert_eq!(call.exit_code(), 0);
+    assert!(call.lines().iter().any(|line| line == "3"), "{:#?}", call.lines());
+}
+
+#[test]
 fn a_guest_sees_what_is_left_of_its_call_and_less_is_left_further_down() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, &["a", "b"]);

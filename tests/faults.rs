@@ -70,7 +70,7 @@ fn without_a_controller_a_call_is_not_run_at_its_deadline() {
     script.wait_for_line("hold failed");
     says(
         &script.wait_for_line("add failed"),
-        &["not-run", "not connected: no controller at unix://", "controller.sock"],
+        &["not-run", "not connected to a controller: no controller at unix://", "controller.sock"],
     );
     assert_eq!(script.exit_code(), 0);
 }

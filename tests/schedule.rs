@@ -63,6 +63,8 @@ fn times_run_once_each_and_the_task_is_finished_then() {
     server.wait_for_line("now");
     let task = becomes(&cluster, |task| task["state"] == "finished");
     assert_eq!((&task["runs"], &task["failures"], &task["next-run"]), (&2.into(), &0.into(), &Value::Null));
+    let id = task["id"].as_str().unwrap();
+    says(cluster.run(["schedule", "cancel", id]).success(), &[id, "no more to do"]);
 }
 
 #[test]

@@ -271,8 +271,8 @@ pub struct CallArgs {
     /// stream as its result, is called once; that parameter is left out of CALL.
     #[arg(long, conflicts_with_all = ["broadcast", "eta", "no_result", "retry"])]
     pub stream: bool,
-    /// How long all of it may take, such as 500ms or 2m; with --stream how long nothing may move
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    /// How long all of it may take, 1ms to 7days, such as 500ms or 2m; with --stream how long nothing may move
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s", allow_hyphen_values = true)]
     pub timeout: Duration,
     /// Call this process and no other
     #[arg(long, value_name = "PROCESS")]
@@ -280,8 +280,8 @@ pub struct CallArgs {
     /// Wait, within the timeout, for the controller and the callback if they are not there yet
     #[arg(long)]
     pub wait_ready: bool,
-    /// Begin after this time, from which the timeout counts; the command waits
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// Begin after this time, 1ms to 7days, from which the timeout counts; the command follows a controller that comes back
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub eta: Option<Duration>,
     /// Do not wait for the result, but only until the process has the call in its queue
     #[arg(long)]
@@ -304,7 +304,10 @@ pub struct CallArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "broadcast",
           conflicts_with = "no_result")]
     pub stall: Option<Duration>,
-    /// Make the call up to this often, within the timeout, if it fails and did not run
+    /// Make the call up to this often, within the timeout, if it did not run and may do so later
+    ///
+    /// Such as one that was `overloaded`, or whose link was lost before it was taken. A controller that is not there is
+    /// waited for. A callback or process that is not there is not tried again: that is what --wait-ready is for.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100),
           conflicts_with_all = ["no_result", "broadcast"])]
     pub retry: Option<u32>,
@@ -317,8 +320,8 @@ pub struct CallArgs {
 }
 
 const CALL_HELP: &str = "\
-The result goes to stdout in the encoding of the arguments; an error is one line on stderr. With --broadcast, a line for
-each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object each, {\"process\", \"ok\"} or
+The result goes to stdout in the encoding of the arguments; an error is one line on stderr, below the
+callback's backtrace where $RUST_BACKTRACE is set. With --broadcast, a line for each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object each, {\"process\", \"ok\"} or
 {\"process\", \"error\"}. The exit code is then that of the first error; with --first-n and --quorum it is 0 when as many
 values came.
 

@@ -29,12 +29,16 @@ pub fn run(args: &CallArgs) -> Result<(), Failure> {
     client::block_on(async {
         // Who tries again does so with a controller that comes back, too.
         let patient = args.wait_ready || args.retry.is_some_and(|attempts| attempts > 1);
-        let joining = if patient { Joining::Patiently } else { Joining::AtOnce };
+        let joining = match args.eta {
+            _ if patient => Joining::Patiently,
+            Some(_) => Joining::Again,
+            None => Joining::AtOnce,
+        };
         let client = Client::join(&args.connect, joining(args.timeout)).await?;
         let (result, goodbye) = if args.stream {
             (stream::run(&client, &written, receiver, wait, args).await, LEAVE_TIMEOUT)
         } else {
-            (call_once(&client, &written, receiver, (begins, wait), args).await, wait.goodbye())
+            (client.connected(call_once(&client, &written, receiver, (begins, wait), args)).await, wait.goodbye())
         };
         client.leave(goodbye).await;
         result

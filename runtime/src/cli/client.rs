@@ -1,7 +1,7 @@
 //! Joining the mesh as an anonymous client: what `call` and `ps` do first.
 //!
-//! Invariant: a client never hangs on a mesh that is not there: without a controller it fails at once, unless it was
-//! told to wait, and in every case at its timeout.
+//! Invariant: a client never hangs on a mesh that is not there: without a controller, and when it loses the one it had,
+//! it fails at once, unless it was told to wait, and in every case at its timeout.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum Joining {
     /// At a controller that is there. One that does not complete the handshake in [`HANDSHAKE_TIMEOUT`] counts as none.
     AtOnce(Duration),
+    /// The same, and when the link to it is lost, at one that comes back: for who has time between joining and calling.
+    Again(Duration),
     /// At one that may come in this time.
     Patiently(Duration),
 }
@@ -86,10 +88,17 @@ impl Client {
                 tasks.spawn(dial::run(target, limits, seed, dialing, tasks.clone(), cancel.clone()));
                 (within, within)
             }
-            Joining::AtOnce(within) => {
+            Joining::AtOnce(within) | Joining::Again(within) => {
                 let connected = tokio::time::timeout(within, dial::connect(&target)).await;
                 let connection = connected.map_err(|_| no_answer(&endpoint, within))?.map_err(no_controller)?;
-                tasks.spawn(deliver_once(connection, limits, dialing, tasks.clone()));
+                let again = matches!(joining, Joining::Again(_));
+                let (spawned, cancel) = (tasks.clone(), cancel.clone());
+                tasks.spawn(async move {
+                    let Some(dialing) = deliver_once(connection, limits, dialing, &spawned, again).await else {
+                        return;
+                    };
+                    dial::run(target, limits, seed, dialing, spawned, cancel).await;
+                });
                 let left = within.saturating_sub(started.elapsed());
                 if left > HANDSHAKE_TIMEOUT { (HANDSHAKE_TIMEOUT, HANDSHAKE_TIMEOUT) } else { (left, within) }
             }
@@ -123,6 +132,27 @@ impl Client {
     /// Who calls: somebody of that tenant, without a name.
     pub fn caller(&self) -> Caller {
         Caller::Client { tenant: self.tenant() }
+    }
+
+    /// Does the work, as long as there is a controller, or may be one again.
+    ///
+    /// # Errors
+    /// What the work gives, or that the controller has gone for good. A call that was under way has ended by then, and
+    /// says itself what became of it.
+    pub async fn connected<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let mut link = self.mesh.link();
+        let gone = async {
+            let refused = link.wait_for(|state| matches!(state, LinkState::Refused { .. })).await;
+            match refused.map(|state| state.clone()) {
+                Ok(LinkState::Refused { message, .. }) => message,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => done,
+            message = gone => Err(Failure::new(exit::NO_CONTROLLER, message)),
+        }
     }
 
     /// Says goodbye, as well as it can be said in this time.
@@ -165,16 +195,29 @@ fn no_controller(error: dial::DialError) -> Failure {
     }
 }
 
-/// Gives the driver the link that is there, and no other one: a client does not come back.
-async fn deliver_once(connection: Connection, limits: LinkLimits, mut dialing: Dialing, tasks: TaskTracker) {
+/// Gives the driver the link that is there. When it wants another one, whoever comes back may dial; others hear that
+/// there is none.
+async fn deliver_once(
+    connection: Connection,
+    limits: LinkLimits,
+    mut dialing: Dialing,
+    tasks: &TaskTracker,
+    again: bool,
+) -> Option<Dialing> {
     let mut connection = Some(connection);
     while let Some(order) = dialing.order().await {
         match (order, connection.take()) {
-            (Order::Dial, Some(connection)) => dialing.connected(connection.into_link(limits, &tasks)).await,
+            (Order::Dial, Some(connection)) => {
+                dialing.connected(connection.into_link(limits, tasks)).await;
+                if again {
+                    return Some(dialing);
+                }
+            }
             (Order::Dial, None) => dialing.refused("the controller closed the link".to_owned()).await,
             (Order::LinkWasGood, kept) => connection = kept,
         }
     }
+    None
 }
 
 /// 128 random bits.
@@ -243,6 +286,29 @@ mod tests {
         let failure = Client::join(&args, Joining::AtOnce(Duration::from_secs(60))).await.err().unwrap();
         assert_eq!(failure.code, exit::NO_CONTROLLER);
         assert!(failure.message.contains("none.sock") && failure.message.contains("--controller"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_controller_has_gone_for_good_gives_up_its_work_at_once() {
+        let (uplink, mut dialing) = uplink::channel();
+        let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
+        let config = NodeConfig {
+            key: NodeKey([1; 16]),
+            name: "client".to_owned(),
+            role: Role::Client,
+            seed: 0,
+            max_payload_bytes: MAX_PAYLOAD_BYTES,
+            tenants: vec![TenantName::default()],
+        };
+        let (mesh, driver) = Driver::new(config, String::new(), uplink, tasks.clone());
+        tasks.spawn(driver.run(cancel.clone()));
+        let endpoint = Endpoint::parse("tcp://127.0.0.1:1", false).unwrap();
+        let client = Client { mesh, tenant: TenantName::default(), endpoint, tasks, cancel };
+        assert_eq!(client.connected(async { Ok(7) }).await.unwrap(), 7);
+        assert_eq!(dialing.order().await, Some(Order::Dial));
+        dialing.refused("the controller closed the link".to_owned()).await;
+        let failure = client.connected(std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
+        assert_eq!((failure.code, failure.message.as_str()), (exit::NO_CONTROLLER, "the controller closed the link"));
     }
 
     #[tokio::test]

@@ -65,7 +65,7 @@ fn add(args: &ScheduleAddArgs) -> Result<String, Failure> {
             let (call, _) = written.prepare(&client, receiver, wait).await?;
             client.mesh().schedule(ScheduleRequest { call, terms }).await.map_err(|error| failure(&error))
         };
-        let made = made.await;
+        let made = client.connected(made).await;
         client.leave(wait.goodbye()).await;
         made
     })?;
@@ -80,6 +80,9 @@ fn cancel(args: &ScheduleCancelArgs) -> Result<String, Failure> {
         let mut failed = None;
         for id in &ids {
             match client.mesh().cancel_task(client.caller(), id, TIMEOUT).await {
+                Ok(task) if matches!(task.state, TaskState::Finished) => {
+                    let _ = writeln!(text, "{} had no more to do, and is removed", task.id);
+                }
                 Ok(task) => drop(writeln!(text, "{} is cancelled", task.id)),
                 // The others are cancelled all the same, and said.
                 Err(error) => failed = failed.or(Some(failure(&error))),

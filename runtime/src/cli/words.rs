@@ -71,6 +71,8 @@ mod tests {
             ("--instances pool:0 --module a", &["pool:0", "pool:N"]),
             ("call", &["<CALL>", "required"]),
             ("call f() --timeout soon", &["soon", "500ms"]),
+            ("call f() --timeout -5s", &["-5s", "500ms"]),
+            ("call f() --eta 8days", &["8days", "from 1ms to 7days"]),
             ("--module a --queue x", &["--queue"]),
         ] {
             let line = wrong(command);

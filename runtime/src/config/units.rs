@@ -59,8 +59,9 @@ pub const MAX_TIME: Duration = daffi_proto::node::MAX_TIMEOUT;
 /// # Errors
 /// A message that shows how it is written, or what its bounds are.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let time = daffi_proto::schedule::parse_duration(text)
-        .map_err(|_| format!("{text:?} is no time: write a number with ms, s, m or h, such as 500ms or 30s"))?;
+    let time = daffi_proto::schedule::parse_duration(text).map_err(|_| {
+        format!("{text:?} is no time: write a number with ms, s, m, h or days, such as 500ms, 30s or 1m 30s")
+    })?;
     if !(MIN_TIME..=MAX_TIME).contains(&time) {
         return Err(format!("{text:?} is out of bounds: a time here is from 1ms to 7days"));
     }
@@ -93,6 +94,7 @@ mod tests {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(parse_duration("30").is_err());
+        assert!(parse_duration("-5s").unwrap_err().contains("such as 500ms"));
         for text in ["0s", "1us", "8days", "9999999y"] {
             assert!(parse_duration(text).unwrap_err().contains("from 1ms to 7days"), "{text}");
         }

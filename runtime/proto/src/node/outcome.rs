@@ -66,7 +66,7 @@ impl Node {
     pub(super) fn not_connected(&self, callback: String) -> CallError {
         let known = self.shut.as_deref().or(self.unlinked.as_deref());
         let why = known.unwrap_or("no controller was reached in time");
-        let error = CallError::not_run(code::NOT_CONNECTED, format!("this runtime is not connected: {why}"), callback);
+        let error = CallError::not_run(code::NOT_CONNECTED, format!("not connected to a controller: {why}"), callback);
         if self.shut.is_some() { lasting(error) } else { error }
     }
 

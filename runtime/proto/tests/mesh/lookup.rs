@@ -240,7 +240,7 @@ fn without_a_link_calls_and_questions_wait_for_it() {
         net.node_input(node, daffi_proto::node::Input::NoLink(reason.to_owned()));
     }
     net.run(secs(2));
-    let message = "this runtime is not connected: connection refused";
+    let message = "not connected to a controller: connection refused";
     assert_eq!((net.error(node, unlucky).message.as_str(), net.error(node, unlucky).retryable), (message, true));
     net.dial(node);
     net.settle();
@@ -252,7 +252,7 @@ fn without_a_link_calls_and_questions_wait_for_it() {
     net.settle();
     let unlucky = net.call(node, brief);
     net.run(secs(2));
-    assert_eq!(net.error(node, unlucky).message, "this runtime is not connected: cut by the test");
+    assert_eq!(net.error(node, unlucky).message, "not connected to a controller: cut by the test");
 }
 
 #[test]
