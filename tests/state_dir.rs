@@ -103,7 +103,7 @@ fn a_task_whose_callback_is_gone_stays_and_fails_until_it_is_back() {
 }
 
 #[test]
-fn a_file_that_cannot_be_understood_is_kept_aside_with_a_clear_message() {
+fn a_runtime_does_not_start_with_a_file_that_cannot_be_understood_and_leaves_it_as_it_is() {
     let cluster = Cluster::new();
     let server = keeping(&cluster, "fixtures").ready();
     add(&cluster, "print(\"tick\")", "1h");
@@ -111,16 +111,30 @@ fn a_file_that_cannot_be_understood_is_kept_aside_with_a_clear_message() {
     let saved = std::fs::read_to_string(kept(&cluster)).unwrap();
     let truncated = &saved[..saved.len() / 2];
     let foreign = saved.replace("\"process\": \"server\"", "\"process\": \"stranger\"");
-    for (content, why) in [(truncated, "cannot be read"), (foreign.as_str(), "stranger"), ("", "cannot be read")] {
+    let newer = "{\"version\": 99}";
+    let all = [(truncated, "cannot be read"), (foreign.as_str(), "stranger"), ("", "cannot be read"), (newer, "newer")];
+    for (content, why) in all {
         std::fs::write(kept(&cluster), content).unwrap();
-        let server = keeping(&cluster, "fixtures").ready();
-        let line = server.wait_for_line_with(&["error: ", "begins without schedules", why, ".json.bad-"]);
-        let aside = line.rsplit_once("kept as ").unwrap().1;
-        assert_eq!(std::fs::read_to_string(cluster.path(aside)).unwrap(), content);
-        assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
-        server.terminate();
-        assert_eq!(server.exit_code(), 0);
+        let output = keeping(&cluster, "fixtures").finish();
+        assert_eq!(output.code(), 2);
+        says(&output.stderr, &["error: ", "server.json", why, "left as it is", "move it away"]);
+        assert_eq!(std::fs::read_to_string(kept(&cluster)).unwrap(), content);
     }
+    std::fs::write(kept(&cluster), &saved).unwrap();
+    let _server = keeping(&cluster, "fixtures").ready();
+    assert_eq!(tasks(&cluster).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_schedule_is_refused_once_the_folder_has_been_moved_away() {
+    let cluster = Cluster::new();
+    let server = keeping(&cluster, "fixtures").ready();
+    std::fs::rename(cluster.path("state"), cluster.path("away")).unwrap();
+    let output = cluster.run(["schedule", "add", "print(\"tick\")", "--every", "1h"]);
+    says(output.one_line_error(3), &["state", "moved or removed"]);
+    server.wait_for_line_with(&["error: ", "not written down", "moved or removed"]);
+    assert!(!cluster.path("state").exists());
+    assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
 }
 
 #[test]

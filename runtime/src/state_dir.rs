@@ -4,18 +4,18 @@
 //!   DIR/lock                             held while a runtime has the folder
 //!   DIR/schedules/TENANT/PROCESS.json    the tasks, as `daffi_proto::schedule` writes them
 //!   DIR/schedules/TENANT/PROCESS.json.new       half written, of no use
-//!   DIR/schedules/TENANT/PROCESS.json.bad-TIME  what could not be read, kept aside
 //! ```
 //!
 //! Invariants: the folder is the user's own, and nobody else can look into it; one runtime has it at a time; a file is
-//! replaced as a whole, and what was told to be written down is on the disk. What a file says is not known here.
+//! replaced as a whole, and what was told to be written down is on the disk. A file that cannot be understood is left as it
+//! is, and the runtime does not start. A folder that is moved away is not made anew. What a file says is not known here.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use daffi_proto::id::{ProcessName, ProcessRef};
+use daffi_proto::id::ProcessRef;
 use daffi_proto::schedule::{Clock, MAX_SNAPSHOT_BYTES, SnapshotError, Tasks};
 use rustix::fs::FlockOperation;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,16 @@ pub enum StateDirError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file that is not what it should be.
+    #[error(
+        "--state-dir: {}: {error}; the file is left as it is: move it away to begin without its schedules", path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
     /// A name that cannot be a file's.
     #[error("--state-dir: no file can be named after the process {0}: give it another name")]
     BadName(String),
@@ -60,7 +70,7 @@ pub enum StateDirError {
 pub struct StateDir {
     path: PathBuf,
     /// The lock lives as long as the file is open.
-    _lock: File,
+    lock: File,
 }
 
 fn failed(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StateDirError {
@@ -83,22 +93,22 @@ impl StateDir {
             .open(path.join("lock"))
             .map_err(failed(path, "its lock cannot be opened"))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
             Err(error) => Err(failed(path, "its lock cannot be taken")(error.into())),
         }
     }
 
-    /// The tasks of a process: those that were written down, or none yet. A file that cannot be understood is kept aside,
-    /// and said in the log.
+    /// The tasks of a process: those that were written down, or none yet.
     ///
     /// # Errors
-    /// A file that cannot be read at all: it would be overwritten.
+    /// A file that cannot be read, or understood: it would be overwritten.
     pub fn tasks(&self, process: &ProcessRef, limit: usize, clock: Clock) -> Result<Tasks, StateDirError> {
         let path = self.file_of(process)?;
-        let fresh = |name: &ProcessName| Tasks::new(name.clone(), limit, clock);
         let read = match std::fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(fresh(&process.name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Tasks::new(process.name.clone(), limit, clock));
+            }
             Err(error) => return Err(failed(&path, "it cannot be looked at")(error)),
             Ok(file) if file.len() > MAX_SNAPSHOT_BYTES as u64 => {
                 Err(SnapshotError::TooLong(usize::try_from(file.len()).unwrap_or(usize::MAX)))
@@ -109,16 +119,7 @@ impl StateDir {
                 text.and_then(|text| Tasks::restore(process.name.clone(), limit, clock, text))
             }
         };
-        match read {
-            Ok(tasks) => Ok(tasks),
-            Err(error) => {
-                let aside = path.with_extension(format!("json.bad-{}", clock.utc.as_micros()));
-                std::fs::rename(&path, &aside).map_err(failed(&path, "it cannot be kept aside"))?;
-                let (path, aside) = (path.display(), aside.display());
-                tracing::error!("{process} begins without schedules: {path}: {error}; the file is kept as {aside}");
-                Ok(fresh(&process.name))
-            }
-        }
+        read.map_err(|error| StateDirError::Unusable { path, error })
     }
 
     /// Writes down tasks until it is cancelled, and then what is left. `tasks` are told of through the mesh.
@@ -156,7 +157,13 @@ impl StateDir {
         let path = self.file_of(process).map_err(io::Error::other)?;
         let text = tasks.snapshot(clock).map_err(io::Error::other)?;
         let folder = path.parent().unwrap_or(&self.path);
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        self.still_there()?;
+        for made in [folder.parent().unwrap_or(&self.path), folder] {
+            match DirBuilder::new().mode(0o700).create(made) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
         let new = path.with_extension("json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(text.as_bytes())?;
@@ -164,6 +171,19 @@ impl StateDir {
         std::fs::rename(&new, &path)?;
         // The folder's own entry: until then the old file may come back after a loss of power.
         File::open(folder)?.sync_all()
+    }
+
+    /// Sees that the folder is the one that was taken: another one at its place is nobody's, or another runtime's.
+    fn still_there(&self) -> io::Result<()> {
+        let taken = self.lock.metadata()?;
+        match std::fs::metadata(self.path.join("lock")) {
+            Ok(found) if (found.dev(), found.ino()) == (taken.dev(), taken.ino()) => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => {
+                let path = self.path.display();
+                Err(io::Error::other(format!("{path} was moved or removed while in use: put it back, or start anew")))
+            }
+        }
     }
 
     fn file_of(&self, process: &ProcessRef) -> Result<PathBuf, StateDirError> {
@@ -189,10 +209,18 @@ fn private_folder(path: &Path) -> Result<(), StateDirError> {
         }
         Ok(found) if found.mode() & 0o077 != 0 => {
             let mode = found.mode() & 0o777;
-            refused(format!("others can look into it (mode {mode:o}): chmod 700 it, or give another"))
+            // Never of a folder that others may need.
+            let advice = if is_own(path) { "chmod 700 it, or give another" } else { "give a folder of its own" };
+            refused(format!("others can look into it (mode {mode:o}): {advice}"))
         }
         Ok(_) => Ok(()),
     }
+}
+
+/// Whether nothing is in the folder but what a runtime puts there.
+fn is_own(path: &Path) -> bool {
+    let own = |name: std::ffi::OsString| name == "lock" || name == "schedules";
+    std::fs::read_dir(path).is_ok_and(|mut all| all.all(|entry| entry.is_ok_and(|entry| own(entry.file_name()))))
 }
 
 #[cfg(test)]

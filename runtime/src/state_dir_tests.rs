@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use daffi_proto::id::TenantName;
+use daffi_proto::id::{ProcessName, TenantName};
 use daffi_proto::schedule::{Plan, TaskSpec, Utc};
 use daffi_proto::signature::Fingerprint;
 
@@ -59,27 +59,43 @@ fn a_folder_that_others_can_look_into_or_that_is_none_is_refused() {
     assert!(error.contains("mode 750") && error.contains("chmod 700"), "{error}");
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
+    let error = StateDir::open(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("a folder of its own") && !error.contains("chmod"), "others may need it: {error}");
     assert!(StateDir::open(&file).unwrap_err().to_string().contains("no folder"));
     assert!(StateDir::open(&file.join("below")).is_err());
 }
 
 #[test]
-fn what_cannot_be_understood_is_kept_aside_and_the_process_begins_without_tasks() {
+fn what_cannot_be_understood_is_an_error_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::open(&dir.path().join("state")).unwrap();
     state.write_now(&process("other"), &table("other"), clock()).unwrap();
     let folder = dir.path().join("state/schedules/default");
     let foreign = std::fs::read(folder.join("other.json")).unwrap();
-    for (number, content) in [&b""[..], b"{}", b"\xff\xfe", b"{\"version\": 99}", &foreign].into_iter().enumerate() {
+    for content in [&b""[..], b"{}", b"\xff\xfe", b"{\"version\": 99}", &foreign] {
         let file = folder.join("worker.json");
         std::fs::write(&file, content).unwrap();
-        let later = Clock { utc: clock().utc.plus(Duration::from_secs(number as u64)), ..clock() };
-        assert!(state.tasks(&process("worker"), 8, later).unwrap().is_empty());
-        assert!(!file.exists());
+        let error = state.tasks(&process("worker"), 8, clock()).unwrap_err().to_string();
+        assert!(error.contains("worker.json") && error.contains("left as it is"), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), content);
     }
-    let kept = std::fs::read_dir(&folder).unwrap().filter_map(Result::ok);
-    let kept = kept.filter(|entry| entry.file_name().to_string_lossy().contains(".json.bad-")).count();
-    assert_eq!(kept, 5);
+}
+
+#[test]
+fn a_folder_that_is_moved_away_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, away) = (dir.path().join("state"), dir.path().join("away"));
+    let state = StateDir::open(&path).unwrap();
+    std::fs::rename(&path, &away).unwrap();
+    let write = || state.write_now(&process("worker"), &table("worker"), clock());
+    assert!(write().unwrap_err().to_string().contains("moved or removed"));
+    assert!(!path.exists());
+    let another = StateDir::open(&path).unwrap();
+    assert!(write().unwrap_err().to_string().contains("moved or removed"), "another runtime's");
+    drop(another);
+    std::fs::remove_dir_all(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    write().unwrap();
 }
 
 #[test]

@@ -251,12 +251,21 @@ pub fn check_private_folder(folder: &Path, uid: u32) -> Result<bool, EndpointErr
     }
     let open_to_others = stat.st_mode & 0o077;
     if open_to_others != 0 {
-        return Err(bad(
-            format!("is open to others (mode {:04o}, not 0700)", stat.st_mode & 0o7777),
-            "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET or with --listen",
-        ));
+        // Never of a folder that others may need, such as the one of all temporary files.
+        let advice = if is_for_sockets(folder, uid) {
+            "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET or with --listen"
+        } else {
+            "name a socket in a folder of its own in DAFFI_SOCKET, or with --listen"
+        };
+        return Err(bad(format!("is open to others (mode {:04o}, not 0700)", stat.st_mode & 0o7777), advice));
     }
     Ok(true)
+}
+
+/// Whether the folder was made for the default socket, or is empty.
+fn is_for_sockets(folder: &Path, uid: u32) -> bool {
+    let own = |name: &std::ffi::OsStr| name == "daffi" || name == format!("daffi-{uid}").as_str();
+    folder.file_name().is_some_and(own) || std::fs::read_dir(folder).is_ok_and(|mut all| all.next().is_none())
 }
 
 #[cfg(test)]

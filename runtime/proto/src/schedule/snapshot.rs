@@ -31,7 +31,7 @@ pub enum SnapshotError {
     #[error("schedules of {0} bytes: {MAX_SNAPSHOT_BYTES} are read at most; is this the right file?")]
     TooLong(usize),
     /// It is no snapshot.
-    #[error("schedules that cannot be read: {0}; mend the file, or move it away to begin without schedules")]
+    #[error("schedules that cannot be read: {0}")]
     Unreadable(String),
     /// It was written by a later version.
     #[error("schedules in the format {0}, this runtime knows {VERSION}: start the newer runtime that wrote them")]
