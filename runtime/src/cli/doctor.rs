@@ -201,5 +201,8 @@ mod tests {
         }
         let json: serde_json::Value = serde_json::from_str(&examine(true).unwrap()).unwrap();
         assert!(json["engine"]["machine"].is_object() && json["socket"]["state"].is_string());
+        let parts = [&json, &json["engine"], &json["engine"]["machine"], &json["socket"], &json["toolchain"]];
+        let mut keys = parts.iter().flat_map(|part| part.as_object().unwrap().keys());
+        assert!(keys.all(|key| !key.contains('_')), "as in all other JSON: {json}");
     }
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// What the machine allows this process. `None`: unlimited, or not to be found out here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Machine {
     /// `ulimit -v`, in bytes.
     pub address_space_bytes: Option<u64>,

@@ -113,6 +113,7 @@ pub enum TypeFeatures {
 
 /// What was chosen and why, for `doctor`.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct EngineReport {
     /// Whether instances come from a pool that was reserved beforehand.
     pub pooling: bool,
