@@ -40,6 +40,8 @@ struct Socket {
 struct Toolchain {
     rustc: Option<String>,
     has_guest_target: bool,
+    /// The compiler for guests that `guests/toolchain.sh` has unpacked.
+    unpacked: Option<PathBuf>,
     advice: Option<String>,
 }
 
@@ -102,14 +104,25 @@ fn toolchain() -> Toolchain {
     let rustc = ask(&["--version"]);
     let target = |sysroot: &str| Path::new(sysroot).join("lib/rustlib").join(GUEST_TARGET).is_dir();
     let has_guest_target = ask(&["--print", "sysroot"]).is_some_and(|sysroot| target(&sysroot));
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+    let unpacked =
+        folder("WASIP2_DIR").or_else(|| cache().map(|cache| cache.join("rust-wasip2"))).and_then(compiler_in);
     let advice = match (&rustc, has_guest_target) {
+        (_, false) if unpacked.is_some() => None, // `make` and `guests/build.sh` use it
         (None, _) => Some("to build guests in Rust, install Rust with rustup".to_owned()),
         (Some(_), false) => Some(format!(
             "to build guests in Rust: `rustup target add {GUEST_TARGET}` (in this project `make` does it)"
         )),
         (Some(_), true) => None,
     };
-    Toolchain { rustc, has_guest_target, advice }
+    Toolchain { rustc, has_guest_target, unpacked, advice }
+}
+
+/// The compiler of a folder that `guests/toolchain.sh` has unpacked to the end.
+fn compiler_in(folder: PathBuf) -> Option<PathBuf> {
+    let rustc = folder.join("bin/rustc");
+    (folder.join(".done").exists() && rustc.exists()).then_some(rustc)
 }
 
 fn as_page(findings: &Findings) -> String {
@@ -141,7 +154,12 @@ fn as_page(findings: &Findings) -> String {
     page.line("state", &socket.state);
     page.heading("toolchain for guests in Rust");
     page.line("rustc", toolchain.rustc.as_deref().unwrap_or("not found"));
-    page.line(GUEST_TARGET, if toolchain.has_guest_target { "installed" } else { "not installed" });
+    let target = match (toolchain.has_guest_target, &toolchain.unpacked) {
+        (true, _) => "installed".to_owned(),
+        (false, Some(rustc)) => format!("with {}, which `make` uses", rustc.display()),
+        (false, None) => "not installed".to_owned(),
+    };
+    page.line(GUEST_TARGET, target);
     let advice: Vec<&String> = engine.advice.iter().chain(&toolchain.advice).collect();
     if !advice.is_empty() {
         page.heading("how to get more");
@@ -191,6 +209,17 @@ mod tests {
         assert_eq!(socket_state(&path, false, 0), "a controller listens");
         drop(listener);
         assert!(socket_state(&path, false, 0).starts_with("left by"));
+    }
+
+    #[test]
+    fn an_unpacked_toolchain_counts_when_it_is_there_to_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        std::fs::create_dir(path.join("bin")).unwrap();
+        std::fs::write(path.join("bin/rustc"), "").unwrap();
+        assert_eq!(compiler_in(path.clone()), None);
+        std::fs::write(path.join(".done"), "").unwrap();
+        assert_eq!(compiler_in(path.clone()), Some(path.join("bin/rustc")));
     }
 
     #[test]
