@@ -7,6 +7,6 @@ wit_bindgen::generate!({
     with: { "daffi:runtime/types@0.1.0/call-error": crate::CallError },
     additional_derives: [PartialEq],
     // They hold handles.
-    additional_derives_ignore: ["streams", "replied"],
+    additional_derives_ignore: ["streams", "replied", "streamed"],
     generate_all,
 });
