@@ -84,6 +84,8 @@ mod streams_cli;
 #[cfg(test)]
 mod streams_dynamic;
 #[cfg(test)]
+mod streams_sdk;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod tls;

@@ -18,6 +18,7 @@ use crate::bindings::daffi::runtime::call as host;
 use crate::broadcast::{Arrivals, Broadcast, Entry, Gather};
 use crate::mesh::milliseconds;
 use crate::period::{Period, Task};
+use crate::stream::{Source, collect};
 use crate::types::{Outcome, Value};
 
 /// A call that waits for its modifier: `call & FG`.
@@ -25,7 +26,8 @@ use crate::types::{Outcome, Value};
 pub struct Call<T> {
     pub(crate) callback: Cow<'static, str>,
     pub(crate) arguments: Result<Value, String>,
-    result: fn(Value) -> Result<T, String>,
+    pub(crate) sources: Vec<Source>,
+    pub(crate) result: fn(Value) -> Result<T, String>,
 }
 
 /// A call of the callback `name` with arguments and result of Rust types: a tuple of the parameters, in order.
@@ -52,12 +54,12 @@ pub fn call<T: DeserializeOwned>(name: impl Into<Cow<'static, str>>, arguments: 
 /// # Ok::<(), daffi::CallError>(())
 /// ```
 pub fn call_json(name: impl Into<Cow<'static, str>>, arguments: impl Into<String>) -> Call<String> {
-    Call { callback: name.into(), arguments: Ok(Value::Json(arguments.into())), result: text }
+    Call { callback: name.into(), arguments: Ok(Value::Json(arguments.into())), sources: Vec::new(), result: text }
 }
 
 /// A call of the callback `name` with WAVE: `(5, 15)`. The result is WAVE.
 pub fn call_wave(name: impl Into<Cow<'static, str>>, arguments: impl Into<String>) -> Call<String> {
-    Call { callback: name.into(), arguments: Ok(Value::Wave(arguments.into())), result: text }
+    Call { callback: name.into(), arguments: Ok(Value::Wave(arguments.into())), sources: Vec::new(), result: text }
 }
 
 /// FG: calls one process that has the callback and waits for the result, 30 seconds at most.
@@ -231,24 +233,26 @@ impl<T> fmt::Debug for Call<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Arguments {
     encoded: Vec<u8>,
+    sources: Vec<Source>,
     refused: Option<String>,
 }
 
 impl Arguments {
     /// No arguments.
     pub const fn new() -> Self {
-        Self { encoded: Vec::new(), refused: None }
+        Self { encoded: Vec::new(), sources: Vec::new(), refused: None }
     }
 
     /// One more argument.
-    pub fn with(mut self, argument: &(impl Serialize + ?Sized)) -> Self {
-        if self.refused.is_none() {
-            match postcard::to_extend(argument, self.encoded) {
-                Ok(encoded) => self.encoded = encoded,
-                Err(why) => return Self { encoded: Vec::new(), refused: Some(why.to_string()) },
-            }
+    pub fn with(self, argument: &(impl Serialize + ?Sized)) -> Self {
+        if self.refused.is_some() {
+            return self;
         }
-        self
+        let (sources, encoded) = collect(self.sources, || postcard::to_extend(argument, self.encoded));
+        match encoded {
+            Ok(encoded) => Self { encoded, sources, refused: None },
+            Err(why) => Self { refused: Some(why.to_string()), ..Self::new() },
+        }
     }
 
     /// The call of the callback `name` with these arguments.
@@ -257,12 +261,12 @@ impl Arguments {
             None => Ok(Value::Postcard(self.encoded)),
             Some(why) => Err(why),
         };
-        Call { callback: name.into(), arguments, result: decoded }
+        Call { callback: name.into(), arguments, sources: self.sources, result: decoded }
     }
 }
 
 /// The postcard answer as a Rust value, all of its bytes used.
-fn decoded<T: DeserializeOwned>(answer: Value) -> Result<T, String> {
+pub(crate) fn decoded<T: DeserializeOwned>(answer: Value) -> Result<T, String> {
     let Value::Postcard(bytes) = answer else {
         return Err("it came in another encoding than it was asked for in".into());
     };

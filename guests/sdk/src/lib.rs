@@ -23,6 +23,7 @@
 //! | begin a call, and fetch the result later | [`BG`], [`Bg`], [`Pending`]; several at a time: [`select`], [`wait_any`] |
 //! | call, or wait, in an async function | [`Call`] is awaited, or `& FG.future()`; [`future`] |
 //! | call every process that has the callback | [`BROADCAST`], [`Broadcast`], [`Entry`]; as they arrive: [`Arrivals`] |
+//! | stream to a callback, from it, or both | [`STREAM`], [`Stream`], [`Items`], [`Received`]; item by item: [`each`], [`Writer`]; to several processes: [`Receivers`] |
 //! | have a callback called over and over, or later | [`Every`], [`At`], [`Cron`], [`Period`]; what is scheduled: [`Task`], [`tasks`] |
 //! | see who is on the mesh, and wait for them | [`mesh`] |
 //! | carry WIT `flags` in serde types | [`flags`] |
@@ -77,6 +78,7 @@ pub mod future;
 pub mod mesh;
 mod no_result;
 mod period;
+mod stream;
 
 pub use background::{BG, Bg, Pending, Wait, select, wait_any};
 pub use broadcast::{Arrivals, BROADCAST, Broadcast, Entry, Gather};
@@ -85,6 +87,8 @@ pub use error::CallError;
 pub use no_result::{Delivery, NoResult};
 pub use period::{At, Cron, Every, Missed, Overlap, Period};
 pub use period::{Task, TaskError, TaskInfo, TaskState, tasks, tasks_of, time};
+pub use stream::{Each, Items, Open, Opening, Received, Results, STREAM, Stream, Writer, each, items, writer};
+pub use stream::{Ended, Receivers, ToReceivers};
 
 /// What the interface `daffi:runtime/types` becomes in Rust, for the `with` of a guest's own bindings.
 pub mod types {
