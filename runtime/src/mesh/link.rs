@@ -25,7 +25,8 @@ pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as 
 pub struct LinkLimits {
     /// Most bytes of a payload that is received.
     pub max_payload_bytes: usize,
-    /// Above this many waiting bytes calls and items of streams are given back: they fail as `overloaded`.
+    /// Above this many waiting bytes calls, results and all that streams say are given back: their calls fail as
+    /// `overloaded`.
     pub refuse_above_bytes: usize,
     /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
     pub close_above_bytes: usize,
@@ -61,10 +62,8 @@ impl LinkLimits {
     /// # Errors
     /// The frame is not to be sent.
     pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, NotTaken> {
-        let most_bytes = match frame.header {
-            Header::Call { .. } | Header::Items { .. } => self.refuse_above_bytes,
-            _ => self.close_above_bytes,
-        };
+        let may_be_refused = frame.header.may_be_refused();
+        let most_bytes = if may_be_refused { self.refuse_above_bytes } else { self.close_above_bytes };
         if waiting_bytes > most_bytes { Err(NotTaken(Box::new(frame))) } else { Ok(frame) }
     }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daffi_proto::call::Answer;
-use daffi_proto::frame::{Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, Target};
+use daffi_proto::frame::{Frame, FrameError, Header, LastWord, MAX_FIRST_FRAME_BYTES, Side, StreamRef, Target};
 use daffi_proto::id::{CallId, GroupId};
+use daffi_proto::stream::Credit;
 use tokio::io::AsyncWriteExt;
 
 use super::*;
@@ -109,16 +110,28 @@ async fn a_pipe_carries_frames_and_tells_when_the_other_end_has_gone() {
 }
 
 #[tokio::test]
-async fn a_full_link_gives_calls_back_and_takes_replies_up_to_the_hard_limit() {
+async fn a_full_link_gives_back_calls_results_and_words_of_streams_and_takes_the_rest_up_to_the_hard_limit() {
     let limits = limits(10_000, 50_000);
     let (socket, _theirs, _tasks) = over(16, limits);
     let (memory, _other) = pipe::pair(limits);
     for link in [socket, memory] {
         link.sink.send(call(20_000)).unwrap();
         link.sink.flush().unwrap();
-        assert!(matches!(link.sink.send(call(1)), Err(NotTaken(frame)) if *frame == call(1)));
-        link.sink.send(reply(1, &[0; 40_000])).unwrap();
-        assert!(matches!(link.sink.send(reply(2, b"")), Err(NotTaken(_))));
+        let stream = StreamRef { call: CallId(1), from: Side::Caller, number: 0 };
+        let words = [
+            Header::Items { stream, count: 1 },
+            Header::End { stream, last: LastWord::Finished },
+            Header::Grant { stream, total: Credit::default() },
+            Header::Done { stream },
+            Header::Halt { stream },
+        ];
+        for refused in words.into_iter().map(Frame::new).chain([call(1), reply(1, b"")]) {
+            assert!(matches!(link.sink.send(refused.clone()), Err(NotTaken(frame)) if *frame == refused));
+        }
+        let failed =
+            |bytes: usize| Frame::with_payload(Header::Fail { id: CallId(1), runs_on: false }, vec![0; bytes].into());
+        link.sink.send(failed(40_000)).unwrap();
+        assert!(matches!(link.sink.send(failed(0)), Err(NotTaken(_))));
     }
 }
 

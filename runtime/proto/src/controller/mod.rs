@@ -10,6 +10,7 @@
 //! | `names` | processes come and go; names kept for lost nodes; the replicas |
 //! | `relay` | calls between nodes |
 //! | `streams` | their streams |
+//! | `unsent` | what becomes of calls whose frames find a link full |
 //!
 //! Invariants: every frame of a link is handled in the order in which it came, and what follows from it is sent in
 //! that order; a relayed call is answered to its caller exactly once, unless the caller has given up; a peer that
@@ -20,16 +21,17 @@ mod links;
 mod names;
 mod relay;
 mod streams;
+mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 pub use api::{ControllerConfig, Event, Input, Output};
 
-use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, Header};
+use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
 use crate::id::{CallId, EntryId, LinkId, NodeKey, ProcessRef};
 use crate::registry::Registry;
-use crate::session::{GRACE, HEARTBEAT, LinkFault, MISSED_HEARTBEATS};
+use crate::session::{GRACE, HEARTBEAT, MISSED_HEARTBEATS};
 
 /// Most links at once.
 pub const MAX_LINKS: usize = 16_384;
@@ -185,16 +187,5 @@ impl Controller {
 
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
-    }
-
-    fn not_sent(&mut self, now: Duration, link: LinkId, frame: Frame) {
-        if !self.links.contains_key(&link) {
-            return;
-        }
-        match frame.header {
-            Header::Call { id, .. } => self.relay_not_sent(link, id),
-            Header::Items { stream, .. } => self.items_not_sent(link, stream),
-            header => self.shut(now, link, &LinkFault::Clogged(header.kind())),
-        }
     }
 }

@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::links::Member;
 use super::names::Entry;
+use super::streams::Talk;
 use super::{Controller, MAX_CALLS_PER_LINK, MAX_STREAMS_PER_LINK, Output};
 use crate::call::{Answer, Hop, MAX_CHAIN};
 use crate::error::{CallError, MAX_ERROR_BYTES, code};
@@ -33,16 +34,18 @@ use crate::value::MAX_CHANNELS;
 #[derive(Debug)]
 pub(super) struct Relay {
     /// Who waits for the answer, or has it and the call goes on, and his id of it; nobody once he has given up or gone.
-    caller: Option<(LinkId, CallId)>,
+    pub caller: Option<(LinkId, CallId)>,
     callee: LinkId,
     entry: EntryId,
-    process: ProcessName,
+    pub process: ProcessName,
     /// Of a call that runs a callback, and counts as in flight: which. None of a request to the process's tasks.
-    group: Option<GroupId>,
+    pub group: Option<GroupId>,
     /// Whether the callee has given its answer, and the call goes on.
     answered: bool,
-    /// How many streams it has.
+    /// How many streams it has, as the links count them.
     streams: usize,
+    /// What was said of them.
+    pub talk: Talk,
 }
 
 /// A process, and which callback of it in which group; none where its tasks are asked for.
@@ -107,7 +110,19 @@ impl Controller {
         self.last_relay += 1;
         let relay = CallId(self.last_relay);
         let caller = (answer != Answer::Sent).then_some((link, id));
-        self.relays.insert(relay, Relay { caller, callee, entry, process, group, answered: false, streams: 0 });
+        self.relays.insert(
+            relay,
+            Relay {
+                caller,
+                callee,
+                entry,
+                process,
+                group,
+                answered: false,
+                streams: 0,
+                talk: Talk::of(channels.len()),
+            },
+        );
         if group.is_some() {
             self.registry.began(entry);
         }
@@ -220,6 +235,7 @@ impl Controller {
         let (caller, process, group) = if open {
             let relay = self.served_by(link, id)?;
             relay.answered = true;
+            relay.talk.answered(channels.len());
             (relay.caller, relay.process.clone(), relay.group)
         } else {
             let Relay { caller, process, group, .. } = self.take_relay(link, id)?;
@@ -254,17 +270,6 @@ impl Controller {
         if let Some(caller) = self.relays.get(&id).map(|relay| relay.caller) {
             self.forget_call(caller);
             self.abandon(id, false);
-        }
-    }
-
-    /// The call ends for its caller with this, as far as he waits, and for its callee, who is told that nobody does.
-    pub(super) fn break_off(&mut self, id: CallId, code: &str, what: &str) {
-        let Some(relay) = self.relays.get(&id) else { return };
-        let (caller, process, group) = (relay.caller, relay.process.clone(), relay.group);
-        self.part(id);
-        if let Some((link, caller_id)) = caller {
-            let error = CallError::unknown(code, what, self.callback(group)).at(process.as_str());
-            self.fail(link, caller_id, &error);
         }
     }
 
@@ -319,15 +324,6 @@ impl Controller {
         if let Some(relay) = member.calls.remove(&id) {
             self.abandon(relay, false);
         }
-    }
-
-    /// The callee's queue was full: the call was not sent.
-    pub(super) fn relay_not_sent(&mut self, link: LinkId, id: CallId) {
-        let Ok(relay) = self.take_relay(link, id) else { return };
-        let Some((caller, caller_id)) = relay.caller else { return };
-        let message = format!("the link to the process {:?} is full: try again later", relay.process.as_str());
-        let error = CallError::not_run(code::OVERLOADED, message, self.callback(relay.group));
-        self.fail(caller, caller_id, &error.at(relay.process.as_str()));
     }
 
     /// A link ended, lost or with a goodbye: who waits for an answer from it gets his error, what it asked for is cancelled.
@@ -412,6 +408,8 @@ impl Controller {
 
     /// The callee has answered, and the callback runs on: whoever waited, waits no more.
     fn answer_relay(&mut self, link: LinkId, id: CallId) -> Result<Option<(LinkId, CallId)>, LinkFault> {
+        // Of its own calls alone may a node say so.
+        self.served_by(link, id)?;
         self.forget_streams(id);
         let relay = self.served_by(link, id)?;
         relay.answered = true;
@@ -421,7 +419,7 @@ impl Controller {
     }
 
     /// Takes out a relay that is over at its callee.
-    fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
+    pub(super) fn take_relay(&mut self, link: LinkId, id: CallId) -> Result<Relay, LinkFault> {
         self.served_by(link, id)?;
         self.forget_streams(id);
         let Some(relay) = self.relays.remove(&id) else {
@@ -459,12 +457,12 @@ impl Controller {
         self.fail(caller, id, &error);
     }
 
-    fn fail(&mut self, link: LinkId, id: CallId, error: &CallError) {
+    pub(super) fn fail(&mut self, link: LinkId, id: CallId, error: &CallError) {
         self.send(link, Frame::with_payload(Header::Fail { id, runs_on: false }, Frame::encode_payload(error)));
     }
 
     /// The name for an error; empty, for the caller's node to fill in, where the group has gone or there is none.
-    fn callback(&self, group: Option<GroupId>) -> String {
+    pub(super) fn callback(&self, group: Option<GroupId>) -> String {
         group.and_then(|group| self.registry.group(group)).map(|group| group.name.to_string()).unwrap_or_default()
     }
 

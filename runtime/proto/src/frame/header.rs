@@ -273,7 +273,7 @@ pub struct StreamRef {
 }
 
 /// The sides of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Side {
     /// 0: who sent the `Call`.
     Caller,
@@ -312,6 +312,21 @@ pub enum Target {
 pub type Loads = Vec<(EntryId, Load)>;
 
 impl Header {
+    /// Whether a full link may give it back, since its sender knows what to do without it: the call fails, or is broken
+    /// off. The rest cannot be missed.
+    pub fn may_be_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::Call { .. }
+                | Self::Reply { .. }
+                | Self::Items { .. }
+                | Self::End { .. }
+                | Self::Grant { .. }
+                | Self::Done { .. }
+                | Self::Halt { .. }
+        )
+    }
+
     /// The variant's name, for logs.
     pub fn kind(&self) -> &'static str {
         match self {

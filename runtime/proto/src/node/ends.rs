@@ -119,15 +119,8 @@ impl Node {
         self.finish_call(id, Err(error));
     }
 
-    pub(super) fn call_not_sent(&mut self, wire: CallId) {
-        if let Some((id, chosen)) = self.come_back(wire) {
-            let callback = self.callback_of(id, chosen);
-            self.finish_call(id, Err(outcome::link_full(callback)));
-        }
-    }
-
     /// What a call that has come back was for.
-    fn callback_of(&self, id: CallKey, chosen: Option<Chosen>) -> String {
+    pub(super) fn callback_of(&self, id: CallKey, chosen: Option<Chosen>) -> String {
         match chosen {
             Some(chosen) => chosen.callback.to_string(),
             None => self.calls.get(&id).map(Call::callback).unwrap_or_default(),
@@ -135,7 +128,7 @@ impl Node {
     }
 
     /// Something came of a call that was sent: it is nowhere now. Of an errand, no callback was chosen to run.
-    fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Option<Chosen>)> {
+    pub(super) fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Option<Chosen>)> {
         let Some(id) = self.away.remove(&wire) else {
             self.late_answers += 1;
             return None;

@@ -118,15 +118,6 @@ impl Node {
         }
     }
 
-    pub(super) fn not_sent(&mut self, frame: Frame) {
-        match frame.header {
-            _ if matches!(self.link, Link::Down) => {}
-            Header::Call { id, .. } => self.call_not_sent(id),
-            Header::Items { stream, .. } => self.items_not_sent(stream),
-            header => self.close_faulty(&LinkFault::Clogged(header.kind())),
-        }
-    }
-
     /// The frames that answer a `Hello`.
     fn take_greeting(&mut self, frame: Frame) -> Result<(), LinkFault> {
         match frame.header {
@@ -242,7 +233,7 @@ impl Node {
         }
     }
 
-    fn close_faulty(&mut self, fault: &LinkFault) {
+    pub(super) fn close_faulty(&mut self, fault: &LinkFault) {
         let reason = fault.to_string();
         if !matches!(fault, LinkFault::Clogged(_)) {
             self.send(Frame::close(&reason));

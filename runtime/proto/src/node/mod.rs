@@ -15,6 +15,7 @@
 //! | `replies` | answers of served calls that go on |
 //! | `streams` | the streams of both |
 //! | `stream_ends` | how they end |
+//! | `unsent` | what becomes of calls whose frames find the link full |
 //! | `each` | callbacks that are called once an item of a stream |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
 //! | `errands` | requests to the tasks of a process, here or elsewhere |
@@ -48,6 +49,7 @@ mod schedules;
 mod serve;
 mod stream_ends;
 mod streams;
+mod unsent;
 mod waiting;
 mod watch;
 

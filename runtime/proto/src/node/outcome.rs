@@ -231,6 +231,10 @@ pub(super) fn link_full(callback: String) -> CallError {
     CallError::not_run(code::OVERLOADED, "the link to the controller is full: try again later", callback)
 }
 
+pub(super) fn link_full_of_results() -> CallError {
+    CallError::failed(code::OVERLOADED, "it ran, and the link of its node is too full for its result", "")
+}
+
 pub(super) fn no_answer(process: &ProcessName, timeout: Duration, callback: String) -> CallError {
     let message = format!("no answer within {}; it may or may not have run", seconds(timeout));
     CallError::unknown(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())

@@ -401,6 +401,11 @@ impl Node {
         }
     }
 
+    /// Whether the caller of a served call waits for its answer.
+    pub(super) fn is_unanswered(&self, id: ServeId) -> bool {
+        self.serves.get(&id).is_some_and(|served| served.wish == Wish::Wanted)
+    }
+
     /// Nobody waits for this call: the tree of calls below it ends, but for those that are to be finished.
     pub(super) fn cancel_serve(&mut self, id: ServeId) {
         self.cancel_serve_for(id, &outcome::given_up());

@@ -364,22 +364,11 @@ impl Node {
         }
     }
 
-    /// Items that were to be sent were not: what comes behind them is that the stream failed.
-    pub(super) fn fail_outlet(&mut self, call: StreamCall, number: u32, error: CallError) {
+    /// Items cannot be sent: what comes behind those before them is that the stream failed.
+    fn fail_outlet(&mut self, call: StreamCall, number: u32, error: CallError) {
         if let Some(outlet) = self.exchanges.get_mut(&call).and_then(|exchange| exchange.channels.outlet(number)) {
             outlet.fail(error);
         }
         self.stir(call);
-    }
-
-    /// The link had no room for items.
-    pub(super) fn items_not_sent(&mut self, stream: StreamRef) {
-        let call = match stream.from {
-            Side::Callee => self.incoming.get(&stream.call).map(|serve| StreamCall::Served(*serve)),
-            Side::Caller => self.wires.get(&stream.call).copied(),
-        };
-        if let Some(call) = call {
-            self.fail_outlet(call, stream.number, outcome::link_full_of_items());
-        }
     }
 }

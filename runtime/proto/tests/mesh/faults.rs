@@ -1,10 +1,10 @@
 //! Links that break, peers that are silent, queues that are full.
 
 use bytes::Bytes;
-use daffi_proto::call::CallRequest;
+use daffi_proto::call::{Answer, CallRequest, Mode};
 use daffi_proto::controller::Input;
 use daffi_proto::error::{CallError, MAX_ERROR_BYTES, Outcome, code};
-use daffi_proto::frame::{Frame, Header};
+use daffi_proto::frame::{Frame, Header, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId};
 use daffi_proto::node;
 use daffi_proto::session::{HEARTBEAT, LinkFault, Liveness, MISSED_HEARTBEATS, Pulse};
@@ -138,6 +138,52 @@ fn a_full_link_makes_calls_overloaded_and_they_did_not_run() {
     net.settle();
     assert!(net.result(client, token).is_ok());
     assert_eq!(net.nodes[publisher].served.len(), 1);
+}
+
+#[test]
+fn a_result_that_finds_a_full_link_is_a_failure_and_costs_no_link() {
+    let mut net = Net::new(6);
+    let (publisher, process) = net.member("publisher", &[SUM]);
+    net.nodes[publisher].behaviours.insert(process, Behaviour::Hold);
+    let client = net.client();
+    for full in [publisher, client] {
+        for goes_on in [false, true] {
+            let token = net.call(client, call(None, SUM));
+            net.settle();
+            let id = net.nodes[publisher].served.last().unwrap().id;
+            net.fill(full, true);
+            if goes_on {
+                net.reply(publisher, id, "large", &[]);
+                net.settle();
+                assert_eq!(net.nodes[publisher].cancelled.last(), Some(&id));
+            }
+            net.answer(publisher, id, Ok("large".into()));
+            net.settle();
+            net.fill(full, false);
+            let error = net.error(client, token);
+            assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::OVERLOADED));
+            assert_eq!((error.process.as_deref(), error.callback.as_str()), (Some("publisher"), SUM));
+            assert_eq!((net.count(publisher).serves, net.count(client).calls), (0, 0));
+            assert_eq!(net.controller.as_ref().unwrap().counts().relays, 0);
+        }
+    }
+    // As is a page of tasks, which anybody may ask for as often as he likes.
+    net.fill(publisher, true);
+    let link = net.link_of(publisher);
+    let list = Bytes::from_static(&[1, 0]);
+    let header = Header::Call {
+        id: CallId(900),
+        target: Target::TasksHere(process.0),
+        timeout_ms: 1000,
+        chain: [].into(),
+        answer: Answer::Result,
+        mode: Mode::Whole,
+        channels: [].into(),
+        key: None,
+    };
+    net.node_input(publisher, daffi_proto::node::Input::Frame(Frame::with_payload(header, list)));
+    assert_eq!(net.link_of(publisher), link);
+    assert!(net.closed.is_empty() && net.linked(client));
 }
 
 #[test]

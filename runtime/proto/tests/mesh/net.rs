@@ -17,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, Incoming, MemberEvent, ProcessInfo, Resolved, ServeResult};
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
-use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame};
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
 use daffi_proto::schedule::{Clock, TaskPage, Tasks, Utc};
@@ -342,7 +342,7 @@ impl Net {
             self.told.push(frame.clone());
         }
         let Some(wire) = self.wires.get(&link).filter(|wire| wire.up) else { return true };
-        if wire.full && matches!(frame.header, Header::Call { .. } | Header::Items { .. }) {
+        if wire.full && frame.header.may_be_refused() {
             return false;
         }
         let mut buffer = BytesMut::new();

@@ -70,8 +70,9 @@ pub(in crate::node) fn too_much_unread() -> CallError {
     CallError::failed(code::OVERLOADED, format!("{most} bytes of streams wait to be read in this runtime"), "")
 }
 
-pub(in crate::node) fn link_full_of_items() -> CallError {
-    CallError::failed(code::OVERLOADED, "the link has no room for the items of a stream", "")
+/// A call is broken off.
+pub(in crate::node) fn link_full_of_streams() -> CallError {
+    CallError::unknown(code::OVERLOADED, "the link to the controller is too full for the call's streams", "")
 }
 
 pub(in crate::node) fn item_too_large(bytes: usize, limit: u64) -> CallError {

@@ -32,7 +32,7 @@ impl Net {
         self.node_lost(link, "lost by the test".to_owned());
     }
 
-    /// The link's queues, both ways, have no room for calls.
+    /// The link's queues, both ways, have no room for what may be refused.
     pub fn fill(&mut self, node: usize, full: bool) {
         let link = self.link_of(node);
         self.wires.get_mut(&link).unwrap().full = full;

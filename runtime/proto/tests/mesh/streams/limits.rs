@@ -138,11 +138,79 @@ fn a_link_that_has_no_room_for_items_costs_their_call_and_not_the_link() {
     pair.net.write(caller, made(token, 0), chunk(1, 1, 1));
     pair.net.fill(caller, false);
     pair.net.settle();
-    let error = pair.net.reader(callee, served(id, 0)).ending.as_ref().and_then(Ending::error).unwrap();
-    assert_eq!(error.code, code::OVERLOADED);
+    assert_eq!(pair.net.error(caller, token).code, code::OVERLOADED);
+    assert_eq!(pair.net.nodes[callee].cancelled.last(), Some(&id));
     pair.net.answer(callee, id, Ok("".into()));
     pair.nothing_is_left();
     assert!(pair.net.closed.is_empty());
+}
+
+#[test]
+fn no_word_of_a_stream_costs_the_link_that_is_too_full_for_it() {
+    for (is_answered, says) in [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2), (true, 3)] {
+        for at_the_speaker in [true, false] {
+            let mut pair = Pair::remote(8);
+            let token = pair.call(&[Flow::Items]);
+            let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
+            if is_answered {
+                pair.net.reply(callee, id, "ok", &[Flow::Items]);
+                pair.net.settle();
+            }
+            let (speaker, listener) = if says % 2 == 0 { (caller, callee) } else { (callee, caller) };
+            let full = if at_the_speaker { speaker } else { listener };
+            pair.net.fill(full, true);
+            match says {
+                0 => pair.net.finish(caller, made(token, 0)),
+                1 => pair.net.stop_reading(callee, served(id, 0), None),
+                2 => pair.net.stop_reading(caller, made(token, 0), None),
+                _ => pair.net.finish(callee, served(id, 0)),
+            }
+            pair.net.settle();
+            pair.net.fill(full, false);
+            assert!(pair.net.closed.is_empty() && pair.net.linked(caller) && pair.net.linked(callee));
+            if !is_answered {
+                assert_eq!(pair.net.error(caller, token).code, code::OVERLOADED);
+            }
+            pair.net.answer(callee, id, Ok("".into()));
+            pair.nothing_is_left();
+            // The link is as good as before.
+            let next = pair.call(&[]);
+            let next_id = pair.incoming().id;
+            pair.net.answer(callee, next_id, Ok("".into()));
+            pair.net.settle();
+            assert!(pair.net.result(caller, next).is_ok());
+        }
+    }
+}
+
+#[test]
+fn who_goes_on_after_his_last_word_or_speaks_of_no_stream_of_the_call_loses_his_own_link() {
+    let stream = |number| StreamRef { call: CallId(1), from: Side::Caller, number };
+    let end = Header::End { stream: stream(0), last: LastWord::Finished };
+    let items = Header::Items { stream: stream(0), count: 1 };
+    let (halt, done) = (Header::Halt { stream: stream(0) }, Header::Done { stream: stream(0) });
+    let grant = Header::Grant { stream: stream(0), total: Credit { items: 9, bytes: 9 } };
+    let unknown = Header::Halt { stream: stream(1) };
+    let talks = [vec![end.clone(), end.clone()], vec![end, items], vec![halt.clone(), done.clone()]];
+    for talk in talks.into_iter().chain([vec![done, grant], vec![halt.clone(), halt], vec![unknown]]) {
+        let mut pair = Pair::remote(9);
+        pair.call(&[Flow::Items]);
+        let (id, callee) = (pair.incoming().id, pair.callee);
+        pair.net.reply(callee, id, "ok", &[Flow::Items]);
+        pair.net.settle();
+        let link = pair.net.link_of(pair.caller);
+        for header in &talk {
+            assert!(pair.net.closed.is_empty(), "{:?}", pair.net.closed);
+            pair.net.forge(link, Frame::new(header.clone()));
+        }
+        assert_eq!(pair.net.closed.len(), 1, "{talk:?}");
+        pair.net.settle();
+        assert!(pair.net.linked(callee));
+        assert_eq!(pair.net.nodes[callee].cancelled, [id]);
+        pair.net.answer(callee, id, Ok("".into()));
+        pair.net.run(crate::net::secs(5));
+        pair.nothing_is_left();
+    }
 }
 
 #[test]
