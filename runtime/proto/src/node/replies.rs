@@ -92,6 +92,7 @@ impl Node {
                 exchange.route = Route::Link(wire);
                 let header = Header::Reply { id: wire, process, open: true, channels };
                 self.send(Frame::with_payload(header, result));
+                self.watch_exchange(StreamCall::Served(id));
             }
         }
     }

@@ -132,14 +132,26 @@ impl Node {
         self.schedules.touched = true;
     }
 
-    /// A request came over the link.
-    pub(super) fn take_task_op(&mut self, id: CallId, process: LocalId, timeout_ms: u64, payload: &[u8]) {
+    /// A request came over the link. Who made a task is whoever the controller says has called: the payload is the
+    /// caller's own word.
+    pub(super) fn take_task_op(
+        &mut self,
+        id: CallId,
+        process: LocalId,
+        timeout_ms: u64,
+        chain: &[Hop],
+        payload: &[u8],
+    ) {
         let to = AnswerTo::Link(id);
         let Some(name) = self.schedules.tables.get(&process).map(|table| table.tasks.process().clone()) else {
             return self.answer_failed(to, &outcome::receiver_left(""));
         };
         match Frame::decode_bytes::<TaskOp>("Call", payload) {
             Ok(_) if timeout_ms == 0 => self.answer_failed(to, &outcome::late(&name, String::new())),
+            Ok(TaskOp::Add(mut spec)) => {
+                spec.creator = chain.last().and_then(|hop| hop.process.clone());
+                self.do_task_op(process, TaskOp::Add(spec), to);
+            }
             Ok(op) => self.do_task_op(process, op, to),
             Err(error) => {
                 let error = outcome::internal(&error.to_string(), "").at(name.as_str());

@@ -122,7 +122,7 @@ impl Node {
         let (number, callback) = match target {
             Target::Callback(number, callback) => (number, callback),
             Target::TasksHere(number) => {
-                self.take_task_op(id, LocalId(number), timeout_ms, &args);
+                self.take_task_op(id, LocalId(number), timeout_ms, &chain, &args);
                 return Ok(());
             }
             Target::Any(_) | Target::Process(..) | Target::Tasks(_) => {
@@ -149,11 +149,12 @@ impl Node {
             return Ok(());
         }
         let serve = self.next_serve();
-        let time = Duration::from_millis(timeout_ms);
+        let time = Duration::from_millis(timeout_ms).min(MAX_TIMEOUT);
         let deadline = self.deadline(if is_streaming { MAX_TIMEOUT } else { time });
         self.incoming.insert(id, serve);
         if is_streaming {
             self.exchange(StreamCall::Served(serve), time).route = Route::Link(id);
+            self.watch_exchange(StreamCall::Served(serve));
         }
         let way = Way { mode, time, streams_of: None };
         let incoming = Incoming { id: serve, process, callback, args, caller, chain, deadline, answer, channels };

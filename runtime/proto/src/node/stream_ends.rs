@@ -136,25 +136,50 @@ impl Node {
         self.end_exchange(call, &outcome::caller_cancelled(Outcome::Unknown, String::new()))
     }
 
+    /// Looks from now on whether there is progress, if it is not looked already.
+    pub(super) fn watch_exchange(&mut self, call: StreamCall) {
+        let at = self.overdue_at(call);
+        if let (Some(at), Some(exchange)) = (at, self.exchanges.get_mut(&call))
+            && exchange.timer.is_none()
+        {
+            exchange.timer = Some(at);
+            self.deadlines.insert((at, Request::Streams(call)));
+        }
+    }
+
+    /// When an exchange is overdue, unless there is progress.
+    fn overdue_at(&self, call: StreamCall) -> Option<Duration> {
+        let exchange = self.exchanges.get(&call)?;
+        let own = exchange.deadline();
+        match call {
+            StreamCall::Made(_) => {
+                let above = exchange.parent.and_then(|parent| self.serves.get(&parent));
+                Some(above.map_or(own, |above| own.min(self.time_of(above))))
+            }
+            // The caller's node keeps the time, and sees progress that is not seen here: he is to be the first to speak.
+            StreamCall::Served(_) => Some(own + exchange.idle + 2 * GRANT_AFTER),
+        }
+    }
+
     /// It may be that nothing has moved for too long.
     pub(super) fn exchange_due(&mut self, call: StreamCall) {
-        let Some(exchange) = self.exchanges.get(&call) else { return };
-        let own = exchange.deadline();
-        let above = exchange.parent.and_then(|parent| self.serves.get(&parent)).map(|above| self.time_of(above));
-        let at = own.min(above.unwrap_or(Duration::MAX));
+        let Some(at) = self.overdue_at(call) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&call) else { return };
+        exchange.timer = None;
+        let (idle, route) = (exchange.idle, exchange.route);
         if at > self.now {
-            if let Some(exchange) = self.exchanges.get_mut(&call) {
-                exchange.timer = Some(at);
+            return self.watch_exchange(call);
+        }
+        let error = outcome::no_progress(idle);
+        match (call, route) {
+            (StreamCall::Made(_), _) => {
+                if let Some(serve) = self.end_exchange(call, &error) {
+                    self.cancel_serve(serve);
+                }
             }
-            self.deadlines.insert((at, Request::Streams(call)));
-            return;
-        }
-        let error = outcome::no_progress(exchange.idle);
-        if let Some(exchange) = self.exchanges.get_mut(&call) {
-            exchange.timer = None;
-        }
-        if let Some(serve) = self.end_exchange(call, &error) {
-            self.cancel_serve(serve);
+            // Nobody else will: the caller's node is not what it should be.
+            (StreamCall::Served(serve), Route::Link(wire)) => self.break_off_served(wire, serve, &error),
+            (StreamCall::Served(_), Route::Nowhere | Route::Here(_) | Route::Cut) => {}
         }
     }
 

@@ -47,7 +47,8 @@ pub(super) struct Exchange {
     pub abandoned: bool,
     /// Whether the call has its answer: no more streams come. Of one that is served here, its user tells.
     pub answered: bool,
-    /// When to look whether there was progress; once the call has its answer.
+    /// When to look whether there was progress: of a call that was made here once it has its answer, of one that came
+    /// over the link from its begin.
     pub timer: Option<Duration>,
     /// Who serves the call, once it has its answer: what it takes there counts until all is over.
     pub peer: Option<Peer>,

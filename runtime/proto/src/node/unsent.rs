@@ -12,7 +12,7 @@ use super::{Node, outcome};
 use crate::call::Retry;
 use crate::error::CallError;
 use crate::frame::{Frame, Header, Side, StreamRef};
-use crate::id::{CallId, ProcessName};
+use crate::id::{CallId, ProcessName, ServeId};
 use crate::session::LinkFault;
 
 impl Node {
@@ -50,13 +50,18 @@ impl Node {
             Side::Caller => self.break_off_made(wire, error),
             Side::Callee => {
                 let Some(serve) = self.incoming.get(&wire).copied() else { return };
-                if self.is_unanswered(serve) {
-                    self.fail_in_place(wire, &error, true);
-                } else {
-                    // Its end, which follows, tells the caller that nothing more comes.
-                    self.cancel_serve_for(serve, &error);
-                }
+                self.break_off_served(wire, serve, &error);
             }
+        }
+    }
+
+    /// A call that is served goes on for nobody, and the caller is told.
+    pub(super) fn break_off_served(&mut self, wire: CallId, serve: ServeId, error: &CallError) {
+        if self.is_unanswered(serve) {
+            self.fail_in_place(wire, error, true);
+        } else {
+            // Its end, which follows, tells the caller that nothing more comes.
+            self.cancel_serve_for(serve, error);
         }
     }
 

@@ -1,15 +1,16 @@
 //! Links that break, peers that are silent, queues that are full.
 
 use bytes::Bytes;
-use daffi_proto::call::{Answer, CallRequest, Mode};
+use daffi_proto::call::{Answer, CallRequest, Hop, Mode};
 use daffi_proto::controller::Input;
 use daffi_proto::error::{CallError, MAX_ERROR_BYTES, Outcome, code};
 use daffi_proto::frame::{Frame, Header, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId};
 use daffi_proto::node;
+use daffi_proto::schedule::{Missed, Overlap, Plan, TaskOp, TaskSpec};
 use daffi_proto::session::{HEARTBEAT, LinkFault, Liveness, MISSED_HEARTBEATS, Pulse};
 
-use crate::net::{Behaviour, Net, SUM, call, ms, process, secs};
+use crate::net::{ARGS, Behaviour, Net, SUM, call, callback, ms, process, secs, sum_type};
 
 #[test]
 fn a_lost_link_ends_the_calls_over_it_at_once_and_local_ones_go_on() {
@@ -290,4 +291,37 @@ fn frames_of_a_link_that_is_closed_are_nobodys() {
     net.node_input(node, node::Input::NotSent(Frame::new(Header::Drain)));
     net.node_input(node, node::Input::LinkDown("again".to_owned()));
     assert_eq!(net.nodes[node].log, ["connected", "disconnected"]);
+}
+
+#[test]
+fn who_made_a_task_is_not_what_the_frame_says_in_somebody_elses_name() {
+    let mut net = Net::new(13);
+    let (worker, id) = net.member("worker", &[SUM]);
+    let spec = TaskSpec {
+        callback: callback(SUM),
+        fingerprint: sum_type().fingerprint(),
+        args: Bytes::from_static(ARGS),
+        plan: Plan::Every(secs(60)),
+        timeout: secs(1),
+        overlap: Overlap::default(),
+        missed: Missed::default(),
+        creator: Some(process("honest")),
+    };
+    let payload = Bytes::from(postcard::to_stdvec(&TaskOp::Add(Box::new(spec))).unwrap());
+    for (number, made_by) in [(900, Some(process("hostile"))), (901, None)] {
+        let header = Header::Call {
+            id: CallId(number),
+            target: Target::TasksHere(id.0),
+            timeout_ms: 1000,
+            chain: [Hop { process: made_by.clone(), instance: 0 }].into(),
+            answer: Answer::Result,
+            mode: Mode::Whole,
+            channels: [].into(),
+            key: None,
+        };
+        // As the controller passes it on, which has seen to it that the chain's last is the sender's own.
+        net.node_input(worker, node::Input::Frame(Frame::with_payload(header, payload.clone())));
+        let own = net.ask(worker, "worker", TaskOp::List(None)).unwrap();
+        assert_eq!(own.last().unwrap().creator, made_by);
+    }
 }

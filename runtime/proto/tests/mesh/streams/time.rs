@@ -1,11 +1,14 @@
 //! The time of calls with streams: they may last, and must not stand still.
 
-use daffi_proto::call::CallRequest;
+use daffi_proto::call::{Answer, CallRequest, Mode};
 use daffi_proto::error::code;
+use daffi_proto::frame::{Frame, Header, Target};
+use daffi_proto::id::CallId;
+use daffi_proto::node::{Command, Input};
 use daffi_proto::stream::{Ending, Flow};
 
-use super::{both, holder};
-use crate::net::{Behaviour, Net, SUM, below, call, chunk, made, name, secs, served};
+use super::{Pair, both, holder};
+use crate::net::{ARGS, Behaviour, Net, SUM, below, call, chunk, made, name, secs, served};
 
 fn is_overdue(ending: &Option<Ending>) -> bool {
     let error = ending.as_ref().and_then(Ending::error);
@@ -124,4 +127,44 @@ fn what_a_call_is_made_for_lives_while_its_own_streams_do() {
     }
     net.settle();
     super::nothing_is_left(&net);
+}
+
+#[test]
+fn a_callee_gives_up_a_caller_who_lives_and_neither_moves_nor_ends_his_streams() {
+    for is_answered in [false, true] {
+        let mut pair = Pair::remote(5);
+        let header = Header::Call {
+            id: CallId(900),
+            target: Target::Callback(pair.process.0, 0),
+            timeout_ms: 10_000,
+            chain: [].into(),
+            answer: Answer::Result,
+            mode: Mode::Whole,
+            channels: [Flow::Items].into(),
+            key: None,
+        };
+        let frame = Frame::with_payload(header, ARGS.into());
+        pair.net.node_input(pair.callee, Input::Frame(frame));
+        let (id, callee) = (pair.incoming().id, pair.callee);
+        if is_answered {
+            pair.net.command(callee, Command::Replied { id, result: "ok".into(), channels: [].into() });
+        }
+        // The controller, which knows nothing of the call, must not hear of it.
+        pair.net.silence(callee);
+        pair.net.nodes[callee].redial = false;
+        for _ in 0..9 {
+            pair.net.run(secs(2));
+            pair.net.node_input(callee, Input::Heard);
+        }
+        assert!(pair.net.nodes[callee].cancelled.is_empty(), "its caller's node is to be the first");
+        for _ in 0..3 {
+            pair.net.run(secs(2));
+            pair.net.node_input(callee, Input::Heard);
+        }
+        assert_eq!(pair.net.nodes[callee].cancelled, [id]);
+        let ending = pair.net.reader(callee, served(id, 0)).ending.clone();
+        assert_eq!(ending.and_then(|ending| ending.error()).unwrap().code, code::DEADLINE_EXCEEDED);
+        pair.net.answer(callee, id, Ok("".into()));
+        assert_eq!((pair.net.count(callee).exchanges, pair.net.count(callee).serves), (0, 0));
+    }
 }
