@@ -50,6 +50,10 @@ pub struct ModuleLimits {
     pub host_handles: usize,
 }
 
+/// How many calls with arguments of full size a module may have open at least. Where it has more instances, each may
+/// have one, as the only call of an instance without async functions.
+const LARGEST_CALLS: usize = 4;
+
 /// Handles of an instance that each call in it, or made by it, may need at once: a thread, a subtask, sets to wait in.
 const HANDLES_PER_CALL: usize = 4;
 
@@ -61,6 +65,12 @@ impl ModuleLimits {
             InstancePolicy::Pool(size) => size,
             InstancePolicy::PerCall => self.concurrency.max(1),
         }
+    }
+
+    /// Bytes of arguments, and as many of large items of streams, that a module's guests may have on their way to others.
+    pub fn held_bytes(&self, policy: InstancePolicy) -> usize {
+        let largest = usize::try_from(self.instances(policy)).unwrap_or(usize::MAX).max(LARGEST_CALLS);
+        self.payload_bytes.saturating_mul(largest)
     }
 
     /// Handles of its own that one instance may hold.

@@ -14,10 +14,6 @@ use tokio::sync::Notify;
 
 use super::limits::{InstancePolicy, ModuleLimits};
 
-/// How many calls with arguments of full size a module may have open at least. Where it has more instances, each may
-/// have one, as the only call of an instance without async functions.
-const LARGEST_CALLS: usize = 4;
-
 /// What a module has open, and may have.
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -32,12 +28,11 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub fn new(limits: &ModuleLimits, policy: InstancePolicy) -> Self {
-        let largest = usize::try_from(limits.instances(policy)).unwrap_or(usize::MAX).max(LARGEST_CALLS);
         Self {
             calls: AtomicUsize::new(0),
             max_calls: limits.open_calls,
             bytes: AtomicUsize::new(0),
-            max_bytes: limits.payload_bytes.saturating_mul(largest),
+            max_bytes: limits.held_bytes(policy),
             changed: AtomicBool::new(false),
             bell: Notify::new(),
         }

@@ -70,7 +70,7 @@ impl ModuleContext {
     ) -> Self {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let outgoing = Arc::new(Outgoing::new(&limits, policy));
-        let streams = Arc::new(OpenStreams::new(limits.open_streams));
+        let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy)));
         let local = OnceLock::new();
         Self { process, node, mesh, limits, env, output, outgoing, streams, background, plain_calls, local }
     }
@@ -239,7 +239,8 @@ impl GuestState {
 
     /// What holds for the streams that come out of the guest.
     pub fn terms(&self) -> Terms {
-        Terms { witness: self.life.witness(), max_item_bytes: self.module.limits.payload_bytes }
+        let (room, max_item_bytes) = (self.module.streams.room().clone(), self.module.limits.payload_bytes);
+        Terms { witness: self.life.witness(), max_item_bytes, room }
     }
 
     /// The call for which the guest calls the host right now.

@@ -3,9 +3,11 @@
 use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::CHUNK_ITEMS;
 use daffi_runtime::guest::transcode::stream::{OnFailure, StreamFailure, feed};
-use futures::future::join;
+use futures::future::{join, join_all};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 
-use super::guest::{Guest, block_on, chunk, collect, items, send};
+use super::guest::{Guest, MAX_ITEM_BYTES, ROOM_BYTES, block_on, chunk, collect, items, send};
 
 fn error(message: &str) -> CallError {
     CallError::failed(code::TRAP, message, "")
@@ -13,6 +15,118 @@ fn error(message: &str) -> CallError {
 
 fn broken(message: &str) -> StreamFailure {
     StreamFailure::Broken(Box::new(error(message)))
+}
+
+#[test]
+fn large_items_stay_with_the_guest_until_there_is_room_for_them() {
+    // Six of them are all that the room has.
+    const BYTES: u32 = 300_000;
+    let fit = ROOM_BYTES / BYTES as usize;
+    block_on(async {
+        let mut guest = Guest::new().await;
+        guest
+            .run(async move |calls| {
+                let mut drains = Vec::new();
+                for _ in 0..fit + 2 {
+                    drains.push(calls.open("writers#blobs", &vec![BYTES; 2], vec![]).await);
+                }
+                let mut first: FuturesUnordered<_> = drains
+                    .iter_mut()
+                    .map(async |drain| {
+                        let chunk = drain.next().await.unwrap().unwrap();
+                        (drain, chunk)
+                    })
+                    .collect();
+                let mut held = Vec::new();
+                for _ in 0..fit {
+                    held.push(first.next().await.unwrap());
+                }
+                let look = async || calls.ask::<u64>("writers#written", &(), vec![]).await.unwrap();
+                look().await;
+                assert!(first.next().now_or_never().is_none(), "all room is taken");
+                // What leaves memory makes room for the next stream; and a stream has one of them on its way.
+                let (one, chunk) = held.pop().unwrap();
+                drop(chunk);
+                held.push(first.next().await.unwrap());
+                look().await;
+                assert!(first.next().now_or_never().is_none() && one.next().now_or_never().is_none());
+                let (two, chunk) = held.pop().unwrap();
+                let clone = chunk.clone();
+                drop(chunk);
+                look().await;
+                assert!(first.next().now_or_never().is_none() && two.next().now_or_never().is_none());
+                drop((clone, held, first));
+                let rest = drains.iter_mut().map(async |drain| {
+                    let mut bytes = 0;
+                    while let Some(chunk) = drain.next().await.unwrap() {
+                        bytes += items::<Vec<u8>>(&chunk)[0].len();
+                    }
+                    bytes
+                });
+                let rest = join_all(rest).await;
+                assert_eq!(rest.iter().sum::<usize>(), (fit + 3) * BYTES as usize);
+            })
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_large_value_waits_for_room_and_a_guest_that_passes_it_on_needs_some_too() {
+    let text = "x".repeat(200_000);
+    block_on(async {
+        let mut guest = Guest::new().await;
+        guest
+            .run(async |calls| {
+                let mut drains = Vec::new();
+                for _ in 0..12 {
+                    drains.push(calls.open("writers#later", &text, vec![]).await);
+                }
+                let mut chunks = Vec::new();
+                for (at, drain) in drains.iter_mut().enumerate() {
+                    if at >= 10 {
+                        calls.ask::<u64>("writers#written", &(), vec![]).await.unwrap();
+                        assert!(drain.next().now_or_never().is_none(), "all room is taken");
+                        chunks.pop();
+                    }
+                    chunks.push(drain.next().await.unwrap().unwrap());
+                }
+                assert_eq!(items::<String>(&chunks[0]), std::slice::from_ref(&text));
+                let (mut feed, inflow) = feed(OnFailure::Trap);
+                feed.put(chunk(std::slice::from_ref(&text))).unwrap();
+                let mut drain = calls.open("echo#pass-value", &0_u32, vec![inflow]).await;
+                calls.ask::<u64>("writers#written", &(), vec![]).await.unwrap();
+                assert!(drain.next().now_or_never().is_none(), "all room is taken");
+                drop(chunks);
+                assert_eq!(items::<String>(&drain.next().await.unwrap().unwrap()), std::slice::from_ref(&text));
+            })
+            .await
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_host_that_wants_no_large_item_lets_its_writer_go() {
+    block_on(async {
+        let mut guest = Guest::new().await;
+        guest
+            .run(async |calls| {
+                let mut filled = Vec::new();
+                for _ in 0..2 {
+                    let mut drain = calls.open("writers#blobs", &vec![MAX_ITEM_BYTES as u32 - 4], vec![]).await;
+                    filled.push(drain.next().await.unwrap().unwrap());
+                }
+                let waits = calls.open("writers#blobs", &vec![300_000_u32], vec![]).await;
+                let value = calls.open("writers#later", &"x".repeat(300_000), vec![]).await;
+                calls.ask::<u64>("writers#written", &(), vec![]).await.unwrap();
+                drop((waits, value, filled));
+                // Nobody stands in the way of the next one.
+                let mut drain = calls.open("writers#blobs", &vec![MAX_ITEM_BYTES as u32 - 4], vec![]).await;
+                assert!(drain.next().await.unwrap().is_some());
+            })
+            .await
+            .unwrap();
+    });
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use daffi_proto::stream::Chunk;
-use daffi_runtime::guest::transcode::stream::{Drain, Feed, FromGuest, Inflow, Life, OnFailure, Terms, ToGuest, feed};
+use daffi_runtime::guest::transcode::stream::{
+    Drain, Feed, FromGuest, Inflow, ItemRoom, Life, OnFailure, Terms, ToGuest, feed,
+};
 use daffi_runtime::guest::transcode::{DynFunc, define_streaming_import, define_streaming_import_concurrent};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +18,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// The payload limit of these tests.
 pub const MAX_ITEM_BYTES: usize = 1 << 20;
+
+/// How much room there is for large items.
+pub const ROOM_BYTES: usize = 2 << 20;
 
 static FIXTURE: LazyLock<(Engine, Component)> = LazyLock::new(|| {
     let mut config = Config::new();
@@ -46,6 +51,7 @@ pub struct Host {
     wasi: WasiCtx,
     table: ResourceTable,
     pub life: Life,
+    room: ItemRoom,
 }
 
 impl WasiView for Host {
@@ -56,7 +62,7 @@ impl WasiView for Host {
 
 impl Host {
     pub fn terms(&self) -> Terms {
-        Terms { witness: self.life.witness(), max_item_bytes: MAX_ITEM_BYTES }
+        Terms { witness: self.life.witness(), max_item_bytes: MAX_ITEM_BYTES, room: self.room.clone() }
     }
 }
 
@@ -78,7 +84,12 @@ impl Guest {
         let mut linker = Linker::<Host>::new(engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         add_peer(&mut linker, engine, component);
-        let host = Host { wasi: WasiCtx::builder().build(), table: ResourceTable::new(), life: Life::default() };
+        let host = Host {
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+            life: Life::default(),
+            room: ItemRoom::new(ROOM_BYTES),
+        };
         let mut store = Store::new(engine, host);
         let instance = linker.instantiate_async(&mut store, component).await.unwrap();
         Self { store, instance }

@@ -1,8 +1,8 @@
 //! The writing end of a stream, for guests without async.
 //!
 //! ```text
-//!   write ──▶ buffer: 256 items or 64 KiB ──▶ pump: waits for room ──▶ mesh
-//!     full: the guest waits                     └── what it came to ──▶ ended
+//!   write ──▶ buffer: 256 items or 64 KiB, or one that is larger ──▶ pump: waits for room ──▶ mesh
+//!     full: the guest waits                                            └── what it came to ──▶ ended
 //! ```
 //!
 //! The guest is not asked for items, it brings them, and may do something else then; so a task carries each stream on.
@@ -23,6 +23,7 @@ use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::instance::bad_arguments;
 use super::super::state::GuestState;
+use super::super::transcode::stream::{Room as ItemRoom, StreamRoom};
 use super::items::Items;
 use super::streaming::Held;
 use super::{Guests, call, types};
@@ -36,6 +37,8 @@ struct Shared {
     items: Items,
     flow: Flow,
     callback: String,
+    /// For items that are larger than a chunk.
+    rooms: StreamRoom,
     state: Mutex<State>,
     /// There is something for the pump.
     given: Notify,
@@ -46,11 +49,21 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// What was taken of the guest and is not the mesh's yet.
-    chunks: VecDeque<(u32, BytesMut)>,
+    chunks: VecDeque<Taken>,
     items: u32,
     bytes: usize,
     word: Option<Word>,
     ending: Option<Ending>,
+}
+
+/// Items that go on together.
+enum Taken {
+    Several {
+        count: u32,
+        bytes: BytesMut,
+    },
+    /// One that is larger than a chunk, and has its room.
+    Large(Bytes),
 }
 
 /// The guest's last word.
@@ -76,9 +89,9 @@ impl Outbound {
         callback: String,
         held: Held,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
-        let (flow, state) = (writer.flow(), Mutex::default());
+        let (flow, state, rooms) = (writer.flow(), Mutex::default(), held.room());
         let (given, moved) = (Notify::new(), Notify::new());
-        let shared = Arc::new(Shared { items, flow, callback, state, given, moved });
+        let shared = Arc::new(Shared { items, flow, callback, rooms, state, given, moved });
         (Self(shared.clone()), pump(writer, shared, held))
     }
 }
@@ -165,12 +178,16 @@ impl Shared {
 
     fn step(&self) -> Option<Step> {
         let mut state = self.lock();
-        if let Some((count, bytes)) = state.chunks.pop_front() {
-            state.items = state.items.saturating_sub(self.counted(count));
-            state.bytes = state.bytes.saturating_sub(bytes.len());
+        if let Some(taken) = state.chunks.pop_front() {
+            let chunk = match taken {
+                Taken::Several { count, bytes } => Chunk { count, bytes: bytes.freeze() },
+                Taken::Large(bytes) => Chunk { count: 1, bytes },
+            };
+            state.items = state.items.saturating_sub(self.counted(chunk.count));
+            state.bytes = state.bytes.saturating_sub(chunk.bytes.len());
             drop(state);
             self.moved.notify_waiters();
-            return Some(Step::Give(Chunk { count, bytes: bytes.freeze() }));
+            return Some(Step::Give(chunk));
         }
         match &mut state.word {
             None | Some(Word::Said) => None,
@@ -224,39 +241,70 @@ impl Shared {
     /// One is no item of the stream: then none is taken. Or none is taken any more.
     async fn write_all(&self, items: Vec<types::Value>) -> Result<(), CallError> {
         let encoded: Result<Vec<Bytes>, _> = items.into_iter().map(|item| self.items.encode(item)).collect();
-        for item in &encoded.map_err(|error| unfit_item(&error, &self.callback))? {
-            self.has_room().await?;
-            self.take(item);
+        for item in encoded.map_err(|error| unfit_item(&error, &self.callback))? {
+            let room = self.has_room_for(&item).await?;
+            self.take(item, room);
         }
         Ok(())
     }
 
+    /// Waits until it takes this item: for its turn, and where it is larger than a chunk for room. Cancel safe.
+    ///
+    /// # Errors
+    /// None any more.
+    async fn has_room_for(&self, item: &Bytes) -> Result<Option<ItemRoom>, CallError> {
+        self.has_room().await?;
+        if self.flow == Flow::Bytes || item.len() as u64 <= self.flow.chunk().bytes {
+            return Ok(None);
+        }
+        let room = tokio::select! {
+            room = self.rooms.clone().take(item.len()) => room,
+            closed = self.is_closed() => return Err(closed),
+        };
+        // Meanwhile it may have ended.
+        self.has_room().await?;
+        Ok(Some(room))
+    }
+
+    /// Waits until it takes no more. Cancel safe.
+    async fn is_closed(&self) -> CallError {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if let Err(error) = self.room() {
+                return error;
+            }
+            moved.await;
+        }
+    }
+
     /// Takes an item, or a piece of bytes.
-    fn take(&self, item: &Bytes) {
+    fn take(&self, item: Bytes, room: Option<ItemRoom>) {
         let most = self.flow.chunk();
         let (most_items, most_bytes) = (most.items, usize::try_from(most.bytes).unwrap_or(usize::MAX));
-        let mut state = self.lock();
+        let (mut state, bytes) = (self.lock(), item.len());
         match self.flow {
             Flow::Bytes => {
                 for piece in item.chunks(most_bytes) {
                     let count = u32::try_from(piece.len()).unwrap_or(u32::MAX);
-                    state.chunks.push_back((count, BytesMut::from(piece)));
+                    state.chunks.push_back(Taken::Several { count, bytes: BytesMut::from(piece) });
                 }
             }
             Flow::Items | Flow::One => {
-                match state.chunks.back_mut() {
-                    Some((count, bytes))
+                match (state.chunks.back_mut(), room) {
+                    (_, Some(room)) => state.chunks.push_back(Taken::Large(room.hold(item))),
+                    (Some(Taken::Several { count, bytes }), None)
                         if u64::from(*count) < most_items && bytes.len() + item.len() <= most_bytes =>
                     {
                         *count += 1;
-                        bytes.extend_from_slice(item);
+                        bytes.extend_from_slice(&item);
                     }
-                    _ => state.chunks.push_back((1, BytesMut::from(&item[..]))),
+                    _ => state.chunks.push_back(Taken::Several { count: 1, bytes: BytesMut::from(&item[..]) }),
                 }
                 state.items += 1;
             }
         }
-        state.bytes += item.len();
+        state.bytes += bytes;
         if self.flow == Flow::One {
             state.word = Some(Word::Said); // it is finished by its item
         }
@@ -392,3 +440,7 @@ impl Pollable for Room {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "outbound_tests.rs"]
+mod tests;

@@ -32,6 +32,7 @@ use super::super::instance::bad_arguments;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
 use super::super::streams::Place;
+use super::super::transcode::stream::StreamRoom;
 use super::dynamic::{decode, encode_args, encoding_of, length};
 use super::inbound::Inbound;
 use super::items::{Items, nothing};
@@ -54,8 +55,15 @@ pub(super) struct Wish {
 
 /// What a stream of a call holds until it ends.
 pub(super) struct Held {
-    _place: Place,
+    place: Place,
     _call: Arc<Mutex<OpenCall>>,
+}
+
+impl Held {
+    /// Room for the stream's large items.
+    pub fn room(&self) -> StreamRoom {
+        self.place.room()
+    }
 }
 
 /// A call that has begun.
@@ -210,7 +218,7 @@ impl Known {
     }
 
     fn held(&self, place: Place) -> Held {
-        Held { _place: place, _call: self.call.clone() }
+        Held { place, _call: self.call.clone() }
     }
 
     /// What a guest gets of the reply, for which there must be room.

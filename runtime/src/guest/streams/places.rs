@@ -1,16 +1,20 @@
 //! How many streams and futures a module has open: those of the calls that it serves and of those that it makes, all its
-//! instances together. What they buffer is bounded for each, so that this bounds it for all.
+//! instances together. Small items that wait are bounded for each stream, so that this bounds them for all; large ones are
+//! bounded here, for all of them together.
 //!
 //! Invariant: what was taken is given back when the stream ends, however it does.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::transcode::stream::{ItemRoom, StreamRoom};
+
 /// The streams that a module has open, and may have.
 #[derive(Debug)]
 pub(in super::super) struct OpenStreams {
     open: AtomicUsize,
     most: usize,
+    room: ItemRoom,
 }
 
 /// More streams than the module may have open. In words that follow the module's name.
@@ -26,8 +30,14 @@ pub(in super::super) struct TooMany {
 }
 
 impl OpenStreams {
-    pub fn new(most: usize) -> Self {
-        Self { open: AtomicUsize::new(0), most }
+    /// So many, with large items of so many bytes on their way.
+    pub fn new(most: usize, large_bytes: usize) -> Self {
+        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes) }
+    }
+
+    /// Room for the large items that its guests write.
+    pub fn room(&self) -> &ItemRoom {
+        &self.room
     }
 
     /// Takes places for so many streams, or for none.
@@ -49,6 +59,13 @@ impl OpenStreams {
 #[derive(Debug)]
 pub(in super::super) struct Place(Arc<OpenStreams>);
 
+impl Place {
+    /// Room for the large items of this stream.
+    pub fn room(&self) -> StreamRoom {
+        self.0.room.of_stream()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
@@ -61,7 +78,7 @@ mod tests {
 
     #[test]
     fn streams_beyond_the_limit_take_nothing_and_those_that_end_make_room() {
-        let streams = Arc::new(OpenStreams::new(3));
+        let streams = Arc::new(OpenStreams::new(3, 0));
         let two = streams.take(2).unwrap();
         assert_eq!(streams.take(2).unwrap_err(), TooMany { wanted: 2, open: 2, most: 3 });
         let one = streams.take(1).unwrap();

@@ -9,9 +9,9 @@
 //! streams themselves come and go beside the bytes: [`FromGuest`], [`ToGuest`]. A future is a stream of one item.
 //!
 //! # Invariants
-//! * A slot holds one chunk at most ([`Flow::chunk`](daffi_proto::stream::Flow)), or one item that is larger; the
-//!   guest's write ends when its items are in the slot, and waits while they do not fit. So the memory of a stream is
-//!   bounded on either side, and a slow reader slows the writer.
+//! * A slot holds one chunk at most ([`Flow::chunk`](daffi_proto::stream::Flow)), or one item that is larger and has its
+//!   [`Room`]; the guest's write ends when its items are in the slot, and waits while they do not fit. So the memory of a
+//!   stream is bounded on either side, that of a module's streams too, and a slow reader slows the writer.
 //! * Items keep their order; a batch of them is lifted or lowered at once, in one poll.
 //! * Whoever ends tells: a guest that drops its end, an instance that ends ([`Life`]), a [`Drain`] or [`Feed`] that is
 //!   dropped. An instance's end is never taken for the end of a stream.
@@ -28,6 +28,7 @@
 //! | `feed` | [`Feed`], and the producers that empty it |
 //! | `ends` | a guest's ends of streams, in and out of its table of handles |
 //! | `batch` | items that are lifted at once |
+//! | `room` | [`ItemRoom`]: what large items a module may have on their way |
 //! | `item` | the item type that wasmtime sees; `unsafe` |
 
 mod batch;
@@ -36,6 +37,7 @@ mod ends;
 mod feed;
 mod item;
 mod life;
+mod room;
 mod slot;
 
 use bytes::Bytes;
@@ -45,6 +47,7 @@ pub use self::drain::Drain;
 pub(super) use self::ends::{Inflows, LiftedParts, Reader, lower_channel};
 pub use self::feed::{Feed, Inflow, feed};
 pub use self::life::{Life, Witness};
+pub use self::room::{ItemRoom, Room, StreamRoom};
 pub use self::slot::ReaderGone;
 
 /// A value that a guest gave: arguments of an import, or the result of an export.
@@ -79,6 +82,8 @@ pub struct Terms {
     pub witness: Witness,
     /// Most bytes of one item.
     pub max_item_bytes: usize,
+    /// For items that are larger than a chunk.
+    pub room: ItemRoom,
 }
 
 /// What becomes of a guest that reads a stream or future which has failed: its type has no place for an error.

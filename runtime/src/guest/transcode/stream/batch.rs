@@ -18,6 +18,7 @@ use super::super::lift::Lifting;
 use super::super::writer::Writer;
 use super::item::Item;
 use super::slot::Held;
+use super::{Room, StreamRoom};
 
 thread_local! {
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
@@ -39,6 +40,8 @@ pub(super) enum Stop {
     Full,
     /// The next item is larger than an item may be.
     TooLarge,
+    /// The next item has so many bytes, more than a chunk, and there is no room for it now.
+    NoRoom(usize),
 }
 
 /// What becomes of an item that is larger than an item may be.
@@ -68,30 +71,38 @@ struct Batch {
     next: usize,
     bounds: Bounds,
     oversize: Oversize,
+    /// Where room for a large item is taken.
+    rooms: StreamRoom,
+    /// What was taken.
+    room: Option<Room>,
     stop: Option<Stop>,
 }
 
-/// Takes items of a guest's write, behind what is held already.
+/// Takes items of a guest's write, behind what is held already; a large one into the room that is held, or what there is.
 pub(super) fn take(
     store: impl AsContextMut,
     source: &mut Source<'_, Item>,
     held: Held<Vec<u8>>,
     bounds: Bounds,
     oversize: Oversize,
+    rooms: &StreamRoom,
 ) -> Result<Taken> {
-    let before = held.count;
-    let room = bounds.most.items.saturating_sub(before.into());
-    let mut taker = Taker { room: usize::try_from(room).unwrap_or(usize::MAX), passed: None };
+    let (before, rooms) = (held.count, rooms.clone());
+    let Held { count, bytes, room } = held;
+    let held = Held { count, bytes, room: None };
+    let left = bounds.most.items.saturating_sub(before.into());
+    let mut taker = Taker { room: usize::try_from(left).unwrap_or(usize::MAX), passed: None };
     let paid = held.bytes.len();
-    BATCH.replace(Some(Batch { held, paid, next: 0, bounds, oversize, stop: None }));
+    BATCH.replace(Some(Batch { held, paid, next: 0, bounds, oversize, rooms, room, stop: None }));
     let read = source.read(store, &mut taker);
     let batch = BATCH.take();
     read?;
-    let Batch { mut held, stop, .. } = batch.ok_or_else(|| lost("the batch is gone"))?;
+    let Batch { mut held, stop, room, .. } = batch.ok_or_else(|| lost("the batch is gone"))?;
     if let Some((count, bytes)) = taker.passed {
         held.count = held.count.saturating_add(count);
         held.bytes.extend_from_slice(&bytes);
     }
+    held.room = room.filter(|_| held.bytes.len() as u64 > bounds.most.bytes);
     Ok(Taken { count: held.count - before, held, stop })
 }
 
@@ -127,6 +138,7 @@ impl Batch {
             Err(_) => Some(Stop::Full),
             Ok(()) if !is_alone && after as u64 > self.bounds.most.bytes => Some(Stop::Full),
             Ok(()) if after - before > self.bounds.max_item_bytes => Some(Stop::TooLarge),
+            Ok(()) if !self.admits(after) => self.stop,
             Ok(()) => None,
         };
         if stop.is_some() {
@@ -136,6 +148,19 @@ impl Batch {
         }
         self.held.count += 1;
         Ok(true)
+    }
+
+    /// Whether so many bytes may be held. A large item needs room: what was waited for, or what there is now.
+    fn admits(&mut self, bytes: usize) -> bool {
+        if bytes as u64 <= self.bounds.most.bytes {
+            return true;
+        }
+        let waited_for = self.room.take().filter(|room| room.fits(bytes));
+        self.room = waited_for.or_else(|| self.rooms.try_take(bytes));
+        if self.room.is_none() {
+            self.stop = Some(Stop::NoRoom(bytes));
+        }
+        self.room.is_some()
     }
 }
 
@@ -160,9 +185,13 @@ impl ReadBuffer<Item> for Taker {
     /// Streams that a guest passes on are taken from it whole, so that this is for futures alone.
     fn move_from(&mut self, input: &mut dyn WriteBuffer<Item>, count: usize) {
         if let [Item::First(parcel)] = input.remaining() {
-            self.passed = Some((parcel.count, parcel.bytes().clone()));
-            self.room = self.room.saturating_sub(1);
-            input.skip(count.min(1));
+            let (count_of_parcel, bytes) = (parcel.count, parcel.rest());
+            let admitted = BATCH.with_borrow_mut(|batch| batch.as_mut().is_some_and(|batch| batch.admits(bytes.len())));
+            if admitted {
+                self.passed = Some((count_of_parcel, bytes));
+                self.room = self.room.saturating_sub(1);
+                input.skip(count.min(1));
+            }
         }
     }
 }

@@ -2,14 +2,16 @@
 //! fill it are what wasmtime calls when the guest writes.
 //!
 //! A guest's write ends as soon as some of its items are in the slot; then it writes the rest. While nothing of it fits,
-//! the write waits.
+//! the write waits; so it does while there is no room for an item that is larger than a chunk, which stays in the guest's
+//! memory until there is. How large it is was learned by lifting it, and it is lifted again then.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use daffi_proto::stream::{Chunk, Flow};
+use bytes::Bytes;
+use daffi_proto::stream::{Chunk, Credit, Flow};
 use wasmtime::component::{FutureConsumer, Source, StreamConsumer, StreamResult};
 use wasmtime::{AsContextMut, Result, StoreContextMut};
 
@@ -17,7 +19,7 @@ use super::batch::{self, Bounds, Oversize, Stop, Taken};
 use super::feed::Inflow;
 use super::item::Item;
 use super::slot::{Held, ReaderGone, Slot};
-use super::{StreamFailure, Terms};
+use super::{Room, StreamFailure, StreamRoom, Terms};
 
 /// The host's end of a stream or future that a guest writes.
 ///
@@ -44,9 +46,9 @@ impl Drain {
     /// [`StreamFailure`]: the stream has ended before its end.
     pub async fn next(&mut self) -> std::result::Result<Option<Chunk>, StreamFailure> {
         poll_fn(|cx| match &mut self.from {
-            From::Guest(slot) => {
-                slot.poll_take(cx).map_ok(|held| held.map(|Held { count, bytes }| Chunk { count, bytes: bytes.into() }))
-            }
+            From::Guest(slot) => slot
+                .poll_take(cx)
+                .map_ok(|held| held.map(|Held { count, bytes, room }| Chunk { count, bytes: kept(bytes, room) })),
             From::Host(inflow) => inflow.poll_chunk(cx),
         })
         .await
@@ -58,6 +60,18 @@ impl Drain {
     }
 }
 
+/// The bytes of items, with the room that they have.
+fn kept(mut bytes: Vec<u8>, room: Option<Room>) -> Bytes {
+    match room {
+        None => bytes.into(),
+        Some(room) => {
+            // It counts for what it is, not for how it grew.
+            bytes.shrink_to_fit();
+            room.hold(bytes.into())
+        }
+    }
+}
+
 impl Drop for Drain {
     fn drop(&mut self) {
         if let From::Guest(slot) = &self.from {
@@ -66,11 +80,17 @@ impl Drop for Drain {
     }
 }
 
+/// A turn of a stream among those that wait for room.
+type Turn = Pin<Box<dyn Future<Output = Room> + Send>>;
+
 /// Takes what a guest writes.
 pub(super) struct Consumer {
     slot: Arc<Slot<Vec<u8>>>,
     terms: Terms,
     flow: Flow,
+    rooms: StreamRoom,
+    /// What is waited for, for an item that stays in the guest.
+    turn: Option<Turn>,
     /// Whether the next item does not fit beside what is in the slot.
     needs_all: bool,
     /// How many bytes there were in the last batch, and so perhaps in the next.
@@ -82,7 +102,8 @@ impl Consumer {
     pub(super) fn new(flow: Flow, terms: Terms) -> (Self, Drain) {
         let slot = Arc::new(Slot::new());
         let drain = Drain { from: From::Guest(slot.clone()) };
-        (Self { slot, terms, flow, needs_all: false, expected_bytes: 0 }, drain)
+        let rooms = terms.room.of_stream();
+        (Self { slot, terms, flow, rooms, turn: None, needs_all: false, expected_bytes: 0 }, drain)
     }
 
     fn bounds(&self) -> Bounds {
@@ -97,8 +118,26 @@ impl Consumer {
         };
         self.slot.poll_room(cx, has_room).map_ok(|held| {
             self.needs_all = false;
-            held.unwrap_or_else(|| Held { count: 0, bytes: Vec::with_capacity(self.expected_bytes) })
+            held.unwrap_or_else(|| Held { count: 0, bytes: Vec::with_capacity(self.expected_bytes), room: None })
         })
+    }
+
+    /// Waits for the room that a large item was found to need, if one was.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<Option<Room>, ReaderGone>> {
+        let Some(turn) = &mut self.turn else { return Poll::Ready(Ok(None)) };
+        match turn.as_mut().poll(cx) {
+            Poll::Ready(room) => {
+                self.turn = None;
+                Poll::Ready(Ok(Some(room)))
+            }
+            // Whoever leaves lets nobody wait.
+            Poll::Pending => self.slot.poll_gone(cx).map(|()| Err(ReaderGone)),
+        }
+    }
+
+    /// A large item is to wait for so much.
+    fn wait_for_room(&mut self, bytes: usize) {
+        self.turn = Some(Box::pin(self.rooms.clone().take(bytes)));
     }
 
     /// Puts back what [`Consumer::poll_room`] took, with more.
@@ -138,8 +177,17 @@ impl<D> StreamConsumer<D> for ItemConsumer {
     ) -> Poll<Result<StreamResult>> {
         let this = &mut self.get_mut().0;
         loop {
+            let room = match this.poll_turn(cx) {
+                Poll::Ready(Ok(room)) => room,
+                Poll::Ready(Err(ReaderGone)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+                Poll::Pending if finish => {
+                    this.turn = None;
+                    return Poll::Ready(Ok(StreamResult::Cancelled));
+                }
+                Poll::Pending => return Poll::Pending,
+            };
             let held = match this.poll_room(cx) {
-                Poll::Ready(Ok(held)) => held,
+                Poll::Ready(Ok(held)) => Held { room, ..held },
                 Poll::Ready(Err(ReaderGone)) => return Poll::Ready(Ok(StreamResult::Dropped)),
                 Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
                 Poll::Pending => return Poll::Pending,
@@ -150,7 +198,7 @@ impl<D> StreamConsumer<D> for ItemConsumer {
                 return Poll::Ready(Ok(StreamResult::Completed));
             }
             let Taken { held, count, stop } =
-                batch::take(store.as_context_mut(), &mut source, held, this.bounds(), Oversize::Leave)?;
+                batch::take(store.as_context_mut(), &mut source, held, this.bounds(), Oversize::Leave, &this.rooms)?;
             this.put(held);
             match stop {
                 _ if count > 0 => return Poll::Ready(Ok(StreamResult::Completed)),
@@ -160,6 +208,7 @@ impl<D> StreamConsumer<D> for ItemConsumer {
                 }
                 // Perhaps the slot was emptied meanwhile.
                 Some(Stop::Full) => this.needs_all = true,
+                Some(Stop::NoRoom(bytes)) => this.wait_for_room(bytes),
                 None => return Poll::Ready(Err(wasmtime::Error::msg("a stream of another host"))),
             }
         }
@@ -204,23 +253,42 @@ pub(super) struct ValueConsumer(pub(super) Consumer);
 impl<D> FutureConsumer<D> for ValueConsumer {
     type Item = Item;
 
-    /// The value is taken in any case: a guest's write of it has no other end.
+    /// The value is taken unless the guest gives its write up: that has no other end.
     fn poll_consume(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        store: StoreContextMut<D>,
+        cx: &mut Context<'_>,
+        mut store: StoreContextMut<D>,
         mut source: Source<'_, Item>,
-        _: bool,
+        finish: bool,
     ) -> Poll<Result<()>> {
         let this = &mut self.get_mut().0;
-        let Taken { held, stop, .. } = batch::take(store, &mut source, Held::default(), this.bounds(), Oversize::Drop)?;
-        match stop {
-            Some(_) => this.too_large(),
-            None => {
-                this.put(held);
-                this.slot.end(Ok(()));
+        loop {
+            let (room, bounds) = match this.poll_turn(cx) {
+                Poll::Ready(Ok(room)) => (room, this.bounds()),
+                // Nobody reads it: it is taken so that the write ends, and needs no room.
+                Poll::Ready(Err(ReaderGone)) => {
+                    this.turn = None;
+                    let most = Credit { bytes: u64::MAX, ..this.flow.chunk() };
+                    (None, Bounds { most, ..this.bounds() })
+                }
+                Poll::Pending if finish => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            };
+            let held = Held { room, ..Held::default() };
+            let Taken { held, stop, .. } =
+                batch::take(store.as_context_mut(), &mut source, held, bounds, Oversize::Drop, &this.rooms)?;
+            match stop {
+                Some(Stop::NoRoom(bytes)) => this.wait_for_room(bytes),
+                Some(Stop::TooLarge | Stop::Full) => {
+                    this.too_large();
+                    return Poll::Ready(Ok(()));
+                }
+                None => {
+                    this.put(held);
+                    this.slot.end(Ok(()));
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
-        Poll::Ready(Ok(()))
     }
 }

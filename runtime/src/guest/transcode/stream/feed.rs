@@ -60,8 +60,8 @@ impl Feed {
     /// # Errors
     /// The items, where the guest has not taken the ones before: it is not [`Feed::ready`].
     pub fn put(&mut self, chunk: Chunk) -> std::result::Result<(), Chunk> {
-        match self.slot.put(Held { count: chunk.count, bytes: chunk.bytes }) {
-            Some(Held { count, bytes }) => Err(Chunk { count, bytes }),
+        match self.slot.put(Held { count: chunk.count, bytes: chunk.bytes, room: None }) {
+            Some(Held { count, bytes, .. }) => Err(Chunk { count, bytes }),
             None => Ok(()),
         }
     }
@@ -114,7 +114,7 @@ impl Inflow {
         cx: &mut Context<'_>,
     ) -> Poll<std::result::Result<Option<Chunk>, StreamFailure>> {
         let more = ready!(self.poll_more(cx))?;
-        let Held { count, bytes } = std::mem::take(&mut self.rest);
+        let Held { count, bytes, .. } = std::mem::take(&mut self.rest);
         Poll::Ready(Ok(more.then_some(Chunk { count, bytes })))
     }
 
@@ -122,6 +122,10 @@ impl Inflow {
     fn given(&mut self, count: u32, bytes: usize) {
         self.rest.count = self.rest.count.saturating_sub(count);
         self.rest.bytes.advance(bytes.min(self.rest.bytes.len()));
+        if self.rest.bytes.is_empty() {
+            // Even of nothing it would keep all in memory.
+            self.rest.bytes = Bytes::new();
+        }
     }
 
     /// What a reader gets at the end of a stream.
@@ -136,7 +140,7 @@ impl Inflow {
 /// Gives a guest the items of a `stream<T>`.
 pub(super) struct ItemProducer {
     inflow: Inflow,
-    /// What was given last: how many bytes it had is known when it was lowered.
+    /// What was given last. It has all the bytes at hand: how many of them were its own is known when it was lowered.
     parcel: Option<Arc<Parcel>>,
 }
 
@@ -146,10 +150,11 @@ impl ItemProducer {
     }
 
     fn settle(&mut self) {
-        if let Some(parcel) = self.parcel.take()
-            && let Some(bytes) = parcel.lowered_bytes()
-        {
-            self.inflow.given(parcel.count, bytes);
+        if let Some(parcel) = self.parcel.take() {
+            self.inflow.rest.bytes = parcel.rest();
+            if parcel.is_lowered() {
+                self.inflow.given(parcel.count, 0);
+            }
         }
     }
 }
@@ -170,11 +175,11 @@ impl<D> StreamProducer<D> for ItemProducer {
         match this.inflow.poll_more(cx) {
             Poll::Ready(Ok(true)) => {
                 let wanted = destination.remaining(store).map(|room| u32::try_from(room).unwrap_or(u32::MAX));
-                let rest = &this.inflow.rest;
+                let rest = &mut this.inflow.rest;
                 // None is wanted by a guest that only asks whether there is something.
                 let count = wanted.unwrap_or(u32::MAX).min(rest.count);
                 if count > 0 {
-                    let parcel = Arc::new(Parcel::new(count, rest.bytes.clone()));
+                    let parcel = Arc::new(Parcel::new(count, std::mem::take(&mut rest.bytes)));
                     destination.set_buffer(VecBuffer::from(Item::parcel(&parcel)));
                     this.parcel = Some(parcel);
                 }
@@ -251,7 +256,7 @@ impl<D> FutureProducer<D> for ValueProducer {
         let inflow = &mut self.get_mut().0;
         let failure = match inflow.poll_more(cx) {
             Poll::Ready(Ok(true)) => {
-                let Held { count, bytes } = std::mem::take(&mut inflow.rest);
+                let Held { count, bytes, .. } = std::mem::take(&mut inflow.rest);
                 return Poll::Ready(Ok(Item::parcel(&Arc::new(Parcel::new(count, bytes))).into_iter().next()));
             }
             Poll::Ready(Ok(false)) => Some(StreamFailure::broken(code::INTERNAL, "the future ended without a value")),

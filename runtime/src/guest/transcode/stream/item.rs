@@ -17,8 +17,8 @@
 #![expect(unsafe_code, reason = "wasmtime's traits for typed streams are unsafe to implement; see the header")]
 
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext};
@@ -47,28 +47,28 @@ pub(super) enum Item {
 pub(super) struct Parcel {
     /// How many.
     pub(super) count: u32,
-    /// Their bytes, and perhaps more.
-    bytes: Bytes,
-    /// How many bytes they had, once they are lowered.
-    lowered: AtomicUsize,
+    /// Their bytes, and perhaps more; what is lowered is not kept.
+    bytes: Mutex<Bytes>,
+    is_lowered: AtomicBool,
 }
-
-/// Stands for "not lowered".
-const NOT_LOWERED: usize = usize::MAX;
 
 impl Parcel {
     pub(super) fn new(count: u32, bytes: Bytes) -> Self {
-        Self { count, bytes, lowered: AtomicUsize::new(NOT_LOWERED) }
+        Self { count, bytes: Mutex::new(bytes), is_lowered: AtomicBool::new(false) }
     }
 
-    /// How many bytes its items had; none while they are not lowered.
-    pub(super) fn lowered_bytes(&self) -> Option<usize> {
-        Some(self.lowered.load(Ordering::Relaxed)).filter(|bytes| *bytes != NOT_LOWERED)
+    /// Whether its items are the guest's.
+    pub(super) fn is_lowered(&self) -> bool {
+        self.is_lowered.load(Ordering::Relaxed)
     }
 
-    /// All its bytes, which may be more than those of its items.
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// What is left of its bytes, which may be more than those of its items: all of them while it is not lowered.
+    pub(super) fn rest(&self) -> Bytes {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bytes> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,10 +87,13 @@ impl Item {
     ) -> Result<()> {
         match items {
             [Self::First(parcel), ..] if usize::try_from(parcel.count) == Ok(items.len()) => {
-                let bytes = Lowering::without_streams(cx, &parcel.bytes)
+                let mut rest = parcel.lock();
+                let bytes = Lowering::without_streams(cx, &rest)
                     .items_to_memory(ty, address, items.len())
                     .map_err(Fault::of_bytes)?;
-                parcel.lowered.store(bytes, Ordering::Relaxed);
+                // Even an empty rest would keep all in memory.
+                *rest = if bytes < rest.len() { rest.slice(bytes..) } else { Bytes::new() };
+                parcel.is_lowered.store(true, Ordering::Relaxed);
                 Ok(())
             }
             [] => Ok(()),

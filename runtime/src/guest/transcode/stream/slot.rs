@@ -13,7 +13,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::StreamFailure;
+use super::{Room, StreamFailure};
 
 /// The reader of a stream takes no more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,8 @@ pub struct ReaderGone;
 pub(super) struct Held<B> {
     pub(super) count: u32,
     pub(super) bytes: B,
+    /// That of one item that is larger than a chunk, from a guest.
+    pub(super) room: Option<Room>,
 }
 
 /// How a stream ended for its writer.

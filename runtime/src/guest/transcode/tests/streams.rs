@@ -11,7 +11,7 @@ use super::guest::{ENCODINGS, MEMORY};
 use super::types::{Scope, Ty, any_type, define};
 use super::values::{Random, value};
 use super::{CONCURRENT, Guest, Host, run};
-use crate::guest::transcode::stream::{Drain, Feed, OnFailure, Terms, ToGuest, feed};
+use crate::guest::transcode::stream::{Drain, Feed, ItemRoom, OnFailure, Terms, ToGuest, feed};
 use crate::guest::transcode::{DynFunc, TranscodeError};
 
 /// How many items the guest reads at most at once.
@@ -148,7 +148,8 @@ async fn with_stream<R: Send + 'static>(
     test: impl AsyncFnOnce(Feed, Vec<Drain>) -> R + Send,
 ) -> wasmtime::Result<R> {
     let function: DynFunc = guest.dynamic(name);
-    let terms = Terms { witness: guest.store.data().life.witness(), max_item_bytes: 1 << 20 };
+    let terms =
+        Terms { witness: guest.store.data().life.witness(), max_item_bytes: 1 << 20, room: ItemRoom::new(1 << 22) };
     let (feed, inflow) = feed(OnFailure::Trap);
     let args = ToGuest { bytes: Bytes::from(args), inflows: vec![inflow] };
     let call = async |accessor: &wasmtime::component::Accessor<Host>| {
@@ -284,7 +285,8 @@ fn a_guest_that_reads_to_where_it_cannot_is_ended() {
             // The parameters are lowered before the stream has anything.
             let args = postcard::to_stdvec(&(0_u32, at, count)).unwrap();
             let function = guest.dynamic("read");
-            let terms = Terms { witness: guest.store.data().life.witness(), max_item_bytes: 100 };
+            let terms =
+                Terms { witness: guest.store.data().life.witness(), max_item_bytes: 100, room: ItemRoom::new(400) };
             let (mut feed, inflow) = feed(OnFailure::Trap);
             feed.put(Chunk { count: 2, bytes: Bytes::from_static(&[1, 2]) }).unwrap();
             let args = ToGuest { bytes: args.into(), inflows: vec![inflow] };
