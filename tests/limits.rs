@@ -98,6 +98,21 @@ fn a_singleton_that_runs_for_nobody_is_shown_as_busy_until_it_is_done() {
 }
 
 #[test]
+fn waits_and_questions_about_tasks_are_open_calls_too() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &[]);
+    let questions = ["wait-process nobody 1", "wait-callback nobody#f 1", "tasks", "cancel-id fixtures/1"];
+    let steps: Vec<&str> = ["bg hold [\"a\", 60000]"].into_iter().chain(questions).collect();
+    let output = cluster.runtime("script").script(&steps).args(["--open-calls", "1"]).finish();
+    let said: Vec<&str> = output.success().lines().collect();
+    assert_eq!(
+        said.iter().filter(|line| line.contains("failed: not-run overloaded")).count(),
+        questions.len(),
+        "{said:#?}"
+    );
+}
+
+#[test]
 fn a_singleton_does_not_go_on_waiting_for_a_callback_when_its_caller_gave_up() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &[]);

@@ -15,6 +15,7 @@ use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime::component::{GuestTaskId, ResourceTable};
@@ -50,6 +51,8 @@ pub(super) struct ModuleContext {
     pub outgoing: Arc<Outgoing>,
     /// The streams that it has open, of the calls that it serves and of those that it makes.
     pub streams: Arc<OpenStreams>,
+    /// Its turn to ask who is there: one list at a time.
+    pub lists: Semaphore,
     /// Where what its guests began goes on while they do not wait for it.
     pub background: Background,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
@@ -71,8 +74,8 @@ impl ModuleContext {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let outgoing = Arc::new(Outgoing::new(&limits, policy));
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy)));
-        let local = OnceLock::new();
-        Self { process, node, mesh, limits, env, output, outgoing, streams, background, plain_calls, local }
+        let (lists, local) = (Semaphore::new(1), OnceLock::new());
+        Self { process, node, mesh, limits, env, output, outgoing, streams, lists, background, plain_calls, local }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use daffi_proto::call::WaitFor;
+use daffi_proto::call::{ProcessInfo, WaitFor};
 use daffi_proto::error::CallError;
 use daffi_proto::signature::Fingerprint;
 use wasmtime::AsContextMut;
@@ -103,9 +103,10 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
 /// Waits for a process of this name.
 ///
 /// # Errors
-/// `bad-arguments`, `deadline-exceeded`, `cancelled`
+/// `bad-arguments`, `overloaded`, `deadline-exceeded`, `cancelled`
 pub(super) async fn wait_process(origin: &CallOrigin, name: &str, timeout: u64) -> Result<(), CallError> {
     let process = process_name(name, "")?;
+    let _place = origin.open("mesh#wait-process", 0)?;
     wait(origin, WaitFor::Process(process), timeout, "").await
 }
 
@@ -114,12 +115,13 @@ pub(super) async fn wait_process(origin: &CallOrigin, name: &str, timeout: u64) 
 /// # Errors
 /// As of [`wait_process`], and `ambiguous`.
 pub(super) async fn wait_callback(origin: &CallOrigin, callback: String, timeout: u64) -> Result<(), CallError> {
+    let _place = origin.open("mesh#wait-callback", 0)?;
     wait(origin, WaitFor::Callback(callback.clone()), timeout, &callback).await
 }
 
 /// The processes of the module's tenant, by name.
 pub(super) async fn processes(module: &ModuleContext) -> Vec<mesh::ProcessInfo> {
-    let mut processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+    let mut processes = members(module).await;
     processes.sort_by(|a, b| a.process.cmp(&b.process));
     processes
         .into_iter()
@@ -133,7 +135,7 @@ pub(super) async fn processes(module: &ModuleContext) -> Vec<mesh::ProcessInfo> 
 
 /// The callbacks of the module's tenant, by name.
 pub(super) async fn callbacks(module: &ModuleContext) -> Vec<mesh::CallbackInfo> {
-    let processes = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+    let processes = members(module).await;
     // One entry a name and signature, as the interface says.
     let mut found: BTreeMap<(String, Fingerprint), (String, Vec<String>)> = BTreeMap::new();
     for process in processes {
@@ -150,6 +152,14 @@ pub(super) async fn callbacks(module: &ModuleContext) -> Vec<mesh::CallbackInfo>
             mesh::CallbackInfo { name, signature, processes }
         })
         .collect()
+}
+
+/// What the node knows. There is no place for an error in a list, so that a module that asks for many at once has one
+/// after another. Cancel safe.
+async fn members(module: &ModuleContext) -> Vec<ProcessInfo> {
+    // Nobody closes it.
+    let _turn = module.lists.acquire().await;
+    module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default()
 }
 
 async fn wait(origin: &CallOrigin, what: WaitFor, timeout: u64, callback: &str) -> Result<(), CallError> {

@@ -49,6 +49,7 @@ pub(super) async fn schedule(
 /// As the WIT says.
 pub(super) async fn tasks(origin: &CallOrigin, receiver: Option<String>) -> Result<Vec<call::Task>, CallError> {
     let receiver = receiver.map(|name| process_name(&name, "")).transpose()?;
+    let _place = origin.open("call#scheduled-tasks", 0)?;
     let (caller, timeout) = (origin.caller("")?, origin.timeout(None));
     let tenant = origin.module.process.tenant.clone();
     let tasks = origin.module.mesh.tasks(&caller, tenant, receiver, timeout).await?;
@@ -60,6 +61,7 @@ pub(super) async fn tasks(origin: &CallOrigin, receiver: Option<String>) -> Resu
 /// # Errors
 /// As the WIT says.
 pub(super) async fn task(origin: &CallOrigin, id: &str) -> Result<call::Task, CallError> {
+    let _place = origin.open("call#scheduled-task", 0)?;
     let task = origin.module.mesh.task(origin.caller(id)?, &task_id(id)?, origin.timeout(None)).await?;
     Ok(task.into())
 }
@@ -69,6 +71,7 @@ pub(super) async fn task(origin: &CallOrigin, id: &str) -> Result<call::Task, Ca
 /// # Errors
 /// As the WIT says.
 pub(super) async fn cancel(origin: &CallOrigin, id: &str) -> Result<call::Task, CallError> {
+    let _place = origin.open("call#cancel-task", 0)?;
     let task = origin.module.mesh.cancel_task(origin.caller(id)?, &task_id(id)?, origin.timeout(None)).await?;
     Ok(task.into())
 }
