@@ -333,7 +333,13 @@ pub(super) fn open(host: &mut Access<'_, GuestState, Guests>, begun: Begun) -> R
     let Begun { outbound, reply } = begun;
     let callback = reply.0.callback.clone();
     let outbound = push_all(host, outbound, &callback)?;
-    Ok(call::Streams { outbound, reply: push(host, reply, &callback)? })
+    match push(host, reply, &callback) {
+        Ok(reply) => Ok(call::Streams { outbound, reply }),
+        Err(error) => {
+            drop_all(host, outbound);
+            Err(error)
+        }
+    }
 }
 
 /// Gives the guest a handle for each of these, or for none.
@@ -347,14 +353,19 @@ fn push_all<T: Send + 'static>(
         match push(host, one, callback) {
             Ok(handle) => handles.push(handle),
             Err(error) => {
-                for handle in handles {
-                    let _ = host.get().ctx().table.delete(handle);
-                }
+                drop_all(host, handles);
                 return Err(error);
             }
         }
     }
     Ok(handles)
+}
+
+/// Takes handles back that the guest has not seen.
+fn drop_all<T: Send + 'static>(host: &mut Access<'_, GuestState, Guests>, handles: Vec<Resource<T>>) {
+    for handle in handles {
+        let _ = host.get().ctx().table.delete(handle);
+    }
 }
 
 fn fetch(
