@@ -1,7 +1,7 @@
 //! Frames out of a stream of bytes.
 //!
-//! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied; after an
-//! error the stream is of no use and the link is closed.
+//! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied, unless it is so
+//! small that it would keep much more in memory than itself; after an error the stream is of no use and the link is closed.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -12,6 +12,9 @@ use super::{
 
 /// Room that is made at once for an announced frame; beyond it the buffer grows with what really arrives.
 const RESERVE_AT_ONCE_BYTES: usize = 1024 * 1024;
+
+/// Payloads below this are copied out of the buffer: one that waits somewhere keeps all that was read with it in memory.
+const COPIED_BELOW_BYTES: usize = 4096;
 
 /// Takes frames off the front of a buffer that the link's reader fills.
 #[derive(Debug)]
@@ -68,8 +71,12 @@ impl Decoder {
         if payload.len() > self.max_payload_bytes {
             return Err(FrameError::PayloadTooLong { bytes: payload.len(), limit: self.max_payload_bytes });
         }
-        // An empty slice would keep the whole read buffer alive for nothing.
-        Ok(Frame { header, payload: if payload.is_empty() { Bytes::new() } else { payload } })
+        // Even an empty slice would keep the whole read buffer alive.
+        let payload = match payload.len() {
+            0..COPIED_BELOW_BYTES => Bytes::copy_from_slice(&payload),
+            _ => payload,
+        };
+        Ok(Frame { header, payload })
     }
 }
 

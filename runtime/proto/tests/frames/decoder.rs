@@ -31,11 +31,11 @@ fn reply(bytes: usize) -> Frame {
 
 #[test]
 fn a_payload_is_cut_out_of_the_buffer_and_not_copied() {
-    let (mut buffer, mut decoder) = stream(&[reply(1000)]);
+    let (mut buffer, mut decoder) = stream(&[reply(4096)]);
     let range = buffer.as_ptr_range();
     let frame = decoder.next(&mut buffer).unwrap().unwrap();
     assert!(range.contains(&frame.payload.as_ptr()));
-    assert_eq!(frame, reply(1000));
+    assert_eq!(frame, reply(4096));
     assert!(buffer.is_empty());
 }
 
@@ -147,6 +147,18 @@ fn room_is_made_for_what_is_announced_but_not_without_bounds() {
     buffer.extend_from_slice(&(MAX_PAYLOAD_BYTES as u32).to_le_bytes());
     assert_eq!(decoder.next(&mut buffer).unwrap(), None);
     assert!(buffer.capacity() >= 1 << 20 && buffer.capacity() < 1 << 22, "{}", buffer.capacity());
+}
+
+#[test]
+fn a_small_payload_keeps_no_buffer_alive() {
+    for bytes in [1, 1000, 4095] {
+        let (mut buffer, mut decoder) = stream(&[reply(bytes), reply(60_000)]);
+        let range = buffer.as_ptr_range();
+        let frame = decoder.next(&mut buffer).unwrap().unwrap();
+        assert!(!range.contains(&frame.payload.as_ptr()), "{bytes}");
+        assert_eq!(frame, reply(bytes));
+        assert_eq!(decoder.next(&mut buffer).unwrap(), Some(reply(60_000)));
+    }
 }
 
 #[test]
