@@ -436,7 +436,11 @@ impl Node {
         Clock { mono: self.now, utc: self.utc }
     }
 
+    /// Nothing is sent over a link that is lost, also not by what its loss leads to (a broadcast that lets its other legs go).
     fn send(&mut self, frame: Frame) {
+        if matches!(self.link, link::Link::Down) {
+            return;
+        }
         self.outputs.push_back(Output::Send(frame));
     }
 

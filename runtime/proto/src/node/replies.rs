@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::calls::Owner;
 use super::each::Each;
 use super::serve::{AnswerTo, Served, Wish};
 use super::streams::Route;
-use super::{Node, Peer, outcome};
+use super::{CallKey, Node, Peer, outcome};
 use crate::call::{Answer, Incoming};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header};
@@ -56,6 +57,9 @@ impl Node {
             AnswerTo::Item(_) if !channels.is_empty() => {
                 Err(outcome::internal("the result of an item has streams", ""))
             }
+            AnswerTo::Call(call) if !channels.is_empty() && self.is_leg(call) => {
+                Err(name.as_ref().map_or_else(outcome::given_up, |name| outcome::streams_to_all(name, String::new())))
+            }
             _ => self.may_open(channels.len(), ""),
         };
         match result.and_then(|result| may_stream.map(|()| result)) {
@@ -69,6 +73,11 @@ impl Node {
                 self.answered(id, error);
             }
         }
+    }
+
+    /// Whether a call is a part of a broadcast, which takes no streams.
+    fn is_leg(&self, call: CallKey) -> bool {
+        self.calls.get(&call).is_some_and(|call| matches!(call.owner, Owner::Gather(_)))
     }
 
     /// Tells the caller the result of a call that goes on. Its streams are opened after this.
