@@ -33,7 +33,8 @@ impl Feed {
 
     /// Writes what has room, and pulls one item of each iterator at most; whether anything moved.
     pub(crate) fn turn(&mut self) -> bool {
-        self.fans.iter_mut().fold(false, |moved, fan| fan.turn() || moved)
+        // Each has its turn, whatever the ones before it did.
+        self.fans.iter_mut().filter_map(|fan| fan.turn().then_some(())).count() > 0
     }
 
     /// Waits until something can be written, or one of these is ready. Returns at once where there is nothing to wait for.
