@@ -1,2 +1,4 @@
+//! See [`daffi_proto_fuzz::controller`].
+
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| daffi_proto_fuzz::controller::run(data));

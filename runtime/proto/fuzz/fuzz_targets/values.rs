@@ -1,2 +1,4 @@
+//! See [`daffi_proto_fuzz::values`].
+
 #![no_main]
 libfuzzer_sys::fuzz_target!(|data: &[u8]| daffi_proto_fuzz::values::run(data));
