@@ -131,18 +131,21 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_held_name_is_mentioned_once_until_the_node_is_connected_again() {
-        let key = NodeKey([0; 16]);
+    fn news() -> News {
         let config = NodeConfig {
-            key,
+            key: NodeKey([0; 16]),
             name: "n".to_owned(),
             role: Role::Node,
             seed: 0,
             max_payload_bytes: 0,
             tenants: Vec::new(),
         };
-        let mut news = News::new(&config, "the test".to_owned());
+        News::new(&config, "the test".to_owned())
+    }
+
+    #[test]
+    fn a_held_name_is_mentioned_once_until_the_node_is_connected_again() {
+        let mut news = news();
         let now = Instant::now();
         let due = |news: &mut News| [1, 2, 1].map(|process| news.is_reminder_due(LocalId(process), now));
         assert_eq!(due(&mut news), [true, true, false]);
@@ -153,16 +156,7 @@ mod tests {
 
     #[test]
     fn a_task_that_fails_over_and_over_is_mentioned_once_a_minute() {
-        let key = NodeKey([0; 16]);
-        let config = NodeConfig {
-            key,
-            name: "n".to_owned(),
-            role: Role::Node,
-            seed: 0,
-            max_payload_bytes: 0,
-            tenants: Vec::new(),
-        };
-        let mut news = News::new(&config, "the test".to_owned());
+        let mut news = news();
         let now = Instant::now();
         let task = |text: &str| text.parse::<TaskId>().unwrap();
         assert!(news.is_failure_due(&task("worker/1"), now) && news.is_failure_due(&task("worker/2"), now));

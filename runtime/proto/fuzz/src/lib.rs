@@ -5,7 +5,7 @@
 //! | [`frames`] | what comes from a socket | frames or an error; a frame that was read is written and read again the same |
 //! | [`values`] | a type, and bytes of it | every reader takes the same bytes; each text of a value reads back as the value |
 //! | [`texts`] | a type, and JSON or WAVE of it | what a text was read as passes the checks, and is written and read again the same |
-//! | [`controller`] | what three peers say to a controller | it ends with nothing left, and answers each link in order |
+//! | [`controller`] | what three peers say to a controller | it comes to rest, says nothing over a closed link, and ends with nothing left |
 //! | [`node`] | what its controller and its user say to a node | the same |
 //!
 //! `run.sh` fuzzes them. What it found before is in `corpus/`, and each file there runs in `cargo test` of `daffi-proto`
