@@ -381,7 +381,7 @@ impl Run {
             self.input(Input::Timer);
         }
         // Answers that came too late are only counted.
-        let counts = NodeCounts { late_answers: 0, ..self.node.counts() };
+        let counts = NodeCounts { late_answers: 0, table_looks: 0, ..self.node.counts() };
         assert_eq!(counts, NodeCounts::default(), "something is left");
     }
 }

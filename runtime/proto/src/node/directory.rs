@@ -181,7 +181,7 @@ impl Node {
             0 => self.load_changed(id),
             _ => self.load_changed_now(id),
         }
-        self.look_at_schedules();
+        self.look_at_schedules(id);
         self.check_connected();
         // Calls of this process could not go out before.
         self.wake_all();

@@ -236,6 +236,8 @@ pub struct NodeCounts {
     pub repeats: usize,
     /// Answers that came for calls that had ended.
     pub late_answers: u64,
+    /// How often the table of a process's scheduled tasks was looked at.
+    pub table_looks: u64,
 }
 
 impl Node {
@@ -363,6 +365,7 @@ impl Node {
             remotes: self.remote_groups.len(),
             repeats: self.repeats.len(),
             late_answers: self.late_answers,
+            table_looks: self.schedules.looks(),
         }
     }
 

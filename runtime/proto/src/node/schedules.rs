@@ -14,12 +14,15 @@
 //! Invariants: where a table is written down, who made or cancelled a task is answered after that; a run is told to its
 //! task once, when it is really over; a task whose callback the process has not (any more) fails at each tick, and stays.
 
+mod agenda;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::agenda::Agenda;
 use super::calls::Place;
 use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, outcome, serve};
 use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
@@ -36,10 +39,9 @@ pub const SAVE_COUNTS_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Schedules {
     tables: BTreeMap<LocalId, Table>,
-    /// When to look at them again.
-    next: Option<Duration>,
-    /// Something was done to one since they were looked at.
-    touched: bool,
+    agenda: Agenda,
+    /// How often one was looked at.
+    looks: u64,
 }
 
 /// The tasks of one process.
@@ -80,7 +82,12 @@ pub(super) enum AnswerTo {
 
 impl Schedules {
     pub fn next(&self) -> Option<Duration> {
-        self.next
+        self.agenda.next()
+    }
+
+    /// How often a table was looked at.
+    pub fn looks(&self) -> u64 {
+        self.looks
     }
 
     /// How many tasks there are.
@@ -90,8 +97,9 @@ impl Schedules {
 
     /// The table of a process, to be changed.
     fn touch(&mut self, process: LocalId) -> Option<&mut Table> {
-        self.touched = true;
-        self.tables.get_mut(&process)
+        let table = self.tables.get_mut(&process)?;
+        self.agenda.touch(process);
+        Some(table)
     }
 
     /// The link is lost, and with it those who wait for an answer over it.
@@ -119,17 +127,17 @@ impl Node {
     /// It has gone, and its tasks with it; what is known of them is written down.
     pub(super) fn remove_table(&mut self, id: LocalId) {
         self.save(id, true);
+        self.schedules.agenda.forget(id);
         if let Some(table) = self.schedules.tables.remove(&id) {
             for unsaved in table.kept.into_iter().flat_map(|kept| kept.unsaved) {
                 self.answer_task_op(unsaved.to, Err(outcome::left_while_saving()), table.tasks.process());
             }
         }
-        self.schedules.touched = true;
     }
 
-    /// Something has happened that may let ticks begin.
-    pub(super) fn look_at_schedules(&mut self) {
-        self.schedules.touched = true;
+    /// Something has happened that may let the ticks of a process begin.
+    pub(super) fn look_at_schedules(&mut self, id: LocalId) {
+        self.schedules.agenda.touch(id);
     }
 
     /// A request came over the link. Who made a task is whoever the controller says has called: the payload is the
@@ -229,27 +237,24 @@ impl Node {
         }
     }
 
-    /// Begins what is due, in all tables whose processes may run something.
+    /// Begins what is due, where the process may run something. Only tables that are due, or that something was done to,
+    /// are looked at.
     pub(super) fn run_schedules(&mut self) {
-        let due = self.schedules.next.is_some_and(|next| next <= self.now);
-        if !std::mem::take(&mut self.schedules.touched) && !due {
-            return;
-        }
-        let ids: Vec<LocalId> = self.schedules.tables.keys().copied().collect();
-        for id in ids {
-            if self.may_tick(id) {
+        for id in self.schedules.agenda.take(self.now) {
+            self.schedules.looks += 1;
+            let may_tick = self.may_tick(id);
+            if may_tick {
                 while let Some(step) = self.next_step(id) {
                     self.take_step(id, step);
                 }
             }
             self.save(id, false);
+            let table = self.schedules.tables.get(&id);
+            let tick = table.filter(|_| may_tick).and_then(|table| table.tasks.next_timeout());
+            let save = table.and_then(|table| table.kept.as_ref()?.counts_due);
+            // Runs that were over at once have touched it, and are dealt with.
+            self.schedules.agenda.set(id, tick.into_iter().chain(save).min());
         }
-        // Runs that were over at once have touched their tables, and are dealt with.
-        self.schedules.touched = false;
-        let ticking = self.schedules.tables.iter().filter(|(id, _)| self.may_tick(**id));
-        let ticks = ticking.filter_map(|(_, table)| table.tasks.next_timeout());
-        let saves = self.schedules.tables.values().filter_map(|table| table.kept.as_ref()?.counts_due);
-        self.schedules.next = ticks.chain(saves).min();
     }
 
     fn may_tick(&self, id: LocalId) -> bool {

@@ -390,3 +390,22 @@ fn a_call_that_ends_takes_its_open_questions_along() {
     net.settle();
     assert_eq!(net.count(middle).calls, 0);
 }
+
+#[test]
+fn only_tables_that_are_due_are_looked_at_however_many_there_are() {
+    let mut net = Net::new(20);
+    let (node, _) = net.member("main", &[]);
+    for worker in 0..50 {
+        net.try_add_with(node, &format!("worker-{worker}"), &[(SUM, sum_type())], Schedules::Fresh(1)).unwrap();
+    }
+    net.settle();
+    let client = net.client();
+    for worker in 1..50 {
+        net.scheduled(client, at_receiver(&format!("worker-{worker}"), every(secs(3600))));
+    }
+    net.scheduled(client, at_receiver("worker-0", every(secs(1))));
+    let before = net.count(node).table_looks;
+    net.run(secs(100));
+    // Once for each of its ticks, and once for the end of each run.
+    assert_eq!((ran(&net, node), net.count(node).table_looks - before), (100, 200));
+}
