@@ -44,6 +44,14 @@ fn items_are_written_by_hand_and_a_failure_is_told() {
 }
 
 #[test]
+fn whoever_reads_what_a_callback_writes_learns_that_a_stream_which_it_reads_failed() {
+    let said = said("failures");
+    assert_eq!(said.len(), 201, "{said:?}");
+    assert!(said[..200].iter().all(|line| line == "back: Some(7)"), "{said:?}");
+    assert_eq!(said[200], "told: 200");
+}
+
+#[test]
 fn what_does_not_fit_is_an_error_of_the_call() {
     let said = said("refused");
     says(&said[0], &["texts failed: ", "bad-arguments"]);

@@ -67,6 +67,11 @@ impl CallStreams {
         }
     }
 
+    /// The reason for which they are ended.
+    pub fn why_stopped(&self) -> Option<CallError> {
+        self.state.borrow().stopped.clone()
+    }
+
     /// When a stream last moved; none did yet.
     pub fn last_moved(&self) -> Option<Instant> {
         match self.moved_ms.load(Ordering::Relaxed) {
@@ -94,6 +99,11 @@ impl Member {
     /// As [`CallStreams::stopped`].
     pub async fn stopped(&self) -> CallError {
         self.0.stopped().await
+    }
+
+    /// As [`CallStreams::why_stopped`].
+    pub fn why_stopped(&self) -> Option<CallError> {
+        self.0.why_stopped()
     }
 }
 

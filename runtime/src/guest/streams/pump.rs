@@ -50,6 +50,29 @@ impl Held {
             member.moved();
         }
     }
+
+    /// Whose stop is the stream's: that of the call which an instance serves. A stream of a call that the module made
+    /// ends by itself.
+    fn served_by(&self) -> Option<&Member> {
+        self.member.as_ref().filter(|_| self.call.is_none())
+    }
+
+    /// Does what there is to do, until the call is stopped.
+    ///
+    /// What comes to its end at that moment is stopped too: another thread may stop the call while this one polls, and a
+    /// guest that saw so the end of what it reads may have ended what it writes.
+    ///
+    /// # Errors
+    /// The call was stopped, for this reason.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, CallError> {
+        let Some(member) = self.served_by() else { return Ok(work.await) };
+        let done = tokio::select! {
+            biased;
+            why = member.stopped() => return Err(why),
+            done = work => done,
+        };
+        member.why_stopped().map_or(Ok(done), Err)
+    }
 }
 
 /// Checks the items of a stream that come from the mesh.
@@ -130,10 +153,9 @@ pub(in super::super) async fn into_guest(
     held: Held,
     broken: impl AsyncFnOnce(&Broken),
 ) {
-    let ended = tokio::select! {
-        biased;
-        why = stopped(&held) => Err(Broken::Stopped(why)),
-        ended = fill(&mut reader, &mut feed, &mut check, &held) => ended.map_err(Broken::Failed),
+    let ended = match held.unless_stopped(fill(&mut reader, &mut feed, &mut check, &held)).await {
+        Ok(ended) => ended.map_err(Broken::Failed),
+        Err(why) => Err(Broken::Stopped(why)),
     };
     match ended {
         Ok(()) => feed.finish(),
@@ -180,14 +202,10 @@ pub(in super::super) async fn out_of_guest(
     held: Held,
     sign: impl FnOnce(CallError) -> CallError,
 ) {
-    let ended = tokio::select! {
-        biased;
-        why = stopped(&held) => Err(why),
-        ended = empty(&mut drain, &mut writer, &held) => ended.map_err(|failure| sign(error_of(failure))),
-    };
-    match ended {
-        Ok(()) => writer.finish(),
-        Err(error) => writer.fail(error),
+    match held.unless_stopped(empty(&mut drain, &mut writer, &held)).await {
+        Ok(Ok(())) => writer.finish(),
+        Ok(Err(failure)) => writer.fail(sign(error_of(failure))),
+        Err(why) => writer.fail(why),
     }
 }
 
@@ -207,18 +225,31 @@ async fn empty(drain: &mut Drain, writer: &mut StreamWriter, held: &Held) -> Res
     Ok(())
 }
 
-/// Waits until the call is stopped whose stream it is; never for a stream of a call that the module made, which ends by
-/// itself.
-async fn stopped(held: &Held) -> CallError {
-    match &held.member {
-        Some(member) if held.call.is_none() => member.stopped().await,
-        _ => std::future::pending().await,
-    }
-}
-
 fn error_of(failure: StreamFailure) -> CallError {
     match failure {
         StreamFailure::Broken(error) => *error,
         StreamFailure::ItemTooLarge { .. } => CallError::failed(code::PAYLOAD_TOO_LARGE, failure.to_string(), ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::super::of_call::CallStreams;
+    use super::super::places::OpenStreams;
+    use super::*;
+
+    #[test]
+    fn what_ends_while_its_call_is_stopped_has_not_come_to_its_end() {
+        let streams = CallStreams::new();
+        let place = Arc::new(OpenStreams::new(1, 0)).take(1).unwrap().remove(0);
+        let held = Held::served(place, streams.enter(), &ModuleLimits::default());
+        let through = held.unless_stopped(async { 1 }).now_or_never();
+        assert_eq!(through.unwrap().unwrap(), 1);
+        // Polled before the call was stopped, and done because it was.
+        let ends = async { streams.stop(CallError::failed(code::CANCELLED, "it broke", "f")) };
+        let ended = held.unless_stopped(ends).now_or_never();
+        assert_eq!(ended.unwrap().unwrap_err().message, "it broke");
     }
 }
