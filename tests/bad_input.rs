@@ -148,6 +148,7 @@ fn calls_that_are_not_right() {
     says(&refused(&cluster, &["call", "add", "--json", "[1, true]"], 2), &["b", "s64"]);
     says(&refused(&cluster, &["call", "add(1, 2)", "--json", "[1, 2]"], 2), &["--json"]);
     says(&refused(&cluster, &["call", "add(1, 2)", "--timeout", "soon"], 2), &["soon"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -156,6 +157,7 @@ fn a_callback_that_nobody_has_with_those_that_are_like_it() {
     let _server = cluster.serving("math");
     says(&refused(&cluster, &["call", "divde(1, 2)"], 3), &["divde", "fixtures:guest/arith@0.1.0#divide"]);
     says(&refused(&cluster, &["call", "other:guest/arith#add(1, 2)"], 3), &["fixtures:guest/arith@0.1.0#add"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -169,4 +171,5 @@ fn a_pattern_of_callbacks_that_matches_no_export() {
     let _server = cluster.runtime("server").args(["--controller", "--config", &config]).ready();
     assert_eq!(cluster.call("which()").success(), r#""other""#);
     says(refused(&cluster, &["call", "unmistakable()"], 3).as_str(), &["unmistakable"]);
+    cluster.becomes_idle();
 }

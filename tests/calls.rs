@@ -28,6 +28,7 @@ fn a_guest_calls_by_name_with_json_wave_and_postcard_and_is_answered_in_kind() {
     assert_eq!(forward("forward-wave", r#"["fixtures:guest/arith#add", "(2, 3)"]"#), r#"{"ok":"5"}"#);
     // Zigzag: 2 and 3 are 4 and 6, 5 is 10.
     assert_eq!(forward("forward-postcard", r#"["fixtures:guest/arith@0.1.0#add", [4, 6]]"#), r#"{"ok":"Cg=="}"#);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -40,6 +41,7 @@ fn typed_calls_reach_another_runtime_and_a_failure_is_a_value_where_the_import_s
     assert_eq!(lines[..2], ["add = 20", "add = 5"]);
     says(lines[2], &["divide failed: failed trap", "divide by zero"]);
     assert_eq!(lines[3], "add = 2");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -50,6 +52,7 @@ fn a_failure_of_a_plain_typed_call_traps_the_caller_with_the_message() {
     assert_eq!(output.code(), 134, "{output:#?}");
     assert!(!output.stdout.contains("not reached"));
     says(&output.stderr, &["script", "divide", "divide by zero"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -101,6 +104,7 @@ fn a_short_name_that_fits_several_callbacks_is_refused_with_the_candidates() {
     assert_eq!(cluster.call("other:math/ops#which()").success(), r#""other""#);
     assert_eq!(cluster.call("unmistakable()").success(), r#""only""#);
     assert_eq!(cluster.call("only#unmistakable()").success(), r#""only""#);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -114,6 +118,7 @@ fn versions_match_as_semver_and_the_highest_is_taken() {
     // The script imports 1.1.0: 1.0.0 is too old for it, 2.0.0 is another interface.
     let output = cluster.runtime("script").script(&["which"]).finish();
     assert_eq!(output.success(), "which = versions 1.2.0");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -123,6 +128,7 @@ fn functions_of_the_world_itself_and_of_inline_interfaces_have_names() {
     assert_eq!(cluster.call(r#"plain-greeting("you")"#).success(), r#""hello, you""#);
     assert_eq!(cluster.call("inline#twice(21)").success(), "42");
     assert_eq!(cluster.call("twice(4)").success(), "8");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -135,6 +141,7 @@ fn the_fetchers_table_says_who_serves_an_import() {
     );
     let script = cluster.runtime("script").config(&config).args(["--env", "SCRIPT=elsewhere 5 15"]).finish();
     assert_eq!(script.success(), "elsewhere = 20");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -148,6 +155,7 @@ fn a_mismatch_of_signatures_shows_both_sides_in_wit() {
     let script = cluster.runtime("script").config(&config).args(["--env", "SCRIPT=strange text"]).finish();
     assert_eq!(script.code(), 134, "{script:#?}");
     says(&script.stderr, &["func(a: string) -> string", "func(a: s64, b: s64) -> s64"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -163,6 +171,7 @@ fn a_process_never_serves_its_own_call() {
         .map(|_| cluster.run(["call", "--receiver", "a", r#"forward("who", "[]", none, none)"#]).success().to_owned())
         .collect();
     assert_eq!(asked, [r#"ok("\"b\"")"#; 4]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -192,6 +201,7 @@ fn a_pinned_receiver_is_the_one_that_is_called() {
     }
     let nobody = cluster.run(["call", "--receiver", "d", "who()"]);
     says(nobody.one_line_error(3), &["\"d\"", "who"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -205,6 +215,7 @@ fn a_call_that_returns_to_an_instance_that_waits_for_it_is_refused_at_once_with_
     let error = &inner["err"];
     assert_eq!((error["outcome"].as_str(), error["code"].as_str()), (Some("not-run"), Some("cycle")), "{inner}");
     says(error["message"].as_str().unwrap(), &["a -> b -> a"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -220,6 +231,7 @@ fn another_instance_of_a_pool_takes_a_call_that_returns() {
     let back = r#"["forward", "[\"who\", \"[]\", \"a\", null]", "b", null]"#;
     let output = cluster.run(["call", "--receiver", "a", "forward", "--json", back]);
     says(output.success(), &[r#"{\"ok\":"#]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -229,6 +241,7 @@ fn an_async_instance_takes_a_call_that_returns() {
     let _b = cluster.runtime("b").module("b", "fixtures-concurrent").ready();
     let output = cluster.run(["call", "--receiver", "a", "relay(3)"]);
     assert_eq!(output.success(), r#""a b a b""#);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -279,4 +292,5 @@ fn of_two_kinds_of_one_callback_a_typed_caller_reaches_its_own_and_a_dynamic_one
     let refused = cluster.call("add(1, 2)");
     says(refused.one_line_error(2), &["func(a: s64, b: s64) -> s64", "func(a: string, b: string) -> string"]);
     assert_eq!(cluster.run(["call", "--receiver", "numbers", "add(1, 2)"]).success(), "3");
+    cluster.becomes_idle();
 }

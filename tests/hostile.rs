@@ -56,4 +56,5 @@ fn a_guest_that_opens_calls_without_end_fails_and_leaves_memory_and_places_to_ot
     }
     let peak = server.peak_memory_kib();
     assert!(peak < 512 << 10, "{peak} KiB");
+    cluster.becomes_idle();
 }

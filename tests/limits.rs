@@ -110,6 +110,7 @@ fn waits_and_questions_about_tasks_are_open_calls_too() {
         questions.len(),
         "{said:#?}"
     );
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -226,6 +227,7 @@ fn a_payload_over_the_limit_is_refused_on_the_way_there_and_failed_on_the_way_ba
     let output = cluster.call("big-result(70000)");
     says(output.one_line_error(1), &["big-result", "65536"]);
     assert!(cluster.call("big-result(60000)").success().len() > 60_000);
+    cluster.becomes_idle();
 }
 
 #[test]

@@ -40,17 +40,6 @@ fn drive(cluster: &Cluster, call: &str) -> Output {
     cluster.call(&format!("drive#{call}"))
 }
 
-/// Waits until nothing is in flight, which a stream that is left behind would be for ever.
-fn quiet(cluster: &Cluster) {
-    loop {
-        let processes = cluster.ps();
-        let processes = processes.as_array().unwrap();
-        if processes.iter().all(|process| process["in-flight"] == 0) {
-            return;
-        }
-    }
-}
-
 #[test]
 fn items_flow_up_down_and_both_ways_between_two_runtimes() {
     let cluster = Cluster::new();
@@ -62,7 +51,7 @@ fn items_flow_up_down_and_both_ways_between_two_runtimes() {
     assert_eq!(apart.drive("echo-bytes(1000000, 5000)").success(), "1000000");
     assert_eq!(apart.drive("echo(1000)").success(), "8");
     assert_eq!(apart.drive("sum(0, 1)").success(), "0");
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -74,7 +63,7 @@ fn items_flow_between_two_modules_of_one_runtime() {
     assert_eq!(drive(&cluster, "count(10000, 100)").success(), sum(10_000).to_string());
     assert_eq!(drive(&cluster, "echo-bytes(1000000, 5000)").success(), "1000000");
     assert_eq!(drive(&cluster, "echo(100)").success(), "8");
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -82,7 +71,7 @@ fn streams_go_through_functions_that_are_not_async() {
     let cluster = Cluster::new();
     let apart = Apart::new(&cluster);
     assert_eq!(apart.drive("echo-sync(5000)").success(), sum(5000).to_string());
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -92,7 +81,7 @@ fn futures_and_streams_stand_anywhere_in_a_value() {
     assert_eq!(apart.drive(r#"wait("later")"#).success(), r#""later""#);
     // The nth stream has the numbers below n.
     assert_eq!(apart.drive("unpack(5)").success(), r#"(10, "parcel done 5")"#);
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -103,7 +92,7 @@ fn many_calls_stream_beside_one_another() {
     for call in calls {
         assert_eq!(call.output().success(), "2000000");
     }
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -112,7 +101,7 @@ fn an_instance_of_one_call_lives_until_its_streams_have_ended() {
     let apart = Apart::with(&cluster, &["--instances", "per-call"], &["--instances", "per-call"]);
     assert_eq!(apart.drive("count(20000, 100)").success(), sum(20_000).to_string());
     assert_eq!(apart.drive("echo-bytes(1000000, 5000)").success(), "1000000");
-    quiet(&cluster);
+    cluster.becomes_idle();
     assert!(cluster.ps().as_array().unwrap().iter().all(|process| process["live-instances"] == 0));
 }
 
@@ -123,7 +112,7 @@ fn a_slow_reader_slows_the_writer() {
     let most: u64 = apart.drive("dawdle(100000, 10, 50)").success().parse().unwrap();
     // What was read, and what the windows and a chunk at each place on the way hold.
     assert!((10..10_000).contains(&most), "{most}");
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -133,7 +122,7 @@ fn a_reader_that_drops_a_stream_stops_its_writer_in_either_direction() {
     assert_eq!(apart.drive("take(100000, 3)").success(), "([0, 1, 2], false)");
     let written: u64 = apart.drive("first(100000, 10)").success().parse().unwrap();
     assert!((10..10_000).contains(&written), "{written}");
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -145,7 +134,7 @@ fn who_reads_a_stream_whose_writer_traps_does_not_take_a_part_for_the_whole() {
     says(&output.stderr, &["#trap-after", "streams", "after 25 items"]);
     // Both have new instances.
     assert_eq!(apart.drive("sum(100, 10)").success(), sum(100).to_string());
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -154,7 +143,7 @@ fn a_callback_that_traps_while_it_reads_fails_its_call_and_stops_the_writer() {
     let apart = Apart::new(&cluster);
     let output = apart.drive("trap-at(100000, 50)");
     says(output.success(), &["err(\"failed trap", "at item 50", "true"]);
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -164,7 +153,7 @@ fn a_caller_that_traps_while_it_writes_takes_its_call_along() {
     let output = apart.drive(r#"panic-after(30, "written")"#);
     assert_eq!(output.code(), 1, "{output:#?}");
     says(&output.stderr, &["after 30 items"]);
-    quiet(&cluster);
+    cluster.becomes_idle();
     assert_eq!(apart.drive("sum(100, 10)").success(), sum(100).to_string());
 }
 
@@ -177,7 +166,7 @@ fn cancelling_a_call_ends_its_streams() {
         let call = cluster.calling(&[call]);
         apart.streamer.wait_for_line("MARK");
         call.kill();
-        quiet(&cluster);
+        cluster.becomes_idle();
     }
     assert_eq!(apart.drive("echo-bytes(100000, 1000)").success(), "100000");
 }
@@ -189,7 +178,7 @@ fn a_stream_that_stands_still_ends_with_its_calls_deadline() {
     for call in [r#"drive#stall-after(30, "MARK")"#, r#"drive#hang-after(30, "MARK")"#] {
         let output = cluster.run(["call", "--timeout", "1s", call]);
         assert_ne!(output.code(), 0, "{output:#?}");
-        quiet(&cluster);
+        cluster.becomes_idle();
     }
 }
 
@@ -210,7 +199,7 @@ fn who_reads_from_a_runtime_that_is_killed_learns_it() {
     streamer.wait_for_line("writing");
     streamer.kill();
     assert_ne!(call.output().code(), 0);
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -226,7 +215,7 @@ fn a_module_that_ends_fails_the_streams_that_it_writes() {
     let output = call.output();
     assert_eq!(output.code(), 1, "{output:#?}");
     assert_eq!(streams.exit_code(), 0);
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -236,7 +225,7 @@ fn a_run_that_has_returned_writes_its_streams_to_the_end() {
     let runs = cluster.runtime("run").module("run", "fixtures-streamer");
     let output = runs.args(["--env", "COUNT=5000", "--exit-after-run"]).finish();
     assert_eq!(output.success(), format!("the sum is {}", sum(5000)));
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -244,15 +233,15 @@ fn streams_beyond_those_that_a_module_may_have_open_are_refused() {
     let cluster = Cluster::new();
     let apart = Apart::with(&cluster, &["--open-streams", "4"], &["--open-streams", "8"]);
     assert_eq!(apart.drive("open(4)").success(), "4");
-    quiet(&cluster);
+    cluster.becomes_idle();
     let output = apart.drive("open(5)");
     assert_eq!(output.code(), 1, "{output:#?}");
     says(&output.stderr, &["hang-after", "streams may have 4 streams and futures open", "limit of open streams"]);
-    quiet(&cluster);
+    cluster.becomes_idle();
     assert_eq!(apart.drive("open(4)").success(), "4");
     // One each way.
     assert_eq!(apart.drive("echo-bytes(10000, 1000)").success(), "10000");
-    quiet(&cluster);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -263,7 +252,7 @@ fn a_failure_is_a_value_where_the_import_says_so() {
     says(refused.success(), &["err(\"not-run overloaded", "readers", "may have 0 streams and futures open"]);
     let lost = apart.drive("count-checked(10, 1)");
     says(lost.success(), &["err(\"failed overloaded", "its result is lost"]);
-    quiet(&cluster);
+    cluster.becomes_idle();
     drop(apart.streams);
     let _streams = cluster.runtime("again").controller().module("streams", "fixtures-streams").ready();
     assert_eq!(apart.cluster.run(["call", "--wait-ready", "drive#count-checked(10, 1)"]).success(), "ok(45)");
@@ -287,6 +276,7 @@ fn who_cannot_stream_is_told_what_can() {
     }
     let refused = cluster.call_json("count", "[5, 5]");
     says(refused.one_line_error(2), &["fixtures:streams/writers@0.1.0#count", "-> stream<u64>"]);
+    cluster.becomes_idle();
 }
 
 /// Enough to show that nothing keeps what has gone through: with 64 MiB for each guest, and the runtimes' own memory.
@@ -303,5 +293,5 @@ fn what_flows_is_not_held_anywhere() {
         let peak = runtime.peak_memory_kib();
         assert!(peak < MOST_KIB, "{peak} KiB");
     }
-    quiet(&cluster);
+    cluster.becomes_idle();
 }

@@ -74,6 +74,7 @@ fn results_are_printed_as_they_come_and_an_interrupt_cancels_the_call() {
     let output = running.output();
     assert_eq!(output.code(), 130, "{output:#?}");
     says(&output.stderr, &["interrupted", "cancelled"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -110,6 +111,7 @@ fn what_does_not_fit_is_said_before_anything_is_sent() {
         says(output.one_line_error(2), parts);
     }
     says(stream(&cluster, "", &["no-such-thing"]).one_line_error(3), &["no-such-callback"]);
+    cluster.becomes_idle();
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn a_callback_without_streams_is_called_once_an_item_and_its_results_come_back_i
     assert_eq!(said[..6], hold);
     assert_eq!(said[6..10], ["twice = , 1 streams", "0 gave 40", "0 gave 42", "0 ended"]);
     assert_eq!(said[10..], ["nothing = null, 1 streams", "0 gave null", "0 ended"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -71,6 +72,7 @@ fn an_item_that_fails_ends_the_stream_and_is_named() {
     }
     says(&said[5], &["write failed: failed trap"]);
     assert_eq!(said[6], "add = 3");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -101,6 +103,7 @@ fn an_item_of_the_wrong_type_is_an_error_and_the_stream_goes_on() {
     assert_eq!(said[5..7], ["0 gave 8", "0 ended"]);
     says(&said[7], &["write failed: not-run bad-arguments", "expected u64"]);
     assert_eq!(said[8..], ["sum = 7, 0 streams"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -130,6 +133,7 @@ fn streams_go_to_a_callback_from_it_and_both_ways() {
     assert_eq!(said[..5], ["writers#count = 0, 1 streams", "0 gave 0", "0 gave 1", "0 gave 2", "0 ended"]);
     assert_eq!(said[5..9], ["echo#texts = 0, 1 streams", "0 gave \"one\"", "0 gave \"two\"", "0 ended"]);
     assert_eq!(said[9..], ["echo#bytes = 0, 1 streams", "0 gave \"AAEC\"", "0 ended"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -141,6 +145,7 @@ fn a_future_takes_one_value() {
     assert_eq!(said[0], "echo#value = 0, 1 streams");
     says(&said[1], &["write failed: failed bad-arguments"]);
     assert_eq!(said[2..], ["0 gave \"once\"", "0 ended", "0 arrived"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -156,6 +161,7 @@ fn a_reader_that_does_not_read_holds_up_its_writer_and_all_arrives_when_it_does(
     assert!((256..20_000).contains(&took), "{took}");
     says(said[2], &["0 "]);
     says(output.success(), &["0 has room", "0 ended", "0 arrived"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -165,6 +171,7 @@ fn many_items_go_through_in_order_and_none_is_lost() {
     let steps = ["stream readers#sum [0]", "flood 0 10000 3", "finish 0", "reply", "ended 0"];
     let said = script(&cluster, &steps);
     assert_eq!(said, ["0 took 10000", "readers#sum = 30000, 0 streams", "0 arrived"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -206,6 +213,7 @@ fn either_end_may_give_up_and_the_other_is_told() {
     says(&said[8], &["0 failed: failed cancelled the stream was dropped before it was finished"]);
     says(&said[9], &["0 failed: ", "cancelled"]);
     assert_eq!(said[10..], ["add = 3"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -234,6 +242,7 @@ fn a_lost_process_and_a_stream_that_stands_still_are_told() {
     says(said[4], &["0 failed: unknown link-lost"]);
     assert_eq!(said[5..7], ["hang-after = 0, 1 streams", "0 gave 0"]);
     says(said[7], &["0 failed: ", "deadline-exceeded"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -259,6 +268,7 @@ fn what_is_wrong_with_a_call_that_streams_is_a_value() {
     says(&said[5], &["not-run bad-arguments"]);
     says(&said[6], &["not-run no-such-process"]);
     says(&said[7], &["not-run bad-arguments", "stream"]);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -277,4 +287,5 @@ fn a_module_has_no_more_streams_open_than_it_may_and_gets_its_places_back() {
     let start = cluster.runtime("script").script(&again).args(["--open-streams", "1", "--open-calls", "1"]);
     let output = start.finish();
     assert_eq!(output.success().matches("readers#sum = 0, 0 streams").count(), 5);
+    cluster.becomes_idle();
 }

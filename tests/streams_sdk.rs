@@ -70,6 +70,7 @@ fn every_item_goes_to_every_receiver_and_who_is_not_there_has_an_error() {
     let said: Vec<&str> = output.success().lines().collect();
     says(said[1], &["nobody failed: ", "no-such-process"]);
     assert_eq!([said[0], said[2]], ["one: 499500", "two: 499500"]);
+    cluster.becomes_idle();
 }
 
 /// What it comes to where a receiver is lost while another one stands still and the third is done.

@@ -52,6 +52,7 @@ fn a_foreign_callback_is_as_unknown_as_one_that_nobody_has() {
         output.one_line_error(3).replace(name, "NAME")
     };
     assert_eq!(receiver("acme-shop"), receiver("acme-shoq"));
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -80,6 +81,7 @@ fn a_guest_sees_calls_and_watches_its_own_tenant() {
     says(said, &["add failed: not-run no-such-process", "acme-shop failed: not-run deadline-exceeded"]);
     let lines: Vec<&str> = said.lines().filter(|line| line.contains("acme-shop")).collect();
     assert!(lines.iter().all(|line| line.contains("failed")), "{lines:#?}");
+    cluster.becomes_idle();
 }
 
 #[test]

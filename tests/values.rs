@@ -15,6 +15,7 @@ fn nested_values_come_back_as_they_went_in_json() {
     // By parameter name too.
     let output = cluster.call_json("echo-order", &format!("{{\"order\": {order}}}"));
     assert_eq!(sent, serde_json::from_str::<serde_json::Value>(output.success()).unwrap());
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -23,6 +24,7 @@ fn nested_values_come_back_as_they_went_in_wave() {
     let _server = cluster.serving("shapes");
     let order = r#"{id: 7, items: [{name: "a", price: 1.5, colour: blue, tags: ["x"], note: some("n")}], rights: {read, write}, shape: named("s"), outcome: ok(3)}"#;
     assert_eq!(cluster.call(&format!("echo-order({order})")).success(), order);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -44,6 +46,7 @@ fn numbers_options_and_bytes_are_written_in_json_as_documented() {
     assert_eq!(json("letter", r#"["é"]"#), r#""é""#);
     assert_eq!(json("nothing", "[]"), "null");
     assert_eq!(cluster.call("nothing()").success(), "");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -69,4 +72,5 @@ fn arguments_that_do_not_fit_are_refused_with_the_place_before_anything_runs() {
         cluster.call(call).one_line_error(2);
     }
     assert_eq!(cluster.call("add(1, 2)").success(), "3");
+    cluster.becomes_idle();
 }

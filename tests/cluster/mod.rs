@@ -128,16 +128,22 @@ impl Cluster {
         serde_json::from_str(output.success()).unwrap()
     }
 
-    /// Asks until no process serves a call, has one in its queue, or has one open to others: nothing was left behind.
+    /// Asks until no process serves a call, has one in its queue, or has anything open to others: nothing was left behind.
     pub fn becomes_idle(&self) {
-        let idle = |process: &serde_json::Value| process["in-flight"] == 0 && process["open-calls"] == 0;
-        self.ps_until("no call is open", |processes| processes.iter().all(idle));
+        let counts = ["in-flight", "open-calls", "open-streams", "handles", "schedules"];
+        let idle = |process: &serde_json::Value| counts.iter().all(|count| process[count] == 0);
+        self.ps_until("no call, stream, handle or task is left", |processes| processes.iter().all(idle));
     }
 
     /// Asks until this process serves so many calls, those in its queue included.
     pub fn has_in_flight(&self, process: &str, calls: u32) {
-        let so = |listed: &serde_json::Value| listed["process"] == process && listed["in-flight"] == calls;
-        self.ps_until(&format!("{process} has {calls} in flight"), |processes| processes.iter().any(so));
+        self.has(process, "in-flight", calls);
+    }
+
+    /// Asks until this process has so many of what `ps --json` calls so.
+    pub fn has(&self, process: &str, what: &str, wanted: u32) {
+        let so = |listed: &serde_json::Value| listed["process"] == process && listed[what] == wanted;
+        self.ps_until(&format!("{process} has {wanted} {what}"), |processes| processes.iter().any(so));
     }
 
     fn ps_until(&self, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) {

@@ -419,6 +419,10 @@ pub struct Load {
     pub schedules: u32,
     /// Calls to others that it has open, results included that its guests have not dropped.
     pub open_calls: u32,
+    /// Streams and futures that it has open, those that its guests read and those that they write.
+    pub open_streams: u32,
+    /// Handles that its guests hold: of calls, streams and watches, and of what they wait for of these.
+    pub handles: u32,
 }
 
 /// What watchers are told of a tenant's processes.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use daffi_proto::call::{CallbackInfo, ProcessInfo};
+use daffi_proto::call::{CallbackInfo, Load, ProcessInfo};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::signature::wit::wit_document;
@@ -51,6 +51,8 @@ struct Process<'a> {
     in_flight: u32,
     schedules: u32,
     open_calls: u32,
+    open_streams: u32,
+    handles: u32,
     callbacks: Vec<Callback>,
 }
 
@@ -78,6 +80,8 @@ fn as_json(processes: &[ProcessInfo]) -> String {
         in_flight: process.load.in_flight,
         schedules: process.load.schedules,
         open_calls: process.load.open_calls,
+        open_streams: process.load.open_streams,
+        handles: process.load.handles,
         callbacks: process.callbacks.iter().map(callback).collect(),
     });
     let all: Vec<_> = all.collect();
@@ -96,28 +100,37 @@ fn as_wit(processes: &[ProcessInfo]) -> String {
     wit_document(&callbacks)
 }
 
+/// Reads one number of a load.
+type Count = fn(&Load) -> u32;
+
 /// A line a process, its callbacks below it.
 fn as_table(processes: &[ProcessInfo]) -> String {
     if processes.is_empty() {
         return "no process is on the mesh\n".to_owned();
     }
-    // A column of its own only where there is something in it.
-    let scheduled = processes.iter().any(|process| process.load.schedules > 0);
-    let schedules = |text: String| if scheduled { text } else { String::new() };
-    let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT", "SCHEDULES"];
-    let heading = heading.map(|word| if word == "SCHEDULES" { schedules(word.to_owned()) } else { word.to_owned() });
+    // These have a column only where there is something in it.
+    let counts: [(&str, Count); 4] = [
+        ("SCHEDULES", |load| load.schedules),
+        ("OPEN-CALLS", |load| load.open_calls),
+        ("STREAMS", |load| load.open_streams),
+        ("HANDLES", |load| load.handles),
+    ];
+    let any = |count: Count| processes.iter().any(|process| count(&process.load) > 0);
+    let counts: Vec<_> = counts.into_iter().filter(|(_, count)| any(*count)).collect();
+    let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT"].into_iter();
+    let heading = heading.chain(counts.iter().map(|(word, _)| *word)).map(str::to_owned).collect();
     let rows = processes.iter().map(|process| {
-        [
+        let fixed = [
             process.process.name.to_string(),
             process.process.tenant.to_string(),
             process.node.clone(),
             process.instances.clone(),
             process.load.instances.to_string(),
             process.load.in_flight.to_string(),
-            schedules(process.load.schedules.to_string()),
-        ]
+        ];
+        fixed.into_iter().chain(counts.iter().map(|(_, count)| count(&process.load).to_string())).collect()
     });
-    let rows: Vec<[String; 7]> = std::iter::once(heading).chain(rows).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
     let mut text = String::new();
     let callbacks = std::iter::once(None).chain(processes.iter().map(Some));
     for (line, process) in table(&rows).iter().zip(callbacks) {
@@ -133,7 +146,6 @@ fn as_table(processes: &[ProcessInfo]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use daffi_proto::call::Load;
     use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
     use daffi_proto::signature::{Field, Type};
 
@@ -152,7 +164,7 @@ mod tests {
             process: ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() },
             node: "host-1".to_owned(),
             instances: "pool:2".to_owned(),
-            load: Load { instances: 2, in_flight: 1, schedules: 0, open_calls: 3 },
+            load: Load { instances: 2, in_flight: 1, ..Load::default() },
             callbacks: vec![callback],
         }
     }
@@ -168,15 +180,26 @@ mod tests {
         let table = as_table(&[process("a"), scheduling]);
         assert!(table.starts_with("PROCESS  TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT  SCHEDULES\n"), "{table}");
         assert_eq!(table.lines().nth(3).unwrap(), "b        default  host-1  pool:2     2     1          3");
+        let busy = Load { open_calls: 3, open_streams: 2, handles: 12, ..process("b").load };
+        let table = as_table(&[ProcessInfo { load: busy, ..process("b") }]);
+        assert!(
+            table.starts_with("PROCESS  TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT  OPEN-CALLS  STREAMS  HANDLES\n")
+        );
+        assert!(table.lines().nth(1).unwrap().ends_with("1          3           2        12"), "{table}");
         assert_eq!(as_table(&[]), "no process is on the mesh\n");
     }
 
     #[test]
     fn json_has_the_same_words() {
-        let list: serde_json::Value = serde_json::from_str(&as_json(&[process("a")])).unwrap();
+        let load = Load { open_calls: 3, open_streams: 2, handles: 12, ..process("a").load };
+        let busy = ProcessInfo { load, ..process("a") };
+        let list: serde_json::Value = serde_json::from_str(&as_json(&[busy])).unwrap();
         assert_eq!(list[0]["process"], "a");
         assert_eq!(list[0]["in-flight"], 1);
-        assert_eq!(list[0]["open-calls"], 3);
+        assert_eq!(
+            (&list[0]["open-calls"], &list[0]["open-streams"], &list[0]["handles"]),
+            (&3.into(), &2.into(), &12.into())
+        );
         assert_eq!(list[0]["callbacks"][0]["signature"], "func(a: s64, b: s64) -> s64");
     }
 

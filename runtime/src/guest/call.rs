@@ -45,13 +45,14 @@ use daffi_proto::id::ProcessName;
 use wasmtime::component::{Access, HasData, Linker, Resource};
 use wasmtime::{AsContextMut, Result};
 use wasmtime_wasi::WasiView;
-use wasmtime_wasi::p2::DynPollable;
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
 
 use self::arrivals::{Arrivals, Flow};
 use self::dynamic::Wish;
 use self::options::How;
 use self::pending::Pending;
 use super::engine::EngineKind;
+use super::handles::Handle;
 use super::state::{CallOrigin, GuestState};
 
 mod bindings {
@@ -91,18 +92,30 @@ mod bindings {
         },
         with: {
             "wasi:io": wasmtime_wasi::p2::bindings::io,
-            "daffi:runtime/call.pending": super::pending::Pending,
-            "daffi:runtime/call.arrivals": super::arrivals::Arrivals,
-            "daffi:runtime/call.reply": super::streaming::Reply,
-            "daffi:runtime/call.outbound": super::outbound::Outbound,
-            "daffi:runtime/call.inbound": super::inbound::Inbound,
-            "daffi:runtime/mesh.member-events": super::watch::MemberEvents,
+            "daffi:runtime/call.pending": super::held::Pending,
+            "daffi:runtime/call.arrivals": super::held::Arrivals,
+            "daffi:runtime/call.reply": super::held::Reply,
+            "daffi:runtime/call.outbound": super::held::Outbound,
+            "daffi:runtime/call.inbound": super::held::Inbound,
+            "daffi:runtime/mesh.member-events": super::held::MemberEvents,
         },
         require_store_data_send: true,
     });
 }
 
 use bindings::daffi::runtime::{call, call_async, mesh, mesh_async, types};
+
+/// What a guest's table holds of each resource.
+mod held {
+    use super::super::handles::Handle;
+
+    pub type Pending = Handle<super::pending::Pending>;
+    pub type Arrivals = Handle<super::arrivals::Arrivals>;
+    pub type Reply = Handle<super::streaming::Reply>;
+    pub type Outbound = Handle<super::outbound::Outbound>;
+    pub type Inbound = Handle<super::inbound::Inbound>;
+    pub type MemberEvents = Handle<super::watch::MemberEvents>;
+}
 
 /// Longest timeout that a guest may ask for: a day.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
@@ -146,7 +159,7 @@ impl call::HostWithStore<GuestState> for Guests {
         callback: String,
         arguments: types::Value,
         options: Option<call::BgOptions>,
-    ) -> Result<Resource<Pending>, types::CallError> {
+    ) -> Result<Resource<held::Pending>, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
         let how = How::bg(options, &callback)?;
         let wish = Wish::new(&origin, callback, arguments, how)?;
@@ -202,7 +215,7 @@ impl call::HostWithStore<GuestState> for Guests {
         callback: String,
         arguments: types::Value,
         options: Option<call::BroadcastOptions>,
-    ) -> Result<Resource<Arrivals>, types::CallError> {
+    ) -> Result<Resource<held::Arrivals>, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
         let flow = Flow::begin(&origin, callback.clone(), arguments, options).await?;
         Ok(push(&mut host, Arrivals::new(flow), &callback)?)
@@ -257,14 +270,14 @@ impl call::HostArrivals for &mut GuestState {}
 impl call::HostArrivalsWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        arrivals: Resource<Arrivals>,
+        arrivals: Resource<held::Arrivals>,
     ) -> Result<Resource<DynPollable>> {
-        arrivals::subscribe(host.get().ctx().table, &arrivals)
+        arrivals::subscribe(host.get(), &arrivals)
     }
 
     async fn try_next(
         mut host: Access<'_, GuestState, Self>,
-        arrivals: Resource<Arrivals>,
+        arrivals: Resource<held::Arrivals>,
     ) -> Result<Result<Option<call::Arrival>, types::CallError>> {
         let arrivals = host.get().ctx().table.get(&arrivals)?.shared();
         Ok(arrivals.try_next().map_err(types::CallError::from))
@@ -272,13 +285,13 @@ impl call::HostArrivalsWithStore<GuestState> for Guests {
 
     async fn next(
         mut host: Access<'_, GuestState, Self>,
-        arrivals: Resource<Arrivals>,
+        arrivals: Resource<held::Arrivals>,
     ) -> Result<Result<call::Arrival, types::CallError>> {
         let arrivals = host.get().ctx().table.get(&arrivals)?.shared();
         Ok(arrivals.next().await.map_err(types::CallError::from))
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, arrivals: Resource<Arrivals>) -> Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, arrivals: Resource<held::Arrivals>) -> Result<()> {
         host.get().ctx().table.delete(arrivals)?.shared().close();
         Ok(())
     }
@@ -289,14 +302,14 @@ impl call::HostPending for &mut GuestState {}
 impl call::HostPendingWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        pending: Resource<Pending>,
+        pending: Resource<held::Pending>,
     ) -> Result<Resource<DynPollable>> {
-        pending::subscribe(host.get().ctx().table, &pending)
+        pending::subscribe(host.get(), &pending)
     }
 
     async fn try_get(
         mut host: Access<'_, GuestState, Self>,
-        pending: Resource<Pending>,
+        pending: Resource<held::Pending>,
     ) -> Result<Option<Result<types::Value, types::CallError>>> {
         let result = host.get().ctx().table.get(&pending)?.shared();
         Ok(result.try_get().map(|result| result.map_err(types::CallError::from)))
@@ -304,18 +317,18 @@ impl call::HostPendingWithStore<GuestState> for Guests {
 
     async fn wait(
         mut host: Access<'_, GuestState, Self>,
-        pending: Resource<Pending>,
+        pending: Resource<held::Pending>,
     ) -> Result<Result<types::Value, types::CallError>> {
         let result = host.get().ctx().table.get(&pending)?.shared();
         Ok(result.wait().await.map_err(types::CallError::from))
     }
 
-    async fn cancel(mut host: Access<'_, GuestState, Self>, pending: Resource<Pending>) -> Result<()> {
+    async fn cancel(mut host: Access<'_, GuestState, Self>, pending: Resource<held::Pending>) -> Result<()> {
         host.get().ctx().table.get(&pending)?.shared().cancel();
         Ok(())
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, pending: Resource<Pending>) -> Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, pending: Resource<held::Pending>) -> Result<()> {
         host.get().ctx().table.delete(pending)?.shared().close();
         Ok(())
     }
@@ -329,9 +342,19 @@ fn push<T: Send + 'static>(
     host: &mut Access<'_, GuestState, Guests>,
     what: T,
     callback: &str,
-) -> Result<Resource<T>, CallError> {
+) -> Result<Resource<Handle<T>>, CallError> {
     let state = host.get();
+    let what = state.module.handles.of(what);
     state.ctx().table.push(what).map_err(|_| no_handle(state, callback))
+}
+
+/// Gives a guest something to wait for with `wasi:io/poll`. It is no child of what it tells of, so that a guest may drop
+/// both in any order.
+fn pollable<T: Pollable>(state: &mut GuestState, what: T) -> wasmtime::Result<Resource<DynPollable>> {
+    let what = state.module.handles.of(what);
+    let table = state.ctx().table;
+    let what = table.push(what)?;
+    subscribe_to(table, what)
 }
 
 /// The error of a guest whose instance has as many handles as it may.

@@ -4,11 +4,10 @@
 //! among the guests, which may hold all threads that they have for longer than anybody's deadline.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::Load;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
@@ -18,12 +17,10 @@ use crate::mesh::handle::LinkState;
 /// How often the load is told at most.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The bell of a module's housekeeper.
+/// What a module's housekeeper looks at, and hears of.
 pub(super) struct House {
     context: Arc<ModuleContext>,
     shutdown: CancellationToken,
-    load_changed: AtomicBool,
-    bell: Notify,
 }
 
 /// What the housekeeper is to do.
@@ -38,19 +35,17 @@ pub(super) enum Chore {
 
 impl House {
     pub fn new(context: Arc<ModuleContext>, shutdown: CancellationToken) -> Self {
-        Self { context, shutdown, load_changed: AtomicBool::new(false), bell: Notify::new() }
+        Self { context, shutdown }
     }
 
     /// Makes the housekeeper look at once: something is due earlier than it knows.
     pub fn ring(&self) {
-        self.bell.notify_one();
+        self.context.bell.ring();
     }
 
     /// The load is to be told.
     pub fn load_changed(&self) {
-        if !self.load_changed.swap(true, Ordering::Relaxed) {
-            self.ring();
-        }
+        self.context.bell.load_changed();
     }
 
     /// Waits for the next chore; `due` is when somebody's deadline passes, `report` when the load may be told again.
@@ -61,7 +56,7 @@ impl House {
         report: Instant,
         link: &mut watch::Receiver<LinkState>,
     ) -> Chore {
-        let report = self.load_changed.load(Ordering::Relaxed).then_some(report);
+        let report = self.context.bell.has_load().then_some(report);
         let alarm = async {
             match due.into_iter().chain(report).min() {
                 Some(time) => sleep_until(time.into()).await,
@@ -71,11 +66,7 @@ impl House {
         tokio::select! {
             () = self.shutdown.cancelled() => Chore::Close,
             Ok(()) = link.changed() => Chore::Link(link.borrow_and_update().clone()),
-            () = self.bell.notified() => Chore::Look,
-            () = self.context.outgoing.changed() => {
-                self.load_changed.store(true, Ordering::Relaxed);
-                Chore::Look
-            }
+            () = self.context.bell.rung() => Chore::Look,
             () = alarm => Chore::Look,
         }
     }
@@ -83,15 +74,21 @@ impl House {
     /// Tells the load if it changed and may be told; when it may be told next.
     pub fn report(&self, report: Instant, load: impl FnOnce() -> (usize, usize)) -> Instant {
         let now = Instant::now();
-        if now < report || !self.load_changed.swap(false, Ordering::Relaxed) {
+        if now < report || !self.context.bell.take_load() {
             return report;
         }
         if let Some(process) = self.context.local() {
             let (instances, in_flight) = load();
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let (instances, in_flight) = (count(instances), count(in_flight));
-            let open_calls = count(self.context.outgoing.count());
-            self.context.mesh.load(process, Load { instances, in_flight, open_calls, ..Load::default() });
+            let load = Load {
+                instances: count(instances),
+                in_flight: count(in_flight),
+                open_calls: count(self.context.outgoing.count()),
+                open_streams: count(self.context.streams.count()),
+                handles: count(self.context.handles.held()),
+                ..Load::default()
+            };
+            self.context.mesh.load(process, load);
         }
         now + LOAD_INTERVAL
     }

@@ -17,20 +17,22 @@
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
 //! | `tasks` | what the tasks of an instance work for, and the time that each used |
 //! | `heat` | whether a module's calls may run in the driver's task |
-//! | `house` | what a module does beside its calls |
+//! | `house`, `bell` | what a module does beside its calls, and what wakes it |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
-//! | `outgoing` | how many calls a module has open to others |
+//! | `outgoing`, `handles` | how many calls a module has open to others, and how many handles its guests hold |
 //! | `answer` | what callers are told of calls that did not run |
 //! | `streams` | streams between guests and the mesh |
 //! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
 
 mod answer;
 mod backtrace;
+mod bell;
 mod call;
 pub mod component;
 pub mod engine;
 mod fault;
 mod fetch;
+mod handles;
 mod heat;
 mod house;
 mod instance;

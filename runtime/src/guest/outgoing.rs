@@ -6,12 +6,12 @@
 //! Invariant: what was taken is given back when the call ends, however it does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessRef;
-use tokio::sync::Notify;
 
+use super::bell::Bell;
 use super::limits::{InstancePolicy, ModuleLimits};
 
 /// What a module has open, and may have.
@@ -21,38 +21,24 @@ pub(super) struct Outgoing {
     max_calls: usize,
     bytes: AtomicUsize,
     max_bytes: usize,
-    /// Whether more or less is open than was last told.
-    changed: AtomicBool,
-    bell: Notify,
+    bell: Arc<Bell>,
 }
 
 impl Outgoing {
-    pub fn new(limits: &ModuleLimits, policy: InstancePolicy) -> Self {
+    /// None yet; changes of their number ring the bell.
+    pub fn new(limits: &ModuleLimits, policy: InstancePolicy, bell: Arc<Bell>) -> Self {
         Self {
             calls: AtomicUsize::new(0),
             max_calls: limits.open_calls,
             bytes: AtomicUsize::new(0),
             max_bytes: limits.held_bytes(policy),
-            changed: AtomicBool::new(false),
-            bell: Notify::new(),
+            bell,
         }
     }
 
-    /// How many calls are open; [`Outgoing::changed`] tells of the next change from here on.
+    /// How many calls are open.
     pub fn count(&self) -> usize {
-        self.changed.store(false, Ordering::Relaxed);
         self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Resolves when their number is not what it was when it was last counted. Cancel safe.
-    pub async fn changed(&self) {
-        self.bell.notified().await;
-    }
-
-    fn note(&self) {
-        if !self.changed.swap(true, Ordering::Relaxed) {
-            self.bell.notify_one();
-        }
     }
 
     /// Takes a place for a call with so many bytes of arguments; it is free again when the result is dropped.
@@ -72,7 +58,7 @@ impl Outgoing {
         }
         // From here on the place is given back with this, whatever comes.
         let mut open = OpenCall { outgoing: self.clone(), bytes: 0 };
-        self.note();
+        self.bell.load_changed();
         if !take(&self.bytes, bytes, self.max_bytes) {
             let most = self.max_bytes;
             return Err(refused(&format!(
@@ -113,7 +99,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
-        self.outgoing.note();
+        self.outgoing.bell.load_changed();
         self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -130,7 +116,8 @@ mod tests {
     }
 
     fn outgoing(policy: InstancePolicy) -> Arc<Outgoing> {
-        Outgoing::new(&ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() }, policy).into()
+        let limits = ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() };
+        Outgoing::new(&limits, policy, Arc::default()).into()
     }
 
     #[test]

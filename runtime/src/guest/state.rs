@@ -22,7 +22,9 @@ use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::bell::Bell;
 use super::fault::TimeUp;
+use super::handles::Handles;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
@@ -47,10 +49,14 @@ pub(super) struct ModuleContext {
     pub limits: ModuleLimits,
     pub env: Vec<(String, String)>,
     pub output: Arc<ModuleOutput>,
+    /// What is rung when any of what it has open changes.
+    pub bell: Arc<Bell>,
     /// What its guests have open to others.
     pub outgoing: Arc<Outgoing>,
     /// The streams that it has open, of the calls that it serves and of those that it makes.
     pub streams: Arc<OpenStreams>,
+    /// What its guests hold of the host.
+    pub handles: Arc<Handles>,
     /// Its turn to ask who is there: one list at a time.
     pub lists: Semaphore,
     /// Where what its guests began goes on while they do not wait for it.
@@ -72,10 +78,27 @@ impl ModuleContext {
         plain_calls: WhenAbandoned,
     ) -> Self {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
-        let outgoing = Arc::new(Outgoing::new(&limits, policy));
-        let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy)));
+        let bell = Arc::new(Bell::default());
+        let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone()));
+        let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
+        let handles = Arc::new(Handles::new(bell.clone()));
         let (lists, local) = (Semaphore::new(1), OnceLock::new());
-        Self { process, node, mesh, limits, env, output, outgoing, streams, lists, background, plain_calls, local }
+        Self {
+            process,
+            node,
+            mesh,
+            limits,
+            env,
+            output,
+            bell,
+            outgoing,
+            streams,
+            handles,
+            lists,
+            background,
+            plain_calls,
+            local,
+        }
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.

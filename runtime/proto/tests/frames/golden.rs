@@ -102,10 +102,10 @@ fn headers() -> Vec<(Header, &'static str)> {
         (
             Header::Load {
                 number: 7,
-                load: Load { instances: 4, in_flight: 200, schedules: 3, open_calls: 5 },
+                load: Load { instances: 4, in_flight: 200, schedules: 3, open_calls: 5, open_streams: 6, handles: 7 },
                 apart: 129,
             },
-            "120704c80103058101",
+            "120704c801030506078101",
         ),
         (Header::ListLoads { id: 3 }, "1303"),
         (Header::Loads { id: 3 }, "1403"),
@@ -176,7 +176,8 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         tenants: vec![TenantName::default(), TenantName::new("acme").unwrap()],
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
-    let loads: Loads = vec![(EntryId(129), Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4 })];
+    let load = Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4, open_streams: 5, handles: 6 };
+    let loads: Loads = vec![(EntryId(129), load)];
     let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], Some(Type::String)).unwrap());
     let callback = |name: &str| {
         let name = CallbackName::parse(name).unwrap();
@@ -188,7 +189,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         "010909090909090909090909090909090906686f73742d310180808008020764656661756c740461636d65"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
-    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "01810101020304");
+    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "018101010203040506");
     assert_eq!(hex(&table), "010001016107010c00020d613a622f6340312e302e30236600016700");
     assert_eq!(CallbackTable::open(&table).unwrap().len(), 2);
 }

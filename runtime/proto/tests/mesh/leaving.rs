@@ -184,13 +184,13 @@ fn lists_show_all_processes_with_their_callbacks_and_loads() {
     let (node, process) = net.member("b", &[SUM, "clock#now"]);
     net.member("a", &[]);
     let client = net.client();
-    let load = Load { instances: 4, in_flight: 2, schedules: 0, open_calls: 7 };
+    let load = Load { instances: 4, in_flight: 2, schedules: 0, open_calls: 7, open_streams: 3, handles: 9 };
     net.command(node, Command::Load { process, load });
     net.settle();
     let list = net.list(client);
     let names: Vec<_> = list.iter().map(|info| info.process.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    assert_eq!(list[1].load, Load { instances: 4, in_flight: 2, schedules: 0, open_calls: 7 });
+    assert_eq!(list[1].load, load);
     assert_eq!((list[1].node.as_str(), list[1].instances.as_str()), ("b", "singleton"));
     let callbacks: Vec<_> = list[1].callbacks.iter().map(|callback| callback.name.to_string()).collect();
     assert_eq!(callbacks, [SUM, "clock#now"]);

@@ -9,15 +9,15 @@ use std::task::{Context, Poll, Waker};
 
 use daffi_proto::call::{GatherEnd, GatherEntry, GatherRequest, Need};
 use daffi_proto::error::{CallError, code};
-use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::{DynPollable, Pollable};
+use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::outgoing::OpenCall;
-use super::super::state::CallOrigin;
+use super::super::state::{CallOrigin, GuestState};
 use super::dynamic::{Prepared, Reader, Wish};
 use super::options::How;
-use super::{call, milliseconds, types};
+use super::{call, held, milliseconds, pollable, types};
 use crate::mesh::handle::Gather;
 
 /// A broadcast under way.
@@ -193,15 +193,13 @@ pub(super) fn dropped() -> CallError {
     CallError::unknown(code::CANCELLED, "the broadcast was dropped", "")
 }
 
-/// A pollable that is ready when something arrived. It is no child of the arrivals, so that a guest may drop both in any
-/// order.
+/// A pollable that is ready when something arrived.
 pub(super) fn subscribe(
-    table: &mut ResourceTable,
-    arrivals: &Resource<Arrivals>,
+    state: &mut GuestState,
+    arrivals: &Resource<held::Arrivals>,
 ) -> wasmtime::Result<Resource<DynPollable>> {
-    let arrived = Arrived(table.get(arrivals)?.shared());
-    let arrived = table.push(arrived)?;
-    subscribe_to(table, arrived)
+    let arrived = Arrived(state.ctx().table.get(arrivals)?.shared());
+    pollable(state, arrived)
 }
 
 struct Arrived(Arc<Shared>);

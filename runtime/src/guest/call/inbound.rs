@@ -13,14 +13,14 @@ use daffi_proto::stream::Chunk;
 use daffi_proto::value::Encoding;
 use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::instance::unfit;
 use super::super::state::GuestState;
 use super::items::Items;
 use super::streaming::Held;
-use super::{Guests, call, types};
+use super::{Guests, call, held, pollable, types};
 use crate::mesh::handle::StreamReader;
 
 /// What a guest holds of a stream that it reads.
@@ -156,17 +156,15 @@ impl call::HostInbound for &mut GuestState {}
 impl call::HostInboundWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        inbound: Resource<Inbound>,
+        inbound: Resource<held::Inbound>,
     ) -> Result<Resource<DynPollable>> {
-        let table = host.get().ctx().table;
-        let arrival = Arrival(table.get(&inbound)?.0.clone());
-        let arrival = table.push(arrival)?;
-        subscribe_to(table, arrival)
+        let arrival = Arrival(host.get().ctx().table.get(&inbound)?.0.clone());
+        pollable(host.get(), arrival)
     }
 
     async fn try_next(
         mut host: Access<'_, GuestState, Self>,
-        inbound: Resource<Inbound>,
+        inbound: Resource<held::Inbound>,
         most: u32,
     ) -> Result<Result<Option<call::Received>, types::CallError>> {
         let shared = host.get().ctx().table.get(&inbound)?.0.clone();
@@ -176,20 +174,20 @@ impl call::HostInboundWithStore<GuestState> for Guests {
 
     async fn next(
         mut host: Access<'_, GuestState, Self>,
-        inbound: Resource<Inbound>,
+        inbound: Resource<held::Inbound>,
         most: u32,
     ) -> Result<Result<call::Received, types::CallError>> {
         let shared = host.get().ctx().table.get(&inbound)?.0.clone();
         Ok(shared.next(most).await.map_err(types::CallError::from))
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, inbound: Resource<Inbound>) -> Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, inbound: Resource<held::Inbound>) -> Result<()> {
         host.get().ctx().table.delete(inbound)?;
         Ok(())
     }
 }
 
-/// What a guest waits for. It is no child of the inbound, so that a guest may drop both in any order.
+/// What a guest waits for.
 struct Arrival(Arc<Shared>);
 
 #[async_trait]

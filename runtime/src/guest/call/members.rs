@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::DynPollable;
 
 use super::super::state::{CallOrigin, GuestState, ModuleContext};
 use super::watch::{self, MemberEvents, Watching};
-use super::{Guests, mesh, milliseconds, process_name, push, types};
+use super::{Guests, held, mesh, milliseconds, process_name, push, types};
 
 impl mesh::HostWithStore<GuestState> for Guests {
     async fn whoami(mut host: Access<'_, GuestState, Self>) -> mesh::SelfInfo {
@@ -52,7 +52,7 @@ impl mesh::HostWithStore<GuestState> for Guests {
         callbacks(&module).await
     }
 
-    async fn watch(mut host: Access<'_, GuestState, Self>) -> Result<Resource<MemberEvents>, types::CallError> {
+    async fn watch(mut host: Access<'_, GuestState, Self>) -> Result<Resource<held::MemberEvents>, types::CallError> {
         let origin = CallOrigin::of(host.as_context_mut());
         let events = MemberEvents::new(Watching::begin(&origin).await?);
         Ok(push(&mut host, events, "mesh#watch")?)
@@ -68,14 +68,14 @@ impl mesh::HostMemberEvents for &mut GuestState {}
 impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        events: Resource<MemberEvents>,
+        events: Resource<held::MemberEvents>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        watch::subscribe(host.get().ctx().table, &events)
+        watch::subscribe(host.get(), &events)
     }
 
     async fn try_next(
         mut host: Access<'_, GuestState, Self>,
-        events: Resource<MemberEvents>,
+        events: Resource<held::MemberEvents>,
     ) -> wasmtime::Result<Result<Option<mesh::MemberEvent>, types::CallError>> {
         let events = host.get().ctx().table.get(&events)?.shared();
         Ok(events.try_next().map_err(types::CallError::from))
@@ -83,7 +83,7 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
 
     async fn next(
         mut host: Access<'_, GuestState, Self>,
-        events: Resource<MemberEvents>,
+        events: Resource<held::MemberEvents>,
         timeout: u64,
     ) -> wasmtime::Result<Result<mesh::MemberEvent, types::CallError>> {
         let origin = CallOrigin::of(host.as_context_mut());
@@ -94,7 +94,7 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
         })
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, events: Resource<MemberEvents>) -> wasmtime::Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, events: Resource<held::MemberEvents>) -> wasmtime::Result<()> {
         host.get().ctx().table.delete(events)?.shared().close();
         Ok(())
     }

@@ -18,7 +18,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::{Chunk, Ending, Flow};
 use tokio::sync::Notify;
 use wasmtime::component::{Access, Resource};
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::instance::bad_arguments;
@@ -26,7 +26,7 @@ use super::super::state::GuestState;
 use super::super::transcode::stream::{Room as ItemRoom, StreamRoom};
 use super::items::Items;
 use super::streaming::Held;
-use super::{Guests, call, types};
+use super::{Guests, call, held, pollable, types};
 use crate::mesh::handle::StreamWriter;
 
 /// What a guest holds of a stream that it writes.
@@ -365,38 +365,39 @@ impl call::HostOutbound for &mut GuestState {}
 impl call::HostOutboundWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        outbound: Resource<Outbound>,
+        outbound: Resource<held::Outbound>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        let table = host.get().ctx().table;
-        let room = Room(table.get(&outbound)?.0.clone());
-        let room = table.push(room)?;
-        subscribe_to(table, room)
+        let room = Room(host.get().ctx().table.get(&outbound)?.0.clone());
+        pollable(host.get(), room)
     }
 
     async fn check_write(
         mut host: Access<'_, GuestState, Self>,
-        outbound: Resource<Outbound>,
+        outbound: Resource<held::Outbound>,
     ) -> wasmtime::Result<Result<u32, types::CallError>> {
         Ok(host.get().ctx().table.get(&outbound)?.0.room().map_err(types::CallError::from))
     }
 
     async fn write(
         mut host: Access<'_, GuestState, Self>,
-        outbound: Resource<Outbound>,
+        outbound: Resource<held::Outbound>,
         items: Vec<types::Value>,
     ) -> wasmtime::Result<Result<(), types::CallError>> {
         let shared = host.get().ctx().table.get(&outbound)?.0.clone();
         Ok(shared.write_all(items).await.map_err(types::CallError::from))
     }
 
-    async fn finish(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> wasmtime::Result<()> {
+    async fn finish(
+        mut host: Access<'_, GuestState, Self>,
+        outbound: Resource<held::Outbound>,
+    ) -> wasmtime::Result<()> {
         host.get().ctx().table.get(&outbound)?.0.say(Word::Finish);
         Ok(())
     }
 
     async fn fail(
         mut host: Access<'_, GuestState, Self>,
-        outbound: Resource<Outbound>,
+        outbound: Resource<held::Outbound>,
         message: String,
     ) -> wasmtime::Result<()> {
         let shared = host.get().ctx().table.get(&outbound)?.0.clone();
@@ -406,13 +407,13 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
 
     async fn ended(
         mut host: Access<'_, GuestState, Self>,
-        outbound: Resource<Outbound>,
+        outbound: Resource<held::Outbound>,
     ) -> wasmtime::Result<Option<Result<(), types::CallError>>> {
         let ended = host.get().ctx().table.get(&outbound)?.0.ended();
         Ok(ended.map(|ended| ended.map_err(types::CallError::from)))
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, outbound: Resource<Outbound>) -> wasmtime::Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, outbound: Resource<held::Outbound>) -> wasmtime::Result<()> {
         host.get().ctx().table.delete(outbound)?;
         Ok(())
     }
@@ -424,7 +425,7 @@ fn unfit_item(error: &daffi_proto::value::ValueError, callback: &str) -> CallErr
     CallError { message: error.message.replacen("arguments of", "an item for", 1), ..error }
 }
 
-/// What a guest waits for. It is no child of the outbound, so that a guest may drop both in any order.
+/// What a guest waits for.
 struct Room(Arc<Shared>);
 
 #[async_trait]

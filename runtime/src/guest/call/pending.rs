@@ -18,14 +18,14 @@ use std::task::{Context, Poll};
 use daffi_proto::call::CallReply;
 use daffi_proto::error::{CallError, code};
 use tokio::sync::oneshot;
-use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::{DynPollable, Pollable};
+use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::outgoing::OpenCall;
-use super::super::state::CallOrigin;
+use super::super::state::{CallOrigin, GuestState};
 use super::dynamic::{Prepared, Reader, Wish};
-use super::types;
+use super::{held, pollable, types};
 use crate::mesh::handle::OpenCall as Placed;
 
 /// What a guest holds of a call that it does not wait for.
@@ -176,15 +176,13 @@ impl Outcome {
     }
 }
 
-/// A pollable that is ready when the result is there. It is no child of the pending, so that a guest may drop both in
-/// any order.
+/// A pollable that is ready when the result is there.
 pub(super) fn subscribe(
-    table: &mut ResourceTable,
-    pending: &Resource<Pending>,
+    state: &mut GuestState,
+    pending: &Resource<held::Pending>,
 ) -> wasmtime::Result<Resource<DynPollable>> {
-    let outcome = table.get(pending)?.shared();
-    let arrival = table.push(Arrival(outcome))?;
-    subscribe_to(table, arrival)
+    let outcome = state.ctx().table.get(pending)?.shared();
+    pollable(state, Arrival(outcome))
 }
 
 struct Arrival(Arc<Outcome>);

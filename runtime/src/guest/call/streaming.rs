@@ -25,9 +25,10 @@ use daffi_proto::value::{self, Channel, Encoded, Encoding, Limits as ValueLimits
 use tokio::sync::oneshot;
 use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
+use super::super::handles::Handle;
 use super::super::instance::bad_arguments;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
@@ -37,7 +38,7 @@ use super::dynamic::{decode, encode_args, encoding_of, length};
 use super::inbound::Inbound;
 use super::items::{Items, nothing};
 use super::outbound::Outbound;
-use super::{Guests, call, milliseconds, process_name, push, types};
+use super::{Guests, call, held, milliseconds, pollable, process_name, push, types};
 use crate::mesh::handle::{StreamingCall, StreamingReply};
 
 /// A call with streams that a guest wants.
@@ -347,7 +348,7 @@ fn push_all<T: Send + 'static>(
     host: &mut Access<'_, GuestState, Guests>,
     all: Vec<T>,
     callback: &str,
-) -> Result<Vec<Resource<T>>, CallError> {
+) -> Result<Vec<Resource<Handle<T>>>, CallError> {
     let mut handles = Vec::with_capacity(all.len());
     for one in all {
         match push(host, one, callback) {
@@ -362,7 +363,7 @@ fn push_all<T: Send + 'static>(
 }
 
 /// Takes handles back that the guest has not seen.
-fn drop_all<T: Send + 'static>(host: &mut Access<'_, GuestState, Guests>, handles: Vec<Resource<T>>) {
+fn drop_all<T: Send + 'static>(host: &mut Access<'_, GuestState, Guests>, handles: Vec<Resource<Handle<T>>>) {
     for handle in handles {
         let _ = host.get().ctx().table.delete(handle);
     }
@@ -383,17 +384,15 @@ impl call::HostReply for &mut GuestState {}
 impl call::HostReplyWithStore<GuestState> for Guests {
     async fn subscribe(
         mut host: Access<'_, GuestState, Self>,
-        reply: Resource<Reply>,
+        reply: Resource<held::Reply>,
     ) -> Result<Resource<DynPollable>> {
-        let table = host.get().ctx().table;
-        let arrival = Arrival(table.get(&reply)?.0.clone());
-        let arrival = table.push(arrival)?;
-        subscribe_to(table, arrival)
+        let arrival = Arrival(host.get().ctx().table.get(&reply)?.0.clone());
+        pollable(host.get(), arrival)
     }
 
     async fn try_get(
         mut host: Access<'_, GuestState, Self>,
-        reply: Resource<Reply>,
+        reply: Resource<held::Reply>,
     ) -> Result<Option<Result<call::Replied, types::CallError>>> {
         let shared = host.get().ctx().table.get(&reply)?.0.clone();
         let _ = shared.poll(&mut Context::from_waker(Waker::noop()));
@@ -402,20 +401,20 @@ impl call::HostReplyWithStore<GuestState> for Guests {
 
     async fn wait(
         mut host: Access<'_, GuestState, Self>,
-        reply: Resource<Reply>,
+        reply: Resource<held::Reply>,
     ) -> Result<Result<call::Replied, types::CallError>> {
         let shared = host.get().ctx().table.get(&reply)?.0.clone();
         poll_fn(|cx| shared.poll(cx)).await;
         Ok(fetch(&mut host, &shared).unwrap_or_else(|| Err(shared.dropped().into())))
     }
 
-    fn drop(mut host: Access<'_, GuestState, Self>, reply: Resource<Reply>) -> Result<()> {
+    fn drop(mut host: Access<'_, GuestState, Self>, reply: Resource<held::Reply>) -> Result<()> {
         host.get().ctx().table.delete(reply)?;
         Ok(())
     }
 }
 
-/// What a guest waits for. It is no child of the reply, so that a guest may drop both in any order.
+/// What a guest waits for.
 struct Arrival(Arc<Shared>);
 
 #[async_trait]

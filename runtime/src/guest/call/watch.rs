@@ -11,13 +11,13 @@ use std::time::Duration;
 use daffi_proto::call::{Member, MemberEvent};
 use daffi_proto::error::{CallError, code};
 use tokio::time::timeout;
-use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::async_trait;
-use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe as subscribe_to};
+use wasmtime::component::Resource;
+use wasmtime_wasi::p2::{DynPollable, Pollable};
+use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::outgoing::OpenCall;
-use super::super::state::CallOrigin;
-use super::mesh;
+use super::super::state::{CallOrigin, GuestState};
+use super::{held, mesh, pollable};
 use crate::mesh::handle::{MAX_UNREAD_EVENTS, Watch};
 
 /// A watch under way, with its place among the calls that its module has open.
@@ -150,15 +150,13 @@ fn unread() -> CallError {
     CallError::not_run(code::OVERLOADED, message, "")
 }
 
-/// A pollable that is ready when an event is there or the watch is over. It is no child of the watch, so that a guest
-/// may drop both in any order.
+/// A pollable that is ready when an event is there or the watch is over.
 pub(super) fn subscribe(
-    table: &mut ResourceTable,
-    events: &Resource<MemberEvents>,
+    state: &mut GuestState,
+    events: &Resource<held::MemberEvents>,
 ) -> wasmtime::Result<Resource<DynPollable>> {
-    let arrival = Arrival(table.get(events)?.shared());
-    let arrival = table.push(arrival)?;
-    subscribe_to(table, arrival)
+    let arrival = Arrival(state.ctx().table.get(events)?.shared());
+    pollable(state, arrival)
 }
 
 struct Arrival(Arc<Events>);

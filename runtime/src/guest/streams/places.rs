@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::bell::Bell;
 use super::super::transcode::stream::{ItemRoom, StreamRoom};
 
 /// The streams that a module has open, and may have.
@@ -15,6 +16,7 @@ pub(in super::super) struct OpenStreams {
     open: AtomicUsize,
     most: usize,
     room: ItemRoom,
+    bell: Arc<Bell>,
 }
 
 /// More streams than the module may have open. In words that follow the module's name.
@@ -30,9 +32,14 @@ pub(in super::super) struct TooMany {
 }
 
 impl OpenStreams {
-    /// So many, with large items of so many bytes on their way.
-    pub fn new(most: usize, large_bytes: usize) -> Self {
-        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes) }
+    /// So many, with large items of so many bytes on their way; changes of their number ring the bell.
+    pub fn new(most: usize, large_bytes: usize, bell: Arc<Bell>) -> Self {
+        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell }
+    }
+
+    /// How many are open, those that its guests read and those that they write.
+    pub fn count(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Room for the large items that its guests write.
@@ -51,6 +58,9 @@ impl OpenStreams {
             open,
             most: self.most,
         })?;
+        if wanted > 0 {
+            self.bell.load_changed();
+        }
         Ok((0..wanted).map(|_| Place(self.clone())).collect())
     }
 }
@@ -69,6 +79,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.bell.load_changed();
     }
 }
 
@@ -78,7 +89,7 @@ mod tests {
 
     #[test]
     fn streams_beyond_the_limit_take_nothing_and_those_that_end_make_room() {
-        let streams = Arc::new(OpenStreams::new(3, 0));
+        let streams = Arc::new(OpenStreams::new(3, 0, Arc::default()));
         let two = streams.take(2).unwrap();
         assert_eq!(streams.take(2).unwrap_err(), TooMany { wanted: 2, open: 2, most: 3 });
         let one = streams.take(1).unwrap();
