@@ -21,6 +21,7 @@ fn every_process_that_has_the_callback_has_one_entry_a_value_or_an_error() {
         says(line, &[&format!("divide at {name} failed: failed trap"), "divide by zero"]);
     }
     assert!(said[6].starts_with("who = "), "the instances are made anew: {said:#?}");
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -53,6 +54,7 @@ fn who_leaves_has_an_entry_at_once() {
     script.wait_for_line("who at b failed: ");
     script.wait_for_line("who ended: met");
     assert_eq!(script.exit_code(), 0);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -79,7 +81,7 @@ fn a_typed_import_of_the_form_of_a_broadcast_waits_for_the_first_and_calls_all()
 fn what_is_wrong_with_a_broadcast_is_a_value() {
     let cluster = Cluster::new();
     let _two = two(&cluster);
-    let options = ["first=0", "quorum=0", "first=1,quorum=1", "stall=0", "timeout=0", "timeout=86400001"];
+    let options = ["first=0", "quorum=0", "first=1,quorum=1", "stall=0", "timeout=0", "timeout=604800001"];
     let mut steps: Vec<String> = options.iter().map(|options| format!("all {options} who []")).collect();
     steps.extend(options.iter().map(|options| format!("gather {options} who []")));
     steps.push("all - add [1]".to_owned());
@@ -95,6 +97,7 @@ fn what_is_wrong_with_a_broadcast_is_a_value() {
         says(line, &["failed: not-run no-such-callback"]);
     }
     assert_eq!(said.len(), 15);
+    cluster.becomes_idle();
 }
 
 #[test]
@@ -107,6 +110,7 @@ fn a_broadcast_is_one_of_the_open_calls_of_its_module_and_gives_its_place_back()
     assert_eq!(said[..6], ["who at a = \"a\"", "who at b = \"b\""].repeat(3));
     says(said[6], &["who failed: not-run overloaded"]);
     assert!(said[7].starts_with("who at "), "{said:#?}");
+    cluster.becomes_idle();
 }
 
 #[test]

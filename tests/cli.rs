@@ -1,5 +1,7 @@
 //! The commands beside running modules: `call`, `ps`, `inspect`, `doctor`, and the help.
 
+use rustix::process::Signal;
+
 use super::cluster::output::says;
 use super::cluster::{Cluster, component};
 
@@ -168,4 +170,90 @@ fn the_help_tells_a_newcomer_what_to_type() {
         says(help.success(), &["Usage: daffi-runtime", command]);
     }
     says(cluster.run(["--version"]).success(), &["daffi-runtime 0."]);
+}
+
+#[test]
+fn an_error_is_the_first_line_and_its_backtrace_is_below_it_where_that_is_asked_for() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("math");
+    let plain = cluster.run(["call", "divide(1, 0)"]);
+    assert_eq!((plain.code(), plain.stderr.lines().count()), (1, 1), "{plain:#?}");
+    says(&plain.stderr, &["divide by zero"]);
+    let traced = cluster.bare("call").args(["call", "divide(1, 0)"]).host_env("RUST_BACKTRACE", "1").finish();
+    assert_eq!((traced.code(), traced.stdout.as_str()), (1, ""), "{traced:#?}");
+    let lines: Vec<&str> = traced.stderr.lines().collect();
+    says(lines[0], &["error: ", "divide by zero", "(failed, trap: "]);
+    assert!(lines.len() > 1 && lines[1..].iter().any(|line| line.contains("divide")), "{lines:#?}");
+}
+
+#[test]
+fn with_json_nothing_but_json_goes_to_stdout() {
+    let cluster = Cluster::new();
+    let _server = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures").ready();
+    let args = ["call", "divide", "--json", "[1, 0]", "--broadcast"];
+    let output = cluster.bare("call").args(args).host_env("RUST_BACKTRACE", "1").finish();
+    assert_eq!(output.code(), 1, "{output:#?}");
+    for line in output.stdout.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(entry["error"]["code"], "trap", "{line}");
+    }
+    assert_eq!(output.stdout.lines().count(), 2);
+    says(output.stderr.lines().next().unwrap(), &["error: 2 of 2 processes failed; the first: "]);
+}
+
+#[test]
+fn a_call_that_ran_out_of_time_says_how_much_it_was_given_and_what_for() {
+    let cluster = Cluster::new();
+    let controller = cluster.bare("controller").args(["--controller", "--no-node"]).start();
+    controller.wait_for_line("listening");
+    let math = cluster.runtime("math").module("math", "fixtures").ready();
+    math.signal(Signal::STOP); // so that its own word does not come first
+    let output = cluster.run(["call", "--timeout", "1s", "add(5, 15)"]);
+    math.signal(Signal::CONT);
+    says(output.one_line_error(4), &["no answer within 1 s; it may or may not have run", "deadline-exceeded"]);
+    let output = cluster.run(["call", "--timeout", "300ms", "--wait-ready", "no-such-thing()"]);
+    says(output.one_line_error(3), &["no-such-thing", "it was waited for, 0.3 s", "no-such-callback"]);
+    cluster.becomes_idle();
+}
+
+#[test]
+fn times_have_one_set_of_bounds_and_a_delay_may_be_none() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("math");
+    assert_eq!(cluster.run(["call", "--eta", "0", "--timeout", "7days", "add(5, 15)"]).success(), "20");
+    for (flags, bounds) in [
+        (["--timeout", "8days"], "from 1ms to 7days"),
+        (["--timeout", "0s"], "from 1ms to 7days"),
+        (["--eta", "8days"], "from 0 to 7days"),
+    ] {
+        let output = cluster.run(["call", "add(5, 15)"].iter().chain(&flags));
+        says(output.one_line_error(2), &[flags[1], bounds]);
+    }
+    let help = cluster.run(["call", "--help"]);
+    says(help.success(), &["1ms to 7days", "0 to 7days"]);
+    // The same for guests, in milliseconds.
+    let steps = ["bg-within 604800000 add [1, 2]", "await 0", "bg-within 604800001 add [1, 2]"];
+    let output = cluster.runtime("script").script(&steps).finish();
+    let said: Vec<&str> = output.success().lines().collect();
+    assert_eq!(said[0], "add = 3");
+    says(said[1], &["bad-arguments", "1 to 604800000 milliseconds (7 days), not 604800001"]);
+}
+
+#[test]
+fn what_a_module_has_open_is_shown_until_it_is_closed() {
+    let cluster = Cluster::new();
+    let _server =
+        cluster.runtime("math").controller().args(["--instances", "pool:1"]).module("math", "fixtures").ready();
+    let steps =
+        ["bg hold [\"held\", 60000]", "watch", "stream hold []", "reply", "print open", "call hold [\"on\", 60000]"];
+    let script = cluster.runtime("script").script(&steps).start();
+    script.wait_for_line("open");
+    cluster.has("script", "open-streams", 2);
+    let list = cluster.ps();
+    let process = list.as_array().unwrap().iter().find(|process| process["process"] == "script").unwrap().clone();
+    assert!(process["handles"].as_u64().unwrap() >= 4, "a pending, a watch, a reply and two ends: {process}");
+    let table = cluster.run(["ps"]);
+    says(table.success().lines().next().unwrap(), &["OPEN-CALLS", "STREAMS", "HANDLES"]);
+    script.kill();
+    cluster.becomes_idle();
 }

@@ -125,6 +125,7 @@ fn a_guest_sees_what_is_left_of_its_call_and_less_is_left_further_down() {
     assert!(text.parse::<u64>().unwrap() < 20_000, "{text}");
     let output = cluster.runtime("script").script(&["remaining"]).finish();
     assert_eq!(output.success(), "remaining = None");
+    cluster.becomes_idle();
 }
 
 fn some(wave: &str) -> u64 {
@@ -136,8 +137,8 @@ fn what_is_out_of_bounds_is_a_value() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, &["a"]);
     let steps = [
-        "bg-with eta=86400001 who []",
-        "send eta=86400001 who []",
+        "bg-with eta=604800001 who []",
+        "send eta=604800001 who []",
         "send timeout=0 who []",
         "send-all receiver=a who []",
         "call-with attempts=0 who []",
@@ -157,6 +158,7 @@ fn what_is_out_of_bounds_is_a_value() {
         says(line, &["failed: not-run no-such-callback"]);
     }
     assert_eq!(said.len(), steps.len());
+    cluster.becomes_idle();
 }
 
 #[test]

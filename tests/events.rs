@@ -65,7 +65,7 @@ fn a_watch_is_one_of_a_guests_open_calls_and_bad_timeouts_are_values() {
         "wait-process math 60000",
         "watch",
         "event 0",
-        "event 86400001",
+        "event 604800001",
         "event 60000",
         "event 60000",
         "event 20",
@@ -79,4 +79,5 @@ fn a_watch_is_one_of_a_guests_open_calls_and_bad_timeouts_are_values() {
     says(said[5], &["event failed: not-run deadline-exceeded"]);
     says(said[6], &["who failed: not-run overloaded"]);
     assert_eq!(said[7], "who = \"math\"");
+    cluster.becomes_idle();
 }

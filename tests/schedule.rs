@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::output::says;
 use super::cluster::{CONNECTED, Cluster, PATIENCE};
@@ -43,6 +43,7 @@ fn what_a_guest_has_scheduled_goes_on_without_it_until_anybody_cancels_it() {
         server.wait_for_line("tick");
     }
     let tasks = ls(&cluster);
+    assert_eq!((&tasks[0]["arguments"], &tasks[0]["plan"]), (&"(\"tick\")".into(), &json!({ "every-ms": 20 })));
     assert_eq!(
         (&tasks[0]["creator"], &tasks[0]["callback"]),
         (&"script".into(), &"fixtures:guest/sandbox@0.1.0#print".into())
@@ -76,7 +77,22 @@ fn a_cron_expression_shows_when_it_runs_next() {
     assert_eq!((task["id"].as_str(), task["state"].as_str()), (Some(id.as_str()), Some("waiting")));
     assert!(task["next-run"].as_str().unwrap().ends_with("-01-01T00:00:00Z"), "{task}");
     let table = cluster.run(["schedule", "ls", "--receiver", "server"]);
-    says(table.success(), &["TASK", "cron 0 0 1 1 *", "waiting", &id]);
+    says(table.success(), &["TASK", "cron 0 0 1 1 *", "waiting", &id, "#print(\"new year\")"]);
+    assert_eq!(task["plan"], json!({ "cron": "0 0 1 1 *" }));
+}
+
+#[test]
+fn long_arguments_and_what_would_move_the_cursor_are_shown_cut_and_escaped() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("server");
+    let text = format!("\u{1b}[2J{}", "x".repeat(1000));
+    add(&cluster, &["print", "--json", &json!([text]).to_string(), "--at", "2999-01-01T00:00:00Z"]);
+    let task = ls(&cluster)[0].take();
+    let shown = task["arguments"].as_str().unwrap();
+    assert!(shown.starts_with("(\"\\u{1b}[2Jxxx") && shown.ends_with("x…") && shown.len() < 200, "{shown}");
+    assert_eq!(task["plan"], json!({ "at": ["2999-01-01T00:00:00Z"] }));
+    let table = cluster.run(["schedule", "ls"]);
+    assert!(!table.success().contains('\u{1b}'), "{table:#?}");
 }
 
 #[test]
@@ -216,8 +232,8 @@ fn a_guests_plan_that_is_none_is_an_error_value() {
         ("schedule at-text=tomorrow - print [\"x\"]", "bad-arguments", "is no time"),
         ("schedule cron=whenever - print [\"x\"]", "bad-arguments", "cron expression"),
         ("schedule cron=0_0_30_2_* - print [\"x\"]", "bad-arguments", "never comes"),
-        ("schedule every=1000 timeout=0 print [\"x\"]", "bad-arguments", "1 to 86400000"),
-        ("schedule every=1000 within=0 print [\"x\"]", "bad-arguments", "1 to 86400000"),
+        ("schedule every=1000 timeout=0 print [\"x\"]", "bad-arguments", "1 to 604800000"),
+        ("schedule every=1000 within=0 print [\"x\"]", "bad-arguments", "1 to 604800000"),
         ("schedule every=1000 - print [5]", "bad-arguments", "print"),
         ("schedule every=1000 - prin [\"x\"]", "no-such-callback", "print"),
         ("schedule every=1000 receiver=serve print [\"x\"]", "no-such-process", "`server`"),

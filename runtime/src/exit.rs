@@ -35,33 +35,38 @@ Exit codes:
   130, 143  ended at once by a second SIGINT or SIGTERM; 130 also: `call --stream` was interrupted
   Any other code is the one that a module ended with (`exit`, or `mesh.stop`).";
 
-/// An error for the user: one line, and the code that the process ends with.
+/// An error for the user: one line, what may stand below it, and the code that the process ends with.
 #[derive(Debug)]
 pub struct Failure {
     /// The exit code.
     pub code: u8,
     /// What, where, and what to do.
     pub message: String,
+    /// Where it happened: the backtrace of a guest.
+    pub trace: Option<String>,
 }
 
 impl Failure {
     /// What the user gave cannot be used.
     pub fn usage(message: impl ToString) -> Self {
-        Self { code: USAGE, message: message.to_string() }
+        Self::new(USAGE, message)
     }
 
     /// Another kind.
     pub fn new(code: u8, message: impl ToString) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, message: message.to_string(), trace: None }
     }
 
-    /// Prints the error as one line, and gives the code to end with.
+    /// Prints the error as one line, the trace below it, and gives the code to end with.
     pub fn report(&self) -> ExitCode {
         // A message may carry text from a file or from another machine: line breaks in it are no new errors, and what else
         // moves the cursor stays out of the terminal.
         let line = self.message.split(['\n', '\r']).map(str::trim).filter(|part| !part.is_empty());
         // A reader that has gone is no second failure.
         let _ = writeln!(std::io::stderr(), "error: {}", plain(&line.collect::<Vec<_>>().join("; ")));
+        for line in self.trace.iter().flat_map(|trace| trace.trim_end().lines()) {
+            let _ = writeln!(std::io::stderr(), "{}", plain(line));
+        }
         ExitCode::from(self.code)
     }
 }

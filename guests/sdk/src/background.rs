@@ -8,7 +8,7 @@ use crate::CallError;
 use crate::bindings::daffi::runtime::call as host;
 use crate::bindings::wasi::io::poll;
 use crate::call::{FG, Fg, Retry, misread};
-use crate::no_result::delay;
+use crate::mesh::milliseconds;
 use crate::types::Value;
 
 /// BG: begins a call of one process that has the callback; its [`Pending`] gives the result, after 30 seconds at most.
@@ -35,7 +35,7 @@ pub struct Bg {
 }
 
 impl Bg {
-    /// BG whose call takes so long at most. Where it is made while serving another one, what is left of that one's time
+    /// BG whose call takes so long at most, 1 ms to 7 days. Where it is made while serving another one, what is left of that one's time
     /// is the most.
     pub const fn timeout(timeout: Duration) -> Self {
         Self { fg: Fg::timeout(timeout), eta: None }
@@ -56,7 +56,7 @@ impl Bg {
         Self { fg: self.fg.retry(retry), ..self }
     }
 
-    /// BG whose call begins after so long. Its timeout counts from then.
+    /// BG whose call begins after so long, 7 days at most. Its timeout counts from then.
     pub const fn eta(delay: Duration) -> Self {
         Self { fg: FG, eta: Some(delay) }
     }
@@ -70,7 +70,7 @@ impl Bg {
 impl From<Bg> for host::BgOptions {
     fn from(how: Bg) -> Self {
         let host::FgOptions { timeout, receiver, wait_ready, retry } = how.fg.into();
-        Self { timeout, receiver, wait_ready, retry, eta: how.eta.map(delay) }
+        Self { timeout, receiver, wait_ready, retry, eta: how.eta.map(milliseconds) }
     }
 }
 

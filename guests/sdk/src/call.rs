@@ -16,7 +16,7 @@ use crate::CallError;
 use crate::background::{Bg, Pending};
 use crate::bindings::daffi::runtime::call as host;
 use crate::broadcast::{Arrivals, Broadcast, Entry, Gather};
-use crate::mesh::milliseconds;
+use crate::mesh::{self, milliseconds};
 use crate::period::{Period, Task};
 use crate::stream::{Source, collect};
 use crate::types::{Outcome, Value};
@@ -76,7 +76,7 @@ pub struct Fg {
 }
 
 impl Fg {
-    /// FG that waits for so long at most. Where the call is made while serving another one, what is left of that one's
+    /// FG that waits for so long at most, 1 ms to 7 days. Where the call is made while serving another one, what is left of that one's
     /// time is the most.
     pub const fn timeout(timeout: Duration) -> Self {
         Self { timeout: Some(timeout), receiver: None, wait_ready: false, retry: None }
@@ -217,10 +217,33 @@ pub(crate) fn unfit(callback: &str, why: &str) -> CallError {
     CallError::local(Outcome::NotRun, "bad-arguments", callback, message)
 }
 
-/// The result is not of the type that the guest says.
+/// The result is not of the type that the guest says. What it is of is looked up, where that can be told.
 pub(crate) fn misread(callback: &str, why: &str) -> CallError {
-    let message = format!("the result of `{callback}` is not of the type that this guest declares: {why}");
+    let is = signature_of(callback).map(|signature| format!("; it is {signature}")).unwrap_or_default();
+    let message = format!("the result of `{callback}` is not of the type that this guest declares: {why}{is}");
     CallError::local(Outcome::Failed, "signature-mismatch", callback, message)
+}
+
+/// The signature of the one callback that goes by this name, full or short. None off wasm, where there is nobody to ask.
+fn signature_of(callback: &str) -> Option<String> {
+    if !cfg!(target_family = "wasm") {
+        return None;
+    }
+    let mut all = mesh::callbacks().into_iter().filter(|known| goes_by(&known.name, callback));
+    all.next().filter(|_| all.next().is_none()).map(|known| known.signature)
+}
+
+/// Whether a full name may be written so; versions aside.
+fn goes_by(full: &str, written: &str) -> bool {
+    let (full, written) = (without_version(full), without_version(written));
+    full.strip_suffix(written.as_str()).is_some_and(|front| front.is_empty() || front.ends_with(['#', '/']))
+}
+
+/// `a:b/c@1.0.0#f` as `a:b/c#f`.
+fn without_version(name: &str) -> String {
+    let (interface, function) = name.rsplit_once('#').unwrap_or((name, ""));
+    let (interface, _) = interface.split_once('@').unwrap_or((interface, ""));
+    if function.is_empty() { interface.to_owned() } else { format!("{interface}#{function}") }
 }
 
 impl<T> fmt::Debug for Call<T> {
@@ -317,6 +340,17 @@ mod tests {
         assert!(decoded::<String>(Value::Postcard(vec![3, b'a'])).is_err());
         assert!(decoded::<i64>(Value::Json("20".into())).is_err());
         assert_eq!(text(Value::Json("20".into())), Ok("20".into()));
+    }
+
+    #[test]
+    fn a_callback_is_known_by_its_full_name_and_by_short_ones() {
+        for written in ["a:b/math@1.0.0#sum", "a:b/math#sum", "math#sum", "sum"] {
+            assert!(goes_by("a:b/math@1.0.0#sum", written), "{written}");
+        }
+        for written in ["um", "ath#sum", "math#sums", "b:b/math#sum", ""] {
+            assert!(!goes_by("a:b/math@1.0.0#sum", written), "{written}");
+        }
+        assert!(misread("sum", "1 byte is left over").message.ends_with("1 byte is left over"), "nobody to ask");
     }
 
     #[test]

@@ -85,9 +85,10 @@ pub fn stop(code: u8) {
     host::stop(code);
 }
 
-/// The host counts in milliseconds, from 1 up: a part of one counts as a whole one, so that no timeout is too short.
+/// The host counts in milliseconds: a part of one counts as a whole one, so that no timeout is too short. None at all stays
+/// none, which the host refuses where it makes no sense.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -95,8 +96,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_of_a_millisecond_counts_as_a_whole_one() {
-        assert_eq!(milliseconds(Duration::ZERO), 1);
+    fn a_part_of_a_millisecond_counts_as_a_whole_one_and_nothing_as_nothing() {
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
         assert_eq!(milliseconds(Duration::from_nanos(1_000_001)), 2);
         assert_eq!(milliseconds(Duration::from_secs(30)), 30_000);
         assert_eq!(milliseconds(Duration::MAX), u64::MAX);

@@ -1,7 +1,6 @@
 //! Calls whose results nobody waits for.
 
 use std::ops::BitAnd;
-use std::time::Duration;
 
 use crate::CallError;
 use crate::background::Bg;
@@ -74,7 +73,7 @@ impl<T> BitAnd<NoResult<Bg>> for Call<T> {
             timeout: fg.timeout.map(milliseconds),
             receiver: fg.receiver,
             wait_ready: fg.wait_ready,
-            eta: eta.map(delay),
+            eta: eta.map(milliseconds),
             acknowledge: how.acknowledge,
         };
         host::send(&self.callback, &arguments, Some(&options))
@@ -101,11 +100,6 @@ impl<T> BitAnd<NoResult<Broadcast>> for Call<T> {
         let delivery = |of: host::Delivery| Delivery { process: of.process, accepted: of.accepted };
         Ok(deliveries.into_iter().map(delivery).collect())
     }
-}
-
-/// A delay as the host takes it: none is one.
-pub(crate) fn delay(eta: Duration) -> u64 {
-    if eta.is_zero() { 0 } else { milliseconds(eta) }
 }
 
 fn senseless(callback: &str, why: &str) -> CallError {

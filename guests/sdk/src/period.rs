@@ -27,7 +27,7 @@ pub type TaskInfo = host::Task;
 pub struct Every;
 
 impl Every {
-    /// The first time when this much has passed: 10 ms to 366 days.
+    /// The first time when this much has passed: 10 ms to 366 days; a part of a millisecond counts as a whole one.
     pub fn time(time: Duration) -> Period {
         Period::new(host::Plan::Every(milliseconds(time)))
     }
@@ -91,7 +91,7 @@ impl Period {
         Self { plan, options }
     }
 
-    /// Each run takes so long at most; 30 seconds unless it is said.
+    /// Each run takes so long at most, 1 ms to 7 days; 30 seconds unless it is said.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(milliseconds(timeout));
         self
@@ -109,7 +109,7 @@ impl Period {
         self
     }
 
-    /// It takes so long at most until the task is made; 30 seconds unless it is said.
+    /// It takes so long at most until the task is made, 1 ms to 7 days; 30 seconds unless it is said.
     pub fn within(mut self, timeout: Duration) -> Self {
         self.options.within = Some(milliseconds(timeout));
         self
@@ -125,6 +125,17 @@ impl Period {
     pub fn missed(mut self, missed: Missed) -> Self {
         self.options.missed = Some(missed);
         self
+    }
+}
+
+/// `waiting`, `running` or `finished`.
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Finished => "finished",
+        })
     }
 }
 
@@ -207,8 +218,16 @@ mod tests {
     fn options_of_a_schedule_add_up() {
         let how = Every::time(Duration::from_secs(5)).receiver("worker").overlap(Overlap::Parallel).wait_ready();
         assert_eq!(how.plan, host::Plan::Every(5000));
+        // Nothing stays nothing: the host says what is wrong with it.
+        assert_eq!(Every::time(Duration::ZERO).plan, host::Plan::Every(0));
         assert_eq!((how.options.receiver.as_deref(), how.options.wait_ready), (Some("worker"), true));
         assert_eq!((how.options.overlap, how.options.missed), (Some(Overlap::Parallel), None));
+    }
+
+    #[test]
+    fn a_state_reads_as_the_command_line_writes_it() {
+        let all = [TaskState::Waiting, TaskState::Running, TaskState::Finished].map(|state| state.to_string());
+        assert_eq!(all, ["waiting", "running", "finished"]);
     }
 
     #[test]

@@ -19,6 +19,12 @@ use crate::stream::Flow;
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The shortest time that anybody may ask for: for a call, a wait, a run of a schedule.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// The longest: a week. It also bounds how much later a call may begin (its `eta`).
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// Most calls below one another (A calls B calls C …).
 pub const MAX_CHAIN: usize = 32;
 
@@ -100,6 +106,8 @@ pub struct CallRequest {
     /// How long the caller waits at most, the way and the queue included; cut to what is left of the parent's where he
     /// waits for the result.
     pub timeout: Duration,
+    /// What had already passed of the time that the caller was given, before this: errors name all of it.
+    pub spent: Duration,
     /// Whether to wait (within the timeout) for a callback that is not there yet.
     pub wait_ready: bool,
     /// What becomes of it when the call that it is made for is given up.
@@ -166,6 +174,7 @@ impl CallRequest {
             receiver: None,
             args: Bytes::new(),
             timeout: DEFAULT_TIMEOUT,
+            spent: Duration::ZERO,
             wait_ready: false,
             when_abandoned: WhenAbandoned::Cancel,
             eta: Duration::ZERO,
@@ -313,6 +322,8 @@ pub struct ResolveRequest {
     pub receiver: Option<ProcessName>,
     /// How long to wait where `wait_ready` is set or the mesh is out of reach.
     pub timeout: Duration,
+    /// As [`CallRequest::spent`].
+    pub spent: Duration,
     /// Whether to wait for a callback that is not there yet.
     pub wait_ready: bool,
 }

@@ -58,9 +58,11 @@ mod time;
 
 use std::time::Duration;
 
-pub use ask::{MAX_PAGE_BYTES, TaskOp, TaskPage, Terms};
+pub use ask::{MAX_PAGE_BYTES, Show, TaskOp, TaskPage, Terms};
 pub use cron::{Cron, MAX_CRON_BYTES};
-pub use info::{Counts, LastError, MAX_LAST_ERROR_BYTES, RunNumber, TaskId, TaskInfo, TaskNumber, TaskState};
+pub use info::{
+    Counts, LastError, MAX_LAST_ERROR_BYTES, MAX_SHOWN_ARGS_BYTES, RunNumber, TaskId, TaskInfo, TaskNumber, TaskState,
+};
 pub use plan::{
     MAX_AT_TIMES, MAX_EVERY, MAX_TASK_ARGS_BYTES, MIN_EVERY, Missed, Overlap, PAST_TOLERANCE, Plan, TaskSpec,
 };
@@ -84,20 +86,20 @@ pub const LATE_GRACE: Duration = Duration::from_secs(1);
 /// Most runs of one task in flight at once, for [`Overlap::Parallel`].
 pub const MAX_PARALLEL_RUNS: usize = 16;
 
-/// Longest deadline of a run: that of any call of a guest, a day.
-pub const MAX_RUN_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// A schedule was refused, or a task was not found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScheduleError {
     /// Neither `every` nor `at` nor `cron`.
     #[error("a schedule without a time: give one of `every`, `at` and `cron`")]
     NoPlan,
+    /// `at` with no time at all.
+    #[error("`at` without a time: give 1 to {MAX_AT_TIMES}")]
+    NoTimes,
     /// More than one of them.
     #[error("a schedule with {0}: give one of `every`, `at` and `cron`")]
     SeveralPlans(&'static str),
     /// A text that is no duration.
-    #[error("{text:?} is no duration: write a number with ms, s, m, h or d, such as 500ms, 1m24s or `1.2 minutes`")]
+    #[error("{text:?} is no duration: write a number with ms, s, m, h or days, such as 500ms, 1m24s or `1.2 minutes`")]
     BadDuration {
         /// What was written, cut.
         text: String,
@@ -139,7 +141,7 @@ pub enum ScheduleError {
     #[error("the cron expression `{0}` never comes: no such day exists")]
     NeverComes(Cron),
     /// A deadline that no run can keep, or none at all.
-    #[error("a deadline of {0:?} for a run: 1 ms to a day is allowed")]
+    #[error("a deadline of {0:?} for a run: 1 ms to 7 days are allowed")]
     BadTimeout(Duration),
     /// Arguments that are too large to keep.
     #[error("arguments of {0} bytes: a schedule keeps {MAX_TASK_ARGS_BYTES} at most")]

@@ -17,7 +17,7 @@ pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 pub use self::tls::TlsArgs;
 use crate::config::ModuleArg;
-use crate::config::units::{ByteSize, parse_duration};
+use crate::config::units::{ByteSize, parse_delay, parse_duration};
 use crate::exit;
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
@@ -159,8 +159,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<ByteSize>,
 
-    /// How long one call may run in an instance, such as 500ms or 2m [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long one call may run in an instance, 1ms to 7days, such as 500ms or 2m [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub max_call_time: Option<Duration>,
 
     /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
@@ -204,8 +204,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
 
-    /// How long calls in flight may take to finish when the runtime ends [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    /// How long calls in flight may take to finish when the runtime ends, 1ms to 7days [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub drain_timeout: Option<Duration>,
 
     /// A config file in TOML, with the same keys as these flags; flags override it
@@ -280,8 +280,8 @@ pub struct CallArgs {
     /// Wait, within the timeout, for the controller and the callback if they are not there yet
     #[arg(long)]
     pub wait_ready: bool,
-    /// Begin after this time, 1ms to 7days, from which the timeout counts; the command follows a controller that comes back
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
+    /// Begin after this time, 0 to 7days, from which the timeout counts; the command follows a controller that comes back
+    #[arg(long, value_name = "TIME", value_parser = parse_delay, allow_hyphen_values = true)]
     pub eta: Option<Duration>,
     /// Do not wait for the result, but only until the process has the call in its queue
     #[arg(long)]
@@ -300,9 +300,9 @@ pub struct CallArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
           requires = "broadcast", conflicts_with = "no_result")]
     pub quorum: Option<u32>,
-    /// With --broadcast: when nobody answered for so long, those that are missing have failed
+    /// With --broadcast: when nobody answered for so long, 1ms to 7days, those that are missing have failed
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "broadcast",
-          conflicts_with = "no_result")]
+          conflicts_with = "no_result", allow_hyphen_values = true)]
     pub stall: Option<Duration>,
     /// Make the call up to this often, within the timeout, if it did not run and may do so later
     ///
@@ -320,10 +320,12 @@ pub struct CallArgs {
 }
 
 const CALL_HELP: &str = "\
-The result goes to stdout in the encoding of the arguments; an error is one line on stderr, below the
-callback's backtrace where $RUST_BACKTRACE is set. With --broadcast, a line for each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object each, {\"process\", \"ok\"} or
-{\"process\", \"error\"}. The exit code is then that of the first error; with --first-n and --quorum it is 0 when as many
-values came.
+The result goes to stdout in the encoding of the arguments. An error is one line on stderr; where $RUST_BACKTRACE is
+set, the backtrace of a callback that trapped is below it.
+
+With --broadcast, a line for each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object
+each, {\"process\", \"ok\"} or {\"process\", \"error\"}, and nothing else. The exit code is then that of the first error;
+with --first-n and --quorum it is 0 when as many values came.
 
 With --stream a line of stdin is an item, in WAVE or with --json in JSON: the parameter where there is one, else the
 arguments, `(5, 15)` or `[5, 15]`; of a stream<u8> a piece, a list<u8>. Empty lines are passed over, unless the callback

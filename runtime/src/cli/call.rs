@@ -25,7 +25,7 @@ pub fn run(args: &CallArgs) -> Result<(), Failure> {
     let written = Written::read(&call, args.json.as_deref())?;
     let receiver = receiver(args.receiver.as_deref())?;
     let begins = Instant::now() + args.eta.unwrap_or_default();
-    let wait = Wait { ready: args.wait_ready, ends: begins + args.timeout };
+    let wait = Wait { ready: args.wait_ready, given: args.timeout, ends: begins + args.timeout };
     client::block_on(async {
         // Who tries again does so with a controller that comes back, too.
         let patient = args.wait_ready || args.retry.is_some_and(|attempts| attempts > 1);
@@ -54,9 +54,11 @@ async fn call_once(
 ) -> Result<(), Failure> {
     let (request, resolved) = written.prepare(client, receiver, wait).await?;
     let now = Instant::now();
+    let timeout = wait.ends.saturating_duration_since(now.max(begins));
     let request = CallRequest {
         eta: begins.saturating_duration_since(now),
-        timeout: wait.ends.saturating_duration_since(now.max(begins)),
+        timeout,
+        spent: wait.spent(timeout),
         answer: match (how.no_result, how.unacknowledged) {
             (false, _) => Answer::Result,
             (true, false) => Answer::Accepted,
@@ -113,7 +115,8 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how
     }
     first.map_or(Ok(()), |error| {
         let first = failure(&error);
-        Err(Failure::new(first.code, format!("{failed} of {all} processes failed; the first: {}", first.message)))
+        let message = format!("{failed} of {all} processes failed; the first: {}", first.message);
+        Err(Failure { message, ..first })
     })
 }
 

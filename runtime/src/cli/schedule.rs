@@ -57,7 +57,7 @@ fn add(args: &ScheduleAddArgs) -> Result<String, Failure> {
     let written = Written::read(&args.call, args.json.as_deref())?;
     let receiver = receiver(args.receiver.as_deref())?;
     let terms = terms(args)?;
-    let wait = Wait { ready: args.wait_ready, ends: Instant::now() + args.within };
+    let wait = Wait { ready: args.wait_ready, given: args.within, ends: Instant::now() + args.within };
     let task = client::block_on(async {
         let joining = if args.wait_ready { Joining::Patiently } else { Joining::AtOnce };
         let client = Client::join(&args.connect, joining(args.within)).await?;
@@ -114,7 +114,8 @@ struct Task<'a> {
     id: String,
     receiver: &'a str,
     callback: String,
-    plan: String,
+    arguments: Option<&'a str>,
+    plan: PlanJson<'a>,
     timeout_ms: u64,
     overlap: &'static str,
     missed_runs: &'static str,
@@ -131,6 +132,25 @@ struct Task<'a> {
     last_error: Option<LastError<'a>>,
 }
 
+/// When it runs, as one of the three ways to say it.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum PlanJson<'a> {
+    EveryMs(u64),
+    At(&'a [Utc]),
+    Cron(&'a str),
+}
+
+impl<'a> From<&'a Plan> for PlanJson<'a> {
+    fn from(plan: &'a Plan) -> Self {
+        match plan {
+            Plan::Every(every) => Self::EveryMs(u64::try_from(every.as_millis()).unwrap_or(u64::MAX)),
+            Plan::At(times) => Self::At(times),
+            Plan::Cron(cron) => Self::Cron(cron.as_str()),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct LastError<'a> {
     at: Utc,
@@ -145,7 +165,8 @@ fn as_json(tasks: &[TaskInfo]) -> String {
             id: task.id.to_string(),
             receiver: task.id.process.as_str(),
             callback: task.callback.to_string(),
-            plan: task.plan.to_string(),
+            arguments: task.arguments.as_deref(),
+            plan: (&task.plan).into(),
             timeout_ms: u64::try_from(task.timeout.as_millis()).unwrap_or(u64::MAX),
             overlap: match task.overlap {
                 Overlap::Skip => "skip",
@@ -190,12 +211,12 @@ fn as_table(tasks: &[TaskInfo]) -> String {
     if tasks.is_empty() {
         return "nothing is scheduled\n".to_owned();
     }
-    let heading =
-        ["TASK", "CALLBACK", "PLAN", "STATE", "NEXT", "RUNS", "FAILED", "SKIPPED", "MISSED"].map(str::to_owned);
+    let heading = ["TASK", "CALL", "PLAN", "STATE", "NEXT", "RUNS", "FAILED", "SKIPPED", "MISSED"].map(str::to_owned);
     let rows = tasks.iter().map(|task| {
         [
             task.id.to_string(),
-            task.callback.to_string(),
+            // Arguments that nobody can read any more are told apart from none at all.
+            format!("{}{}", task.callback, task.arguments.as_deref().unwrap_or("(?)")),
             task.plan.to_string(),
             state(task.state).to_owned(),
             // People look at seconds.

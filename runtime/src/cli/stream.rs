@@ -12,6 +12,7 @@ mod lines;
 mod shape;
 
 use std::pin::pin;
+use std::time::Duration;
 
 use daffi_proto::call::{CallRequest, Mode, Resolved};
 use daffi_proto::error::{CallError, code};
@@ -66,6 +67,7 @@ pub async fn run(
         channels: shape.input.iter().map(|(flow, _)| *flow).collect(),
         // It is the time without progress: what looking up took is no part of it.
         timeout: how.timeout,
+        spent: Duration::ZERO,
         ..written::request(client, &resolved, receiver, wait)
     };
     let mut call = client.mesh().start_streaming(request).await.map_err(|error| failure(&error))?;

@@ -72,7 +72,13 @@ mod tests {
             ("call", &["<CALL>", "required"]),
             ("call f() --timeout soon", &["soon", "500ms"]),
             ("call f() --timeout -5s", &["-5s", "500ms"]),
-            ("call f() --eta 8days", &["8days", "from 1ms to 7days"]),
+            ("call f() --eta 8days", &["8days", "from 0 to 7days"]),
+            ("call f() --eta -1s", &["-1s", "500ms"]),
+            ("call f() --broadcast --stall -1s", &["-1s", "500ms"]),
+            ("schedule add f() --every 5s --within -1s", &["-1s", "500ms"]),
+            ("schedule add f() --every 5s --timeout 8days", &["8days", "from 1ms to 7days"]),
+            ("--module a --max-call-time -1s", &["-1s", "500ms"]),
+            ("--module a --drain-timeout 8days", &["8days", "from 1ms to 7days"]),
             ("--module a --queue x", &["--queue"]),
         ] {
             let line = wrong(command);

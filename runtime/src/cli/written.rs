@@ -1,6 +1,5 @@
 //! A call as it is written on the command line: a name and arguments in WAVE, or a name and arguments in JSON.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +39,9 @@ pub struct Written<'a> {
 pub struct Wait {
     /// Also for what is not there yet.
     pub ready: bool,
-    /// When the timeout is over that began with the command.
+    /// How long, from when the call begins.
+    pub given: Duration,
+    /// When that is over.
     pub ends: Instant,
 }
 
@@ -48,6 +49,11 @@ impl Wait {
     /// What is left of it.
     pub fn left(self) -> Duration {
         self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// What has passed of it where so much is left.
+    pub fn spent(self, left: Duration) -> Duration {
+        self.given.saturating_sub(left)
     }
 
     /// How long the goodbye may take: also a caller whose time is over tells that nobody waits any more.
@@ -106,11 +112,13 @@ impl<'a> Written<'a> {
         receiver: Option<ProcessName>,
         wait: Wait,
     ) -> Result<Resolved, Failure> {
+        let left = wait.left();
         let question = ResolveRequest {
             caller: client.caller(),
             pattern: self.pattern.clone(),
             receiver,
-            timeout: wait.left(),
+            timeout: left,
+            spent: wait.spent(left),
             wait_ready: wait.ready,
         };
         client.mesh().resolve(question).await.map_err(|error| failure(&error))
@@ -148,11 +156,13 @@ impl<'a> Written<'a> {
 
 /// A call of this callback, with what is left of the time and without arguments.
 pub fn request(client: &Client, resolved: &Resolved, receiver: Option<ProcessName>, wait: Wait) -> CallRequest {
+    let left = wait.left();
     CallRequest {
         accepts: Arc::from([resolved.fingerprint]),
         signature: Some(Arc::clone(&resolved.signature)),
         receiver,
-        timeout: wait.left(),
+        timeout: left,
+        spent: wait.spent(left),
         wait_ready: wait.ready,
         ..CallRequest::new(client.caller(), Arc::from([resolved.callback.clone()]))
     }
@@ -170,11 +180,8 @@ pub fn receiver(name: Option<&str>) -> Result<Option<ProcessName>, Failure> {
     name.map(ProcessName::new).transpose().map_err(|error| Failure::usage(format!("--receiver: {error}")))
 }
 
-/// The error's line; its backtrace comes before it where backtraces were asked for.
+/// The error's line, and its backtrace where backtraces were asked for.
 pub fn failure(error: &CallError) -> Failure {
     let wanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0" && !value.is_empty());
-    if let Some(trace) = error.trace.as_deref().filter(|_| wanted) {
-        let _ = writeln!(std::io::stderr(), "{}", trace.trim_end());
-    }
-    call_failure(error)
+    Failure { trace: error.trace.clone().filter(|_| wanted), ..call_failure(error) }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use daffi_proto::call::{MAX_TIMEOUT, MIN_TIMEOUT};
+
 /// A number of bytes: `64MiB`, `10MB`, `512KiB`, `4096`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub usize);
@@ -48,22 +50,30 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// The shortest time that can be given.
-pub const MIN_TIME: Duration = Duration::from_millis(1);
-
-/// The longest: a week, as for the deadlines of calls. Every sum of a few of them and a clock's time can be counted.
-pub const MAX_TIME: Duration = daffi_proto::node::MAX_TIMEOUT;
-
-/// Reads a time: `500ms`, `30s`, `1.5m`, `1h 30m`; from [`MIN_TIME`] to [`MAX_TIME`].
+/// Reads a time: `500ms`, `30s`, `1.5m`, `1h 30m`; from [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`], as everywhere. Every sum of a
+/// few of them and a clock's time can be counted.
 ///
 /// # Errors
 /// A message that shows how it is written, or what its bounds are.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    within(text, MIN_TIMEOUT)
+}
+
+/// Reads a delay: as [`parse_duration`], and none is one, `0` too.
+///
+/// # Errors
+/// The same.
+pub fn parse_delay(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" { Ok(Duration::ZERO) } else { within(text, Duration::ZERO) }
+}
+
+fn within(text: &str, least: Duration) -> Result<Duration, String> {
     let time = daffi_proto::schedule::parse_duration(text).map_err(|_| {
         format!("{text:?} is no time: write a number with ms, s, m, h or days, such as 500ms, 30s or 1m 30s")
     })?;
-    if !(MIN_TIME..=MAX_TIME).contains(&time) {
-        return Err(format!("{text:?} is out of bounds: a time here is from 1ms to 7days"));
+    if !(least..=MAX_TIMEOUT).contains(&time) {
+        let least = if least.is_zero() { "0" } else { "1ms" };
+        return Err(format!("{text:?} is out of bounds: a time here is from {least} to 7days"));
     }
     Ok(time)
 }
@@ -98,5 +108,16 @@ mod tests {
         for text in ["0s", "1us", "8days", "9999999y"] {
             assert!(parse_duration(text).unwrap_err().contains("from 1ms to 7days"), "{text}");
         }
+        assert_eq!(parse_duration("7 days"), Ok(MAX_TIMEOUT));
+    }
+
+    #[test]
+    fn a_delay_may_be_none() {
+        for text in ["0", " 0 ", "0s", "0ms"] {
+            assert_eq!(parse_delay(text), Ok(Duration::ZERO), "{text}");
+        }
+        assert_eq!(parse_delay("5m"), Ok(Duration::from_secs(300)));
+        assert!(parse_delay("8days").unwrap_err().contains("from 0 to 7days"));
+        assert!(parse_delay("-5s").unwrap_err().contains("such as 500ms"));
     }
 }

@@ -40,6 +40,7 @@ mod watch;
 
 use std::time::Duration;
 
+use daffi_proto::call::{MAX_TIMEOUT, MIN_TIMEOUT};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::ProcessName;
 use wasmtime::component::{Access, HasData, Linker, Resource};
@@ -116,9 +117,6 @@ mod held {
     pub type Inbound = Handle<super::inbound::Inbound>;
     pub type MemberEvents = Handle<super::watch::MemberEvents>;
 }
-
-/// Longest timeout that a guest may ask for: a day.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(86_400);
 
 /// Adds the interfaces; those with async functions where the engine has concurrency.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>, kind: EngineKind) -> Result<()> {
@@ -366,9 +364,9 @@ fn no_handle(state: &GuestState, callback: &str) -> CallError {
 
 fn milliseconds(timeout: u64, callback: &str) -> Result<Duration, CallError> {
     let timeout = Duration::from_millis(timeout);
-    if timeout == Duration::ZERO || timeout > MAX_TIMEOUT {
-        let message =
-            format!("a timeout is 1 to {} milliseconds, not {}", MAX_TIMEOUT.as_millis(), timeout.as_millis());
+    if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout) {
+        let (least, most) = (MIN_TIMEOUT.as_millis(), MAX_TIMEOUT.as_millis());
+        let message = format!("a timeout is {least} to {most} milliseconds (7 days), not {}", timeout.as_millis());
         return Err(CallError::not_run(code::BAD_ARGUMENTS, message, callback));
     }
     Ok(timeout)

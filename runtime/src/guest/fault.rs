@@ -107,13 +107,23 @@ impl Fault {
         CallError { trace, ..error }
     }
 
-    /// The error of a call that was lost with its instance, which served this many calls at once: another one ended it,
-    /// or it is not known which.
-    pub fn lost(&self, callback: &str, calls: usize, culprit: Option<&str>) -> CallError {
+    /// The error of a call that may have ended its instance, as may so many others of those that it served.
+    pub fn suspected(&self, callback: &str, others: usize) -> CallError {
         let (code, why, trace) = self.parts();
-        let place = culprit.map(|culprit| format!(" in {culprit}")).unwrap_or_default();
+        let did = if code == code::TRAP { "trapped" } else { "was stopped" };
+        let others = match others {
+            1 => "the other call".to_owned(),
+            others => format!("one of the {others} other calls"),
+        };
+        let message = format!("{callback} {did}, or {others} beside it in its instance did: {why}");
+        CallError { trace: trace.clone(), ..CallError::failed(code, message, callback) }
+    }
+
+    /// The error of a call that was lost with its instance, which served this many calls at once: another one ended it.
+    pub fn lost(&self, callback: &str, calls: usize, culprit: &str) -> CallError {
+        let (code, why, trace) = self.parts();
         let message =
-            format!("{callback} was lost: its instance, which served {calls} calls at once, ended{place}: {why}");
+            format!("{callback} was lost: its instance, which served {calls} calls at once, ended in {culprit}: {why}");
         CallError { trace: trace.clone(), ..CallError::failed(code, message, callback) }
     }
 

@@ -13,17 +13,21 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use daffi_proto::error::{CallError, code};
+use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Limits as ValueLimits};
 use tokio::time::timeout_at;
 use wasmtime::component::{ComponentExportIndex, Instance as WasmInstance};
 use wasmtime::{AsContextMut, Store};
 
 use super::component::LifecycleExports;
-use super::fault::{Fault, TimeUpBy, instantiation_error};
+use super::fault::{Fault, TimeUpBy, cut, instantiation_error};
 use super::state::{GuestState, Scope};
 use super::template::{Target, Template};
 use super::transcode::DynFunc;
 use crate::mesh::handle::LinkState;
+
+/// Most bytes of a signature in an error.
+const MAX_SIGNATURE_BYTES: usize = 1 << 10;
 
 /// What a node's link did: the events that a lifecycle export is told, in turns, the first of which is a connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,7 +160,7 @@ impl Instance {
         let name = target.name.as_ref();
         let limits = ValueLimits::for_payload(template.context.limits.payload_bytes);
         if let Err(error) = value::check_args(&target.signature, &args, &limits) {
-            return (Some(self), Err(bad_arguments(&error, name)));
+            return (Some(self), Err(bad_arguments(&error, name, &target.signature)));
         }
         let function = match self.function(callback) {
             Ok(function) => function,
@@ -231,9 +235,17 @@ pub(super) fn no_such_callback(template: &Template, callback: u32) -> CallError 
 }
 
 /// The arguments are no values of the parameters' types.
-pub(super) fn bad_arguments(error: &value::ValueError, callback: &str) -> CallError {
-    let code = if error.is_too_large() { code::PAYLOAD_TOO_LARGE } else { code::BAD_ARGUMENTS };
-    CallError::not_run(code, format!("arguments of {callback}: {error}"), callback)
+pub(super) fn bad_arguments(error: &value::ValueError, callback: &str, signature: &Signature) -> CallError {
+    if error.is_too_large() {
+        return CallError::not_run(code::PAYLOAD_TOO_LARGE, format!("arguments of {callback}: {error}"), callback);
+    }
+    let message = format!("arguments of {callback}: {error}; it is {}", short(signature));
+    CallError::not_run(code::BAD_ARGUMENTS, message, callback)
+}
+
+/// A signature as errors show it.
+pub(super) fn short(signature: &Signature) -> String {
+    cut(signature.to_wit(), MAX_SIGNATURE_BYTES)
 }
 
 /// The kind of failure when a result that came from elsewhere is no value of its type, or a larger one than is taken.

@@ -243,12 +243,15 @@ impl Interleave {
         let suspects: Vec<&&Lost> = served.iter().filter(is_suspect).collect();
         match suspects.as_slice() {
             _ if culprit == Culprit::Leftover => {
-                fault.lost(name, served.len(), Some("what went on after a call had returned"))
+                fault.lost(name, served.len(), "what went on after a call had returned")
             }
             _ if served.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
             [one] if one.id == call.id => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
-            [one] => fault.lost(name, served.len(), Some(&self.template.callback_name(one.callback))),
-            _ => fault.lost(name, served.len(), None),
+            // It is one of several calls, and not this one.
+            [one, ..] if !suspects.iter().any(|suspect| suspect.id == call.id) => {
+                fault.lost(name, served.len(), &self.template.callback_name(one.callback))
+            }
+            several => fault.suspected(name, several.len().saturating_sub(1)),
         }
     }
 

@@ -271,7 +271,7 @@ impl<'a> Lane<'a> {
             let (name, allowed) = (&*target.name, template.context.limits.payload_bytes);
             let args = job.incoming.args;
             if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(allowed)) {
-                return Done::Call(id, Err(bad_arguments(&error, name)));
+                return Done::Call(id, Err(bad_arguments(&error, name, &target.signature)));
             }
             let (deadline, chain) = (Some(job.deadline), job.incoming.chain);
             let scope = Scope { parent: Some(id), deadline, chain, streams: None, given_up: Some(given_up) };

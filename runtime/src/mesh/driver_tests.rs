@@ -309,6 +309,7 @@ async fn questions_are_answered() {
         pattern: "echo".to_owned(),
         receiver: None,
         timeout: Duration::from_secs(30),
+        spent: Duration::ZERO,
         wait_ready: false,
     };
     assert_eq!(a.mesh.resolve(question).await.unwrap().callback.to_string(), "test:mesh/talk#echo");

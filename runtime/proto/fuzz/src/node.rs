@@ -201,7 +201,7 @@ impl Run {
         self.command(match script.below(5) {
             0 => {
                 let (receiver, wait_ready) = (script.flag().then(|| script.name()), script.flag());
-                let request = ResolveRequest { caller, pattern, receiver, timeout, wait_ready };
+                let request = ResolveRequest { caller, pattern, receiver, timeout, spent: Duration::ZERO, wait_ready };
                 Command::Resolve { token, request }
             }
             1 => Command::Wait { token, caller, what: WaitFor::Process(script.name()), timeout },

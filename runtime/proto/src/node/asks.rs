@@ -43,7 +43,7 @@ enum State {
 
 impl Node {
     pub(super) fn resolve(&mut self, token: Token, request: ResolveRequest) {
-        let ResolveRequest { caller, pattern, receiver, timeout, wait_ready } = request;
+        let ResolveRequest { caller, pattern, receiver, timeout, spent, wait_ready } = request;
         let asked = self.asker(&caller, WhenAbandoned::Cancel).and_then(|asker| {
             let pattern = Pattern::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
             let own = |receiver: &&ProcessName| asker.origin.name.as_ref() == Some(*receiver);
@@ -53,7 +53,7 @@ impl Node {
             Ok((asker.origin, Question::Resolve { pattern, receiver, wait_ready }, asker.most))
         });
         match asked {
-            Ok((origin, question, most)) => self.ask(token, origin, question, timeout, most),
+            Ok((origin, question, most)) => self.ask(token, origin, question, (timeout, spent), most),
             Err(error) => {
                 let result = Err(CallError { callback: pattern, ..error });
                 self.outputs.push_back(Output::Resolved { token, result });
@@ -70,7 +70,9 @@ impl Node {
         };
         let asker = self.asker(caller, WhenAbandoned::Cancel);
         match question.and_then(|question| Ok((asker?, question))) {
-            Ok((Asker { origin, most, .. }, question)) => self.ask(token, origin, question, timeout, most),
+            Ok((Asker { origin, most, .. }, question)) => {
+                self.ask(token, origin, question, (timeout, Duration::ZERO), most)
+            }
             Err(error) => {
                 let callback = match what {
                     WaitFor::Process(_) => error.callback,
@@ -82,11 +84,20 @@ impl Node {
         }
     }
 
-    fn ask(&mut self, token: Token, origin: Origin, question: Question, timeout: Duration, most: Duration) {
+    /// Asks, for a time of which some may have been spent before.
+    fn ask(
+        &mut self,
+        token: Token,
+        origin: Origin,
+        question: Question,
+        (timeout, spent): (Duration, Duration),
+        most: Duration,
+    ) {
         self.last_ask += 1;
         let id = AskId(self.last_ask);
         let deadline = self.deadline(timeout).min(most);
-        let ask = Ask { token, origin, question, timeout: deadline.saturating_sub(self.now), deadline };
+        let timeout = deadline.saturating_sub(self.now) + spent;
+        let ask = Ask { token, origin, question, timeout, deadline };
         if self.requests.len() >= MAX_OPEN_REQUESTS {
             let error = outcome::too_many_requests(ask.question.text());
             self.outputs.push_back(ask.output(Err(error)));
@@ -172,6 +183,12 @@ impl Node {
 
     /// What to say of what is not there and is waited for no longer.
     fn why_missing(&self, ask: &Ask) -> CallError {
+        let error = self.why_not_found(ask);
+        let waited = matches!(ask.question, Question::Resolve { wait_ready: true, .. });
+        if waited { outcome::waited(error, ask.timeout) } else { error }
+    }
+
+    fn why_not_found(&self, ask: &Ask) -> CallError {
         let tenant = &ask.origin.tenant;
         match &ask.question {
             _ if self.shut.is_some() => self.not_connected(ask.question.text()),

@@ -22,8 +22,8 @@ use super::errands::Errand;
 use super::serve::{Way, Wish};
 use super::streams::Exchange;
 use super::waiting::Key;
-use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, MAX_TIMEOUT, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, Mode, Retry, WhenAbandoned};
+use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, TenantName, Token};
@@ -246,7 +246,7 @@ impl Node {
             signature: request.signature,
             receiver: request.receiver,
             args: request.args,
-            timeout: deadline.saturating_sub(begins),
+            timeout: deadline.saturating_sub(begins) + request.spent,
             own_time: request.timeout.min(MAX_TIMEOUT),
             flows,
             mode: request.mode,

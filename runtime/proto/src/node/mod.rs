@@ -63,7 +63,7 @@ pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use schedules::SAVE_COUNTS_EVERY;
 pub use watch::MAX_WATCHES;
 
-use crate::call::Answer;
+use crate::call::{Answer, MAX_TIMEOUT};
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, EntryId, GroupId, LocalId, NodeMark, ServeId, Token};
 use crate::registry::Registry;
@@ -86,9 +86,6 @@ pub const MAX_STREAM_BYTES: usize = 256 * 1024 * 1024;
 
 /// Most processes of a node.
 pub const MAX_PROCESSES: usize = crate::controller::MAX_PROCESSES_PER_NODE;
-
-/// Longest wait of a request. Longer timeouts are cut to it: a week.
-pub const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How often loads are told to the controller at most, and so how old they are at most when listed.
 pub const LOAD_EVERY: Duration = Duration::from_millis(200);
@@ -447,7 +444,7 @@ impl Node {
         self.outputs.push_back(Output::Send(frame));
     }
 
-    /// When a timeout that begins now is over; it is cut to [`MAX_TIMEOUT`].
+    /// When a timeout that begins now is over; it is cut to [`MAX_TIMEOUT`], whoever asks.
     fn deadline(&self, timeout: Duration) -> Duration {
         self.now + timeout.min(MAX_TIMEOUT)
     }

@@ -23,6 +23,11 @@ use crate::signature::Signature;
 impl Node {
     /// Why no process takes a call, and none is waited for any more.
     pub(super) fn why_unplaced(&self, call: &Call) -> CallError {
+        let error = self.why_not_placed(call);
+        if call.wait_ready { waited(error, call.timeout) } else { error }
+    }
+
+    fn why_not_placed(&self, call: &Call) -> CallError {
         let callback = call.callback();
         if self.shut.is_some() || !self.settled() {
             return self.not_connected(callback);
@@ -156,6 +161,15 @@ pub(super) fn mismatched(call: &Call, callback: &str, group: &Group<Peer>, proce
         ),
     };
     CallError::not_run(code::SIGNATURE_MISMATCH, message, group.name.to_string()).at(process.as_str())
+}
+
+/// The error of who has waited so long for what is not there.
+pub(super) fn waited(error: CallError, time: Duration) -> CallError {
+    if !matches!(error.code.as_str(), code::NO_SUCH_CALLBACK | code::NO_SUCH_PROCESS) {
+        return error;
+    }
+    let message = format!("{}; it was waited for, {}", error.message, seconds(time));
+    CallError { message, ..error }
 }
 
 fn seconds(time: Duration) -> String {

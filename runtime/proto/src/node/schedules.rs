@@ -29,7 +29,10 @@ use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
 use crate::error::CallError;
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, LocalId, ProcessName};
-use crate::schedule::{Changes, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, Tasks};
+use crate::schedule::{
+    Changes, MAX_SHOWN_ARGS_BYTES, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec,
+    Tasks,
+};
 use crate::value::{self, Limits};
 
 /// How long counts and last errors that changed wait to be written down, where nothing else is.
@@ -180,7 +183,14 @@ impl Node {
         };
         let name = table.tasks.process().clone();
         let callback = if let TaskOp::Add(spec) = &op { spec.callback.to_string() } else { String::new() };
-        let page = match table.tasks.carry_out(clock, op) {
+        let record = self.mesh.get(Peer::Local(process));
+        let show = |spec: &TaskSpec| {
+            let mut callbacks = record?.callbacks.iter().map(|callback| (&callback.name, &callback.signature));
+            let (_, signature) = callbacks.find(|(name, _)| **name == spec.callback)?;
+            let is_same = signature.fingerprint() == spec.fingerprint;
+            is_same.then(|| value::args_to_wave_cut(signature, &spec.args, MAX_SHOWN_ARGS_BYTES))
+        };
+        let page = match table.tasks.carry_out(clock, op, &show) {
             Ok(page) => page,
             Err(error) => {
                 let error = error.into_call_error(&callback).at(name.as_str());
@@ -217,7 +227,10 @@ impl Node {
             return Err(outcome::streams_are_not_scheduled(callback).at(name.as_str()));
         }
         let checked = value::check_args(signature, &spec.args, &Limits::for_payload(self.config.max_payload_bytes));
-        checked.map_err(|error| outcome::bad_arguments(&error.to_string(), callback).at(name.as_str()))
+        checked.map_err(|error| {
+            let reason = format!("{error}; it is {}", signature.to_wit());
+            outcome::bad_arguments(&reason, callback).at(name.as_str())
+        })
     }
 
     /// The place of a callback in its process's table.

@@ -12,7 +12,7 @@ use super::info::{TaskId, TaskInfo, TaskNumber};
 use super::plan::{Missed, Overlap, Plan, TaskSpec};
 use super::tasks::Tasks;
 use super::time::Clock;
-use super::{MAX_AT_TIMES, MAX_CRON_BYTES, MAX_LAST_ERROR_BYTES, ScheduleError};
+use super::{MAX_AT_TIMES, MAX_CRON_BYTES, MAX_LAST_ERROR_BYTES, MAX_SHOWN_ARGS_BYTES, ScheduleError};
 use crate::call::DEFAULT_TIMEOUT;
 use crate::frame::MIN_PAYLOAD_LIMIT_BYTES;
 use crate::id::{MAX_NAME_BYTES, ProcessRef};
@@ -29,7 +29,9 @@ const TASK_BYTES: usize = MAX_CALLBACK_NAME_BYTES + 3 * MAX_NAME_BYTES + MAX_CRO
 const TIME_BYTES: usize = 9;
 
 // A page has room for one task at least, and every link for a page.
-const _: () = assert!(MAX_PAGE_BYTES > TASK_BYTES + MAX_AT_TIMES * TIME_BYTES + 2 * MAX_LAST_ERROR_BYTES);
+const _: () = assert!(
+    MAX_PAGE_BYTES > TASK_BYTES + MAX_AT_TIMES * TIME_BYTES + 2 * MAX_LAST_ERROR_BYTES + 2 * MAX_SHOWN_ARGS_BYTES
+);
 const _: () = assert!(MAX_PAGE_BYTES < MIN_PAYLOAD_LIMIT_BYTES);
 
 /// How a callback is to be scheduled; with the callback and its arguments it is a [`TaskSpec`].
@@ -57,6 +59,9 @@ pub enum TaskOp {
     /// 3: take a task out.
     Cancel(TaskNumber),
 }
+
+/// How a task's arguments are shown, where that is known.
+pub type Show<'a> = &'a dyn Fn(&TaskSpec) -> Option<String>;
 
 /// The answer: the task that was made or asked for, or was there until it was cancelled; or those of a list.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -107,37 +112,46 @@ impl TaskInfo {
     fn bytes(&self) -> usize {
         let times = if let Plan::At(times) = &self.plan { times.len() } else { 0 };
         let error = self.last_error.as_ref().map_or(0, |error| error.message.len() + error.code.len());
-        TASK_BYTES + times * TIME_BYTES + error
+        TASK_BYTES + times * TIME_BYTES + error + self.arguments.as_ref().map_or(0, String::len)
     }
 }
 
 impl Tasks {
-    /// Does what is asked.
+    /// Does what is asked. `show` gives a task's arguments as [`TaskInfo::arguments`] has them.
     ///
     /// # Errors
     /// Why not.
-    pub fn carry_out(&mut self, clock: Clock, op: TaskOp) -> Result<TaskPage, ScheduleError> {
+    pub fn carry_out(&mut self, clock: Clock, op: TaskOp, show: Show<'_>) -> Result<TaskPage, ScheduleError> {
         let id = |number| TaskId { process: self.process().clone(), number };
         match op {
             TaskOp::Add(spec) => {
                 let id = self.add(clock, *spec)?;
-                self.get(clock, &id).map(TaskPage::of)
+                self.shown(clock, &id, show)
             }
-            TaskOp::Get(number) => self.get(clock, &id(number)).map(TaskPage::of),
+            TaskOp::Get(number) => self.shown(clock, &id(number), show),
             TaskOp::Cancel(number) => {
                 let id = id(number);
-                let task = self.get(clock, &id)?;
+                let task = self.shown(clock, &id, show)?;
                 self.cancel(&id)?;
-                Ok(TaskPage::of(task))
+                Ok(task)
             }
-            TaskOp::List(after) => Ok(self.page(clock, after)),
+            TaskOp::List(after) => Ok(self.page(clock, after, show)),
         }
     }
 
-    fn page(&self, clock: Clock, after: Option<TaskNumber>) -> TaskPage {
+    fn shown(&self, clock: Clock, id: &TaskId, show: Show<'_>) -> Result<TaskPage, ScheduleError> {
+        self.get(clock, id).map(|task| TaskPage::of(self.with_arguments(task, show)))
+    }
+
+    fn with_arguments(&self, task: TaskInfo, show: Show<'_>) -> TaskInfo {
+        let arguments = self.tasks.get(&task.id.number).and_then(|task| show(&task.spec));
+        TaskInfo { arguments, ..task }
+    }
+
+    fn page(&self, clock: Clock, after: Option<TaskNumber>, show: Show<'_>) -> TaskPage {
         let mut page = TaskPage::default();
         let mut bytes = 0;
-        for task in self.list_after(clock, after) {
+        for task in self.list_after(clock, after).map(|task| self.with_arguments(task, show)) {
             bytes += task.bytes();
             if bytes > MAX_PAGE_BYTES {
                 page.more = true;

@@ -40,6 +40,15 @@ const HORIZON_YEARS: i32 = 50;
 const SECONDS_PER_DAY: i64 = 86_400;
 
 const NICKNAMES: [&str; 6] = ["@YEARLY", "@ANNUALLY", "@MONTHLY", "@WEEKLY", "@DAILY", "@HOURLY"];
+/// What the fields are called, and what they may be.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day", "1 to 31"),
+    ("month", "1 to 12 or JAN to DEC"),
+    ("weekday", "0 to 7 or SUN to SAT"),
+];
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
@@ -82,9 +91,23 @@ impl FromStr for Cron {
         let upper = text.to_ascii_uppercase();
         well_formed(&upper).map_err(bad)?;
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let fields = parser.parse(&upper).map_err(|error| bad(plain(&error)))?;
+        let fields = parser.parse(&upper).map_err(|error| bad(wrong_field(&parser, &upper, &error)))?;
         Ok(Self { text: text.into(), fields: Arc::new(fields) })
     }
+}
+
+/// Which field the library does not take, what may stand there, and its reason.
+fn wrong_field(parser: &CronParser, text: &str, error: &CronError) -> String {
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let skipped = FIELDS.len().saturating_sub(fields.len());
+    for (at, (field, (name, bounds))) in fields.iter().zip(FIELDS.iter().skip(skipped)).enumerate() {
+        // By itself, so that it is its own fault.
+        let alone = (0..fields.len()).map(|other| if other == at { *field } else { "*" });
+        if let Err(error) = parser.parse(&alone.collect::<Vec<_>>().join(" ")) {
+            return format!("its {name} {field:?}, of {bounds}: {}", plain(&error));
+        }
+    }
+    plain(error)
 }
 
 /// The library's reason, as the middle of a sentence.

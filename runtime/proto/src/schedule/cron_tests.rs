@@ -130,6 +130,23 @@ fn hostile_texts_are_refused_with_the_reason_on_one_short_line() {
 }
 
 #[test]
+fn the_field_that_is_not_right_is_named_with_what_it_may_be() {
+    for (text, part) in [
+        ("60 * * * *", "its minute \"60\", of 0 to 59: "),
+        ("0 24 * * *", "its hour \"24\", of 0 to 23: "),
+        ("0 0 1,32 * *", "its day \"1,32\", of 1 to 31: "),
+        ("61 0 0 1 * *", "its second \"61\", of 0 to 59: "),
+        ("0 0 0 1 13 *", "its month \"13\", of 1 to 12 or JAN to DEC: "),
+        ("* * * * 8", "its weekday \"8\", of 0 to 7 or SUN to SAT: "),
+        ("5-1 * * * *", "its minute \"5-1\", of 0 to 59: "),
+        ("* * * * 1#6", "its weekday \"1#6\""),
+    ] {
+        let error = text.parse::<Cron>().unwrap_err().to_string();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+}
+
+#[test]
 fn a_text_is_kept_on_one_line() {
     assert_eq!(cron(" 0\t0\n* *  * ").as_str(), "0 0 * * *");
 }

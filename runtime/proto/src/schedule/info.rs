@@ -17,6 +17,9 @@ use crate::name::CallbackName;
 /// Most bytes that are kept of the message of a task's last error.
 pub const MAX_LAST_ERROR_BYTES: usize = 1024;
 
+/// Most bytes that are shown of a task's arguments.
+pub const MAX_SHOWN_ARGS_BYTES: usize = 128;
+
 /// The digits of a task's number in its id.
 const RADIX: u32 = 36;
 
@@ -167,6 +170,9 @@ pub struct TaskInfo {
     pub counts: Counts,
     /// The last error of its runs.
     pub last_error: Option<LastError>,
+    /// The arguments of its runs in WAVE, for people: [`MAX_SHOWN_ARGS_BYTES`] of them, and a `…` where that is not all. None
+    /// where its process has the callback no more, or of another type.
+    pub arguments: Option<String>,
 }
 
 #[cfg(test)]

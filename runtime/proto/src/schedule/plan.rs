@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cron::Cron;
 use super::time::Utc;
-use super::{MAX_RUN_TIMEOUT, ScheduleError, human};
-use crate::call::DEFAULT_TIMEOUT;
+use super::{ScheduleError, human};
+use crate::call::{DEFAULT_TIMEOUT, MAX_TIMEOUT, MIN_TIMEOUT};
 use crate::id::ProcessRef;
 use crate::name::CallbackName;
 use crate::signature::Fingerprint;
@@ -130,7 +130,7 @@ impl Plan {
         match self {
             Self::Every(every) if every < MIN_EVERY => Err(ScheduleError::TooOften(every)),
             Self::Every(every) if every > MAX_EVERY => Err(ScheduleError::TooSeldom(every)),
-            Self::At(times) if times.is_empty() => Err(ScheduleError::NoPlan),
+            Self::At(times) if times.is_empty() => Err(ScheduleError::NoTimes),
             Self::At(times) if times.len() > MAX_AT_TIMES => Err(ScheduleError::TooManyTimes(times.len())),
             Self::At(times) => {
                 let mut times = times.to_vec();
@@ -193,7 +193,7 @@ impl TaskSpec {
 
 /// Whether a run can have this deadline.
 pub(super) fn bounded_timeout(timeout: Duration) -> Result<(), ScheduleError> {
-    let allowed = Duration::from_millis(1)..=MAX_RUN_TIMEOUT;
+    let allowed = MIN_TIMEOUT..=MAX_TIMEOUT;
     if allowed.contains(&timeout) { Ok(()) } else { Err(ScheduleError::BadTimeout(timeout)) }
 }
 

@@ -71,7 +71,7 @@ fn a_time_that_passed_on_its_way_is_taken() {
 
 #[test]
 fn no_time_and_too_many_times_are_refused() {
-    assert_eq!(Plan::At([].into()).checked(now()), Err(ScheduleError::NoPlan));
+    assert_eq!(Plan::At([].into()).checked(now()), Err(ScheduleError::NoTimes));
     let times = |count: u64| Plan::At((1..=count).map(|second| now().plus(Duration::from_secs(second))).collect());
     assert!(times(MAX_AT_TIMES as u64).checked(now()).is_ok());
     assert_eq!(times(1025).checked(now()), Err(ScheduleError::TooManyTimes(1025)));
@@ -87,8 +87,8 @@ fn a_cron_expression_that_never_comes_is_refused() {
 fn a_run_has_a_deadline_of_a_millisecond_to_a_day() {
     let with = |timeout| TaskSpec { timeout, ..spec(Plan::Every(MIN_EVERY)) }.checked(now()).map(drop);
     assert_eq!(with(Duration::from_millis(1)), Ok(()));
-    assert_eq!(with(MAX_RUN_TIMEOUT), Ok(()));
-    for timeout in [Duration::ZERO, MAX_RUN_TIMEOUT + Duration::from_nanos(1)] {
+    assert_eq!(with(MAX_TIMEOUT), Ok(()));
+    for timeout in [Duration::ZERO, MAX_TIMEOUT + Duration::from_nanos(1)] {
         assert_eq!(with(timeout), Err(ScheduleError::BadTimeout(timeout)));
     }
 }

@@ -133,6 +133,7 @@ impl Task {
             running: u32::try_from(self.running.len()).unwrap_or(u32::MAX),
             counts: self.counts,
             last_error: self.last_error.clone(),
+            arguments: None,
         }
     }
 }

@@ -58,7 +58,9 @@ pub use self::error::ValueError;
 pub use self::items::Items;
 pub use self::json::{args_from_json, args_to_json, result_from_json, result_to_json};
 pub use self::tree::{Value, decode_args, decode_result, encode_args, encode_result};
-pub use self::wave::{BadCall, args_from_wave, args_to_wave, parse_call, result_from_wave, result_to_wave};
+pub use self::wave::{
+    BadCall, args_from_wave, args_to_wave, args_to_wave_cut, parse_call, result_from_wave, result_to_wave,
+};
 
 use crate::signature::Type;
 

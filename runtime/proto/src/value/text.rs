@@ -24,6 +24,9 @@ impl Text {
 
     pub(super) fn push(&mut self, part: &str) -> Result<(), ValueError> {
         if self.out.len().saturating_add(part.len()) > self.max_text_bytes {
+            // As much as fits: for who shows the beginning of a text.
+            let room = self.max_text_bytes.saturating_sub(self.out.len());
+            self.out.push_str(part.get(..part.floor_char_boundary(room)).unwrap_or_default());
             return Err(too_long(self.max_text_bytes));
         }
         self.out.push_str(part);

@@ -46,9 +46,11 @@ fn a_call_without_an_answer_ends_at_its_deadline_and_nobody_knows_what_became_of
     hold(&mut net, publisher, math);
     let client = net.client();
     let made = net.now;
-    let token = net.call(client, CallRequest { timeout: secs(2), ..call(None, SUM) });
+    // Of the time that its caller was given, half a second had passed before.
+    let token = net.call(client, CallRequest { timeout: secs(2), spent: ms(500), ..call(None, SUM) });
     net.run(secs(3));
     let error = net.error(client, token).clone();
+    assert!(error.message.starts_with("no answer within 2.5 s"), "{error}");
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::DEADLINE_EXCEEDED));
     assert_eq!((error.process.as_deref(), error.retryable), (Some("publisher"), false));
     assert_eq!(net.nodes[client].ended[&token], made + secs(2));

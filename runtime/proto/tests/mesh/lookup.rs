@@ -1,6 +1,6 @@
 //! Names and signatures, and waiting for them.
 
-use daffi_proto::call::{CallRequest, WaitFor};
+use daffi_proto::call::{CallRequest, ResolveRequest, WaitFor};
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::node::Command;
 use daffi_proto::session::{GRACE, PeerIdentity, Role};
@@ -48,7 +48,7 @@ fn an_ambiguous_name_lists_the_candidates() {
     assert_eq!(error.code, code::AMBIGUOUS);
     assert!(error.message.contains("a:b/math#sum, c:d/math#sum"), "{error}");
     // Which one is meant is plain where a receiver is named.
-    let request = daffi_proto::call::ResolveRequest { receiver: Some(name("two")), ..question(None, "sum") };
+    let request = ResolveRequest { receiver: Some(name("two")), ..question(None, "sum") };
     let token = net.resolve(client, request);
     assert_eq!(net.nodes[client].resolved[&token].as_ref().unwrap().callback, callback("c:d/math#sum"));
 }
@@ -68,7 +68,7 @@ fn one_name_with_two_signatures_must_pin_a_receiver() {
     for part in ["func(a: s64, b: s64) -> s64` of the process \"numbers\"", "func(text: string) -> string`"] {
         assert!(error.message.contains(part), "{error}");
     }
-    let request = daffi_proto::call::ResolveRequest { receiver: Some(name("texts")), ..question(None, "sum") };
+    let request = ResolveRequest { receiver: Some(name("texts")), ..question(None, "sum") };
     let token = net.resolve(client, request);
     assert_eq!(net.nodes[client].resolved[&token].as_ref().unwrap().signature, text_type());
     // A typed caller reaches those that are equal to its own.
@@ -166,6 +166,13 @@ fn a_wait_for_a_callback_that_never_comes_ends_at_the_deadline_and_it_did_not_ru
     net.run(ms(1));
     let error = net.error(client, token);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::NO_SUCH_CALLBACK));
+    assert!(error.message.ends_with("; it was waited for, 3 s"), "{error}");
+    // A question for what a name means says the same; what was not waited for is not said to be.
+    let wait_ready = ResolveRequest { wait_ready: true, timeout: secs(1), spent: secs(1), ..question(None, "sum") };
+    let (waited, at_once) = (net.resolve(client, wait_ready), net.resolve(client, question(None, "sum")));
+    net.run(secs(1));
+    let said = |token| net.nodes[client].resolved[&token].as_ref().unwrap_err().message.clone();
+    assert_eq!(said(waited), format!("{}; it was waited for, 2 s", said(at_once)));
 }
 
 #[test]

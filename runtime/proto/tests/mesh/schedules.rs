@@ -57,6 +57,7 @@ fn a_task_runs_at_its_receiver_without_a_caller_each_time_with_its_own_deadline(
     let terms = Terms { timeout: secs(2), ..request.terms };
     let task = net.scheduled(asker, ScheduleRequest { terms, ..request });
     assert_eq!((task.id.process.as_str(), task.creator.clone()), ("worker", Some(process("asker"))));
+    assert_eq!(task.arguments.as_deref(), Some("(1, 2)"));
     net.run(secs(16));
     assert_eq!(ran(&net, node), 3);
     let run = &net.nodes[node].served[2];
@@ -303,7 +304,7 @@ fn what_cannot_be_scheduled_is_refused_before_or_at_its_receiver() {
         (schedule(None, SUM, past), "in the past"),
         (
             ScheduleRequest { terms: Terms { timeout: Duration::ZERO, ..request.terms.clone() }, ..request.clone() },
-            "a day",
+            "7 days",
         ),
         (ScheduleRequest { call: bad, ..request }, SUM),
     ] {

@@ -180,3 +180,19 @@ fn long_lists_of_names_are_found_as_short_ones_are() {
     let wave = result_to_wave(&signature, &bytes, &Limits::default()).unwrap();
     assert_eq!(result_from_wave(&signature, &wave, &Limits::default()).unwrap(), bytes);
 }
+
+#[test]
+fn arguments_are_shown_as_far_as_there_is_room() {
+    let mut types = SignatureBuilder::new();
+    let list = types.list(Type::U16);
+    let signature = types.function([("a", Type::String), ("b", list)], None).unwrap();
+    let args = args_from_wave(&signature, "(\"x\\n\u{e9}\", [1, 2, 300])", &Limits::default()).unwrap();
+    let whole = "(\"x\\n\u{e9}\", [1, 2, 300])";
+    for most_bytes in 0..whole.len() {
+        let cut = args_to_wave_cut(&signature, &args, most_bytes);
+        let beginning = cut.strip_suffix('…').unwrap();
+        assert!(beginning.len() <= most_bytes && whole.starts_with(beginning), "{most_bytes}: {cut}");
+    }
+    assert_eq!(args_to_wave_cut(&signature, &args, whole.len()), whole);
+    assert_eq!(args_to_wave_cut(&signature, &args[..3], 100), "(\"…");
+}

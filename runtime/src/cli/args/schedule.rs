@@ -52,14 +52,15 @@ pub struct ScheduleAddArgs {
     /// Once at this time, such as 2026-05-04T12:30:00Z; can be repeated
     #[arg(long, value_name = "TIME")]
     pub at: Vec<String>,
-    /// Whenever this says so, in UTC: `minute hour day month weekday`, such as '30 4 * * MON-FRI', or '@daily'
+    /// Whenever this says so, in UTC: `minute hour day month weekday`, such as '30 4 * * MON-FRI'; or
+    /// @yearly, @monthly, @weekly, @daily, @hourly
     #[arg(long, value_name = "CRON")]
     pub cron: Option<String>,
     /// The process that keeps the task and runs it [default: one that has the callback]
     #[arg(long, value_name = "PROCESS")]
     pub receiver: Option<String>,
-    /// How long a run may take, such as 500ms or 2m
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    /// How long a run may take, 1ms to 7days, such as 500ms or 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s", allow_hyphen_values = true)]
     pub timeout: Duration,
     /// What becomes of a tick while a run is in flight
     #[arg(long, value_enum, default_value = "skip")]
@@ -70,8 +71,8 @@ pub struct ScheduleAddArgs {
     /// Wait for the controller and the callback if they are not there yet
     #[arg(long)]
     pub wait_ready: bool,
-    /// How long it may take until the task is made
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    /// How long it may take until the task is made, 1ms to 7days
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s", allow_hyphen_values = true)]
     pub within: Duration,
     /// Where the mesh is.
     #[command(flatten)]

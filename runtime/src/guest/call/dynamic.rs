@@ -13,7 +13,7 @@ use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Encoded, Encoding, Limits as ValueLimits, ValueError};
 
-use super::super::instance::{bad_arguments, unfit};
+use super::super::instance::{bad_arguments, short, unfit};
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
 use super::options::How;
@@ -113,12 +113,18 @@ impl Wish {
             Answer::Accepted | Answer::Sent => origin.alone().caller(&callback)?,
         };
         let (pattern, timeout_in_all) = (callback, eta + timeout);
-        let question =
-            ResolveRequest { caller: asks, pattern, receiver: receiver.clone(), timeout: timeout_in_all, wait_ready };
+        let question = ResolveRequest {
+            caller: asks,
+            pattern,
+            receiver: receiver.clone(),
+            timeout: timeout_in_all,
+            spent: Duration::ZERO,
+            wait_ready,
+        };
         let resolved = origin.module.mesh.resolve(question).await?;
         let encoding = encoding_of(&arguments);
         let args = encode(&resolved.signature, arguments, &limits)
-            .map_err(|error| bad_arguments(&error, &resolved.callback.to_string()))?;
+            .map_err(|error| bad_arguments(&error, &resolved.callback.to_string(), &resolved.signature))?;
         let elapsed = since.elapsed();
         let late = elapsed.saturating_sub(eta);
         let request = CallRequest {
@@ -127,6 +133,7 @@ impl Wish {
             receiver,
             args,
             timeout: timeout.saturating_sub(late),
+            spent: late,
             wait_ready,
             eta: eta.saturating_sub(elapsed),
             answer,
@@ -160,7 +167,8 @@ impl Reader {
     /// `failed` when it is no value of its type, or too large: it comes from another machine.
     pub fn read(&self, reply: CallReply) -> Result<types::Value, CallError> {
         decode(&self.signature, reply.result, self.encoding, &self.limits).map_err(|error| {
-            let message = format!("{} gave a result that does not fit its type: {error}", self.callback);
+            let is = short(&self.signature);
+            let message = format!("{} gave a result that does not fit its type: {error}; it is {is}", self.callback);
             CallError::failed(unfit(&error), message, self.callback.to_string()).at(reply.process.as_str())
         })
     }

@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
-use daffi_proto::call::{Answer, DEFAULT_TIMEOUT, Retry};
+use daffi_proto::call::{Answer, DEFAULT_TIMEOUT, MAX_TIMEOUT, Retry};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
 
 use super::super::state::CallOrigin;
-use super::{MAX_TIMEOUT, call, milliseconds, process_name};
+use super::{call, milliseconds, process_name};
 
 /// Most attempts of a call.
 pub const MAX_ATTEMPTS: u32 = 100;

@@ -21,7 +21,6 @@ use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
-use super::super::instance::bad_arguments;
 use super::super::state::GuestState;
 use super::super::transcode::stream::{Room as ItemRoom, StreamRoom};
 use super::items::Items;
@@ -421,8 +420,8 @@ impl call::HostOutboundWithStore<GuestState> for Guests {
 
 /// An item that is not of the stream's type.
 fn unfit_item(error: &daffi_proto::value::ValueError, callback: &str) -> CallError {
-    let error = bad_arguments(error, callback);
-    CallError { message: error.message.replacen("arguments of", "an item for", 1), ..error }
+    let code = if error.is_too_large() { code::PAYLOAD_TOO_LARGE } else { code::BAD_ARGUMENTS };
+    CallError::not_run(code, format!("an item for {callback}: {error}"), callback)
 }
 
 /// What a guest waits for.

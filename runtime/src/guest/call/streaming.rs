@@ -145,6 +145,7 @@ impl Wish {
             pattern: callback,
             receiver: receiver.clone(),
             timeout,
+            spent: Duration::ZERO,
             wait_ready,
         };
         let resolved = origin.module.mesh.resolve(question).await?;
@@ -202,7 +203,7 @@ impl Known {
             let channels = value::channels_of_args(&self.signature, &args, &self.limits)?;
             Ok((args, channels))
         });
-        let (args, channels) = encoded.map_err(|error| bad_arguments(&error, &self.callback))?;
+        let (args, channels) = encoded.map_err(|error| bad_arguments(&error, &self.callback, &self.signature))?;
         Ok((args, channels.iter().map(|channel| (Flow::of(channel), self.items(channel))).collect()))
     }
 

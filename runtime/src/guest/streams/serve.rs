@@ -115,6 +115,6 @@ impl Serving<'_> {
     pub fn check(&self, args: &[u8]) -> Result<Vec<Channel>, CallError> {
         let limits = ValueLimits::for_payload(self.pool.template.context.limits.payload_bytes);
         let channels = value::channels_of_args(&self.target.signature, args, &limits);
-        channels.map_err(|error| bad_arguments(&error, &self.target.name))
+        channels.map_err(|error| bad_arguments(&error, &self.target.name, &self.target.signature))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daffi_proto::call::Caller;
 use daffi_proto::error::{CallError, Outcome, code};
 
-use super::world::ASYNC;
+use super::world::{ASYNC, TRAPS_WHEN_RESUMED};
 use super::{Asked, Bench, LONG, call, value};
 use crate::guest::limits::InstancePolicy;
 use crate::mesh::handle::LinkState;
@@ -60,6 +60,21 @@ async fn a_trap_fails_the_calls_of_its_instance_and_the_next_call_gets_a_new_one
     assert!(error.message.starts_with("relay was lost") && error.message.contains(" in trap"), "{}", error.message);
     asked.abandoned().await;
     assert_eq!(value::<u32>(bench.call(call("count", &())).await), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_knows_which_call_trapped_each_is_told_that_it_may_have_been() {
+    let mut bench = Bench::new(ASYNC, InstancePolicy::Singleton).await;
+    let (one, two) = (bench.serve(call("relay", &1u32)), bench.serve(call("relay", &2u32)));
+    let (asked, _other) = (bench.next_asked().await, bench.next_asked().await);
+    // It has waited, and is resumed through a callback that says nothing of its export.
+    asked.answer(&TRAPS_WHEN_RESUMED);
+    for call in [one, two] {
+        let error = call.result().await.unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
+        let told = "relay trapped, or the other call beside it in its instance did: ";
+        assert!(error.message.starts_with(told), "{}", error.message);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,6 +116,9 @@ pub const CHECKED: &str = r#"
 )
 "#;
 
+/// The answer of `ask` that lets `relay` trap, in [`ASYNC`].
+pub const TRAPS_WHEN_RESUMED: u32 = 57_005;
+
 /// A component with async functions: `relay` waits for an async import beside others, `relay-sync` blocks the instance
 /// in a synchronous one.
 pub const ASYNC: &str = r#"
@@ -167,6 +170,7 @@ pub const ASYNC: &str = r#"
       (if (i32.ne (local.get $code) (i32.const 2))
         (then (return (i32.or (i32.shl (i32.load offset=4 (call $context)) (i32.const 4)) (i32.const 2)))))
       (call $drop-subtask (local.get $waitable))
+      (if (i32.eq (i32.load (call $context)) (i32.const 57005)) (then unreachable))
       (call $return (i32.load (call $context)))
       (i32.const 0))
     (func (export "spin") (result i32) (loop (br 0)) unreachable)

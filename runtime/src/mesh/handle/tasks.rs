@@ -178,6 +178,7 @@ mod tests {
             running: 0,
             counts: Counts::default(),
             last_error: None,
+            arguments: None,
         }
     }
 

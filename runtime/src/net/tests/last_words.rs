@@ -51,6 +51,7 @@ async fn driver_has_caught_up(mesh: &MeshHandle) {
         pattern: CALLBACK.to_owned(),
         receiver: None,
         timeout: Duration::from_secs(30),
+        spent: Duration::ZERO,
         wait_ready: false,
     };
     mesh.resolve(question).await.unwrap();

@@ -15,7 +15,7 @@ mod write;
 
 pub use self::call::{BadCall, parse_call};
 pub use self::read::{args_from_wave, result_from_wave};
-pub use self::write::{args_to_wave, result_to_wave};
+pub use self::write::{args_to_wave, args_to_wave_cut, result_to_wave};
 
 /// The words that mean something by themselves: as a case they are written with a `%`.
 const KEYWORDS: &[&str] = &["true", "false", "some", "none", "ok", "err", "inf", "nan"];

@@ -14,14 +14,21 @@ use crate::signature::{DefKind, Field, Signature, Type};
 /// [`ValueError`] where the bytes are no arguments of this function, or the text would be over the limits.
 pub fn args_to_wave(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<String, ValueError> {
     let mut write = Write { signature, reader: Reader::new(bytes, limits)?, text: Text::new(limits) };
-    write.text.push("(")?;
-    for (at, param) in signature.params.iter().enumerate() {
-        write.text.separate(at, ", ")?;
-        write.value(param.ty, 0).in_name(&param.name)?;
-    }
-    write.text.push(")")?;
+    write.args()?;
     write.reader.finish()?;
     Ok(write.text.finish())
+}
+
+/// The beginning of what [`args_to_wave`] gives, for people: so many bytes of it at most, and a `…` where that is not all.
+/// It costs no more than those bytes. The same for bytes that are no arguments, from where that shows.
+pub fn args_to_wave_cut(signature: &Signature, bytes: &[u8], most_bytes: usize) -> String {
+    let limits = Limits { max_text_bytes: most_bytes, ..Limits::for_payload(bytes.len()) };
+    let Ok(reader) = Reader::new(bytes, &limits) else { return "…".to_owned() };
+    let mut write = Write { signature, reader, text: Text::new(&limits) };
+    let written = write.args();
+    let Write { reader, text, .. } = write;
+    let whole = written.and_then(|()| reader.finish()).is_ok();
+    if whole { text.finish() } else { text.finish() + "…" }
 }
 
 /// A result in postcard as WAVE; empty where the function has none.
@@ -44,6 +51,15 @@ struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
+    fn args(&mut self) -> Result<(), ValueError> {
+        self.text.push("(")?;
+        for (at, param) in self.signature.params.iter().enumerate() {
+            self.text.separate(at, ", ")?;
+            self.value(param.ty, 0).in_name(&param.name)?;
+        }
+        self.text.push(")")
+    }
+
     fn value(&mut self, ty: Type, depth: usize) -> Result<(), ValueError> {
         let (reader, text) = (&mut self.reader, &mut self.text);
         match ty {

@@ -110,5 +110,6 @@ pub fn below(parent: &Incoming, name: &str) -> CallRequest {
 /// A question with a timeout of 10 s.
 pub fn question(caller: Option<LocalId>, pattern: &str) -> ResolveRequest {
     let caller = call(caller, SUM).caller;
-    ResolveRequest { caller, pattern: pattern.to_owned(), receiver: None, timeout: secs(10), wait_ready: false }
+    let (pattern, timeout, spent) = (pattern.to_owned(), secs(10), secs(0));
+    ResolveRequest { caller, pattern, receiver: None, timeout, spent, wait_ready: false }
 }
