@@ -28,6 +28,6 @@ fn main() -> Result<(), CallError> {
     }
     let last = roses.cancel()?;
     println!("The roses had water {} times, {} in vain", last.runs.min(3), last.failures);
-    println!("The cactus is {:?}", cactus.now()?.state);
+    println!("The cactus is {}", cactus.now()?.state);
     Ok(())
 }
