@@ -8,7 +8,7 @@
 #
 #   DAFFI_RUNTIME      the binary; default: the debug build
 #   DAFFI_COMPONENTS   the folder of the guests; default: where guests/build.sh puts them
-#   DAFFI_LOG          what the runtimes log; default: warn, so that there is what their guests print
+#   DAFFI_LOG          what the runtimes log; default: error, so that there is what their guests print
 #   LIMIT              seconds after which a runtime is taken to hang and is stopped; default: 60
 set -euo pipefail
 example=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
@@ -17,7 +17,7 @@ build=${CARGO_TARGET_DIR:-$root/target}
 DAFFI_RUNTIME=${DAFFI_RUNTIME:-$build/debug/daffi-runtime}
 components=${DAFFI_COMPONENTS:-$build/components}
 LIMIT=${LIMIT:-60}
-export DAFFI_LOG=${DAFFI_LOG:-warn} # what a runtime logs at its start and end is no part of the story
+export DAFFI_LOG=${DAFFI_LOG:-error} # what a runtime logs, and whom it waits for, is no part of the story
 work=$(mktemp -d "${TMPDIR:-/tmp}/daffi.XXXXXX")
 
 cleanup() {

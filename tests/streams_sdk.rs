@@ -1,4 +1,5 @@
-//! STREAM from the Rust SDK: once an item, streams both ways, by hand, and to several receivers at once.
+//! STREAM from the Rust SDK: once an item, streams both ways, by hand, and to several receivers at once; and what it says of
+//! types and times that do not fit.
 
 use super::cluster::output::says;
 use super::cluster::{Cluster, Start};
@@ -100,4 +101,26 @@ fn a_failure_stops_all_receivers_where_that_is_asked_for() {
     let said = one_is_lost("stop");
     says(&said[0], &["lost failed: ", "link-lost"]);
     assert_eq!(said[1..], ["fast: 200 results, well", "slow: 5 results, cancelled", "lost: 5 results, link-lost"]);
+}
+
+#[test]
+fn what_does_not_fit_is_said_with_what_the_callback_is_and_what_the_bounds_are() {
+    let said = said("misfits");
+    let is = "; it is func(a: s64, b: s64) -> s64 (";
+    for (line, parts) in
+        said.iter().zip([
+            &[
+                "result failed: the result of `add` is not of the type that this guest declares",
+                is,
+                "signature-mismatch",
+            ][..],
+            &["arguments failed: arguments of fixtures:guest/arith@0.1.0#add: ", is, "not-run, bad-arguments"],
+            &["timeout failed: a timeout is 1 to 604800000 milliseconds (7 days), not 0", "not-run, bad-arguments"],
+            &["every failed: every 0ns is too often: a schedule runs every 10ms at most", "not-run, bad-arguments"],
+            &["at failed: `at` without a time: give 1 to 1024", "not-run, bad-arguments"],
+        ])
+    {
+        says(line, parts);
+    }
+    assert_eq!(said.len(), 5);
 }
