@@ -51,6 +51,65 @@ fn a_schedule_survives_kill_9_and_what_was_not_kept_does_not() {
     assert_eq!(tasks(&cluster), Value::Array(Vec::new()));
 }
 
+/// A controller with two modules that keeps its schedules.
+fn keeping_two(cluster: &Cluster) -> Start<'_> {
+    keeping(cluster, "fixtures").module("other", "fixtures")
+}
+
+/// Has a callback run once, in the future that is near and in one that is far, and waits until all is written down that
+/// is to be at once.
+fn ran_once(cluster: &Cluster, server: &Running) -> PathBuf {
+    let plan = "schedule at=50+3600000 receiver=server print [\"tick\"]";
+    cluster.runtime("script").script(&[plan]).finish().success();
+    server.wait_for_line("tick");
+    while tasks(cluster)[0]["state"] != "waiting" || tasks(cluster)[0]["runs"] != 1 {}
+    // What is written down of others has its turn after that: the first of these may have come before the run's end, which
+    // waited for what was written down of its beginning.
+    for _ in 0..2 {
+        cluster.run(["schedule", "add", "print(\"no\")", "--every", "1h", "--receiver", "other"]).success();
+    }
+    kept(cluster).with_extension("journal")
+}
+
+#[test]
+fn a_run_that_was_over_before_kill_9_is_told_as_it_was() {
+    let cluster = Cluster::new();
+    let server = keeping_two(&cluster).ready();
+    let journal = ran_once(&cluster, &server);
+    killed(server);
+    let table: Value = serde_json::from_str(&std::fs::read_to_string(kept(&cluster)).unwrap()).unwrap();
+    assert_eq!(table["tasks"][0]["counts"]["runs"], 0, "a tick does not write the table anew: {table}");
+    assert!((50..300).contains(&std::fs::metadata(&journal).unwrap().len()));
+    let server = keeping_two(&cluster).ready();
+    let now = tasks(&cluster);
+    let task = now.as_array().unwrap().iter().find(|task| task["runs"] == 1).unwrap();
+    assert_eq!((&task["failures"], &task["missed"], &task["last-error"]), (&0.into(), &0.into(), &Value::Null));
+    assert_eq!(server.count("tick"), 0, "it ran again");
+    // In good order there is one file again.
+    server.terminate();
+    assert_eq!(server.exit_code(), 0);
+}
+
+#[test]
+fn a_journals_torn_end_is_passed_over_and_a_damaged_one_stops_the_start() {
+    let cluster = Cluster::new();
+    let server = keeping_two(&cluster).ready();
+    let journal = ran_once(&cluster, &server);
+    killed(server);
+    let whole = std::fs::read(&journal).unwrap();
+    let mut damaged = whole.clone();
+    damaged[30] ^= 0xff;
+    std::fs::write(&journal, &damaged).unwrap();
+    let output = keeping_two(&cluster).finish();
+    assert_eq!(output.code(), 2);
+    says(&output.stderr, &["error: ", "server.journal", "damaged", "left as it is", "move it away"]);
+    assert_eq!(std::fs::read(&journal).unwrap(), damaged);
+    std::fs::write(&journal, [&whole[..], &[0; 7]].concat()).unwrap();
+    let _server = keeping_two(&cluster).ready();
+    let ran = |task: &Value| task["runs"] == 1 && task["failures"] == 0;
+    assert_eq!(tasks(&cluster).as_array().unwrap().iter().filter(|task| ran(task)).count(), 1);
+}
+
 #[test]
 fn counts_are_kept_by_a_runtime_that_ends_in_good_order() {
     let cluster = Cluster::new();

@@ -1,27 +1,26 @@
-//! `--state-dir`: what outlives the runtime. Today that is scheduled tasks, a file a process.
+//! `--state-dir`: what outlives the runtime. Today that is scheduled tasks, two files a process.
 //!
 //! ```text
-//!   DIR/lock                             held while a runtime has the folder
-//!   DIR/schedules/TENANT/PROCESS.json    the tasks, as `daffi_proto::schedule` writes them
-//!   DIR/schedules/TENANT/PROCESS.json.new       half written, of no use
+//!   DIR/lock                                 held while a runtime has the folder
+//!   DIR/schedules/TENANT/PROCESS.json        the tasks, as `daffi_proto::schedule` writes them
+//!   DIR/schedules/TENANT/PROCESS.journal     what has come of them since
+//!   DIR/schedules/TENANT/PROCESS.json.new    half written, of no use
 //! ```
 //!
-//! Invariants: the folder is the user's own, and nobody else can look into it; one runtime has it at a time; a file is
-//! replaced as a whole, and what was told to be written down is on the disk. A file that cannot be understood is left as it
-//! is, and the runtime does not start. A folder that is moved away is not made anew. What a file says is not known here.
+//! Invariants: the folder is the user's own, and nobody else can look into it; one runtime has it at a time; what was told to
+//! be written down is on the disk. A file that cannot be understood is left as it is, and the runtime does not start. A
+//! folder that is moved away is not made anew. What a file says is not known here; how they are written: [`schedules`].
+
+mod schedules;
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use daffi_proto::id::ProcessRef;
-use daffi_proto::schedule::{Clock, MAX_SNAPSHOT_BYTES, SnapshotError, Tasks};
+use daffi_proto::schedule::{JournalError, SnapshotError};
 use rustix::fs::FlockOperation;
-use tokio_util::sync::CancellationToken;
-
-use crate::mesh::handle::MeshHandle;
-use crate::mesh::ledger::{Ledger, Sheet};
 
 /// The folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +59,18 @@ pub enum StateDirError {
         /// What is wrong with it.
         error: SnapshotError,
     },
+    /// The same of a journal.
+    #[error(
+        "--state-dir: {}: {error}; it is left as it is: move it away to begin with the schedules as they are in the file \
+         beside it, without what came of them since",
+        path.display()
+    )]
+    UnusableJournal {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: JournalError,
+    },
     /// A name that cannot be a file's.
     #[error("--state-dir: no file can be named after the process {0}: give it another name")]
     BadName(String),
@@ -97,80 +108,6 @@ impl StateDir {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateDirError::InUse { path: path.to_owned() }),
             Err(error) => Err(failed(path, "its lock cannot be taken")(error.into())),
         }
-    }
-
-    /// The tasks of a process: those that were written down, or none yet.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or understood: it would be overwritten.
-    pub fn tasks(&self, process: &ProcessRef, limit: usize, clock: Clock) -> Result<Tasks, StateDirError> {
-        let path = self.file_of(process)?;
-        let read = match std::fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Tasks::new(process.name.clone(), limit, clock));
-            }
-            Err(error) => return Err(failed(&path, "it cannot be looked at")(error)),
-            Ok(file) if file.len() > MAX_SNAPSHOT_BYTES as u64 => {
-                Err(SnapshotError::TooLong(usize::try_from(file.len()).unwrap_or(usize::MAX)))
-            }
-            Ok(_) => {
-                let bytes = std::fs::read(&path).map_err(failed(&path, "it cannot be read"))?;
-                let text = std::str::from_utf8(&bytes).map_err(|error| SnapshotError::Unreadable(error.to_string()));
-                text.and_then(|text| Tasks::restore(process.name.clone(), limit, clock, text))
-            }
-        };
-        read.map_err(|error| StateDirError::Unusable { path, error })
-    }
-
-    /// Writes down tasks until it is cancelled, and then what is left. `tasks` are told of through the mesh.
-    pub async fn keep(self, ledger: Ledger, mesh: MeshHandle, cancel: CancellationToken) {
-        let dir = std::sync::Arc::new(self);
-        loop {
-            let sheet = tokio::select! {
-                biased;
-                sheet = ledger.next() => sheet,
-                () = cancel.cancelled() => break,
-            };
-            dir.clone().write(sheet, &mesh).await;
-        }
-        while let Some(sheet) = ledger.take() {
-            dir.clone().write(sheet, &mesh).await;
-        }
-    }
-
-    async fn write(self: std::sync::Arc<Self>, sheet: Sheet, mesh: &MeshHandle) {
-        let Sheet { process, name, tasks, changes } = sheet;
-        let clock = mesh.clock();
-        let written = tokio::task::spawn_blocking(move || self.write_now(&name, &tasks, clock).map_err(|e| (name, e)));
-        let result = match written.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err((name, error))) => {
-                tracing::error!("the schedules of {} are not written down: {error}", name.name);
-                Err(error.to_string())
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        mesh.tasks_saved(process, changes, result).await;
-    }
-
-    fn write_now(&self, process: &ProcessRef, tasks: &Tasks, clock: Clock) -> io::Result<()> {
-        let path = self.file_of(process).map_err(io::Error::other)?;
-        let text = tasks.snapshot(clock).map_err(io::Error::other)?;
-        let folder = path.parent().unwrap_or(&self.path);
-        self.still_there()?;
-        for made in [folder.parent().unwrap_or(&self.path), folder] {
-            match DirBuilder::new().mode(0o700).create(made) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-        }
-        let new = path.with_extension("json.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
-        // The folder's own entry: until then the old file may come back after a loss of power.
-        File::open(folder)?.sync_all()
     }
 
     /// Sees that the folder is the one that was taken: another one at its place is nobody's, or another runtime's.

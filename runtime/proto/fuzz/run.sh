@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-targets=(frames values texts controller node)
+targets=(frames values texts journal controller node)
 [ $# -ge 2 ] || { echo "usage: $0 ${targets[*]} | all  SECONDS [libFuzzer flags]" >&2; exit 2; }
 target=$1 seconds=$2
 shift 2

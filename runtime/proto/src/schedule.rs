@@ -14,7 +14,9 @@
 //! | `task` | one task: what a tick comes to, counts |
 //! | `tasks` | [`Tasks`], the bounded table of a process's tasks |
 //! | `human` | how durations and bytes are written in files |
+//! | `unwritten` | what of a table is to be written down, and how much that hurries |
 //! | `snapshot` | the table as text for `--state-dir`, and back |
+//! | `journal` | what has come since the snapshot, in small entries |
 //! | `info` | ids, and tasks as lists show them |
 //! | `ask` | what is asked of a table from afar |
 //!
@@ -48,6 +50,7 @@ mod ask;
 mod cron;
 mod human;
 mod info;
+mod journal;
 mod plan;
 mod snapshot;
 mod task;
@@ -55,6 +58,7 @@ mod tasks;
 mod text;
 mod ticks;
 mod time;
+mod unwritten;
 
 use std::time::Duration;
 
@@ -63,13 +67,16 @@ pub use cron::{Cron, MAX_CRON_BYTES};
 pub use info::{
     Counts, LastError, MAX_LAST_ERROR_BYTES, MAX_SHOWN_ARGS_BYTES, RunNumber, TaskId, TaskInfo, TaskNumber, TaskState,
 };
+pub(crate) use journal::most_bytes;
+pub use journal::{Entry, Journal, JournalError, MAX_JOURNAL_BYTES};
 pub use plan::{
     MAX_AT_TIMES, MAX_EVERY, MAX_TASK_ARGS_BYTES, MIN_EVERY, Missed, Overlap, PAST_TOLERANCE, Plan, TaskSpec,
 };
-pub use snapshot::{MAX_SNAPSHOT_BYTES, SnapshotError};
-pub use tasks::{Changes, DEFAULT_MAX_TASKS, KEPT_FINISHED_TASKS, MAX_TASKS, Run, Step, Tasks};
+pub use snapshot::{MAX_SNAPSHOT_BYTES, Snapshot, SnapshotError};
+pub use tasks::{DEFAULT_MAX_TASKS, KEPT_FINISHED_TASKS, MAX_TASKS, Run, Step, Tasks};
 pub use text::{MAX_DURATION_BYTES, parse_duration};
 pub use time::{Clock, Utc};
+pub use unwritten::{Save, Unwritten};
 
 use crate::error::{CallError, code};
 use crate::id::ProcessName;

@@ -14,6 +14,8 @@
 mod controller;
 #[path = "../fuzz/src/frames.rs"]
 mod frames;
+#[path = "../fuzz/src/journal.rs"]
+mod journal;
 #[path = "../fuzz/src/node.rs"]
 mod node;
 #[path = "../fuzz/src/script.rs"]
@@ -53,6 +55,11 @@ fn all_codecs_agree_on_the_values_that_were_found() {
 #[test]
 fn the_texts_that_were_found_are_read_or_refused() {
     each_of("texts", texts::run);
+}
+
+#[test]
+fn the_journals_that_were_found_are_read_or_refused() {
+    each_of("journal", journal::run);
 }
 
 #[test]

@@ -405,8 +405,8 @@ impl Driver {
                 Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
                 Output::GatherDone { token, result } => self.asked.gather_done(token, result),
                 Output::TasksDone { token, result } => self.asked.tasks_done(token, result),
-                Output::SaveTasks { process, name, tasks, changes } => match &self.ledger {
-                    Some(ledger) => ledger.put(process, name, tasks, changes),
+                Output::SaveTasks { process, name, save, changes } => match &self.ledger {
+                    Some(ledger) => ledger.put(process, name, save, changes),
                     // Nobody says that they are kept, where nobody keeps them.
                     None => self.tell(Input::Command(Command::TasksSaved { process, changes, result: Ok(()) })),
                 },

@@ -1,14 +1,14 @@
 //! The scheduled tasks that are to be written down, on their way from the driver to whoever writes them.
 //!
-//! Invariants: the driver never waits; of a process only the latest tasks are on their way, so that a slow disk holds one
-//! table a process at most; processes have their turns in the order in which they came, so that one whose tasks change all
-//! the time holds up no other. What is written, and where, is not known here.
+//! Invariants: the driver never waits; of a process one sheet is on its way, so that a slow disk holds one table a process at
+//! most; processes have their turns in the order in which they came, so that one whose tasks change all the time holds up no
+//! other. What is written, and where, is not known here.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use daffi_proto::id::{LocalId, ProcessRef};
-use daffi_proto::schedule::Tasks;
+use daffi_proto::schedule::Save;
 use tokio::sync::Notify;
 
 /// Tasks that are to be written down.
@@ -17,8 +17,8 @@ pub struct Sheet {
     pub process: LocalId,
     /// His tenant and name.
     pub name: ProcessRef,
-    /// The tasks.
-    pub tasks: Box<Tasks>,
+    /// What of his tasks.
+    pub save: Save,
     /// Names this state of them; told too.
     pub changes: u64,
 }
@@ -34,9 +34,10 @@ struct Inner {
 }
 
 impl Ledger {
-    /// These are to be written down, instead of those of the same process that are not yet, and in their turn.
-    pub(super) fn put(&self, process: LocalId, name: ProcessRef, tasks: Box<Tasks>, changes: u64) {
-        let sheet = Sheet { process, name, tasks, changes };
+    /// This is to be written down, in the process's turn; it takes the place of what is not yet, which only the last table
+    /// of a process that leaves can find.
+    pub(super) fn put(&self, process: LocalId, name: ProcessRef, save: Save, changes: u64) {
+        let sheet = Sheet { process, name, save, changes };
         let mut sheets = self.sheets();
         match sheets.iter_mut().find(|waiting| waiting.process == process) {
             Some(waiting) => *waiting = sheet,
@@ -71,18 +72,19 @@ mod tests {
     use std::time::Duration;
 
     use daffi_proto::id::{ProcessName, TenantName};
-    use daffi_proto::schedule::{Clock, Utc};
+    use daffi_proto::schedule::{Clock, Tasks, Utc};
 
     use super::*;
 
     fn put(ledger: &Ledger, process: u32, changes: u64) {
         let name: ProcessName = format!("p{process}").parse().unwrap();
-        let tasks = Box::new(Tasks::new(name.clone(), 1, Clock { mono: Duration::ZERO, utc: Utc::default() }));
-        ledger.put(LocalId(process), ProcessRef { tenant: TenantName::default(), name }, tasks, changes);
+        let tasks = Tasks::new(name.clone(), 1, Clock { mono: Duration::ZERO, utc: Utc::default() });
+        let save = Save::Table(Box::new(tasks));
+        ledger.put(LocalId(process), ProcessRef { tenant: TenantName::default(), name }, save, changes);
     }
 
     #[test]
-    fn who_comes_again_and_again_has_one_sheet_and_holds_up_no_other() {
+    fn who_comes_again_has_one_sheet_and_holds_up_no_other() {
         let ledger = Ledger::default();
         put(&ledger, 1, 1);
         put(&ledger, 2, 1);

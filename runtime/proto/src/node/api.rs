@@ -12,7 +12,7 @@ use crate::call::{
 use crate::error::CallError;
 use crate::frame::Frame;
 use crate::id::{LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
-use crate::schedule::{TaskId, TaskPage, Tasks, Utc};
+use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
 use crate::stream::{Chunk, Ending, Flow, StreamId};
 
@@ -171,7 +171,7 @@ pub enum Command {
         /// What it came to.
         result: ServeResult,
     },
-    /// An [`Output::SaveTasks`] is done with, or a later one of that process.
+    /// An [`Output::SaveTasks`] is done with.
     TasksSaved {
         /// The process.
         process: LocalId,
@@ -305,14 +305,15 @@ pub enum Output {
         result: Result<TaskPage, CallError>,
     },
     /// The tasks of a process have changed, and are to be written down; then [`Command::TasksSaved`]. Those who asked for
-    /// the change have their answer after that. Of several that wait for it the last will do.
+    /// the change have their answer after that. Of a process there is one of these at a time, but for a last
+    /// [`Save::Table`] when it leaves, which makes one before it needless.
     SaveTasks {
         /// The process.
         process: LocalId,
         /// Its tenant and name.
         name: ProcessRef,
-        /// The tasks.
-        tasks: Box<Tasks>,
+        /// What is to be written down.
+        save: Save,
         /// Names this state: a later one has more.
         changes: u64,
     },

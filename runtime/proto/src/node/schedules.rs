@@ -1,7 +1,7 @@
 //! The scheduled tasks of this node's processes, and their runs.
 //!
 //! ```text
-//!   Add, Cancel ──▶ table ──(SaveTasks ──TasksSaved)──▶ the answer
+//!   Add, Cancel ──▶ table ──(written down, see `keep`)──▶ the answer
 //!                     │ a tick
 //!                     ▼
 //!                   Serve, without a caller ──Served──▶ counted
@@ -15,14 +15,17 @@
 //! task once, when it is really over; a task whose callback the process has not (any more) fails at each tick, and stays.
 
 mod agenda;
+mod keep;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::agenda::Agenda;
+pub use self::keep::SAVE_COUNTS_EVERY;
+use self::keep::{Kept, Unsaved};
 use super::calls::Place;
 use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, outcome, serve};
 use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
@@ -30,13 +33,9 @@ use crate::error::CallError;
 use crate::frame::{Frame, Header};
 use crate::id::{CallId, LocalId, ProcessName};
 use crate::schedule::{
-    Changes, MAX_SHOWN_ARGS_BYTES, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec,
-    Tasks,
+    MAX_SHOWN_ARGS_BYTES, Run, RunNumber, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec, Tasks,
 };
 use crate::value::{self, Limits};
-
-/// How long counts and last errors that changed wait to be written down, where nothing else is.
-pub const SAVE_COUNTS_EVERY: Duration = Duration::from_secs(10);
 
 /// All tables.
 #[derive(Debug, Default)]
@@ -52,26 +51,6 @@ pub(super) struct Schedules {
 struct Table {
     tasks: Tasks,
     kept: Option<Kept>,
-}
-
-/// How a table is written down.
-#[derive(Debug, Default)]
-struct Kept {
-    /// What was given out to be written down.
-    given: Changes,
-    /// Counts have changed: when to give them out.
-    counts_due: Option<Duration>,
-    /// Answers that wait for it, in the order of their changes.
-    unsaved: VecDeque<Unsaved>,
-}
-
-#[derive(Debug)]
-struct Unsaved {
-    changes: u64,
-    to: AnswerTo,
-    page: TaskPage,
-    /// The task was made, and is taken back if it cannot be written down.
-    made: bool,
 }
 
 /// Who asked for something to be done with tasks.
@@ -108,7 +87,7 @@ impl Schedules {
     /// The link is lost, and with it those who wait for an answer over it.
     pub fn forget_link(&mut self) {
         for kept in self.tables.values_mut().filter_map(|table| table.kept.as_mut()) {
-            kept.unsaved.retain(|unsaved| matches!(unsaved.to, AnswerTo::Call(_)));
+            kept.forget_link();
         }
     }
 }
@@ -118,10 +97,7 @@ impl Node {
     pub(super) fn add_table(&mut self, id: LocalId, process: &ProcessName, spec: TableSpec) {
         let table = match spec {
             TableSpec::Fresh(limit) => Table { tasks: Tasks::new(process.clone(), limit, self.clock()), kept: None },
-            TableSpec::Kept(tasks) => {
-                let given = tasks.changes();
-                Table { tasks: *tasks, kept: Some(Kept { given, ..Kept::default() }) }
-            }
+            TableSpec::Kept(tasks) => Table { tasks: *tasks, kept: Some(Kept::default()) },
         };
         self.schedules.tables.insert(id, table);
         self.count_tasks(id);
@@ -129,12 +105,9 @@ impl Node {
 
     /// It has gone, and its tasks with it; what is known of them is written down.
     pub(super) fn remove_table(&mut self, id: LocalId) {
-        self.save(id, true);
         self.schedules.agenda.forget(id);
-        if let Some(table) = self.schedules.tables.remove(&id) {
-            for unsaved in table.kept.into_iter().flat_map(|kept| kept.unsaved) {
-                self.answer_task_op(unsaved.to, Err(outcome::left_while_saving()), table.tasks.process());
-            }
+        if let Some(Table { tasks, kept: Some(kept) }) = self.schedules.tables.remove(&id) {
+            self.save_last(id, tasks, kept);
         }
     }
 
@@ -197,11 +170,10 @@ impl Node {
                 return self.answer_failed(to, &error);
             }
         };
-        let changes = table.tasks.changes().tasks;
         match &mut table.kept {
             Some(kept) if made || cancelled => {
-                kept.unsaved.push_back(Unsaved { changes, to, page, made });
-                self.save(process, false);
+                kept.answer_later(Unsaved { changes: table.tasks.changes(), to, page, made });
+                self.save(process);
                 self.count_tasks(process);
             }
             Some(_) | None => {
@@ -261,10 +233,10 @@ impl Node {
                     self.take_step(id, step);
                 }
             }
-            self.save(id, false);
+            self.save(id);
             let table = self.schedules.tables.get(&id);
             let tick = table.filter(|_| may_tick).and_then(|table| table.tasks.next_timeout());
-            let save = table.and_then(|table| table.kept.as_ref()?.counts_due);
+            let save = table.and_then(|table| table.kept.as_ref()?.next_look());
             // Runs that were over at once have touched it, and are dealt with.
             self.schedules.agenda.set(id, tick.into_iter().chain(save).min());
         }
@@ -335,53 +307,6 @@ impl Node {
         if let (Err(error), true) = (result, known) {
             self.outputs.push_back(Output::TaskTrouble { task, trouble: TaskTrouble::Failed(error) });
         }
-    }
-
-    /// Gives a table out to be written down where it has changed: counts after a while, or `now` everything.
-    fn save(&mut self, process: LocalId, now: bool) {
-        let Some(name) = self.locals.get(&process).map(|local| &local.process) else { return };
-        let Some(table) = self.schedules.tables.get_mut(&process) else { return };
-        let Some(kept) = &mut table.kept else { return };
-        let changes = table.tasks.changes();
-        if changes == kept.given {
-            return;
-        }
-        let due = *kept.counts_due.get_or_insert(self.now + SAVE_COUNTS_EVERY);
-        if changes.tasks == kept.given.tasks && due > self.now && !now {
-            return;
-        }
-        kept.given = changes;
-        kept.counts_due = None;
-        let (name, tasks) = (name.clone(), Box::new(table.tasks.clone()));
-        self.outputs.push_back(Output::SaveTasks { process, name, tasks, changes: changes.tasks });
-    }
-
-    /// Tasks were written down, or could not be: who waits for that is answered.
-    pub(super) fn tasks_saved(&mut self, process: LocalId, changes: u64, result: Result<(), String>) {
-        let Some(table) = self.schedules.touch(process) else { return };
-        let Some(kept) = &mut table.kept else { return };
-        let later = kept.unsaved.iter().position(|unsaved| unsaved.changes > changes).unwrap_or(kept.unsaved.len());
-        let done: Vec<Unsaved> = kept.unsaved.drain(..later).collect();
-        let name = table.tasks.process().clone();
-        for Unsaved { to, page, made, .. } in done {
-            let answer = match &result {
-                Ok(()) => Ok(page),
-                Err(reason) => Err(self.unsaved(process, &page, made, reason)),
-            };
-            self.count_tasks(process);
-            self.answer_task_op(to, answer, &name);
-        }
-    }
-
-    /// What was done and could not be written down: a task that was made is taken back.
-    fn unsaved(&mut self, process: LocalId, page: &TaskPage, made: bool, reason: &str) -> CallError {
-        let Some(task) = page.tasks.first() else { return outcome::internal("nothing was done to a task", "") };
-        let callback = task.callback.to_string();
-        if made && let Some(table) = self.schedules.touch(process) {
-            // It may have been cancelled meanwhile.
-            let _: Result<(), ScheduleError> = table.tasks.cancel(&task.id);
-        }
-        outcome::not_saved(made, &task.id, reason, callback)
     }
 
     /// The number of a process's tasks may be another.

@@ -1,25 +1,31 @@
-//! The table as text for `--state-dir`, and back: JSON, so that an operator can read what his runtime will do.
+//! The table as text for `--state-dir`, and back: JSON, so that an operator can read what his runtime will do. What has
+//! come since is told by a [journal](super::journal), where there is one.
 //!
 //! After a restart a task goes on as if it had only been paused: its id and counts are the same, `every` keeps its
 //! phase in UTC (the monotonic clock began anew), what was to come meanwhile was missed. A run that was in flight is
-//! counted as failed, since nobody knows how far it came. A tick that came after the last snapshot comes again.
+//! counted as failed, since nobody knows how far it came. A tick that came after what was written down last comes again.
 //!
 //! The format has a version; fields may be added to it, and a reader passes over those that it does not know.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::info::{Counts, LastError, TaskNumber};
+use super::journal::{self, Entry, JournalError};
 use super::plan::{Missed, TaskSpec};
 use super::task::Task;
 use super::tasks::{MAX_TASKS, Tasks};
 use super::ticks::{SavedTicks, Ticks};
 use super::time::{Clock, Utc};
+use super::unwritten::Marks;
 use super::{KEPT_FINISHED_TASKS, ScheduleError};
 use crate::error::{CallError, code};
 use crate::id::ProcessName;
 
-/// The version that is written, and the highest that is read.
-const VERSION: u32 = 1;
+/// The version that is written, and the highest that is read. The first was one without journals; who knows only that
+/// would have times come again.
+const VERSION: u32 = 2;
 
 /// Longest snapshot that is read: as many tasks as there can be, with arguments as large as there can be, fit well.
 pub const MAX_SNAPSHOT_BYTES: usize = 256 * 1024 * 1024;
@@ -65,25 +71,36 @@ struct Head {
     version: u32,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
+/// A table that was written down, with what its journal tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot {
     version: u32,
     process: ProcessName,
+    /// Which journal goes with it. Version 1 had none.
+    #[serde(default)]
+    generation: u64,
     next_number: TaskNumber,
     tasks: Vec<SavedTask>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct SavedTask {
     number: TaskNumber,
     spec: TaskSpec,
     made: Utc,
+    #[serde(flatten)]
+    progress: Progress,
+}
+
+/// Where a task is, and what came of its runs: what a journal tells anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Progress {
     ticks: SavedTicks,
-    running: usize,
+    pub(super) running: usize,
     queued: Option<Utc>,
     counts: Counts,
     last_run: Option<Utc>,
-    last_error: Option<LastError>,
+    pub(super) last_error: Option<LastError>,
 }
 
 impl Tasks {
@@ -96,71 +113,116 @@ impl Tasks {
             number: task.number,
             spec: task.spec.clone(),
             made: task.made,
-            ticks: task.ticks.save(clock),
-            running: task.running.len(),
-            queued: task.queued,
-            counts: task.counts,
-            last_run: task.last_run,
-            last_error: task.last_error.clone(),
+            progress: Progress::of(task, clock),
         });
-        let saved = Saved {
+        let saved = Snapshot {
             version: VERSION,
             process: self.process.clone(),
+            generation: self.generation,
             next_number: self.next_number,
             tasks: tasks.collect(),
         };
         serde_json::to_string_pretty(&saved).map_err(|error| SnapshotError::Unreadable(error.to_string()))
     }
 
-    /// The table of a snapshot. A lower limit than it was saved with only refuses new tasks.
+    /// The table of a snapshot without a journal. A lower limit than it was saved with only refuses new tasks.
     ///
     /// # Errors
     /// Why it is not taken; nothing of it is then.
     pub fn restore(process: ProcessName, limit: usize, clock: Clock, text: &str) -> Result<Self, SnapshotError> {
-        let saved = read(text)?;
+        Snapshot::read(process, text)?.open(limit, clock)
+    }
+}
+
+impl Snapshot {
+    /// The snapshot of this process's table.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn read(process: ProcessName, text: &str) -> Result<Self, SnapshotError> {
+        if text.len() > MAX_SNAPSHOT_BYTES {
+            return Err(SnapshotError::TooLong(text.len()));
+        }
+        let unreadable = |error: serde_json::Error| SnapshotError::Unreadable(error.to_string());
+        let head: Head = serde_json::from_str(text).map_err(unreadable)?;
+        if head.version > VERSION {
+            return Err(SnapshotError::Newer(head.version));
+        }
+        let saved: Self = serde_json::from_str(text).map_err(unreadable)?;
         if saved.process != process {
             return Err(SnapshotError::OtherProcess { found: saved.process, wanted: process });
         }
         if saved.tasks.len() > MAX_TASKS + KEPT_FINISHED_TASKS {
             return Err(SnapshotError::TooManyTasks(saved.tasks.len()));
         }
-        let mut tasks = Self::new(process, limit, clock);
-        for saved in saved.tasks {
+        Ok(saved)
+    }
+
+    /// Takes in what the journal beside it tells, if that goes with it.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn replay(&mut self, journal: &[u8]) -> Result<(), JournalError> {
+        let entries = journal::read(journal, self.generation)?;
+        let mut tasks: BTreeMap<TaskNumber, &mut SavedTask> =
+            self.tasks.iter_mut().map(|task| (task.number, task)).collect();
+        for Entry { number, progress } in entries {
+            let task = tasks.get_mut(&number).ok_or(JournalError::NoSuchTask(number))?;
+            if !progress.ticks.fits(&task.spec.plan) {
+                return Err(JournalError::OtherPlan(number));
+            }
+            let before = std::mem::replace(&mut task.progress, progress);
+            task.progress.last_error = task.progress.last_error.take().or(before.last_error);
+        }
+        Ok(())
+    }
+
+    /// The table. A lower limit than it was saved with only refuses new tasks.
+    ///
+    /// # Errors
+    /// A task that cannot be.
+    pub fn open(self, limit: usize, clock: Clock) -> Result<Tasks, SnapshotError> {
+        let mut tasks = Tasks::new(self.process, limit, clock);
+        for saved in self.tasks {
             tasks.insert(saved.open(clock)?);
         }
         let last = tasks.tasks.last_key_value().map_or(0, |(number, _)| number.0.saturating_add(1));
-        tasks.next_number = TaskNumber(tasks.next_number.0.max(saved.next_number.0).max(last));
+        tasks.next_number = TaskNumber(tasks.next_number.0.max(self.next_number.0).max(last));
+        tasks.generation = self.generation;
+        // It is as it was written down, but for what a restart makes of it, which the next one would make of it too.
+        tasks.marks = Marks::default();
         Ok(tasks)
     }
 }
 
-fn read(text: &str) -> Result<Saved, SnapshotError> {
-    if text.len() > MAX_SNAPSHOT_BYTES {
-        return Err(SnapshotError::TooLong(text.len()));
+impl Progress {
+    pub(super) fn of(task: &Task, clock: Clock) -> Self {
+        Self {
+            ticks: task.ticks.save(clock),
+            running: task.running.len(),
+            queued: task.queued,
+            counts: task.counts,
+            last_run: task.last_run,
+            last_error: task.last_error.clone(),
+        }
     }
-    let unreadable = |error: serde_json::Error| SnapshotError::Unreadable(error.to_string());
-    let head: Head = serde_json::from_str(text).map_err(unreadable)?;
-    if head.version > VERSION {
-        return Err(SnapshotError::Newer(head.version));
-    }
-    serde_json::from_str(text).map_err(unreadable)
 }
 
 impl SavedTask {
     fn open(self, clock: Clock) -> Result<Task, SnapshotError> {
-        let number = self.number;
+        let (number, progress) = (self.number, self.progress);
         let spec = self.spec.bounded().map_err(|error| SnapshotError::BadTask { number, error })?;
-        let ticks = Ticks::restore(&spec.plan, self.ticks, clock).ok_or(SnapshotError::OtherPlan(number))?;
+        let ticks = Ticks::restore(&spec.plan, progress.ticks, clock).ok_or(SnapshotError::OtherPlan(number))?;
         let mut task = Task::new(number, spec, clock);
         task.ticks = ticks;
         task.made = self.made;
-        task.counts = self.counts;
-        task.last_run = self.last_run;
-        task.last_error = self.last_error;
-        for _ in 0..self.running.min(super::MAX_PARALLEL_RUNS) {
+        task.counts = progress.counts;
+        task.last_run = progress.last_run;
+        task.last_error = progress.last_error;
+        for _ in 0..progress.running.min(super::MAX_PARALLEL_RUNS) {
             task.fail(&interrupted(), clock.utc);
         }
-        match self.queued {
+        match progress.queued {
             // A tick that has come by now runs for this one too.
             Some(tick) if task.spec.missed == Missed::RunOnce && !task.is_due(clock) => task.queued = Some(tick),
             Some(_) => task.counts.missed = task.counts.missed.saturating_add(1),

@@ -13,8 +13,9 @@ use bytes::Bytes;
 use super::info::{RunNumber, TaskId, TaskInfo, TaskNumber, TaskState};
 use super::plan::TaskSpec;
 use super::task::{Task, Verdict};
-use super::ticks::{Mono, Wake};
+use super::ticks::{Mono, Ticks, Wake};
 use super::time::{Clock, Utc};
+use super::unwritten::{Marks, Unwritten};
 use super::{ScheduleError, UTC_CHECK_EVERY};
 use crate::error::CallError;
 use crate::id::ProcessName;
@@ -44,7 +45,10 @@ pub struct Tasks {
     finished: VecDeque<TaskNumber>,
     /// The clock when the table was last looked at.
     looked: Clock,
-    changes: Changes,
+    changes: u64,
+    /// See [`Tasks::generation`].
+    pub(super) generation: u64,
+    pub(super) marks: Marks,
 }
 
 /// What to do.
@@ -87,15 +91,6 @@ pub struct Run {
     pub timeout: Duration,
 }
 
-/// How often the table has changed: whoever saves it compares these with those of the last snapshot.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Changes {
-    /// What must not be lost: a task came, went or finished; a time of `at` or `cron` came, which would come again.
-    pub tasks: u64,
-    /// Counts and last errors.
-    pub counts: u64,
-}
-
 impl Tasks {
     /// An empty table. The limit is cut to [`MAX_TASKS`].
     pub fn new(process: ProcessName, limit: usize, clock: Clock) -> Self {
@@ -108,7 +103,10 @@ impl Tasks {
             ready: BTreeSet::new(),
             finished: VecDeque::new(),
             looked: clock,
-            changes: Changes::default(),
+            changes: 0,
+            // Unlike that of a table of this name before it, whose journal may still be there.
+            generation: clock.utc.as_micros(),
+            marks: Marks::default(),
         }
     }
 
@@ -125,7 +123,7 @@ impl Tasks {
         let number = self.next_number;
         self.next_number = TaskNumber(number.0.saturating_add(1));
         self.insert(Task::new(number, spec, clock));
-        self.changes.tasks += 1;
+        self.table_changed();
         Ok(self.id(number))
     }
 
@@ -141,7 +139,8 @@ impl Tasks {
         }
         self.ready.remove(&id.number);
         self.finished.retain(|number| *number != id.number);
-        self.changes.tasks += 1;
+        self.marks.gone(id.number);
+        self.table_changed();
         Ok(())
     }
 
@@ -169,8 +168,8 @@ impl Tasks {
         if !task.ended(run, result, clock.utc) {
             return;
         }
-        self.changes.counts += 1;
         let number = task.number;
+        self.marks.ended(number, result.is_err());
         if task.queued.is_some() {
             self.ready.insert(number);
         }
@@ -233,8 +232,8 @@ impl Tasks {
         self.tasks.is_empty()
     }
 
-    /// How often it has changed.
-    pub fn changes(&self) -> Changes {
+    /// How often a task came, went or finished.
+    pub fn changes(&self) -> u64 {
         self.changes
     }
 
@@ -289,10 +288,7 @@ impl Tasks {
         let due = task.ticks.take(clock);
         reindex(&mut self.wakes, task, was);
         let due = due?;
-        match was {
-            Some(Wake::Utc(_)) => self.changes.tasks += 1,
-            Some(Wake::Mono(_)) | None => self.changes.counts += 1,
-        }
+        self.marks.moved(number, hurry(task));
         let verdict = task.tick(due, clock);
         let step = match verdict {
             Verdict::Run(run) => self.run(number, run, due.tick),
@@ -305,8 +301,9 @@ impl Tasks {
     }
 
     fn run_queued(&mut self, number: TaskNumber) -> Option<Step> {
-        let (run, tick) = self.tasks.get_mut(&number)?.take_queued(self.looked)?;
-        self.changes.counts += 1;
+        let task = self.tasks.get_mut(&number)?;
+        let (run, tick) = task.take_queued(self.looked)?;
+        self.marks.moved(number, hurry(task));
         self.run(number, run, tick)
     }
 
@@ -329,17 +326,31 @@ impl Tasks {
         if !finished || self.finished.contains(&number) {
             return;
         }
-        self.changes.tasks += 1;
+        self.table_changed();
         self.finished.push_back(number);
         if self.finished.len() > KEPT_FINISHED_TASKS
             && let Some(oldest) = self.finished.pop_front()
         {
             self.tasks.remove(&oldest);
+            self.marks.gone(oldest);
         }
+    }
+
+    fn table_changed(&mut self) {
+        self.changes += 1;
+        self.marks.hurry(Unwritten::Tasks);
     }
 
     fn id(&self, number: TaskNumber) -> TaskId {
         TaskId { process: self.process.clone(), number }
+    }
+}
+
+/// How much it hurries that a tick of a task is written down.
+fn hurry(task: &Task) -> Unwritten {
+    match task.ticks {
+        Ticks::Every { .. } => Unwritten::Counts,
+        Ticks::At { .. } | Ticks::Cron { .. } => Unwritten::Ticks,
     }
 }
 

@@ -70,6 +70,16 @@ pub(super) enum SavedTicks {
     Cron { next: Option<Utc>, planned: Utc },
 }
 
+impl SavedTicks {
+    /// Whether they may be of this plan.
+    pub(super) fn fits(&self, plan: &Plan) -> bool {
+        matches!(
+            (self, plan),
+            (Self::Every { .. }, Plan::Every(_)) | (Self::At { .. }, Plan::At(_)) | (Self::Cron { .. }, Plan::Cron(_))
+        )
+    }
+}
+
 impl Ticks {
     pub(super) fn new(plan: &Plan, clock: Clock) -> Self {
         match plan {

@@ -33,6 +33,9 @@ mod deadlines;
 #[cfg(test)]
 mod detached;
 #[cfg(test)]
+#[path = "../schedule/disk.rs"]
+mod disk;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod gather;

@@ -20,7 +20,7 @@ use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame};
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
-use daffi_proto::schedule::{Clock, TaskPage, Tasks, Utc};
+use daffi_proto::schedule::{Clock, Save, TaskPage, Utc};
 use daffi_proto::session::{Backoff, PeerIdentity, Random};
 use daffi_proto::stream::StreamId;
 
@@ -53,8 +53,8 @@ pub struct Runtime {
     pub resolved: HashMap<Token, Result<Resolved, CallError>>,
     /// What became of schedules, and of questions about tasks.
     pub tasks: HashMap<Token, Result<TaskPage, CallError>>,
-    /// The tables that are to be written down, by their processes, with what names them.
-    pub saves: BTreeMap<LocalId, (Box<Tasks>, u64)>,
+    /// What is to be written down of tables, by their processes, with what names it.
+    pub saves: BTreeMap<LocalId, (Save, u64)>,
     pub waits: HashMap<Token, Result<(), CallError>>,
     pub lists: HashMap<Token, Vec<ProcessInfo>>,
     /// What the watches were told.

@@ -8,11 +8,17 @@
 //! | `overlap` | ticks that come while a run is in flight |
 //! | `table` | the limit, cancelling, lists, finished tasks |
 //! | `restart` | snapshots and what a restart makes of them; bad ones |
+//! | `disk` | a snapshot and its journal, as they stand on a disk |
+//! | `journal` | what is written down between snapshots, and what a crash leaves of it |
 //! | `wire` | the bytes of what travels |
 //! | `random` | random plans, pauses, jumps and restarts against what must always hold |
 
 #[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod every;
+#[cfg(test)]
+mod journal;
 #[cfg(test)]
 mod overlap;
 #[cfg(test)]

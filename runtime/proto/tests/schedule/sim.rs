@@ -149,6 +149,11 @@ impl Sim {
         let text = self.tasks.snapshot(self.clock).unwrap();
         let clock = Clock { mono: Duration::from_millis(3), utc: self.clock.utc.plus(after) };
         let tasks = Tasks::restore(process(), 8, clock, &text).unwrap();
+        self.goes_on_with(tasks, clock)
+    }
+
+    /// The same with another table, whose runs are none of the old ones.
+    pub fn goes_on_with(&self, tasks: Tasks, clock: Clock) -> Self {
         Self { takes: self.takes, fails: self.fails, ..Self::of(tasks, clock) }
     }
 

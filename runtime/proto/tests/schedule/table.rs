@@ -129,21 +129,3 @@ fn of_the_finished_tasks_the_last_ones_are_kept_and_take_no_place() {
     sim.tasks.cancel(&ids[5]).unwrap();
     assert_eq!(sim.tasks.len(), KEPT_FINISHED_TASKS - 1);
 }
-
-#[test]
-fn what_must_be_saved_at_once_is_told_apart_from_counts() {
-    let mut sim = Sim::new();
-    let id = sim.add(every("1s"));
-    let added = sim.tasks.changes();
-    assert_eq!((added.tasks, added.counts), (1, 0));
-    sim.pass(time("1.5s"));
-    let ran = sim.tasks.changes();
-    assert!(ran.tasks == added.tasks && ran.counts > added.counts);
-    sim.add(at(&["2026-05-04T12:00:02Z"]));
-    let two = sim.tasks.changes();
-    sim.pass(time("1s"));
-    assert!(sim.tasks.changes().tasks > two.tasks);
-    let before = sim.tasks.changes().tasks;
-    sim.tasks.cancel(&id).unwrap();
-    assert_eq!(sim.tasks.changes().tasks, before + 1);
-}

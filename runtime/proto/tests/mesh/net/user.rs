@@ -6,6 +6,7 @@ use daffi_proto::call::{Answer, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::node::{self, Command};
+use daffi_proto::schedule::Save;
 use daffi_proto::stream::StreamCall;
 
 use super::{Behaviour, Delivery, Net, Running};
@@ -67,8 +68,10 @@ impl Net {
                 runtime.ended.insert(token, self.now);
                 assert!(runtime.tasks.insert(token, result).is_none(), "a question about tasks ended twice");
             }
-            node::Output::SaveTasks { process, tasks, changes, .. } => {
-                runtime.saves.insert(process, (tasks, changes));
+            node::Output::SaveTasks { process, save, changes, .. } => {
+                let last = matches!(save, Save::Table(_));
+                let before = runtime.saves.insert(process, (save, changes));
+                assert!(before.is_none() || last, "more than one is on its way");
             }
             node::Output::TaskTrouble { task, trouble } => runtime.log.push(format!("{}: {trouble:?}", task.process)),
             node::Output::Processes { token, processes } => drop(runtime.lists.insert(token, processes)),
