@@ -346,9 +346,18 @@ Examples:
 Exit codes: 0 all went well; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
 run; 4 no answer came: it may or may not have run; 5 there is no controller.";
 
+const PS_HELP: &str = "\
+IN-FLIGHT are the calls that a process serves or has in its queue. Shown only where there are some: SCHEDULES, its scheduled
+tasks; OPEN-CALLS, its own calls to others; STREAMS, those that it reads and writes; HANDLES, what its guests hold of calls,
+streams and watches. All of them are as of a moment ago.
+
+Example:
+  daffi-runtime ps
+  daffi-runtime ps --json | jq '.[].process'";
+
 /// `ps`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  daffi-runtime ps\n  daffi-runtime ps --json | jq '.[].process'")]
+#[command(after_help = PS_HELP)]
 pub struct PsArgs {
     /// Print the callbacks as WIT that a caller can import
     #[arg(long, conflicts_with = "json")]

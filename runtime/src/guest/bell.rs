@@ -36,6 +36,11 @@ impl Bell {
         self.load_changed.swap(false, Ordering::AcqRel)
     }
 
+    /// It could not be told: it is still to be told, as soon as it may.
+    pub fn keep_load(&self) {
+        self.load_changed.store(true, Ordering::Release);
+    }
+
     /// Resolves when it rings, or has since this last resolved. Cancel safe.
     pub async fn rung(&self) {
         self.rung.notified().await;

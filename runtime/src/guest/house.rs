@@ -77,8 +77,8 @@ impl House {
         if now < report || !self.context.bell.take_load() {
             return report;
         }
-        if let Some(process) = self.context.local() {
-            let (instances, in_flight) = load();
+        let (instances, in_flight) = load();
+        let told = self.context.local().is_some_and(|process| {
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let load = Load {
                 instances: count(instances),
@@ -88,7 +88,10 @@ impl House {
                 handles: count(self.context.handles.held()),
                 ..Load::default()
             };
-            self.context.mesh.load(process, load);
+            self.context.mesh.load(process, load)
+        });
+        if !told {
+            self.context.bell.keep_load();
         }
         now + LOAD_INTERVAL
     }

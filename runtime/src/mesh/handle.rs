@@ -30,6 +30,7 @@ use daffi_proto::stream::Flow;
 pub use gather::{Gather, Gathered};
 pub use port::{Bell, Port, Word};
 pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
@@ -241,9 +242,11 @@ impl MeshHandle {
         let _ = self.requests.send(Request::Served { id, result }).await;
     }
 
-    /// Tells what a process is doing. A report that finds no room is dropped: a later one replaces it.
-    pub fn load(&self, process: LocalId, load: Load) {
-        let _ = self.requests.try_send(Request::Load { process, load });
+    /// Tells what a process is doing. False where there was no room for it: it is to be told again, since nothing else may
+    /// change any more.
+    pub fn load(&self, process: LocalId, load: Load) -> bool {
+        // Where the driver has ended there is nobody to tell.
+        !matches!(self.requests.try_send(Request::Load { process, load }), Err(TrySendError::Full(_)))
     }
 
     /// Takes no new calls from now on, and tells the controller to send none. Resolves when no call is in flight on
@@ -439,3 +442,7 @@ fn call_lost(callbacks: &[CallbackName]) -> CallError {
 fn driver_ended() -> CallError {
     CallError::not_run(code::NOT_CONNECTED, "this runtime is shutting down", "")
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;
