@@ -39,6 +39,9 @@ pub struct ProcessSpec {
     pub instances: String,
     /// The scheduled tasks that it has.
     pub schedules: Schedules,
+    /// Most bytes of large items of streams that may wait for it to read them, unless one alone is larger; and of results
+    /// of callbacks that are called once an item that may wait for their readers ([`crate::node`]'s `rooms`).
+    pub large_bytes: usize,
 }
 
 /// The scheduled tasks of a process that is put on the mesh.

@@ -4,6 +4,8 @@
 //!   writer's node: Outlet                                     reader's node: Inlet
 //!                          ◀───────────────────────── Grant   as much as the window, in all since the start
 //!   push ────────── Items, Items ────────────────────▶ take   in order
+//!                   Want ────────────────────────────▶        of an item that is larger than half of the window
+//!                          ◀───────────────────────── Grant   when there is room for it
 //!                          ◀───────────────────────── Grant   when half of the window was taken, or anything after 1 s
 //!   finish or fail ─── End ──────────────────────────▶        behind the items
 //!                          ◀────────────────────────── Done   everything was taken: both know the ending
@@ -16,8 +18,9 @@
 //! another. What they are, and whether they are that (`value::check_items`), is not known here.
 //!
 //! # Invariants
-//! * The writer never has more on the way, and the reader never more to take, than the reader's window; one item that
-//!   is larger than half of the window goes when that half is free.
+//! * The writer never has more on the way, and the reader never more to take, than the reader's window and what the reader
+//!   has allowed beyond it: an item that is larger than half of the window is asked for where it does not fit, and goes
+//!   when the reader's side has room.
 //! * A chunk is never more than half of the window, and half of the window is granted anew as soon as it was taken, so
 //!   that neither end ever waits for the other's wait. A reader's window is at least the one of [`Flow::window`].
 //! * Either end says one last word (`End`; `Done` or `Cancel`) and nothing after it. A stream is forgotten when both
@@ -68,8 +71,8 @@ pub const IDLE: Duration = crate::call::DEFAULT_TIMEOUT;
 /// How soon a reader that takes less than half of the window grants what he took: so that a writer sees that he lives.
 pub const GRANT_AFTER: Duration = Duration::from_secs(1);
 
-/// How much must be free in the window for a single item that does not fit into what is free.
-const FREE_FOR_LARGE: u64 = (WINDOW_BYTES / 2) as u64;
+/// Smaller items always find enough of the window free, sooner or later; larger ones may have to be asked for.
+const LARGE_BYTES: u64 = (WINDOW_BYTES / 2) as u64;
 
 /// How the items of a stream are counted. It follows from the type; the writer's side says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -137,8 +140,7 @@ impl Credit {
     /// Whether a chunk may be sent while so much is left.
     fn admits(self, chunk: &Chunk) -> bool {
         let Self { items, bytes } = chunk.size();
-        let fits = bytes <= self.bytes || (items == 1 && self.bytes >= FREE_FOR_LARGE);
-        items <= self.items && fits
+        items <= self.items && bytes <= self.bytes
     }
 }
 
@@ -181,6 +183,8 @@ impl Chunk {
 pub enum Push {
     /// The next items.
     Items(Chunk),
+    /// So many bytes has the item that comes next and waits for credit.
+    Want(u64),
     /// Its last word.
     End(End),
 }
@@ -212,6 +216,7 @@ impl Push {
     fn what(&self) -> &'static str {
         match self {
             Self::Items(_) => "items",
+            Self::Want(_) => "a wish",
             Self::End(End::Finished) => "the end",
             Self::End(End::Failed(_)) => "a failure",
             Self::End(End::Stopped) => "a stop",
@@ -318,6 +323,12 @@ pub enum BadStream {
         bytes: usize,
         /// How much was left.
         left: Credit,
+    },
+    /// It asked for what needs no asking, or for two things.
+    #[error("a wish for {bytes} bytes, which needs none or is one too many")]
+    BadWish {
+        /// For how many bytes.
+        bytes: u64,
     },
     /// Something after the last word.
     #[error("{what} after the end of the stream")]

@@ -98,6 +98,7 @@ impl GuestModule {
                 .collect(),
             instances: policy.to_string(),
             schedules: schedules.map_or(Schedules::Fresh(limits.schedules), Schedules::Kept),
+            large_bytes: limits.held_bytes(policy),
         };
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let interleaves = loaded.description.engine == EngineKind::Concurrent;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Invariants: [`Node`] is told everything in the order in which it happened, with times that never go back; its
-//! outputs are carried out before the next event; what a batch of events has to send goes off in one flush. Nothing
+//! outputs are carried out before the next event; its streams move for a turn at most, so that whatever flows, a heartbeat
+//! and a small call wait no longer than that and the guest that is polled in it; what a batch of events has to send goes off in one flush. Nothing
 //! here waits: a full link gives the frame back to the node. It decides nothing about calls: that is the node's.
 
 use std::collections::{HashMap, VecDeque};
@@ -44,7 +45,8 @@ const BELLS_AT_ONCE: usize = 256;
 /// Guests that are polled here may take so long together before what is ready to be sent is sent.
 const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 
-/// So long frames, or requests, may be taken before something else has its turn: guests may run in each.
+/// So long frames or requests may be taken and streams may move before something else has its turn: guests may run in
+/// each of their steps.
 const TURN: Duration = Duration::from_millis(2);
 
 /// What happens to the driver.
@@ -59,6 +61,8 @@ enum Event {
     Delivery(Option<Delivery>),
     /// The link has room for streams again.
     Room,
+    /// The streams have more to do than there was time for.
+    Streams,
     /// It is time.
     Alarm,
     /// The runtime ends.
@@ -97,6 +101,8 @@ pub struct Driver {
     services: HashMap<LocalId, Arc<dyn Serve>>,
     serving: HashMap<ServeId, Arc<dyn Serve>>,
     last_flush: Instant,
+    /// When the turn under way is over.
+    turn_ends: Instant,
     drained: bool,
     drains: Vec<oneshot::Sender<()>>,
     leaves: Vec<oneshot::Sender<()>>,
@@ -138,6 +144,7 @@ impl Driver {
             services: HashMap::new(),
             serving: HashMap::new(),
             last_flush: epoch,
+            turn_ends: epoch,
             drained: false,
             drains: Vec::new(),
             leaves: Vec::new(),
@@ -160,7 +167,7 @@ impl Driver {
                 return;
             }
             self.handle(event);
-            if !self.requests_left.is_empty() || !self.frames_left.is_empty() {
+            if !self.requests_left.is_empty() || !self.frames_left.is_empty() || self.node.has_steps() {
                 // What is left is there at once: without this, nobody else in this thread would have a turn.
                 tokio::task::yield_now().await;
             }
@@ -195,12 +202,14 @@ impl Driver {
             _ = self.bells.recv_many(&mut self.bells_taken, BELLS_AT_ONCE) => Event::Bells,
             delivery = self.uplink.delivery(), if self.dialing => Event::Delivery(delivery),
             () = room, if self.congested => Event::Room,
+            () = std::future::ready(()), if self.node.has_steps() => Event::Streams,
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
         }
     }
 
     fn handle(&mut self, event: Event) {
+        self.turn_ends = Instant::now() + TURN;
         match event {
             Event::Requests(_) => self.take_requests(),
             Event::Bells => self.take_bells(),
@@ -214,7 +223,7 @@ impl Driver {
             Event::Delivery(delivery) => self.take_delivery(delivery),
             Event::Room => self.set_congested(false),
             Event::Alarm => self.tell(Input::Timer),
-            Event::Cancelled => {}
+            Event::Streams | Event::Cancelled => {}
         }
         self.carry_out();
         self.flush();
@@ -230,9 +239,8 @@ impl Driver {
 
     /// Takes requests for one turn.
     fn take_requests(&mut self) {
-        let began = Instant::now();
         self.requests_left.extend(self.requests_taken.drain(..));
-        while began.elapsed() < TURN
+        while Instant::now() < self.turn_ends
             && let Some(request) = self.requests_left.pop_front()
         {
             self.take_request(request);
@@ -258,9 +266,8 @@ impl Driver {
 
     /// Takes frames for one turn, and then the link's end, if it has come.
     fn take_frames(&mut self) {
-        let began = Instant::now();
         self.frames_left.extend(self.frames.drain(..));
-        while began.elapsed() < TURN
+        while Instant::now() < self.turn_ends
             && let Some(frame) = self.frames_left.pop_front()
         {
             self.tell(Input::Frame(frame));
@@ -366,61 +373,70 @@ impl Driver {
         }
     }
 
-    /// Does what the node wants, until it wants nothing more.
+    /// Does what the node wants, until it wants nothing more, or nothing but to let streams move and the turn is over.
     fn carry_out(&mut self) {
-        while let Some(output) = self.node.poll_output() {
-            match output {
-                Output::Send(frame) => self.send(frame),
-                Output::CloseLink { reason, again } => self.close_link(&reason, again),
-                Output::Connected => {
-                    self.uplink.order(Order::LinkWasGood);
-                    self.set_link_state(LinkState::Up);
-                }
-                Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
-                Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
-                Output::NameHeld { process, message } => self.news.name_held(process, &message),
-                Output::Serve(incoming) => self.serve(incoming),
-                Output::CancelServe(id) => {
-                    if let Some(service) = self.serving.get(&id) {
-                        service.cancel(id);
-                    }
-                }
-                Output::Drained => {
-                    self.drained = true;
-                    self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
-                }
-                Output::ProcessAdded { token, result } => self.process_added(token, result),
-                Output::CallDone { token, result } => {
-                    let streams = &mut self.streams;
-                    let result = result.map(|reply| {
-                        let readers = streams.readers(StreamCall::Made(token), &reply.channels);
-                        StreamingReply { reply, readers }
-                    });
-                    self.asked.call_done(token, result);
-                }
-                Output::Stream { id, event } => {
-                    let acts = self.streams.take_event(id, event);
-                    self.act(acts);
-                }
-                Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
-                Output::GatherDone { token, result } => self.asked.gather_done(token, result),
-                Output::TasksDone { token, result } => self.asked.tasks_done(token, result),
-                Output::SaveTasks { process, name, save, changes } => match &self.ledger {
-                    Some(ledger) => ledger.put(process, name, save, changes),
-                    // Nobody says that they are kept, where nobody keeps them.
-                    None => self.tell(Input::Command(Command::TasksSaved { process, changes, result: Ok(()) })),
-                },
-                Output::TaskTrouble { task, trouble } => self.news.task(&task, &trouble),
-                Output::Resolved { token, result } => self.asked.resolved(token, result),
-                Output::WaitDone { token, result } => self.asked.wait_done(token, result),
-                Output::Membership { token, event } => {
-                    if !self.asked.member(token, event) {
-                        self.tell(Input::Command(Command::Cancel(token)));
-                    }
-                }
-                Output::WatchRefused { token, error } => self.asked.watch_refused(token, error),
-                Output::Processes { token, processes } => self.asked.listed(token, processes),
+        loop {
+            while let Some(output) = self.node.take_output() {
+                self.carry(output);
             }
+            if Instant::now() >= self.turn_ends || !self.node.step_streams() {
+                return;
+            }
+        }
+    }
+
+    fn carry(&mut self, output: Output) {
+        match output {
+            Output::Send(frame) => self.send(frame),
+            Output::CloseLink { reason, again } => self.close_link(&reason, again),
+            Output::Connected => {
+                self.uplink.order(Order::LinkWasGood);
+                self.set_link_state(LinkState::Up);
+            }
+            Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
+            Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
+            Output::NameHeld { process, message } => self.news.name_held(process, &message),
+            Output::Serve(incoming) => self.serve(incoming),
+            Output::CancelServe(id) => {
+                if let Some(service) = self.serving.get(&id) {
+                    service.cancel(id);
+                }
+            }
+            Output::Drained => {
+                self.drained = true;
+                self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
+            }
+            Output::ProcessAdded { token, result } => self.process_added(token, result),
+            Output::CallDone { token, result } => {
+                let streams = &mut self.streams;
+                let result = result.map(|reply| {
+                    let readers = streams.readers(StreamCall::Made(token), &reply.channels);
+                    StreamingReply { reply, readers }
+                });
+                self.asked.call_done(token, result);
+            }
+            Output::Stream { id, event } => {
+                let acts = self.streams.take_event(id, event);
+                self.act(acts);
+            }
+            Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
+            Output::GatherDone { token, result } => self.asked.gather_done(token, result),
+            Output::TasksDone { token, result } => self.asked.tasks_done(token, result),
+            Output::SaveTasks { process, name, save, changes } => match &self.ledger {
+                Some(ledger) => ledger.put(process, name, save, changes),
+                // Nobody says that they are kept, where nobody keeps them.
+                None => self.tell(Input::Command(Command::TasksSaved { process, changes, result: Ok(()) })),
+            },
+            Output::TaskTrouble { task, trouble } => self.news.task(&task, &trouble),
+            Output::Resolved { token, result } => self.asked.resolved(token, result),
+            Output::WaitDone { token, result } => self.asked.wait_done(token, result),
+            Output::Membership { token, event } => {
+                if !self.asked.member(token, event) {
+                    self.tell(Input::Command(Command::Cancel(token)));
+                }
+            }
+            Output::WatchRefused { token, error } => self.asked.watch_refused(token, error),
+            Output::Processes { token, processes } => self.asked.listed(token, processes),
         }
     }
 

@@ -80,6 +80,9 @@ fn signature() -> Signature {
     Signature { defs: Vec::new(), params: vec![param], result: Some(Type::String), is_async: false }
 }
 
+/// How many bytes of large items each process has room for.
+const LARGE_BYTES: usize = 64 * 1024 * 1024;
+
 fn spec(name: &str) -> ProcessSpec {
     let callback = CallbackSpec { name: "test:mesh/talk#echo".parse().unwrap(), signature: Arc::new(signature()) };
     ProcessSpec {
@@ -87,6 +90,7 @@ fn spec(name: &str) -> ProcessSpec {
         callbacks: Arc::from([callback]),
         instances: "singleton".to_owned(),
         schedules: Default::default(),
+        large_bytes: LARGE_BYTES,
     }
 }
 

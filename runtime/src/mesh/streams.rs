@@ -1,7 +1,7 @@
 //! The streams' ends in this runtime, between their ports and the node.
 //!
 //! Invariants: the node is given a chunk only when it has room for one, and gives a reader one only when nothing waits
-//! for him; what a writer gave comes before his last word; a port is forgotten when the node has told what its stream
+//! for him and he is done with what he had; what a writer gave comes before his last word; a port is forgotten when the node has told what its stream
 //! came to. Every port learns that, also when the driver ends.
 
 use std::collections::HashMap;
@@ -70,7 +70,7 @@ impl Streams {
             return writer.acts().map(|act| (id, act)).collect();
         }
         let reader = self.readers.get_mut(&id).filter(|reader| Arc::ptr_eq(&reader.port, port));
-        reader.and_then(Reader::act).map(|act| (id, act)).into_iter().collect()
+        reader.into_iter().flat_map(Reader::acts).map(|act| (id, act)).collect()
     }
 
     /// The node has something for an end. Gives what its writer has for the node in turn.
@@ -85,6 +85,8 @@ impl Streams {
                 if let Some(reader) = self.readers.get_mut(&id) {
                     reader.is_asked = false;
                     reader.port.give(chunk);
+                    // One who takes no more is done with it.
+                    return reader.acts().map(|act| (id, act)).collect();
                 }
             }
             StreamEvent::Written(ending) => {
@@ -118,16 +120,15 @@ impl Writer {
 }
 
 impl Reader {
-    /// What its reader has for the node.
-    fn act(&mut self) -> Option<StreamAct> {
-        if let Some(Word::Cancel(why)) = self.port.word() {
-            return Some(StreamAct::Cancel(why));
-        }
-        if self.is_asked || !self.port.is_empty() {
-            return None;
-        }
-        self.is_asked = true;
-        Some(StreamAct::Take)
+    /// What its reader has for the node: his last word, and that he is done with what he was given.
+    fn acts(&mut self) -> impl Iterator<Item = StreamAct> + use<> {
+        let cancel = match self.port.word() {
+            Some(Word::Cancel(why)) => Some(StreamAct::Cancel(why)),
+            _ => None,
+        };
+        let is_done = !self.is_asked && self.port.is_empty();
+        self.is_asked |= is_done;
+        cancel.into_iter().chain(is_done.then_some(StreamAct::Take))
     }
 }
 

@@ -124,6 +124,7 @@ async fn a_full_link_gives_back_calls_results_and_words_of_streams_and_takes_the
             Header::Grant { stream, total: Credit::default() },
             Header::Done { stream },
             Header::Halt { stream },
+            Header::Want { stream, bytes: 1 << 20 },
         ];
         for refused in words.into_iter().map(Frame::new).chain([call(1), reply(1, b"")]) {
             assert!(matches!(link.sink.send(refused.clone()), Err(NotTaken(frame)) if *frame == refused));

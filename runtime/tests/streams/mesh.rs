@@ -225,6 +225,7 @@ async fn a_guest_that_reads_what_is_no_item_of_its_type_traps_with_the_place() {
             callbacks: Arc::from([CallbackSpec { name, signature }]),
             instances: "none".to_owned(),
             schedules: Default::default(),
+            large_bytes: 64 * 1024 * 1024,
         };
         let peer = Arc::new(Peer { mesh: on_mesh.mesh.clone(), flows, items });
         on_mesh.mesh.add_process(spec, peer).await.unwrap();

@@ -131,7 +131,13 @@ impl Run {
             signature: Script::signature(at == 2),
         });
         let (process, callbacks) = (script.process(), callbacks.collect());
-        let spec = ProcessSpec { process, callbacks, instances: "singleton".into(), schedules: Schedules::default() };
+        let spec = ProcessSpec {
+            process,
+            callbacks,
+            instances: "singleton".into(),
+            schedules: Schedules::default(),
+            large_bytes: 1 << 20,
+        };
         let token = self.token();
         self.command(Command::AddProcess { token, spec });
     }

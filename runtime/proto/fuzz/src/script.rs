@@ -204,7 +204,10 @@ impl<'a> Script<'a> {
             }
             27 => Header::Done { stream: self.stream() },
             28 => Header::Halt { stream: self.stream() },
-            _ => [Header::Drain, Header::Leave][usize::from(self.below(2))].clone(),
+            _ => {
+                let want = Header::Want { stream: self.stream(), bytes: u64::from(self.below(255)) * 4096 };
+                [Header::Drain, Header::Leave, want][usize::from(self.below(3))].clone()
+            }
         }
     }
 

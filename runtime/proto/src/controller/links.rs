@@ -98,7 +98,8 @@ impl Controller {
             | Header::End { .. }
             | Header::Grant { .. }
             | Header::Done { .. }
-            | Header::Halt { .. } => return self.relay_stream(link, frame),
+            | Header::Halt { .. }
+            | Header::Want { .. } => return self.relay_stream(link, frame),
             Header::Fail { id, runs_on } => return self.relay_fail(link, id, runs_on, frame.payload),
             Header::Ended { id } => return self.relay_ended(link, id),
             Header::Cancel { id, .. } => self.relay_cancel(link, id),

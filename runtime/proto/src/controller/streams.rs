@@ -39,7 +39,7 @@ impl Talk {
     /// What every honest node keeps to.
     fn take(&mut self, header: &Header, stream: StreamRef) -> Result<(), LinkFault> {
         let StreamRef { from, number, .. } = stream;
-        let writes = matches!(header, Header::Items { .. } | Header::End { .. });
+        let writes = matches!(header, Header::Items { .. } | Header::Want { .. } | Header::End { .. });
         let is_last = matches!(header, Header::End { .. } | Header::Done { .. } | Header::Halt { .. });
         let written = if writes == (from == Side::Caller) { self.written.0 } else { self.written.1 };
         let kind = header.kind();

@@ -24,7 +24,8 @@ impl Controller {
             | Header::End { stream, .. }
             | Header::Grant { stream, .. }
             | Header::Done { stream }
-            | Header::Halt { stream } => self.stream_not_sent(link, stream),
+            | Header::Halt { stream }
+            | Header::Want { stream, .. } => self.stream_not_sent(link, stream),
             header => self.shut(now, link, &LinkFault::Clogged(header.kind())),
         }
     }

@@ -22,7 +22,7 @@
 //!                ◀──────────────────────────── Accepted 7     ◀───────── Accepted 9: nobody waits any more,
 //!                                                              ◀───────── Ended 9: and now it is over
 //!   Items 7.0    ────────────────────────────▶ Items 9.0 ────────────────▶ streams of a call, both ways, in the same
-//!                ◀──────────────────────────── Grant 7.0    ◀───────── Grant 9.0   manner: Items and End from who writes,
+//!                ◀──────────────────────────── Grant 7.0    ◀───────── Grant 9.0   manner: Items, Want, End from who writes,
 //!   End 7.0      ────────────────────────────▶ End 9.0 ──────────────────▶         Grant, then Done or Halt from who
 //!                ◀──────────────────────────── Done 7.0      ◀───────── Done 9.0   reads
 //!                ◀──────────────────────────── Reply 7 open  ◀───────── Reply 9, open: the call or its streams go on,
@@ -259,6 +259,13 @@ pub enum Header {
         /// The stream.
         stream: StreamRef,
     },
+    /// 29, from who writes a stream: the next item has so many bytes, more than is granted, and waits for a `Grant`.
+    Want {
+        /// The stream.
+        stream: StreamRef,
+        /// How many.
+        bytes: u64,
+    },
 }
 
 /// A stream of a call.
@@ -324,6 +331,7 @@ impl Header {
                 | Self::Grant { .. }
                 | Self::Done { .. }
                 | Self::Halt { .. }
+                | Self::Want { .. }
         )
     }
 
@@ -359,6 +367,7 @@ impl Header {
             Self::Grant { .. } => "Grant",
             Self::Done { .. } => "Done",
             Self::Halt { .. } => "Halt",
+            Self::Want { .. } => "Want",
         }
     }
 }

@@ -13,6 +13,7 @@ impl Frame {
             Message::Push(Push::Items(Chunk { count, bytes })) => {
                 Self::with_payload(Header::Items { stream, count }, bytes)
             }
+            Message::Push(Push::Want(bytes)) => Self::new(Header::Want { stream, bytes }),
             Message::Push(Push::End(end)) => {
                 let (last, payload) = match end {
                     End::Finished => (LastWord::Finished, Bytes::new()),
@@ -38,6 +39,7 @@ impl Frame {
             Header::Items { stream, count } => {
                 (stream, Message::Push(Push::Items(Chunk { count, bytes: self.payload })))
             }
+            Header::Want { stream, bytes } => (stream, Message::Push(Push::Want(bytes))),
             Header::End { stream, last } => {
                 let end = match last {
                     LastWord::Finished => End::Finished,
@@ -63,6 +65,7 @@ impl Header {
     pub(crate) fn stream_mut(&mut self) -> Option<&mut StreamRef> {
         match self {
             Self::Items { stream, .. }
+            | Self::Want { stream, .. }
             | Self::End { stream, .. }
             | Self::Grant { stream, .. }
             | Self::Done { stream }

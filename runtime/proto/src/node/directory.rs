@@ -41,6 +41,8 @@ pub(super) struct Local {
     pub load: Load,
     /// The load and the calls apart that the controller knows of.
     pub told: (Load, u32),
+    /// Its room for large items of streams.
+    pub large_bytes: usize,
 }
 
 /// How a process stands to the controller.
@@ -103,6 +105,7 @@ impl Node {
             relayed: 0,
             told: (Load::default(), 0),
             load: Load::default(),
+            large_bytes: spec.large_bytes,
         };
         self.locals.insert(id, local);
         self.add_table(id, &process, schedules);

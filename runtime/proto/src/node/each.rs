@@ -9,7 +9,8 @@
 //!
 //! Invariants: an item is served when the result before it has found room, so that a reader who is slow slows the writer;
 //! results have the order of their items. The first item that is no argument or whose call fails ends both streams with
-//! that error, which names the item; items behind it are not served.
+//! that error, which names the item; items behind it are not served. A large item is in the room of its process until its
+//! call is over, and so is a large result until it is sent ([`super::rooms`]).
 
 use bytes::Bytes;
 
@@ -46,6 +47,11 @@ impl Each {
     /// Whether a call of it runs.
     pub fn runs(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Bytes of what has no room yet.
+    pub fn result_bytes(&self) -> usize {
+        self.result.as_ref().map_or(0, Bytes::len)
     }
 
     pub fn running(&self) -> Option<ServeId> {
@@ -121,7 +127,10 @@ impl Node {
             return;
         }
         if each.left == 0 {
-            let chunk = channels.inlet(0).and_then(|inlet| inlet.take(now));
+            let chunk = channels.inlet(0).and_then(|inlet| {
+                inlet.release(now);
+                inlet.take(now)
+            });
             each.note_ending(channels);
             match (chunk, each.ending.clone()) {
                 (Some(chunk), _) => (each.left, each.rest) = (chunk.count, chunk.bytes),
@@ -164,7 +173,10 @@ impl Node {
                 each.next += 1;
                 let has_result = each.signature.result.is_some();
                 each.result = Some(if has_result { bytes } else { Bytes::from_static(UNIT_ITEM) });
-                self.stir(StreamCall::Served(whole));
+                match self.hold_result(whole) {
+                    Ok(()) => self.stir(StreamCall::Served(whole)),
+                    Err(error) => self.fail_each(whole, error),
+                }
             }
             Err(error) => self.fail_each(whole, error),
         }
@@ -185,11 +197,15 @@ impl Node {
     /// An item failed: both streams end with its error.
     fn fail_each(&mut self, whole: ServeId, error: CallError) {
         let call = StreamCall::Served(whole);
+        let now = self.now;
         let Some(each) = self.eaches.get_mut(&whole) else { return };
         let error = CallError { message: format!("item {}: {}", each.next, error.message), ..error };
-        (each.left, each.rest) = (0, Bytes::new());
+        (each.left, each.rest, each.result) = (0, Bytes::new(), None);
         if let Some(exchange) = self.exchanges.get_mut(&call) {
             exchange.channels.give_up(&error);
+            if let Some(inlet) = exchange.channels.inlet(0) {
+                inlet.release(now);
+            }
         }
         self.stir(call);
     }
@@ -200,11 +216,13 @@ impl Node {
         (each.left, each.rest, each.result) = (0, Bytes::new(), None);
         let running = each.running;
         let call = StreamCall::Served(whole);
-        if let Some(inlet) = self.exchanges.get_mut(&call).and_then(|exchange| exchange.channels.inlet(0))
-            && inlet.ending().is_none()
-        {
-            inlet.cancel(why.filter(|error| error.code != code::CANCELLED));
-            self.stir(call);
+        let now = self.now;
+        if let Some(inlet) = self.exchanges.get_mut(&call).and_then(|exchange| exchange.channels.inlet(0)) {
+            inlet.release(now);
+            if inlet.ending().is_none() {
+                inlet.cancel(why.filter(|error| error.code != code::CANCELLED));
+                self.stir(call);
+            }
         }
         let wanted = |id: &ServeId| self.serves.get(id).is_some_and(|served| served.wish == Wish::Wanted);
         if let Some(item) = running.filter(wanted) {

@@ -85,8 +85,10 @@ impl Node {
     /// A call that is made here has streams.
     pub(super) fn open_made(&mut self, token: Token, call: &Call) {
         let (parent, when_abandoned, abandoned) = (call.origin.parent, call.when_abandoned, call.abandoned);
+        let process = call.origin.process;
         let exchange = self.exchange(StreamCall::Made(token), call.own_time);
         (exchange.parent, exchange.when_abandoned, exchange.abandoned) = (parent, when_abandoned, abandoned);
+        exchange.process = process;
     }
 
     /// The streams of a call go over the link.

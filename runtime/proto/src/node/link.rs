@@ -182,7 +182,8 @@ impl Node {
             | Header::End { .. }
             | Header::Grant { .. }
             | Header::Done { .. }
-            | Header::Halt { .. } => {
+            | Header::Halt { .. }
+            | Header::Want { .. } => {
                 if let Some((stream, message)) = frame.into_stream(|detail| outcome::garbled(&detail, String::new())) {
                     self.take_stream(stream, message);
                 }

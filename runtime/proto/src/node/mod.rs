@@ -15,6 +15,7 @@
 //! | `replies` | answers of served calls that go on |
 //! | `streams` | the streams of both |
 //! | `stream_ends` | how they end |
+//! | `rooms` | how many bytes of large items each process may have |
 //! | `unsent` | what becomes of calls whose frames find the link full |
 //! | `each` | callbacks that are called once an item of a stream |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
@@ -45,6 +46,7 @@ mod loads;
 mod outcome;
 mod repeats;
 mod replies;
+mod rooms;
 mod schedules;
 mod serve;
 mod stream_ends;
@@ -168,6 +170,7 @@ pub struct Node {
     held: BTreeSet<StreamCall>,
     open_streams: usize,
     stream_bytes: usize,
+    rooms: rooms::Rooms,
     eaches: BTreeMap<ServeId, each::Each>,
     asks: BTreeMap<AskId, asks::Ask>,
     lists: BTreeMap<u64, lists::List>,
@@ -208,6 +211,10 @@ pub struct NodeCounts {
     pub streams: usize,
     /// Bytes of streams that wait to be read.
     pub stream_bytes: usize,
+    /// Bytes of large items that were let in and whose readers are not done with them.
+    pub large_bytes: u64,
+    /// Bytes of results of callbacks that are called once an item, which wait for their readers.
+    pub result_bytes: u64,
     /// Open resolves, waits and lists.
     pub asks: usize,
     /// Calls that were sent over the link and have no answer yet.
@@ -273,6 +280,7 @@ impl Node {
             held: BTreeSet::new(),
             open_streams: 0,
             stream_bytes: 0,
+            rooms: rooms::Rooms::default(),
             eaches: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -318,14 +326,22 @@ impl Node {
         self.check_drained();
     }
 
-    /// What to do next, until there is nothing.
+    /// What to do next, until there is nothing. Streams move as far as that takes; who has others to serve meanwhile takes
+    /// turns: [`Node::take_output`] and [`Node::step_streams`].
     pub fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            let output = self.take_output();
+            if output.is_some() || !self.step_streams() {
+                return output;
+            }
+        }
+    }
+
+    /// What to do next, and no stream moves for it.
+    pub fn take_output(&mut self) -> Option<Output> {
         // What was given out before has been taken: it would have come back.
         if let Some(wire) = self.handed_over.take() {
             self.call_sent(wire);
-        }
-        if self.outputs.is_empty() {
-            self.move_streams();
         }
         let output = self.outputs.pop_front();
         if let Some(Output::Send(Frame { header: Header::Call { id, answer: Answer::Sent, .. }, .. })) = &output {
@@ -344,12 +360,15 @@ impl Node {
 
     /// How much it holds.
     pub fn counts(&self) -> NodeCounts {
+        let (large_bytes, result_bytes) = self.in_rooms();
         NodeCounts {
             calls: self.calls.len(),
             gathers: self.gathers.len(),
             exchanges: self.exchanges.len(),
             streams: self.open_streams,
             stream_bytes: self.stream_bytes,
+            large_bytes,
+            result_bytes,
             asks: self.asks.len() + self.lists.len(),
             away: self.away.len(),
             waiting: self.waiting.len(),

@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use super::streams::Route;
+use super::each::Each;
+use super::streams::{Counted, Route};
 use super::{Node, Request, outcome};
 use crate::call::{MAX_CHAIN, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, ServeId};
+use crate::id::{CallId, LocalId, ServeId};
 use crate::stream::{Ending, GRANT_AFTER, StreamCall};
 
 impl Node {
@@ -60,11 +61,34 @@ impl Node {
 
     /// Keeps the node's counts of open streams and of what waits in them.
     pub(super) fn count_streams(&mut self, call: StreamCall) {
+        self.recount(call);
+        if let Some(process) = self.exchanges.get(&call).map(|exchange| exchange.process) {
+            self.let_in(process);
+        }
+    }
+
+    /// The same, and nothing is let in for it.
+    pub(super) fn recount(&mut self, call: StreamCall) {
+        let each = match call {
+            StreamCall::Served(serve) => self.eaches.get(&serve).map(Each::result_bytes),
+            StreamCall::Made(_) => None,
+        };
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
-        let now = (exchange.channels.len(), exchange.channels.waiting_bytes());
+        let channels = &mut exchange.channels;
+        let results = each.map_or(0, |bytes| bytes + channels.outlet(0).map_or(0, |outlet| outlet.waiting_bytes()));
+        let (streams, waiting, large) = (channels.len(), channels.waiting_bytes(), channels.beyond());
+        let now = Counted { streams, waiting, large, results: results as u64 };
         let before = std::mem::replace(&mut exchange.counted, now);
-        self.open_streams = (self.open_streams + now.0).saturating_sub(before.0);
-        self.stream_bytes = (self.stream_bytes + now.1).saturating_sub(before.1);
+        let process = exchange.process;
+        self.count_change(process, before, now);
+    }
+
+    fn count_change(&mut self, process: Option<LocalId>, before: Counted, now: Counted) {
+        self.open_streams = (self.open_streams + now.streams).saturating_sub(before.streams);
+        self.stream_bytes = (self.stream_bytes + now.waiting).saturating_sub(before.waiting);
+        if (before.large, before.results) != (now.large, now.results) {
+            self.count_room(process, before, now);
+        }
     }
 
     /// Takes an exchange out of every table.
@@ -83,9 +107,9 @@ impl Node {
         if let Some(parent) = exchange.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.remove(&request);
         }
-        self.open_streams = self.open_streams.saturating_sub(exchange.counted.0);
-        self.stream_bytes = self.stream_bytes.saturating_sub(exchange.counted.1);
         self.held.remove(&call);
+        self.count_change(exchange.process, exchange.counted, Counted::default());
+        self.let_in(exchange.process);
     }
 
     /// The other end is not reached any more: the call failed so, or its link did. What has arrived can still be read by a

@@ -21,7 +21,7 @@ use super::{MAX_STREAM_BYTES, MAX_STREAMS, Node, Output, Peer, Request, StreamAc
 use crate::call::WhenAbandoned;
 use crate::error::CallError;
 use crate::frame::{Frame, Side, StreamRef};
-use crate::id::{CallId, ServeId};
+use crate::id::{CallId, LocalId, ServeId};
 use crate::stream::{Channels, Ending, Flow, Inlet, Message, NotTaken, Outlet, Push, StreamCall, StreamId};
 use crate::value::MAX_CHANNELS;
 
@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     pub alive: Duration,
     /// When the other end was last told so.
     pub signed: Duration,
+    /// Whose call it is; nobody's with a name where a client makes it.
+    pub process: Option<LocalId>,
     /// What the call is made for.
     pub parent: Option<ServeId>,
     pub when_abandoned: WhenAbandoned,
@@ -54,8 +56,20 @@ pub(super) struct Exchange {
     pub peer: Option<Peer>,
     /// Whether it has its turn to come.
     stirred: bool,
-    /// Its part of the node's counts: streams, and bytes that wait to be read.
-    pub counted: (usize, usize),
+    /// Its part of the node's counts.
+    pub counted: Counted,
+}
+
+/// What an exchange has a part in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub streams: usize,
+    /// Bytes that wait to be read.
+    pub waiting: usize,
+    /// Bytes of large items, in the room of its process.
+    pub large: u64,
+    /// Bytes of results, there.
+    pub results: u64,
 }
 
 /// Where the other end of an exchange is.
@@ -89,6 +103,7 @@ impl Exchange {
             idle,
             alive: now,
             signed: now,
+            process: None,
             parent: None,
             when_abandoned: WhenAbandoned::Cancel,
             abandoned: false,
@@ -96,7 +111,7 @@ impl Exchange {
             timer: None,
             peer: None,
             stirred: false,
-            counted: (0, 0),
+            counted: Counted::default(),
         }
     }
 
@@ -145,6 +160,7 @@ impl Node {
     /// Opens ends that the user reads.
     pub(super) fn open_readers(&mut self, call: StreamCall, flows: &[Flow]) {
         let (now, most) = (self.now, self.config.max_payload_bytes);
+        self.note_process(call);
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         for (number, flow) in (0..).zip(flows) {
             exchange.channels.add_inlet(number, Inlet::new(*flow, most, now));
@@ -157,11 +173,21 @@ impl Node {
     /// Opens the two ends that the node itself has in a call that is made once an item.
     pub(super) fn open_own_ends(&mut self, call: StreamCall) {
         let (now, most) = (self.now, self.config.max_payload_bytes);
+        self.note_process(call);
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         exchange.channels.add_inlet(0, Inlet::new(Flow::Items, most, now));
         exchange.channels.add_outlet(0, Outlet::new(Flow::Items, most, now));
         self.count_streams(call);
         self.stir(call);
+    }
+
+    /// Whose room the streams of a served call take; of one that is made, it is known from its begin.
+    fn note_process(&mut self, call: StreamCall) {
+        if let StreamCall::Served(serve) = call
+            && let (Some(served), Some(exchange)) = (self.serves.get(&serve), self.exchanges.get_mut(&call))
+        {
+            exchange.process = Some(served.process);
+        }
     }
 
     /// Tells writers that nothing will come of their streams, of which there is no exchange.
@@ -212,7 +238,12 @@ impl Node {
                     outlet.fail(error);
                 }
             }
-            StreamAct::Take => drop(readers.entry(number).and_modify(|waits| *waits = true)),
+            StreamAct::Take => {
+                if let Some(inlet) = channels.inlet(number) {
+                    inlet.release(self.now);
+                }
+                readers.entry(number).and_modify(|waits| *waits = true);
+            }
             StreamAct::Cancel(why) => {
                 if let Some(inlet) = channels.inlet(number) {
                     inlet.cancel(why);
@@ -273,16 +304,20 @@ impl Node {
         }
     }
 
-    /// Lets streams move until there is something to do for the user.
-    pub(super) fn move_streams(&mut self) {
-        while self.outputs.is_empty()
-            && let Some(call) = self.stirred.pop_front()
-        {
-            if let Some(exchange) = self.exchanges.get_mut(&call) {
-                exchange.stirred = false;
-                self.step(call);
-            }
+    /// Lets the streams of one call take a step, in turn, which is short: one message, or one item that is served. False
+    /// when none has anything to do. What comes of it is to be taken before the next ([`Node::take_output`]).
+    pub fn step_streams(&mut self) -> bool {
+        let Some(call) = self.stirred.pop_front() else { return false };
+        if let Some(exchange) = self.exchanges.get_mut(&call) {
+            exchange.stirred = false;
+            self.step(call);
         }
+        true
+    }
+
+    /// Whether streams have something to do.
+    pub fn has_steps(&self) -> bool {
+        !self.stirred.is_empty()
     }
 
     /// One turn of an exchange: the user is told, one message goes to the other end.
@@ -291,6 +326,7 @@ impl Node {
             self.step_each(serve);
         }
         self.tell_ends(call);
+        self.line_up(call);
         let now = self.now;
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         let route = exchange.route;
@@ -350,11 +386,13 @@ impl Node {
         match route {
             Route::Link(wire) => {
                 let limit = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
-                if let Message::Push(Push::Items(chunk)) = &message
-                    && chunk.bytes.len() as u64 > limit
-                {
-                    let error = outcome::item_too_large(chunk.bytes.len(), limit);
-                    return self.fail_outlet(call, number, error);
+                let bytes = match &message {
+                    Message::Push(Push::Items(chunk)) => chunk.bytes.len() as u64,
+                    Message::Push(Push::Want(bytes)) => *bytes,
+                    _ => 0,
+                };
+                if bytes > limit {
+                    return self.fail_outlet(call, number, outcome::item_too_large(bytes, limit));
                 }
                 self.note_progress(call);
                 let stream = StreamRef { call: wire, from: side_of(call), number };

@@ -25,7 +25,8 @@ impl Node {
             | Header::End { stream, .. }
             | Header::Grant { stream, .. }
             | Header::Done { stream }
-            | Header::Halt { stream } => self.stream_not_sent(stream),
+            | Header::Halt { stream }
+            | Header::Want { stream, .. } => self.stream_not_sent(stream),
             header => self.close_faulty(&LinkFault::Clogged(header.kind())),
         }
     }

@@ -142,6 +142,16 @@ impl Channels {
         self.len() == 0
     }
 
+    /// One of those that are read here and have an item to wait for in line, from now on.
+    pub fn lines_up(&mut self) -> Option<u32> {
+        self.inlets.iter_mut().find_map(|(number, inlet)| inlet.lines_up().then_some(*number))
+    }
+
+    /// How many bytes may be here or come beyond the windows of those that are read here.
+    pub fn beyond(&self) -> u64 {
+        self.inlets.values().map(Inlet::beyond).sum()
+    }
+
     /// How many bytes wait to be read.
     pub fn waiting_bytes(&self) -> usize {
         self.inlets.values().map(Inlet::waiting_bytes).sum()

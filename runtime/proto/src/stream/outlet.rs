@@ -5,11 +5,12 @@
 //!     └────── Cancel ───────────┴──────────────────────┴───────────▶ Over (cancelled)
 //! ```
 //!
-//! It holds at most one chunk, the one that waits for credit: a writer that has more waits with it.
+//! It holds at most one chunk, the one that waits for credit: a writer that has more waits with it. For an item that no
+//! window lets through it asks, once.
 
 use std::time::Duration;
 
-use super::{BadStream, Chunk, Credit, End, Ending, Flow, Pull, Push};
+use super::{BadStream, Chunk, Credit, End, Ending, Flow, LARGE_BYTES, Pull, Push};
 use crate::error::{CallError, code};
 
 /// The writer's end of a stream.
@@ -23,6 +24,8 @@ pub struct Outlet {
     sent: Credit,
     /// What waits for credit.
     waiting: Option<Chunk>,
+    /// Whether the reader's end was told how large it is.
+    asked: bool,
     state: State,
     last_progress: Duration,
 }
@@ -57,7 +60,16 @@ impl Outlet {
     /// An end that was granted nothing yet. An item may have so many bytes.
     pub fn new(flow: Flow, max_item_bytes: usize, now: Duration) -> Self {
         let (granted, sent) = (Credit::default(), Credit::default());
-        Self { flow, max_item_bytes, granted, sent, waiting: None, state: State::Open, last_progress: now }
+        Self {
+            flow,
+            max_item_bytes,
+            granted,
+            sent,
+            waiting: None,
+            asked: false,
+            state: State::Open,
+            last_progress: now,
+        }
     }
 
     /// Whether a chunk would be taken now.
@@ -111,7 +123,8 @@ impl Outlet {
         match &mut self.state {
             State::Open | State::Last(_) if self.waiting.is_some() => {
                 let left = self.left();
-                let chunk = self.waiting.take_if(|chunk| left.admits(chunk))?;
+                let Some(chunk) = self.waiting.take_if(|chunk| left.admits(chunk)) else { return self.ask() };
+                self.asked = false;
                 self.sent = self.sent.plus(chunk.size());
                 self.last_progress = now;
                 Some(Push::Items(chunk))
@@ -132,6 +145,14 @@ impl Outlet {
             }
             State::Open | State::Sent(_) | State::Over { .. } => None,
         }
+    }
+
+    /// Asks for what waits, where no window will ever let it through; not before the reader has shown up.
+    fn ask(&mut self) -> Option<Push> {
+        let bytes = self.waiting.as_ref()?.size().bytes;
+        let is_due = bytes > LARGE_BYTES && bytes > self.left().bytes && self.is_begun() && !self.asked;
+        self.asked |= is_due;
+        is_due.then_some(Push::Want(bytes))
     }
 
     /// Takes what the reader's end sent.
@@ -175,6 +196,11 @@ impl Outlet {
             State::Over { unanswered, .. } => *unanswered = false,
             state => *state = State::Over { ending, unanswered: false },
         }
+    }
+
+    /// How many bytes wait for credit.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |chunk| chunk.bytes.len())
     }
 
     /// Whether the reader has shown up, and may have had something.

@@ -120,6 +120,7 @@ fn headers() -> Vec<(Header, &'static str)> {
         ),
         (Header::Done { stream: stream(Side::Callee) }, "1bac020101"),
         (Header::Halt { stream: stream(Side::Callee) }, "1cac020101"),
+        (Header::Want { stream: stream(Side::Caller), bytes: 16_777_216 }, "1dac02000180808008"),
     ]
 }
 

@@ -24,6 +24,7 @@ use daffi_proto::schedule::{Clock, Save, TaskPage, Utc};
 use daffi_proto::session::{Backoff, PeerIdentity, Random};
 use daffi_proto::stream::StreamId;
 
+pub use acts::LARGE_BYTES;
 pub use kit::*;
 pub use streams::{Reader, Writer, chunk, made, served};
 

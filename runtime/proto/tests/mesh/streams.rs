@@ -4,6 +4,7 @@ mod each;
 mod ends;
 mod limits;
 mod random;
+mod rooms;
 mod time;
 
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub fn nothing_is_left(net: &Net) {
         let counts = net.count(node);
         let streams = (counts.exchanges, counts.streams, counts.stream_bytes);
         assert_eq!(streams, (0, 0, 0), "node {node}");
+        assert_eq!((counts.large_bytes, counts.result_bytes), (0, 0), "node {node}");
         assert_eq!((counts.calls, counts.away, counts.deadlines, counts.serves, counts.incoming), (0, 0, 0, 0, 0));
     }
     let controller = net.controller.as_ref().unwrap().counts();

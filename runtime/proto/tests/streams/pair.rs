@@ -35,6 +35,8 @@ pub struct Pair {
     in_flight: (u64, u64),
     most_in_flight: (u64, u64),
     pub broken: bool,
+    /// Whether there is room for whatever the writer asks for.
+    pub has_room: bool,
     pub taken: Vec<Chunk>,
 }
 
@@ -50,6 +52,7 @@ impl Pair {
             in_flight: (0, 0),
             most_in_flight: (0, 0),
             broken: false,
+            has_room: true,
             taken: Vec::new(),
         };
         pair.send();
@@ -59,6 +62,9 @@ impl Pair {
     /// Puts on the link what both ends have to send.
     pub fn send(&mut self) {
         self.now += Duration::from_millis(1);
+        if self.has_room && self.inlet.lines_up() {
+            self.inlet.allow();
+        }
         while let Some(push) = self.outlet.transmit(self.now) {
             if let Push::Items(chunk) = &push {
                 self.in_flight.0 += u64::from(chunk.count);
@@ -91,8 +97,9 @@ impl Pair {
         self.send();
     }
 
-    /// The reader takes the next chunk.
+    /// The reader is done with a chunk and takes the next one.
     pub fn take(&mut self) {
+        self.inlet.release(self.now);
         if let Some(chunk) = self.inlet.take(self.now) {
             self.in_flight.0 -= u64::from(chunk.count);
             self.in_flight.1 -= chunk.bytes.len() as u64;

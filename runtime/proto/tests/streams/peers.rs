@@ -69,24 +69,74 @@ fn half_of_the_window_is_granted_anew_when_it_was_taken() {
 }
 
 #[test]
-fn a_large_item_goes_alone_when_half_of_the_window_is_free() {
+fn an_item_that_no_window_lets_through_is_asked_for_and_goes_when_there_is_room_for_it() {
     let mut pair = Pair::new(Flow::Items);
-    pair.deliver_up();
-    for number in 0..3 {
-        pair.outlet.push(chunk(number, 1, CHUNK_BYTES as usize)).unwrap();
-        pair.send();
-    }
-    pair.outlet.push(chunk(3, 1, MAX_ITEM_BYTES)).unwrap();
+    pair.has_room = false;
+    pair.outlet.push(chunk(0, 1, MAX_ITEM_BYTES)).unwrap();
     pair.send();
-    assert_eq!(pair.down.len(), 3, "the large one waits");
-    (0..3).for_each(|_| pair.deliver_down());
-    (0..2).for_each(|_| pair.take());
+    assert!(pair.down.is_empty(), "the reader has not shown up");
     pair.deliver_up();
-    assert_eq!(pair.down.len(), 1);
+    assert_eq!(pair.down, [Push::Want(MAX_ITEM_BYTES as u64)]);
+    pair.settle();
+    assert_eq!((pair.inlet.wants(), pair.taken.len()), (Some(MAX_ITEM_BYTES as u64), 0));
+    assert_eq!(pair.inlet.beyond(), 0);
+    pair.inlet.allow();
+    assert_eq!(pair.inlet.beyond(), (MAX_ITEM_BYTES - WINDOW_BYTES as usize) as u64);
     pair.outlet.finish();
     pair.settle();
-    assert_eq!(pair.taken[3], chunk(3, 1, MAX_ITEM_BYTES));
-    assert_eq!(pair.outlet.ending(), Some(&Ending::Finished));
+    assert_eq!(pair.taken, [chunk(0, 1, MAX_ITEM_BYTES)]);
+    assert_eq!((pair.inlet.beyond(), pair.outlet.ending()), (0, Some(&Ending::Finished)));
+}
+
+#[test]
+fn smaller_items_need_no_asking_however_they_fall_into_the_window() {
+    let half = WINDOW_BYTES as usize / 2;
+    for bytes in [half, half - 1, half / 2 + 1, CHUNK_BYTES as usize] {
+        let mut pair = Pair::new(Flow::Items);
+        pair.has_room = false;
+        for number in 0..20 {
+            while !pair.outlet.is_ready() {
+                pair.deliver_down();
+                pair.deliver_up();
+                pair.take();
+            }
+            pair.outlet.push(chunk(number, 1, bytes)).unwrap();
+            pair.send();
+            assert!(!pair.down.iter().any(|push| matches!(push, Push::Want(_))));
+        }
+        pair.outlet.finish();
+        pair.settle();
+        assert_eq!((pair.taken.len(), pair.outlet.ending()), (20, Some(&Ending::Finished)));
+    }
+}
+
+#[test]
+fn a_large_item_counts_and_holds_up_the_end_until_its_reader_is_done_with_it() {
+    for how in ["finished", "failed", "cancelled", "lost"] {
+        let mut pair = Pair::new(Flow::Items);
+        pair.deliver_up();
+        pair.outlet.push(chunk(0, 1, MAX_ITEM_BYTES)).unwrap();
+        pair.send();
+        pair.deliver_down();
+        pair.deliver_up();
+        pair.deliver_down();
+        assert!(pair.inlet.take(NOW).is_some());
+        match how {
+            "finished" => pair.outlet.finish(),
+            "failed" => pair.outlet.fail(failure()),
+            "cancelled" => pair.inlet.cancel(None),
+            _ => pair.break_link(),
+        }
+        pair.send();
+        pair.deliver_down();
+        pair.deliver_up();
+        assert!(pair.inlet.ending().is_none() && !pair.inlet.is_closed() && pair.inlet.beyond() > 0, "{how}");
+        pair.inlet.release(NOW);
+        assert!(pair.inlet.ending().is_some() && pair.inlet.beyond() == 0, "{how}");
+        pair.send();
+        pair.settle();
+        assert!(pair.inlet.is_closed() && pair.outlet.is_closed(), "{how}");
+    }
 }
 
 #[test]
@@ -120,6 +170,17 @@ fn a_future_is_finished_by_its_value_and_needs_one() {
     assert_eq!(pair.outlet.push(chunk(1, 1, 8)), Err(NotTaken::Ended));
     pair.settle();
     assert_eq!(pair.taken, [chunk(0, 1, 8)]);
+    assert_eq!((pair.outlet.ending(), pair.inlet.ending()), (Some(&Ending::Finished), Some(&Ending::Finished)));
+
+    // Who reads no further than the value has not cancelled it, though the end may not have arrived.
+    let mut pair = Pair::new(Flow::One);
+    pair.deliver_up();
+    pair.outlet.push(chunk(0, 1, 8)).unwrap();
+    pair.send();
+    pair.deliver_down();
+    pair.take();
+    pair.inlet.cancel(None);
+    pair.settle();
     assert_eq!((pair.outlet.ending(), pair.inlet.ending()), (Some(&Ending::Finished), Some(&Ending::Finished)));
 
     let mut pair = Pair::new(Flow::One);
@@ -192,6 +253,16 @@ fn a_reader_is_told_what_a_writer_must_not_do() {
             items(1, MAX_ITEM_BYTES + 1),
             BadStream::ItemTooLarge { bytes: MAX_ITEM_BYTES + 1, limit: MAX_ITEM_BYTES },
         ),
+        (Flow::Items, vec![], items(1, 300_000), over(1, 300_000, u64::from(WINDOW_ITEMS), u64::from(WINDOW_BYTES))),
+        (Flow::Items, vec![], Push::Want(1000), BadStream::BadWish { bytes: 1000 }),
+        (Flow::Items, vec![Push::Want(300_000)], Push::Want(300_000), BadStream::BadWish { bytes: 300_000 }),
+        (
+            Flow::Items,
+            vec![],
+            Push::Want(MAX_ITEM_BYTES as u64 + 1),
+            BadStream::ItemTooLarge { bytes: MAX_ITEM_BYTES + 1, limit: MAX_ITEM_BYTES },
+        ),
+        (Flow::Items, vec![Push::End(End::Finished)], Push::Want(300_000), BadStream::AfterEnd { what: "a wish" }),
         (Flow::Items, vec![Push::End(End::Finished)], items(1, 1), BadStream::AfterEnd { what: "items" }),
         (
             Flow::Items,

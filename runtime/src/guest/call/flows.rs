@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use daffi_proto::call::GatherEntry;
 use daffi_proto::error::{CallError, code};
 use tokio::sync::oneshot;
@@ -34,6 +35,9 @@ trait Source: Send + Sync + Unpin + 'static {
 
     /// What comes next, or how it ends.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<Self::Item, Self::End>>;
+
+    /// What came last was given to the guest.
+    fn given(&mut self) {}
 
     /// How it ends where the guest drops the stream.
     fn dropped() -> Self::End;
@@ -79,6 +83,8 @@ struct Received {
     inbound: Inbound,
     /// They came with the one before.
     items: VecDeque<types::Value>,
+    /// What all of them were made of: it counts for as long as one of them is here.
+    made_of: Bytes,
 }
 
 impl Source for Received {
@@ -91,10 +97,16 @@ impl Source for Received {
                 return Poll::Ready(Ok(item));
             }
             match ready!(self.inbound.poll_next(cx, BATCH_ITEMS)) {
-                Ok(call::Received::Items(items)) => self.items = items.into(),
-                Ok(call::Received::End) => return Poll::Ready(Err(Ok(()))),
+                Ok((call::Received::Items(items), made_of)) => (self.items, self.made_of) = (items.into(), made_of),
+                Ok((call::Received::End, _)) => return Poll::Ready(Err(Ok(()))),
                 Err(error) => return Poll::Ready(Err(Err(error.into()))),
             }
+        }
+    }
+
+    fn given(&mut self) {
+        if self.items.is_empty() {
+            self.made_of = Bytes::new();
         }
     }
 
@@ -156,6 +168,7 @@ impl<S: Source> StreamProducer<GuestState> for Producer<S> {
                 // A reader without room asks whether there is something.
                 if destination.remaining(store.as_context_mut()) != Some(0) {
                     destination.set_buffer(this.seen.take());
+                    this.source.iter_mut().for_each(S::given);
                 }
                 StreamResult::Completed
             }
@@ -194,7 +207,7 @@ pub(super) fn received(
     store: StoreContextMut<'_, GuestState>,
     inbound: Inbound,
 ) -> Result<Flowing<types::Value, Result<(), types::CallError>>> {
-    carry(store, Received { inbound, items: VecDeque::new() })
+    carry(store, Received { inbound, items: VecDeque::new(), made_of: Bytes::new() })
 }
 
 /// The events of a watch.

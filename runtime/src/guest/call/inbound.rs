@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use daffi_proto::error::{CallError, code};
 use daffi_proto::stream::Chunk;
 use daffi_proto::value::Encoding;
@@ -52,7 +53,7 @@ impl Inbound {
 }
 
 impl Inbound {
-    /// What comes next, for who reads it in the name of a guest with async functions.
+    /// What comes next, and what it was made of, for who reads it in the name of a guest with async functions.
     ///
     /// # Errors
     /// The rest will not come.
@@ -60,11 +61,12 @@ impl Inbound {
         &mut self,
         cx: &mut Context<'_>,
         most: u32,
-    ) -> Poll<std::result::Result<call::Received, CallError>> {
+    ) -> Poll<std::result::Result<(call::Received, Bytes), CallError>> {
         loop {
             ready!(self.0.poll(cx));
+            let made_of = self.0.at_hand();
             if let Some(received) = self.0.take(most).transpose() {
-                return Poll::Ready(received);
+                return Poll::Ready(received.map(|received| (received, made_of)));
             }
         }
     }
@@ -95,6 +97,14 @@ impl Shared {
             }
         }
         Poll::Ready(())
+    }
+
+    /// The bytes of what is there.
+    fn at_hand(&self) -> Bytes {
+        match &*self.lock() {
+            State::Open { chunk: Some(chunk), .. } => chunk.bytes.clone(),
+            State::Open { chunk: None, .. } | State::Over(_) => Bytes::new(),
+        }
     }
 
     /// What is there.

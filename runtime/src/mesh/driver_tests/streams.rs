@@ -3,6 +3,7 @@
 use daffi_proto::call::Mode;
 use daffi_proto::stream::{Chunk, Ending, Flow};
 use futures::FutureExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::mesh::handle::{StreamReader, StreamingReply};
@@ -217,5 +218,106 @@ async fn a_process_that_takes_no_streams_refuses_them() {
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::SIGNATURE_MISMATCH));
     assert_eq!(writer.ended().await.error().unwrap().code, code::SIGNATURE_MISMATCH);
     assert!(writer.ready().now_or_never().unwrap().is_err());
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn giant_items_come_as_the_reader_drops_those_before_and_small_calls_pass_them() {
+    const GIANT: usize = 16 * 1024 * 1024;
+    let mut mesh = Mesh::new();
+    let (service, mut calls) = taker();
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", service).await;
+    let (streams, room) = (24, LARGE_BYTES / GIANT);
+    let mut call = a.mesh.start_streaming(streaming("b", &vec![Flow::Items; streams])).await.unwrap();
+    let (incoming, readers) = calls.recv().await.unwrap();
+    let giant = Bytes::from(vec![7; GIANT]);
+    let writing = futures::future::join_all(std::mem::take(&mut call.writers).into_iter().map(async |mut writer| {
+        writer.write(Chunk { count: 1, bytes: giant.clone() }).await.unwrap();
+        writer.finish();
+        writer.ended().await
+    }));
+    let reading = async {
+        let (mut held, mut read, mut open) = (Vec::new(), 0, readers);
+        while !open.is_empty() {
+            let next = open.iter_mut().map(|reader| Box::pin(reader.next()));
+            let (next, at, _) = futures::future::select_all(next).await;
+            match next.unwrap() {
+                Some(chunk) => {
+                    assert_eq!(chunk.bytes.len(), GIANT);
+                    read += 1;
+                    held.push(chunk);
+                }
+                None => drop(open.swap_remove(at)),
+            }
+            if held.len() == room {
+                // What had room would be here by now: whoever wrote it did before this call was made.
+                let small = a.mesh.call(request(Some("b"), b"\x01x"));
+                let serve = async {
+                    let (incoming, _) = calls.recv().await.unwrap();
+                    b.mesh.served(incoming.id, Ok(Bytes::new())).await;
+                };
+                let (small, ()) = tokio::join!(small, serve);
+                small.unwrap();
+                let more = open.iter_mut().filter_map(|reader| reader.next().now_or_never()?.unwrap());
+                assert_eq!(more.count(), 0, "there is room for {room}");
+                held.clear();
+            }
+        }
+        read
+    };
+    let (endings, read) = tokio::join!(writing, reading);
+    assert_eq!((read, endings), (streams, vec![Ending::Finished; streams]));
+    b.mesh.served(incoming.id, Ok(Bytes::new())).await;
+    call.await.unwrap();
+    mesh.end().await;
+}
+
+/// Takes a whole turn of the driver for each call, and counts them; tells of the first.
+struct Busy {
+    served: AtomicUsize,
+    begins: mpsc::UnboundedSender<()>,
+}
+
+impl Serve for Busy {
+    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        let began = std::time::Instant::now();
+        while began.elapsed() < crate::mesh::driver::TURN {
+            std::hint::spin_loop();
+        }
+        if self.served.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.begins.send(()).unwrap();
+        }
+        Some(Ok(incoming.args))
+    }
+    fn cancel(&self, _: ServeId) {}
+}
+
+#[tokio::test]
+async fn a_call_is_answered_between_the_items_of_one_that_is_made_once_an_item() {
+    let mut mesh = Mesh::new();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let busy = Arc::new(Busy { served: AtomicUsize::new(0), begins });
+    let a = mesh.node("a", Arc::new(Echo)).await;
+    let b = mesh.node("b", busy.clone()).await;
+    for (caller, at_once) in [(&a, 200), (&b, 200)] {
+        busy.served.store(0, Ordering::Relaxed);
+        let mut call =
+            caller.mesh.start_streaming(CallRequest { mode: Mode::Each, ..streaming("b", &[]) }).await.unwrap();
+        let mut writer = call.writers.remove(0);
+        let mut reader = call.await.unwrap().readers.remove(0);
+        // All of them are there before the first is served, and nobody waits for room.
+        writer.write(Chunk { count: at_once, bytes: b"\x01x".repeat(at_once as usize).into() }).await.unwrap();
+        writer.finish();
+        let between = async {
+            begun.recv().await.unwrap();
+            caller.mesh.call(request(Some("b"), b"\x01x")).await.unwrap();
+            busy.served.load(Ordering::Relaxed)
+        };
+        let reading = async { while reader.next().await.unwrap().is_some() {} };
+        let (between, ()) = tokio::join!(between, reading);
+        assert!(between < at_once as usize, "{between} items were served before it");
+        assert_eq!(busy.served.load(Ordering::Relaxed), at_once as usize + 1);
+    }
     mesh.end().await;
 }

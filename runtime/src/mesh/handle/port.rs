@@ -1,15 +1,17 @@
 //! Where one end of a stream meets the driver.
 //!
 //! Invariants: a chunk is handed over, never copied; an end holds one chunk at most, and the node the window of
-//! [`Flow::window`]. The driver is told by a bell which rings once until it is heard, so that what waits for the driver
+//! [`Flow::window`]. A large chunk is still held when its reader has it, until he has dropped it: the node counts it as
+//! long ([`Port::lend`]). The driver is told by a bell which rings once until it is heard, so that what waits for the driver
 //! is bounded by the number of streams. A port's lock is held for a move, never over an await.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use bytes::Bytes;
 use daffi_proto::error::CallError;
-use daffi_proto::stream::{Chunk, Ending, Flow, StreamId};
+use daffi_proto::stream::{CHUNK_BYTES, Chunk, Ending, Flow, StreamId};
 use tokio::sync::mpsc;
 
 /// Where one end of a stream meets the driver.
@@ -29,6 +31,8 @@ pub type Bell = mpsc::UnboundedSender<Arc<Port>>;
 pub(super) struct State {
     /// What a writer has given and the driver has not taken, or the driver has given and the reader has not taken.
     pub chunk: Option<Chunk>,
+    /// Whether the reader has a large chunk and is not done with it.
+    lent: bool,
     /// What this end said last, and whether the driver has heard it.
     pub word: Option<Word>,
     /// What the stream came to.
@@ -82,12 +86,13 @@ impl Port {
         chunk
     }
 
-    /// Whether nothing waits here for the reader.
+    /// Whether nothing waits here, and nothing is lent.
     pub(in crate::mesh) fn is_empty(&self) -> bool {
-        self.lock().chunk.is_none()
+        let state = self.lock();
+        state.chunk.is_none() && !state.lent
     }
 
-    /// Gives the reader items, where nothing waits for him.
+    /// Gives the reader items, where nothing waits for him; they are dropped where he takes no more.
     pub(in crate::mesh) fn give(&self, chunk: Chunk) {
         let mut state = self.lock();
         if !matches!(state.word, Some(Word::Cancel(_) | Word::Heard)) {
@@ -112,6 +117,19 @@ impl Port {
         wake(state);
     }
 
+    /// What the reader gets of a chunk that was here. The driver is told when he is done with it: with a large one when
+    /// nothing refers to its bytes any more.
+    pub(super) fn lend(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunk: Chunk) -> Chunk {
+        if chunk.bytes.len() <= CHUNK_BYTES as usize {
+            self.ring(state);
+            return chunk;
+        }
+        state.lent = true;
+        drop(state);
+        let Chunk { count, bytes } = chunk;
+        Chunk { count, bytes: Bytes::from_owner(Lent { bytes, port: self.clone() }) }
+    }
+
     /// Lets the driver know that there is something for it.
     pub(super) fn ring(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let first = !mem::replace(&mut state.rung, true);
@@ -125,6 +143,28 @@ impl Port {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing in here panics between two changes that belong together.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a large chunk, which its reader has.
+struct Lent {
+    bytes: Bytes,
+    port: Arc<Port>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // What it counts for ends when it does.
+        self.bytes.clear();
+        let mut state = self.port.lock();
+        state.lent = false;
+        self.port.ring(state);
     }
 }
 

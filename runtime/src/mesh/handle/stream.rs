@@ -239,7 +239,8 @@ impl StreamReader {
     }
 
     /// The next items in order; none when these were all. They come from elsewhere, so they are to be checked
-    /// (`value::check_items`). Cancel safe.
+    /// (`value::check_items`). Of a chunk that is larger than chunks are, what comes next comes when its bytes were dropped.
+    /// Cancel safe.
     ///
     /// # Errors
     /// The [`Ending`], where the stream ended before its end.
@@ -251,9 +252,8 @@ impl StreamReader {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Ending>> {
         let mut state = self.port.lock();
         if let Some(chunk) = state.chunk.take() {
-            // The driver gets the next one while this one is looked at.
-            self.port.ring(state);
-            return Poll::Ready(Ok(Some(chunk)));
+            // The driver gets the next one while a small one is looked at.
+            return Poll::Ready(Ok(Some(self.port.lend(state, chunk))));
         }
         match &state.ending {
             Some(Ending::Finished) => Poll::Ready(Ok(None)),

@@ -70,12 +70,21 @@ pub(in crate::node) fn too_much_unread() -> CallError {
     CallError::failed(code::OVERLOADED, format!("{most} bytes of streams wait to be read in this runtime"), "")
 }
 
+/// The callback gives more than its callers read.
+pub(in crate::node) fn results_unread(bytes: usize, most: u64) -> CallError {
+    let message = format!(
+        "it ran, and there is no room for its result of {bytes} bytes: results of this process wait for their readers, \
+         and {most} bytes of them may"
+    );
+    CallError::failed(code::OVERLOADED, message, "")
+}
+
 /// A call is broken off.
 pub(in crate::node) fn link_full_of_streams() -> CallError {
     CallError::unknown(code::OVERLOADED, "the link to the controller is too full for the call's streams", "")
 }
 
-pub(in crate::node) fn item_too_large(bytes: usize, limit: u64) -> CallError {
+pub(in crate::node) fn item_too_large(bytes: u64, limit: u64) -> CallError {
     let message = format!("an item of {bytes} bytes, the controller takes {limit}");
     CallError::failed(code::PAYLOAD_TOO_LARGE, message, "")
 }

@@ -19,6 +19,9 @@ use daffi_proto::stream::StreamCall;
 
 use super::{Net, Runtime, SUM, call, callback, name, process, secs, sum_type, tenant};
 
+/// How many bytes of large items each process has room for.
+pub const LARGE_BYTES: usize = 64 * 1024 * 1024;
+
 impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
         let mut key = [0; 16];
@@ -123,6 +126,7 @@ impl Net {
             callbacks: callbacks.collect(),
             instances: "singleton".to_owned(),
             schedules,
+            large_bytes: LARGE_BYTES,
         };
         let token = self.token();
         self.command(node, Command::AddProcess { token, spec });

@@ -1,13 +1,12 @@
 //! What is too much or makes no sense is refused, and costs nobody else anything.
 
-use bytes::Bytes;
 use daffi_proto::call::{Answer, CallRequest, GatherRequest, Mode, Need};
 use daffi_proto::controller::MAX_STREAMS_PER_LINK;
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef};
 use daffi_proto::id::CallId;
 use daffi_proto::node::{Input, MAX_STREAM_BYTES, MAX_STREAMS};
-use daffi_proto::stream::{Chunk, Credit, Ending, Flow};
+use daffi_proto::stream::{CHUNK_BYTES, Credit, Ending, Flow};
 use daffi_proto::value::MAX_CHANNELS;
 
 use super::Pair;
@@ -53,26 +52,33 @@ fn more_streams_than_a_call_or_a_link_has_are_overloaded() {
 #[test]
 fn streams_whose_items_find_no_room_are_cancelled_as_overloaded() {
     let mut pair = Pair::local(2);
-    let large = Bytes::from(vec![1; 16 * 1024 * 1024]);
-    let flows = vec![Flow::Items; MAX_STREAM_BYTES / large.len() + 2];
-    let token = pair.call(&flows);
-    let id = pair.incoming().id;
-    for number in 0..flows.len() as u32 {
-        pair.net.slow_reader(pair.callee, served(id, number), true);
-        for _ in 0..2 {
-            pair.net.write(pair.caller, made(token, number), Chunk { count: 1, bytes: large.clone() });
-        }
+    let (flows, full) = (vec![Flow::Items; MAX_CHANNELS as usize], chunk(1, 1, CHUNK_BYTES as usize));
+    // One chunk is at the reader's, and three of the window's four wait.
+    let waiting = 3 * CHUNK_BYTES as usize;
+    let calls: Vec<_> = (0..=MAX_STREAM_BYTES / waiting / flows.len())
+        .map(|_| {
+            let token = pair.call(&flows);
+            let id = pair.incoming().id;
+            for number in 0..flows.len() as u32 {
+                pair.net.slow_reader(pair.callee, served(id, number), true);
+                for _ in 0..6 {
+                    pair.net.write(pair.caller, made(token, number), full.clone());
+                }
+            }
+            pair.net.settle();
+            assert!(pair.net.count(pair.callee).stream_bytes <= MAX_STREAM_BYTES);
+            (token, id)
+        })
+        .collect();
+    let numbers = || 0..flows.len() as u32;
+    let endings = calls.iter().flat_map(|(token, _)| numbers().map(|number| made(*token, number)));
+    let endings = endings.filter_map(|stream| pair.net.writer(pair.caller, stream).ending.as_ref());
+    let codes: Vec<String> = endings.map(|ending| ending.error().unwrap().code).collect();
+    assert!(!codes.is_empty() && codes.len() < flows.len() && codes.iter().all(|one| one == code::OVERLOADED));
+    for (token, id) in calls {
+        pair.net.command(pair.caller, daffi_proto::node::Command::Cancel(token));
+        pair.net.answer(pair.callee, id, Ok("".into()));
     }
-    pair.net.settle();
-    // Each reader has one and a second one waits.
-    let endings =
-        (0..flows.len() as u32).map(|number| pair.net.writer(pair.caller, made(token, number)).ending.clone());
-    let overloaded =
-        endings.flatten().filter(|ending| ending.error().is_some_and(|error| error.code == code::OVERLOADED));
-    assert!((1..=2).contains(&overloaded.count()));
-    assert!(pair.net.count(pair.callee).stream_bytes <= MAX_STREAM_BYTES);
-    pair.net.command(pair.caller, daffi_proto::node::Command::Cancel(token));
-    pair.net.answer(pair.callee, id, Ok("".into()));
     pair.nothing_is_left();
 }
 
@@ -227,13 +233,10 @@ fn a_peer_that_breaks_the_rules_costs_its_own_streams_and_nobody_his_link() {
         pair.net.node_input(callee, Input::Frame(frame));
         pair.net.settle();
         let told = pair.net.reader(callee, served(id, 0)).ending.as_ref().and_then(Ending::error);
-        if let Some(error) = told {
-            assert_eq!(error.code, code::INTERNAL);
-            let ending = pair.net.writer(caller, made(token, 0)).ending.as_ref();
-            assert!(ending.is_none() || ending.unwrap().error().unwrap() == error);
-        } else {
-            assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 1, "a large item is none too many");
-        }
+        let error = told.unwrap();
+        assert_eq!(error.code, code::INTERNAL);
+        let ending = pair.net.writer(caller, made(token, 0)).ending.as_ref();
+        assert!(ending.is_none() || ending.unwrap().error().unwrap() == error);
         assert!(pair.net.linked(callee));
         pair.net.command(caller, daffi_proto::node::Command::Cancel(token));
         pair.net.answer(callee, id, Ok("".into()));
