@@ -18,7 +18,7 @@ fn ls(cluster: &Cluster) -> Value {
 }
 
 /// Asks until the only task is as wanted.
-fn becomes(cluster: &Cluster, wanted: impl Fn(&Value) -> bool) -> Value {
+pub fn becomes(cluster: &Cluster, wanted: impl Fn(&Value) -> bool) -> Value {
     let start = Instant::now();
     loop {
         let task = ls(cluster)[0].take();

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::cluster::output::says;
 use super::cluster::{Cluster, Running, Start};
+use super::schedule::becomes;
 
 /// A controller with a module of this component that keeps its schedules.
 fn keeping<'a>(cluster: &'a Cluster, component: &str) -> Start<'a> {
@@ -62,7 +63,7 @@ fn ran_once(cluster: &Cluster, server: &Running) -> PathBuf {
     let plan = "schedule at=50+3600000 receiver=server print [\"tick\"]";
     cluster.runtime("script").script(&[plan]).finish().success();
     server.wait_for_line("tick");
-    while tasks(cluster)[0]["state"] != "waiting" || tasks(cluster)[0]["runs"] != 1 {}
+    becomes(cluster, |task| task["state"] == "waiting" && task["runs"] == 1);
     // What is written down of others has its turn after that: the first of these may have come before the run's end, which
     // waited for what was written down of its beginning.
     for _ in 0..2 {
@@ -85,24 +86,22 @@ fn a_run_that_was_over_before_kill_9_is_told_as_it_was() {
     let task = now.as_array().unwrap().iter().find(|task| task["runs"] == 1).unwrap();
     assert_eq!((&task["failures"], &task["missed"], &task["last-error"]), (&0.into(), &0.into(), &Value::Null));
     assert_eq!(server.count("tick"), 0, "it ran again");
-    // In good order there is one file again.
-    server.terminate();
-    assert_eq!(server.exit_code(), 0);
 }
 
 #[test]
-fn a_journals_torn_end_is_passed_over_and_a_damaged_one_stops_the_start() {
+fn a_journals_torn_end_is_passed_over_and_one_that_is_not_understood_stops_the_start() {
     let cluster = Cluster::new();
     let server = keeping_two(&cluster).ready();
     let journal = ran_once(&cluster, &server);
     killed(server);
     let whole = std::fs::read(&journal).unwrap();
     let mut damaged = whole.clone();
-    damaged[30] ^= 0xff;
+    // Of a later frame nobody here knows whether there is one: the beginning is damaged, which is never torn so.
+    damaged[0] ^= 0xff;
     std::fs::write(&journal, &damaged).unwrap();
     let output = keeping_two(&cluster).finish();
     assert_eq!(output.code(), 2);
-    says(&output.stderr, &["error: ", "server.journal", "damaged", "left as it is", "move it away"]);
+    says(&output.stderr, &["error: ", "server.journal", "no journal", "left as it is", "move it away"]);
     assert_eq!(std::fs::read(&journal).unwrap(), damaged);
     std::fs::write(&journal, [&whole[..], &[0; 7]].concat()).unwrap();
     let _server = keeping_two(&cluster).ready();
