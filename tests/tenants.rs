@@ -108,3 +108,66 @@ fn events_and_schedules_end_at_the_border() {
     says(in_tenant(&cluster, "acme", &["schedule", "ls"]).success(), &[&id]);
     assert_eq!(in_tenant(&cluster, "globex", &["schedule", "ls"]).success(), "nothing is scheduled");
 }
+
+/// A config with a shop of acme that exports so, and a script of globex that imports so.
+fn sharing(cluster: &Cluster, exports: &str, imports: &str, fetchers: &str) -> (String, String) {
+    let module = |tenant: &str, name: &str, guest: &str| {
+        format!("[[module]]\npath = '{}'\nname = '{name}'\ntenant = '{tenant}'\n", component(guest).display())
+    };
+    let acme = format!("{}[tenant.acme]\nexports = [{exports}]\n", module("acme", "shop", "fixtures"));
+    let globex = format!(
+        "{}fetchers = {{ {fetchers} }}\n[tenant.globex]\nimports = [{imports}]\n",
+        module("globex", "script", "script")
+    );
+    (cluster.file("acme.toml", acme), cluster.file("globex.toml", globex))
+}
+
+const ARITH: &str = "{ callbacks = ['fixtures:guest/arith*'], to = ['globex'] }";
+
+#[test]
+fn a_callback_that_one_exports_and_the_other_imports_is_called_by_its_tenant_and_name() {
+    let cluster = Cluster::new();
+    let alias = "'fixtures:script/elsewhere' = 'acme::fixtures:guest/arith'";
+    let (acme, globex) = sharing(&cluster, ARITH, "'acme::fixtures:guest/arith*'", alias);
+    let host = cluster.runtime("host").controller().args(["--config", &acme]).ready();
+    let steps = [
+        "wait-callback acme::arith#add 60000",
+        "call acme::fixtures:guest/arith@0.1.0#add [40, 2]",
+        "wave acme::add (40, 3)",
+        "pinned shop acme::add [1, 2]",
+        "all - acme::add [2, 2]",
+        "elsewhere 5 15",
+        // Not exported, not without its tenant, and not seen.
+        "call acme::who []",
+        "call acme::nobody []",
+        "call add [1, 2]",
+        "processes",
+        "schedule every=1000 - acme::add [1, 2]",
+    ];
+    let script = format!("SCRIPT={}", steps.join("\n"));
+    let script = cluster.runtime("other").args(["--config", &globex, "--env", &script]).finish();
+    let said = script.success();
+    says(said, &["#add = 42", "add = 43", "add = 3", "add at shop = 4", "elsewhere = 20"]);
+    let error = |name: &str| {
+        let line =
+            said.lines().find(|line| line.starts_with(&format!("acme::{name} failed: not-run no-such-callback")));
+        line.unwrap_or_else(|| panic!("{name}: {said}")).replace(name, "NAME")
+    };
+    assert_eq!(error("who"), error("nobody"));
+    says(said, &["\nadd failed: not-run no-such-callback", "acme::add failed: not-run bad-arguments"]);
+    assert!(!said.contains("process shop"), "{said}");
+    host.kill();
+}
+
+#[test]
+fn what_one_side_alone_says_is_not_shared() {
+    for (exports, imports) in [(ARITH, ""), ("", "'acme::*'"), (&*ARITH.replace("globex", "initech"), "'acme::*'")] {
+        let cluster = Cluster::new();
+        let (acme, globex) = sharing(&cluster, exports, imports, "");
+        let both = format!("{}\n{}", std::fs::read_to_string(acme).unwrap(), std::fs::read_to_string(globex).unwrap());
+        let both = cluster.file("both.toml", both);
+        let script = ["--config", &both, "--env", "SCRIPT=call acme::add [1, 2]", "--exit-after-run"];
+        let output = cluster.runtime("host").controller().args(script).start();
+        says(&output.wait_for_line("acme::add failed"), &["not-run no-such-callback"]);
+    }
+}

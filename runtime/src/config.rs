@@ -6,6 +6,7 @@
 
 pub mod file;
 pub mod network;
+mod shares;
 pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -18,11 +19,14 @@ use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES};
 use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
 use daffi_proto::schedule::MAX_TASKS;
 
+use daffi_proto::share::{Export, Import};
+
 use crate::cli::args::RunArgs;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
 use crate::net::tls::TlsFiles;
 use file::{ConfigFile, FileError, ModuleTable, Placed};
+use shares::Shares;
 use units::ByteSize;
 
 /// How long calls in flight may take to finish when the runtime ends, unless said otherwise.
@@ -42,6 +46,8 @@ pub struct RuntimeConfig {
     pub connect: Option<Endpoint>,
     /// The files of TLS, where an endpoint needs them.
     pub tls: TlsFiles,
+    /// What its tenants import of others.
+    pub imports: Vec<Import>,
     /// Its modules.
     pub modules: Vec<ModuleConfig>,
     /// Whether it ends when all `run` exports have returned.
@@ -73,6 +79,8 @@ impl RuntimeConfig {
 pub struct ModuleConfig {
     /// The tenant of its process, and the name there.
     pub process: ProcessRef,
+    /// What of it other tenants may import: what its tenant exports.
+    pub exports: Vec<Export>,
     /// The component's file.
     pub path: PathBuf,
     /// How its instances are kept.
@@ -139,7 +147,7 @@ impl FromStr for ModuleArg {
 /// # Errors
 /// [`ConfigError`]
 pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, ConfigError> {
-    let ConfigFile { runtime, modules } = match &args.config {
+    let ConfigFile { runtime, tenants, modules } = match &args.config {
         Some(path) => file::read(path)?,
         None => ConfigFile::default(),
     };
@@ -201,12 +209,18 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     if state_dir.is_some() && !has_modules {
         return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
     }
-    let modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
+    let mut modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
+    let of_modules: Vec<TenantName> = tenants_of(&modules).into_iter().collect();
+    let shares = Shares::new(tenants, &of_modules).map_err(flags)?;
+    for module in &mut modules {
+        module.exports = shares.exports(&module.process.tenant);
+    }
     Ok(RuntimeConfig {
         name: runtime_name(name)?,
         listen,
         connect,
         tls,
+        imports: shares.imports(),
         modules,
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
@@ -330,6 +344,7 @@ fn module_of(
     env.extend(args.env.iter().cloned());
     Ok(ModuleConfig {
         process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
+        exports: Vec::new(),
         path: table.path,
         instances,
         limits,

@@ -183,3 +183,33 @@ fn a_config_that_is_not_there_is_one_line() {
     let error = with("--config /nowhere/daffi.toml").unwrap_err();
     assert!(error.starts_with("--config /nowhere/daffi.toml: cannot be read"), "{error}");
 }
+
+#[test]
+fn tenants_share_what_their_tables_say() {
+    let modules = "[[module]]\npath = 'a.wasm'\ntenant = 'acme'\n[[module]]\npath = 'b.wasm'\ntenant = 'globex'\n";
+    let with_table = |table: &str| with_file(&format!("{modules}{table}"), "");
+    let tables = "[tenant.acme]\nexports = [{ callbacks = ['f', 'g'], to = ['globex', 'initech'] }]\n\
+                  [tenant.globex]\nimports = ['acme::f', 'initech::*']\n";
+    let config = with_table(tables).unwrap();
+    assert_eq!((config.modules[0].exports.len(), config.modules[1].exports.len()), (4, 0));
+    let imports: Vec<String> = config
+        .imports
+        .iter()
+        .map(|import| format!("{} from {}: {}", import.into, import.from, import.callbacks))
+        .collect();
+    assert_eq!(imports, ["globex from acme: f", "globex from initech: *"]);
+    for (table, part) in [
+        ("[tenant.initech]\n", "no module here is of this tenant"),
+        ("[tenant.acme]\nimports = ['acme::f']\n", "shares nothing with itself"),
+        ("[tenant.acme]\nexports = [{ callbacks = ['f'], to = ['acme'] }]\n", "shares nothing with itself"),
+        ("[tenant.acme]\nimports = ['f']\n", "DIR/daffi.toml:8:12: "),
+        ("[tenant.acme]\nexports = [{ callbacks = ['f'] }]\n", "missing field `to`"),
+        ("[tenant.acme]\nimport = []\n", "unknown field `import`"),
+    ] {
+        let error = with_table(table).unwrap_err();
+        assert!(error.contains(part), "{table}: {error}");
+    }
+    let many: Vec<String> = (0..33).map(|number| format!("'acme::f{number}'")).collect();
+    let error = with_table(&format!("[tenant.globex]\nimports = [{}]\n", many.join(", "))).unwrap_err();
+    assert!(error.contains("33 imports, at most 32"), "{error}");
+}

@@ -13,6 +13,7 @@ use crate::error::{CallError, Outcome};
 use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use crate::name::CallbackName;
 use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
+use crate::share::Export;
 use crate::signature::{Fingerprint, Signature};
 use crate::stream::Flow;
 
@@ -42,6 +43,8 @@ pub struct ProcessSpec {
     /// Most bytes of large items of streams that may wait for it to read them, unless one alone is larger; and of results
     /// of callbacks that are called once an item that may wait for their readers ([`crate::node`]'s `rooms`).
     pub large_bytes: usize,
+    /// What of it other tenants may import, [`MAX_EXPORTS`](crate::share::MAX_EXPORTS) at most.
+    pub exports: Arc<[Export]>,
 }
 
 /// The scheduled tasks of a process that is put on the mesh.
@@ -95,6 +98,8 @@ pub enum Caller {
 pub struct CallRequest {
     /// Who calls.
     pub caller: Caller,
+    /// The tenant whose callback it is, if it is another one, which must share it; the receiver is then of that tenant.
+    pub tenant: Option<TenantName>,
     /// The callback's full name, or several in order of preference (an import `math-checked` takes a callback of that
     /// very name, else one of `math`); never empty. Versions match as [`crate::name`] says.
     pub callbacks: Arc<[CallbackName]>,
@@ -171,6 +176,7 @@ impl CallRequest {
     pub fn new(caller: Caller, callbacks: Arc<[CallbackName]>) -> Self {
         Self {
             caller,
+            tenant: None,
             callbacks,
             accepts: Arc::from([]),
             signature: None,
@@ -319,7 +325,7 @@ pub struct TasksRequest {
 pub struct ResolveRequest {
     /// Who asks; its own callbacks do not count.
     pub caller: Caller,
-    /// The name as the user wrote it, full or short.
+    /// The name as the user wrote it, full or short; `tenant::name` for one that another tenant shares.
     pub pattern: String,
     /// Only this process, where one is named.
     pub receiver: Option<ProcessName>,
@@ -334,6 +340,8 @@ pub struct ResolveRequest {
 /// The answer to a [`ResolveRequest`].
 #[derive(Clone, Debug)]
 pub struct Resolved {
+    /// The tenant whose it is, if the text named one.
+    pub tenant: Option<TenantName>,
     /// The one full name that matched (the highest of its compatible versions).
     pub callback: CallbackName,
     /// Its signature.
@@ -347,7 +355,7 @@ pub struct Resolved {
 pub enum WaitFor {
     /// A process of this name.
     Process(ProcessName),
-    /// A callback that this text means, at any process but the waiting one.
+    /// A callback that this text means, at any process but the waiting one; `tenant::name` for a shared one.
     Callback(String),
 }
 

@@ -17,6 +17,7 @@
 //! | [`schedule`] | PERIOD: plans, tasks, what becomes of their ticks |
 //! | [`session`] | the handshake and liveness of one link |
 //! | [`grants`] | what a certificate says of its node: who it is, which processes it may register |
+//! | [`share`] | what tenants share: exports and imports |
 //! | [`node`] | a node's state machine |
 //! | [`controller`] | the controller's state machine |
 
@@ -31,6 +32,7 @@ pub mod node;
 pub mod registry;
 pub mod schedule;
 pub mod session;
+pub mod share;
 pub mod signature;
 pub mod stream;
 pub mod value;

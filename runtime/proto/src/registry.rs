@@ -60,6 +60,9 @@ pub struct Member<M> {
     pub callback: u32,
 }
 
+/// Stands in the place of a callback that a registry does not show.
+const NO_GROUP: GroupId = GroupId(0);
+
 /// A process in its place.
 #[derive(Debug)]
 struct Seat {
@@ -105,13 +108,21 @@ impl<M: Copy + Ord> Registry<M> {
 
     /// Puts a process in. A process of the same number is replaced.
     pub fn insert(&mut self, id: M, process: Process) {
+        self.insert_part(id, process, |_| true);
+    }
+
+    /// Puts a process in with some of its callbacks: the others cannot be found.
+    pub fn insert_part(&mut self, id: M, process: Process, shows: impl Fn(&Callback) -> bool) {
         self.remove(id);
         let tenant = process.process.tenant.clone();
         let groups = process
             .callbacks
             .iter()
             .zip(0u32..)
-            .map(|(callback, place)| self.join(&tenant, callback, Member { process: id, callback: place }))
+            .map(|(callback, place)| match shows(callback) {
+                true => self.join(&tenant, callback, Member { process: id, callback: place }),
+                false => NO_GROUP,
+            })
             .collect();
         self.names.entry(process.process.clone()).or_default().push(id);
         self.seats.insert(id, Seat { process, groups, place: self.turns.first() });

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{FrameError, Header};
 use crate::grants::NodeGrants;
 use crate::id::{NodeKey, ProcessRef, TenantName};
+use crate::share::Import;
 
 /// The version of the protocol that this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -62,6 +63,8 @@ pub struct Hello {
     pub max_payload_bytes: u64,
     /// The tenants that it belongs to: its processes are in these, and it sees nothing of others.
     pub tenants: Vec<TenantName>,
+    /// What these may call of others: it sees that, where they export it.
+    pub imports: Vec<Import>,
 }
 
 /// Who is at the other end of a link, as far as the transport knows.

@@ -221,12 +221,11 @@ fn start_node(
     getrandom::fill(&mut key)
         .map_err(|error| Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}")))?;
     let node = NodeConfig {
-        key: NodeKey(key),
-        name: config.name.clone(),
-        role: Role::Node,
         seed: random_seed(),
         max_payload_bytes: config.max_payload_bytes,
         tenants: config.tenants(),
+        imports: config.imports.clone(),
+        ..NodeConfig::new(NodeKey(key), config.name.clone(), Role::Node)
     };
     let target = match &config.connect {
         Some(endpoint) => endpoint.to_string(),
@@ -259,6 +258,7 @@ async fn start_modules(
             on_cancel: module.on_cancel,
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
             env: module.env.clone(),
+            exports: module.exports.clone().into(),
         };
         let name = several.then(|| module.process.to_string());
         let output = printer.output(name.as_deref());

@@ -104,12 +104,10 @@ impl Client {
             }
         };
         let config = NodeConfig {
-            key: NodeKey(random_key()?),
-            name: format!("client-{}", std::process::id()),
-            role: Role::Client,
             seed,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
             tenants: vec![args.tenant.clone()],
+            ..NodeConfig::new(NodeKey(random_key()?), format!("client-{}", std::process::id()), Role::Client)
         };
         let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
@@ -292,14 +290,7 @@ mod tests {
     async fn a_client_whose_controller_has_gone_for_good_gives_up_its_work_at_once() {
         let (uplink, mut dialing) = uplink::channel();
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
-        let config = NodeConfig {
-            key: NodeKey([1; 16]),
-            name: "client".to_owned(),
-            role: Role::Client,
-            seed: 0,
-            max_payload_bytes: MAX_PAYLOAD_BYTES,
-            tenants: vec![TenantName::default()],
-        };
+        let config = NodeConfig::new(NodeKey([1; 16]), "client", Role::Client);
         let (mesh, driver) = Driver::new(config, String::new(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
         let endpoint = Endpoint::parse("tcp://127.0.0.1:1", false).unwrap();

@@ -56,7 +56,7 @@ fn page(name: &str, bytes: usize, description: &Description) -> String {
     page.section("callbacks (other processes can call them)", "none", callbacks);
     let fetchers = description.fetchers.iter().map(|fetcher| {
         let mut lines = function(&fetcher.place, &fetcher.signature);
-        if fetcher.candidates.len() > 1 {
+        if fetcher.candidates.len() > 1 || fetcher.tenant.is_some() {
             lines.push(format!("served by {}", candidates(fetcher).join(", else by ")));
         }
         if has_form(fetcher, Form::Checked) {
@@ -175,7 +175,8 @@ fn as_json(name: &str, bytes: usize, description: &Description) -> String {
 }
 
 fn candidates(fetcher: &Fetcher) -> Vec<String> {
-    fetcher.candidates.iter().map(ToString::to_string).collect()
+    let of = fetcher.tenant.as_ref().map(|tenant| format!("{tenant}::")).unwrap_or_default();
+    fetcher.candidates.iter().map(|candidate| format!("{of}{candidate}")).collect()
 }
 
 fn has_form(fetcher: &Fetcher, form: Form) -> bool {

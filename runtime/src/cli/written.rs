@@ -7,7 +7,7 @@ use bytes::Bytes;
 use daffi_proto::call::{CallRequest, ResolveRequest, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::ProcessName;
-use daffi_proto::name::Pattern;
+use daffi_proto::name::Qualified;
 use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Encoded, Limits, ValueError};
 
@@ -62,6 +62,17 @@ impl Wait {
     }
 }
 
+/// Who may say any tenant imports nothing.
+fn in_own_tenant(callback: &Qualified) -> Result<(), Failure> {
+    match &callback.tenant {
+        Some(tenant) => {
+            let advice = format!("write the name alone, and --tenant {tenant}");
+            Err(Failure::usage(format!("{callback}: a command calls what is in its own tenant: {advice}")))
+        }
+        None => Ok(()),
+    }
+}
+
 impl<'a> Written<'a> {
     /// Reads `NAME(ARGUMENTS)`, or with JSON the name alone.
     ///
@@ -75,12 +86,14 @@ impl<'a> Written<'a> {
                     let advice = "with --json the arguments are there: give the name alone, without parentheses";
                     return Err(Failure::usage(format!("{call:?}: {advice}")));
                 }
-                let pattern = Pattern::parse(call).map_err(Failure::usage)?;
+                let pattern = Qualified::parse(call).map_err(Failure::usage)?;
+                in_own_tenant(&pattern)?;
                 Ok(Self { pattern: pattern.to_string(), encoding: Encoding::Json, args: json })
             }
             None => {
                 let (pattern, args) =
                     value::parse_call(call).map_err(|error| Failure::usage(format!("{call:?}: {error}")))?;
+                in_own_tenant(&pattern)?;
                 Ok(Self { pattern: pattern.to_string(), encoding: Encoding::Wave, args })
             }
         }
@@ -158,6 +171,7 @@ impl<'a> Written<'a> {
 pub fn request(client: &Client, resolved: &Resolved, receiver: Option<ProcessName>, wait: Wait) -> CallRequest {
     let left = wait.left();
     CallRequest {
+        tenant: resolved.tenant.clone(),
         accepts: Arc::from([resolved.fingerprint]),
         signature: Some(Arc::clone(&resolved.signature)),
         receiver,

@@ -29,6 +29,7 @@ use std::time::Duration;
 use daffi_proto::id::{ProcessName, TenantName};
 use serde::{Deserialize, Deserializer};
 
+use super::shares::TenantTable;
 use super::units::{ByteSize, parse_duration};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
@@ -64,6 +65,7 @@ pub enum FileError {
 #[derive(Default)]
 pub(super) struct ConfigFile {
     pub(super) runtime: RuntimeKeys,
+    pub(super) tenants: BTreeMap<TenantName, TenantTable>,
     pub(super) modules: Vec<ModuleTable>,
 }
 
@@ -106,6 +108,8 @@ pub(super) struct RuntimeKeys {
 struct Tables {
     #[serde(default)]
     runtime: RuntimeTable,
+    #[serde(default)]
+    tenant: BTreeMap<TenantName, TenantTable>,
     #[serde(default)]
     module: Vec<ModuleTable>,
 }
@@ -261,5 +265,5 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         log: table.log,
     };
     let module = |module: ModuleTable| ModuleTable { path: in_folder(module.path), ..module };
-    ConfigFile { runtime, modules: tables.module.into_iter().map(module).collect() }
+    ConfigFile { runtime, tenants: tables.tenant, modules: tables.module.into_iter().map(module).collect() }
 }

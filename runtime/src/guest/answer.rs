@@ -5,7 +5,7 @@
 
 use daffi_proto::call::{Hop, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
-use daffi_proto::id::ProcessRef;
+use daffi_proto::id::{ProcessRef, TenantName};
 
 use super::roster::Refused;
 use super::template::Template;
@@ -65,6 +65,10 @@ pub(super) fn late(callback: &str, when: &str) -> CallError {
 /// The deadline passed in the queue; at the end of a mutual wait it helps to know who held the instances.
 pub(super) fn late_in_queue(template: &Template, callback: &str, busy: &[Busy]) -> CallError {
     let process = &template.context.process;
+    if template.context.is_shared {
+        // Who asks may be of another tenant.
+        return late(callback, &format!("while it waited for {}, busy with other calls", process.name));
+    }
     let mut holders = busy.iter().map(|busy| match &busy.caller {
         Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
         _ => busy.callback.to_string(),
@@ -84,11 +88,17 @@ pub(super) fn runs_on(callback: &str, code: &str, why: &str) -> CallError {
     CallError::unknown(code, format!("{callback} was still running when {why}; it runs on"), callback)
 }
 
+/// The tenant of who reads an error: the caller's. A client is of the process's own.
+fn reader<'a>(chain: &'a [Hop], own: &'a ProcessRef) -> &'a TenantName {
+    chain.last().and_then(|hop| hop.process.as_ref()).map_or(&own.tenant, |caller| &caller.tenant)
+}
+
 fn cycle(name: &str, chain: &[Hop], own: &ProcessRef) -> String {
+    let reader = reader(chain, own);
     let hops: Vec<&str> = chain
         .iter()
         .map(|hop| match &hop.process {
-            Some(process) if process.tenant == own.tenant => process.name.as_str(),
+            Some(process) if process.tenant == *reader || process == own => process.name.as_str(),
             Some(_) => "(another tenant)",
             None => "(a client)",
         })

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use daffi_proto::call::{CallReply, CallRequest, GatherEntry, GatherRequest, Need, WhenAbandoned};
 use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::id::TenantName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::{Fingerprint, Form, Signature};
 use daffi_proto::value::{self, Channel, Limits as ValueLimits, checked_err, checked_ok, gathered};
@@ -36,6 +37,7 @@ use super::transcode::{define_import, define_import_concurrent};
 struct Import {
     /// The callback's name for errors and for the calls that are open: of its candidates the one that is preferred.
     name: String,
+    tenant: Option<TenantName>,
     candidates: Arc<[CallbackName]>,
     signature: Arc<Signature>,
     /// The signatures that it takes.
@@ -55,6 +57,7 @@ pub(super) fn add_to_linker(
     let forms = fetcher.signature.forms();
     let import = Arc::new(Import {
         name: fetcher.candidates.first().map(ToString::to_string).unwrap_or_default(),
+        tenant: fetcher.tenant.clone(),
         candidates: fetcher.candidates.clone(),
         signature: fetcher.signature.clone(),
         // A broadcast does not take the import's own form too: it would go to some of the processes only.
@@ -143,6 +146,7 @@ impl Import {
         }
         let open = origin.open(&self.name, args.len())?;
         let request = CallRequest {
+            tenant: self.tenant.clone(),
             accepts: self.accepts.clone(),
             signature: Some(self.signature.clone()),
             args,

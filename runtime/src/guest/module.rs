@@ -15,6 +15,7 @@ use daffi_proto::call::{CallbackSpec, ProcessSpec, Schedules, WhenAbandoned};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessRef};
 use daffi_proto::schedule::Tasks;
+use daffi_proto::share::Export;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -47,6 +48,8 @@ pub struct ModuleSpec {
     pub schedules: Option<Box<Tasks>>,
     /// The environment variables that its guests see, and no others.
     pub env: Vec<(String, String)>,
+    /// What of it other tenants may import.
+    pub exports: Arc<[Export]>,
 }
 
 /// A module cannot be started.
@@ -87,7 +90,7 @@ impl GuestModule {
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env } = spec;
+        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env, exports } = spec;
         let registration = ProcessSpec {
             process: process.clone(),
             callbacks: loaded
@@ -99,6 +102,7 @@ impl GuestModule {
             instances: policy.to_string(),
             schedules: schedules.map_or(Schedules::Fresh(limits.schedules), Schedules::Kept),
             large_bytes: limits.held_bytes(policy),
+            exports: exports.clone(),
         };
         let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let interleaves = loaded.description.engine == EngineKind::Concurrent;
@@ -106,7 +110,9 @@ impl GuestModule {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
         let (around, limits) = ((mesh.clone(), background), (limits, policy));
-        let context = Arc::new(ModuleContext::new(process, node, around, limits, env, output, plain_calls));
+        let mut context = ModuleContext::new(process, node, around, limits, env, output, plain_calls);
+        context.is_shared = !exports.is_empty();
+        let context = Arc::new(context);
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let register = async |service: Arc<dyn Serve>| {
             let process = context.process.name.to_string();

@@ -63,6 +63,8 @@ pub(super) struct ModuleContext {
     pub background: Background,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
     pub plain_calls: WhenAbandoned,
+    /// Whether other tenants may call something of it.
+    pub is_shared: bool,
     /// The process's number, known from its registration on.
     local: OnceLock<LocalId>,
 }
@@ -82,7 +84,7 @@ impl ModuleContext {
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone()));
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
         let handles = Arc::new(Handles::new(bell.clone()));
-        let (lists, local) = (Semaphore::new(1), OnceLock::new());
+        let (lists, local, is_shared) = (Semaphore::new(1), OnceLock::new(), false);
         Self {
             process,
             node,
@@ -97,6 +99,7 @@ impl ModuleContext {
             lists,
             background,
             plain_calls,
+            is_shared,
             local,
         }
     }

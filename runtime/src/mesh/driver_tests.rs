@@ -15,7 +15,6 @@ use daffi_proto::call::{
 };
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{Outcome, code};
-use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, TenantName};
 use daffi_proto::session::Role;
 use daffi_proto::signature::{Field, Signature, Type};
@@ -50,12 +49,8 @@ impl Mesh {
     async fn node(&mut self, name: &str, service: Arc<dyn Serve>) -> TestNode {
         self.nodes += 1;
         let config = NodeConfig {
-            key: NodeKey([self.nodes; 16]),
-            name: format!("node-{}", self.nodes),
-            role: Role::Node,
             seed: u64::from(self.nodes),
-            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-            tenants: vec![TenantName::default()],
+            ..NodeConfig::new(NodeKey([self.nodes; 16]), format!("node-{}", self.nodes), Role::Node)
         };
         let (uplink, dialing) = uplink::channel();
         let cancel = self.cancel.child_token();
@@ -91,6 +86,7 @@ fn spec(name: &str) -> ProcessSpec {
         instances: "singleton".to_owned(),
         schedules: Default::default(),
         large_bytes: LARGE_BYTES,
+        exports: Arc::from([]),
     }
 }
 
@@ -282,14 +278,7 @@ async fn a_name_that_another_node_holds_is_refused_for_good() {
     let mut mesh = Mesh::new();
     let _first = mesh.node("same", Arc::new(Echo)).await;
     let (uplink, dialing) = uplink::channel();
-    let config = NodeConfig {
-        key: NodeKey([99; 16]),
-        name: "second".to_owned(),
-        role: Role::Node,
-        seed: 9,
-        max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-        tenants: vec![TenantName::default()],
-    };
+    let config = NodeConfig { seed: 9, ..NodeConfig::new(NodeKey([99; 16]), "second", Role::Node) };
     let (second, driver) = Driver::new(config, "the test".to_owned(), uplink, mesh.tasks.clone());
     mesh.tasks.spawn(driver.run(mesh.cancel.clone()));
     second.add_process(spec("same"), Arc::new(Echo)).await.unwrap();

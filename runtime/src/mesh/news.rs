@@ -132,14 +132,7 @@ mod tests {
     use super::*;
 
     fn news() -> News {
-        let config = NodeConfig {
-            key: NodeKey([0; 16]),
-            name: "n".to_owned(),
-            role: Role::Node,
-            seed: 0,
-            max_payload_bytes: 0,
-            tenants: Vec::new(),
-        };
+        let config = NodeConfig::new(NodeKey([0; 16]), "n", Role::Node);
         News::new(&config, "the test".to_owned())
     }
 

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use daffi_proto::call::{CallRequest, CallbackSpec, Caller, Incoming, ProcessSpec, ServeResult};
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::error::{CallError, Outcome, code};
-use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, ServeId, TenantName};
 use daffi_proto::name::CallbackName;
 use daffi_proto::node::NodeConfig;
@@ -51,14 +50,7 @@ impl OnMesh {
         let (tasks, cancel) = (TaskTracker::new(), CancellationToken::new());
         let (hub, running) = Hub::new(ControllerConfig::new(1), tasks.clone());
         tasks.spawn(running.run(cancel.clone()));
-        let config = NodeConfig {
-            key: NodeKey([1; 16]),
-            name: "node".to_owned(),
-            role: Role::Node,
-            seed: 1,
-            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-            tenants: vec![TenantName::default()],
-        };
+        let config = NodeConfig { seed: 1, ..NodeConfig::new(NodeKey([1; 16]), "node", Role::Node) };
         let (uplink, dialing) = uplink::channel();
         let (mesh, driver) = Driver::new(config, "the test".to_owned(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
@@ -72,6 +64,7 @@ impl OnMesh {
             on_cancel: None,
             schedules: None,
             env: Vec::new(),
+            exports: Arc::from([]),
         };
         let module = GuestModule::start(&loaded, spec, mesh.clone(), Handle::current(), Output::none()).await.unwrap();
         Self { loaded, mesh, module, tasks, cancel }
@@ -226,6 +219,7 @@ async fn a_guest_that_reads_what_is_no_item_of_its_type_traps_with_the_place() {
             instances: "none".to_owned(),
             schedules: Default::default(),
             large_bytes: 64 * 1024 * 1024,
+            exports: Arc::from([]),
         };
         let peer = Arc::new(Peer { mesh: on_mesh.mesh.clone(), flows, items });
         on_mesh.mesh.add_process(spec, peer).await.unwrap();

@@ -59,8 +59,8 @@ pub fn run(data: &[u8]) {
 impl Run {
     fn new(seed: u64) -> Self {
         let key = NodeKey([7; 16]);
-        let (role, tenants) = (Role::Node, [TenantName::default()].into());
-        let config = NodeConfig { key, name: "node".into(), role, tenants, seed, max_payload_bytes: 1 << 20 };
+        let imports = vec![Script::import()];
+        let config = NodeConfig { seed, imports, ..NodeConfig::new(key, "node", Role::Node) };
         let mut run = Self {
             node: Node::new(config),
             now: Duration::ZERO,
@@ -130,14 +130,9 @@ impl Run {
             name: daffi_proto::name::CallbackName::parse(name).expect("these are names"),
             signature: Script::signature(at == 2),
         });
-        let (process, callbacks) = (script.process(), callbacks.collect());
-        let spec = ProcessSpec {
-            process,
-            callbacks,
-            instances: "singleton".into(),
-            schedules: Schedules::default(),
-            large_bytes: 1 << 20,
-        };
+        let (process, callbacks, exports) = (script.process(), callbacks.collect(), script.exports().into());
+        let (instances, schedules) = ("singleton".into(), Schedules::default());
+        let spec = ProcessSpec { process, callbacks, instances, exports, schedules, large_bytes: 1 << 20 };
         let token = self.token();
         self.command(Command::AddProcess { token, spec });
     }

@@ -8,10 +8,11 @@ use daffi_proto::call::{Answer, Hop, Load, Mode};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId, TenantName};
-use daffi_proto::name::CallbackName;
+use daffi_proto::name::{CallbackName, NameGlob};
 use daffi_proto::registry::CallbackTable;
 use daffi_proto::schedule::{Plan, TaskNumber, TaskOp, TaskSpec, Utc};
 use daffi_proto::session::Hello;
+use daffi_proto::share::{Export, Import};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
 use daffi_proto::stream::{Chunk, Credit, Flow};
 use serde::Serialize;
@@ -65,7 +66,33 @@ impl<'a> Script<'a> {
 
     /// One of the processes.
     pub fn process(&mut self) -> ProcessRef {
-        ProcessRef { tenant: TenantName::default(), name: self.name() }
+        ProcessRef { tenant: self.tenant(), name: self.name() }
+    }
+
+    /// One of two tenants, mostly the first.
+    pub fn tenant(&mut self) -> TenantName {
+        if self.below(8) == 7 { Self::other() } else { TenantName::default() }
+    }
+
+    fn other() -> TenantName {
+        TenantName::new("other").expect("it is a name")
+    }
+
+    /// What a process shares with one of the tenants.
+    pub fn exports(&mut self) -> Vec<Export> {
+        let callbacks = NameGlob::parse("a:b/c*#f").expect("it is a pattern");
+        (0..self.below(3)).map(|_| Export { to: self.tenant(), callbacks: callbacks.clone() }).collect()
+    }
+
+    /// All that the second tenant exports, into the first.
+    pub fn import() -> Import {
+        let callbacks = NameGlob::parse("*").expect("it is a pattern");
+        Import { into: TenantName::default(), from: Self::other(), callbacks }
+    }
+
+    /// The same, or what makes no sense.
+    fn imports(&mut self) -> Vec<Import> {
+        (0..self.below(3)).map(|_| Import { into: self.tenant(), ..Self::import() }).collect()
     }
 
     /// The name of one.
@@ -158,6 +185,7 @@ impl<'a> Script<'a> {
             role,
             tenants: tenants.into_iter().collect(),
             max_payload_bytes: 1 << 20,
+            imports: self.imports(),
         }
     }
 
@@ -167,7 +195,12 @@ impl<'a> Script<'a> {
             1 => Self::welcome(),
             2 => Header::Ping,
             3 => Header::Pong,
-            4 | 5 => Header::Register { number: self.number(), process: self.process(), instances: "singleton".into() },
+            4 | 5 => Header::Register {
+                number: self.number(),
+                process: self.process(),
+                instances: "singleton".into(),
+                exports: self.exports(),
+            },
             6 => Header::Registered { number: self.number(), entry: self.entry() },
             7 => Header::NotRegistered {
                 number: self.number(),
@@ -178,8 +211,8 @@ impl<'a> Script<'a> {
             8 => Header::Unregister { number: self.number() },
             9 | 10 => {
                 let groups = (0..3).map(|_| self.group()).collect();
-                let (entry, process) = (self.entry(), self.process());
-                Header::Entry { entry, process, node: "node".into(), instances: "singleton".into(), groups }
+                let (entry, process, exports) = (self.entry(), self.process(), self.exports());
+                Header::Entry { entry, process, node: "node".into(), instances: "singleton".into(), groups, exports }
             }
             11 => Header::Gone { entry: self.entry() },
             12 => Header::Synced,

@@ -8,12 +8,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::names::Entry;
 use super::{Controller, Event, MAX_LINKS, MAX_TENANTS_PER_NODE, Output};
 use crate::frame::{Frame, Header, plain};
 use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, SessionId, TenantName};
+use crate::name::CallbackName;
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
 };
+use crate::share::{Import, MAX_IMPORTS, is_shared};
 
 /// One link.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub(super) struct Member {
     pub role: Role,
     /// Whose processes it may have, see and call.
     pub tenants: BTreeSet<TenantName>,
+    /// What these may call of others.
+    pub imports: Vec<Import>,
     pub draining: bool,
     pub max_payload_bytes: u64,
     liveness: Liveness,
@@ -46,6 +51,29 @@ pub(super) struct Member {
     pub serving: BTreeSet<CallId>,
     /// How many streams those and its own have.
     pub streams: usize,
+}
+
+impl Member {
+    /// Whether it is of the process's tenant: it sees all of it.
+    pub fn belongs(&self, entry: &Entry) -> bool {
+        self.tenants.contains(&entry.process.tenant)
+    }
+
+    /// Whether a callback of a process of another tenant is shared with one of its own.
+    pub fn imports(&self, entry: &Entry, callback: &CallbackName) -> bool {
+        self.imports.iter().any(|import| self.may_call(Some(&import.into), entry, Some(callback)))
+    }
+
+    /// Whether somebody of this tenant, or of any of its own, may call a callback of a process; or ask for its tasks.
+    pub fn may_call(&self, tenant: Option<&TenantName>, entry: &Entry, callback: Option<&CallbackName>) -> bool {
+        let of = &entry.process.tenant;
+        let shared =
+            |tenant| callback.is_some_and(|name| is_shared((of, &entry.exports), (tenant, &self.imports), name));
+        match tenant {
+            Some(tenant) => tenant == of || shared(tenant),
+            None => self.tenants.contains(of) || self.tenants.iter().any(shared),
+        }
+    }
 }
 
 /// How a link is left by the controller.
@@ -85,8 +113,9 @@ impl Controller {
         }
         match frame.header {
             Header::Ping | Header::Pong => {}
-            Header::Register { number, process, instances } => {
-                return self.register(now, link, number, process, instances, frame.payload);
+            Header::Register { number, process, instances, exports } => {
+                let terms = (instances, exports);
+                return self.register(now, link, number, process, terms, frame.payload);
             }
             Header::Unregister { number } => return self.unregister(link, number),
             header @ Header::Call { .. } => return self.relay_call(link, header, frame.payload),
@@ -165,6 +194,13 @@ impl Controller {
             self.refuse(now, link, refusal::BAD_HELLO, message, false);
             return Ok(());
         }
+        let imports = hello.imports.len();
+        if imports > MAX_IMPORTS || hello.imports.iter().any(|import| !hello.tenants.contains(&import.into)) {
+            let message =
+                format!("the node has {imports} imports: at most {MAX_IMPORTS} are taken, into its own tenants");
+            self.refuse(now, link, refusal::BAD_HELLO, message, false);
+            return Ok(());
+        }
         let identity = self.links.get(&link).map(|state| &state.identity);
         let foreign =
             |identity: &PeerIdentity| hello.tenants.iter().find(|tenant| !identity.may_claim(tenant)).cloned();
@@ -193,6 +229,7 @@ impl Controller {
             mark: hello.key.mark(),
             role: hello.role,
             tenants: hello.tenants.into_iter().collect(),
+            imports: hello.imports,
             draining: false,
             max_payload_bytes: hello.max_payload_bytes,
             liveness,

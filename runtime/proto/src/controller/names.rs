@@ -6,7 +6,8 @@
 //!                       └──────Register by it──────┘
 //! ```
 //!
-//! A replica has the processes of its node's tenants and no others, nor what they do.
+//! A replica has the processes of its node's tenants, and of others what they share with these; nothing else, nor what
+//! others do.
 //!
 //! Each stay of a process is an entry of its own: one that comes back is a new incarnation, and calls to the former end
 //! with its link.
@@ -19,9 +20,10 @@ use super::links::{Link, Member};
 use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE};
 use crate::call::Load;
 use crate::frame::{Frame, Header, Loads};
-use crate::id::{EntryId, LinkId, NodeKey, ProcessRef, TenantName};
+use crate::id::{EntryId, GroupId, LinkId, NodeKey, ProcessRef};
 use crate::registry::{CallbackTable, Process};
 use crate::session::{LinkFault, PeerIdentity, Role, refusal};
+use crate::share::{Export, MAX_EXPORTS};
 
 /// One stay of a process.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(super) struct Entry {
     pub link: LinkId,
     pub number: u32,
     pub process: ProcessRef,
+    /// What of it other tenants may import.
+    pub exports: Vec<Export>,
     /// Its callbacks as its node sent them, for the replicas.
     table: Bytes,
     load: Load,
@@ -63,7 +67,7 @@ impl Controller {
         link: LinkId,
         number: u32,
         process: ProcessRef,
-        instances: String,
+        (instances, exports): (String, Vec<Export>),
         table: Bytes,
     ) -> Result<(), LinkFault> {
         self.release_names(now);
@@ -78,6 +82,9 @@ impl Controller {
             return Err(LinkFault::Broken(format!("the process number {number} is used twice")));
         }
         let node = member.name.clone();
+        if exports.len() > MAX_EXPORTS {
+            return Err(LinkFault::Broken(format!("{} exports of a process, {MAX_EXPORTS} are taken", exports.len())));
+        }
         match self.admit(link, &process, instances, &table) {
             Err(Refusal { code, message, retryable }) => {
                 let code = code.to_owned();
@@ -87,7 +94,7 @@ impl Controller {
             }
             Ok(record) => {
                 let callbacks = record.callbacks.len();
-                let entry = self.seat(link, number, record, table);
+                let entry = self.seat((link, number), record, exports, table);
                 self.send(link, Frame::new(Header::Registered { number, entry }));
                 self.event(Event::Registered { process, node, callbacks });
             }
@@ -145,25 +152,24 @@ impl Controller {
     }
 
     /// Puts an admitted process onto the mesh and tells the replicas.
-    fn seat(&mut self, link: LinkId, number: u32, record: Process, table: Bytes) -> EntryId {
+    fn seat(&mut self, (link, number): (LinkId, u32), record: Process, exports: Vec<Export>, table: Bytes) -> EntryId {
         self.last_entry += 1;
         let id = EntryId(self.last_entry);
         let process = record.process.clone();
         if let Some(kept) = self.reserved.remove(&process) {
             self.reserved_until.remove(&(kept.until, process.clone()));
         }
-        let tenant = process.tenant.clone();
         let mut draining = false;
         if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
             member.processes.insert(number, id);
             draining = member.draining;
         }
         self.holders.insert(process.clone(), id);
-        self.entries.insert(id, Entry { link, number, process, table, load: Load::default() });
+        self.entries.insert(id, Entry { link, number, process, exports, table, load: Load::default() });
         if !draining {
             self.registry.insert(id, record);
-            if let Some(frame) = self.entry_frame(id) {
-                self.tell_others(link, &tenant, &frame);
+            for other in self.seers(id) {
+                self.tell_entry(other, id);
             }
         }
         id
@@ -175,7 +181,7 @@ impl Controller {
             return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
         };
         let node = member.name.clone();
-        self.hide(link, id);
+        self.hide(id);
         if let Some(entry) = self.entries.remove(&id) {
             self.holders.remove(&entry.process);
             self.event(Event::Unregistered { process: entry.process, node });
@@ -189,15 +195,15 @@ impl Controller {
         member.draining = true;
         let entries: Vec<EntryId> = member.processes.values().copied().collect();
         for id in entries {
-            self.hide(link, id);
+            self.hide(id);
         }
     }
 
     /// The processes of a node that has gone; the names are kept for it until then, or freed.
     pub(super) fn free_processes(&mut self, member: &Member, identity: &PeerIdentity, keep_until: Option<Duration>) {
         for id in member.processes.values().copied() {
+            self.hide(id);
             let Some(entry) = self.entries.remove(&id) else { continue };
-            self.hide(entry.link, id);
             self.holders.remove(&entry.process);
             if let Some(until) = keep_until {
                 let (key, identity, node) = (member.key, identity.clone(), member.name.clone());
@@ -219,46 +225,69 @@ impl Controller {
         }
     }
 
-    /// Takes a process out of the registry and the replicas.
-    fn hide(&mut self, link: LinkId, id: EntryId) {
-        if let Some(hidden) = self.registry.remove(id) {
-            self.tell_others(link, &hidden.process.tenant, &Frame::new(Header::Gone { entry: id }));
+    /// Takes a process out of the registry and the replicas, while its entry is still there.
+    fn hide(&mut self, id: EntryId) {
+        let seers = self.seers(id);
+        if self.registry.remove(id).is_some() {
+            for link in seers {
+                self.send(link, Frame::new(Header::Gone { entry: id }));
+            }
         }
     }
 
-    /// All that there is in its tenants, for a node that just joined.
+    /// All that there is for its tenants, for a node that just joined.
     pub(super) fn tell_directory(&mut self, link: LinkId) {
-        let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return };
-        let seen = self.registry.processes().filter(|(_, process)| member.tenants.contains(&process.process.tenant));
-        let ids: Vec<EntryId> = seen.map(|(id, _)| id).collect();
+        let ids: Vec<EntryId> = self.registry.processes().map(|(id, _)| id).collect();
         for id in ids {
-            if let Some(frame) = self.entry_frame(id) {
-                self.send(link, frame);
-            }
+            self.tell_entry(link, id);
         }
         self.send(link, Frame::new(Header::Synced));
     }
 
-    fn entry_frame(&self, id: EntryId) -> Option<Frame> {
-        let record = self.registry.get(id)?;
+    /// The other nodes that see something of a process.
+    fn seers(&self, id: EntryId) -> Vec<LinkId> {
+        let (Some(entry), Some(record)) = (self.entries.get(&id), self.registry.get(id)) else { return Vec::new() };
+        let sees = |link: &Link| {
+            let callbacks = || record.callbacks.iter();
+            link.member.as_ref().is_some_and(|member| {
+                member.belongs(entry) || callbacks().any(|callback| member.imports(entry, &callback.name))
+            })
+        };
+        let others = self.links.iter().filter(|(link, state)| **link != entry.link && sees(state));
+        others.map(|(link, _)| *link).collect()
+    }
+
+    /// Tells a node what it sees of a process: all of it in the process's own tenant, in others what is shared.
+    fn tell_entry(&mut self, link: LinkId, id: EntryId) {
+        if let Some(frame) = self.entry_frame(link, id) {
+            self.send(link, frame);
+        }
+    }
+
+    fn entry_frame(&self, link: LinkId, id: EntryId) -> Option<Frame> {
+        let member = self.links.get(&link)?.member.as_ref()?;
+        let (entry, record) = (self.entries.get(&id)?, self.registry.get(id)?);
+        let all = record.callbacks.iter().zip(self.registry.groups_of(id));
+        let (groups, table) = if member.belongs(entry) {
+            (all.map(|(_, group)| *group).collect(), entry.table.clone())
+        } else {
+            let shared = all.filter(|(callback, _)| member.imports(entry, &callback.name));
+            let (callbacks, groups): (Vec<_>, Vec<GroupId>) =
+                shared.map(|(callback, group)| (callback.clone(), *group)).unzip();
+            if callbacks.is_empty() {
+                return None;
+            }
+            (groups, CallbackTable::encode(&callbacks).ok()?)
+        };
         let header = Header::Entry {
             entry: id,
             process: record.process.clone(),
             node: record.node.as_ref().to_owned(),
             instances: record.instances.as_ref().to_owned(),
-            groups: self.registry.groups_of(id).to_vec(),
+            groups,
+            exports: entry.exports.iter().filter(|export| member.tenants.contains(&export.to)).cloned().collect(),
         };
-        Some(Frame::with_payload(header, self.entries.get(&id)?.table.clone()))
-    }
-
-    /// Tells the other nodes of a tenant.
-    fn tell_others(&mut self, but: LinkId, tenant: &TenantName, frame: &Frame) {
-        let belongs = |link: &Link| link.member.as_ref().is_some_and(|member| member.tenants.contains(tenant));
-        let others = self.links.iter().filter(|(link, state)| **link != but && belongs(state));
-        let links: Vec<LinkId> = others.map(|(link, _)| *link).collect();
-        for link in links {
-            self.send(link, frame.clone());
-        }
+        Some(Frame::with_payload(header, table))
     }
 
     pub(super) fn take_load(&mut self, link: LinkId, number: u32, load: Load, apart: u32) -> Result<(), LinkFault> {

@@ -164,8 +164,8 @@ impl Controller {
         Ok(())
     }
 
-    /// The process for a call, and the callback: the outer error is the link's, the inner one the call's. What is not of
-    /// the caller's tenant is passed over as what is not there, so that nobody can tell one from the other.
+    /// The process for a call, and the callback: the outer error is the link's, the inner one the call's. What is neither
+    /// of the caller's tenant nor shared with it is passed over as what is not there: nobody can tell one from the other.
     fn choose(
         &mut self,
         link: LinkId,
@@ -186,11 +186,9 @@ impl Controller {
         let not_run = |code, message: &str| Ok(Err(CallError::not_run(code, message, "")));
         let entries = &self.entries;
         let caller = self.links.get(&link).and_then(|link| link.member.as_ref());
-        let same_tenant = |of: &TenantName| match tenant {
-            Some(tenant) => tenant == of,
-            None => caller.is_some_and(|member| member.tenants.contains(of)),
-        };
-        let elsewhere = |entry: &Entry| entry.link != link && same_tenant(&entry.process.tenant);
+        let name = group.and_then(|group| self.registry.group(group)).map(|group| &group.name);
+        let open = |entry: &Entry| caller.is_some_and(|member| member.may_call(tenant, entry, name));
+        let elsewhere = |entry: &Entry| entry.link != link && open(entry);
         let callable = |id: EntryId| entries.get(&id).is_some_and(elsewhere);
         let called = |choice: Choice<EntryId>| (choice.process, Some(choice.group), Some(choice.callback));
         let chosen: Option<Chosen> = match (group, pin) {

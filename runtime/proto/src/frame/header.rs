@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, Hop, Load, Mode};
 use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, RepeatKey, SessionId};
+use crate::share::Export;
 use crate::stream::{Credit, Flow};
 
 /// The kinds of frames, with the payload that goes with each.
@@ -98,6 +99,8 @@ pub enum Header {
         process: ProcessRef,
         /// How its instances are kept.
         instances: String,
+        /// What of it other tenants may import.
+        exports: Vec<Export>,
     },
     /// 7, controller to node: it is on the mesh.
     Registered {
@@ -122,7 +125,8 @@ pub enum Header {
         /// The process.
         number: u32,
     },
-    /// 10, controller to node: a process of another node is on the mesh. Payload: the `Register`'s, untouched.
+    /// 10, controller to node: a process of another node is on the mesh. Payload: the `Register`'s, untouched; of a process of
+    /// another tenant a table of what is shared.
     Entry {
         /// This stay of it.
         entry: EntryId,
@@ -134,6 +138,8 @@ pub enum Header {
         instances: String,
         /// The groups of its callbacks, in their order.
         groups: Vec<GroupId>,
+        /// What of it the node's own tenants may import.
+        exports: Vec<Export>,
     },
     /// 11, controller to node: it left, or takes no new calls.
     Gone {

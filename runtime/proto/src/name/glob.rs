@@ -3,6 +3,8 @@
 //! A glob is held against every way to write the name: in full, without the version, as `math#sum` and as `sum`.
 //! `*` stands for any run of characters, also none, and also across `/`, `@` and `#`.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::{BadCallbackName, CallbackName, MAX_CALLBACK_NAME_BYTES, bad};
 
 /// A pattern with `*` for the names of callbacks.
@@ -41,6 +43,19 @@ impl NameGlob {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+}
+
+impl Serialize for NameGlob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for NameGlob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
     }
 }
 

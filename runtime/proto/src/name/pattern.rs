@@ -13,6 +13,7 @@
 
 use super::near::{Likeness, NEAR};
 use super::{BadCallbackName, CallbackName, Versions, bad, version_fits};
+use crate::id::TenantName;
 
 /// Most near matches that an error names.
 pub const MAX_NEAR_MATCHES: usize = 3;
@@ -38,6 +39,49 @@ pub enum Lookup {
         /// Their full names, sorted.
         candidates: Vec<String>,
     },
+}
+
+/// What a caller wrote for a callback of his own tenant, or of another one that shares it: `tenant::name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Qualified {
+    /// The other tenant.
+    pub tenant: Option<TenantName>,
+    /// The callback.
+    pub pattern: Pattern,
+}
+
+impl Qualified {
+    /// Parses what a caller wrote.
+    ///
+    /// # Errors
+    /// [`BadCallbackName`] says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, BadCallbackName> {
+        let (tenant, name) = split_tenant(text)?;
+        Ok(Self { tenant, pattern: Pattern::parse(name)? })
+    }
+}
+
+impl std::fmt::Display for Qualified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.tenant {
+            Some(tenant) => write!(f, "{tenant}::{}", self.pattern),
+            None => write!(f, "{}", self.pattern),
+        }
+    }
+}
+
+/// The tenant that a text names before `::`, and the rest.
+///
+/// # Errors
+/// [`BadCallbackName`] where that can be no tenant.
+pub fn split_tenant(text: &str) -> Result<(Option<TenantName>, &str), BadCallbackName> {
+    match text.split_once("::") {
+        Some((tenant, name)) => match TenantName::new(tenant) {
+            Ok(tenant) => Ok((Some(tenant), name)),
+            Err(_) => Err(bad(text, "before `::` stands the name of a tenant")),
+        },
+        None => Ok((None, text)),
+    }
 }
 
 impl Pattern {

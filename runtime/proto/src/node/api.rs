@@ -10,10 +10,11 @@ use crate::call::{
     ProcessSpec, ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use crate::error::CallError;
-use crate::frame::Frame;
+use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
 use crate::id::{LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
 use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
+use crate::share::Import;
 use crate::stream::{Chunk, Ending, Flow, StreamId};
 
 /// What a node is made with.
@@ -32,6 +33,23 @@ pub struct NodeConfig {
     /// The tenants that it belongs to, at most [`crate::controller::MAX_TENANTS_PER_NODE`]: those of its processes and
     /// clients.
     pub tenants: Vec<TenantName>,
+    /// What these may call of others, at most [`crate::share::MAX_IMPORTS`].
+    pub imports: Vec<Import>,
+}
+
+impl NodeConfig {
+    /// One of the tenant `default` that imports nothing, with payloads of [`DEFAULT_MAX_PAYLOAD_BYTES`] at most.
+    pub fn new(key: NodeKey, name: impl Into<String>, role: Role) -> Self {
+        Self {
+            key,
+            name: name.into(),
+            role,
+            seed: 0,
+            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            tenants: vec![TenantName::default()],
+            imports: Vec::new(),
+        }
+    }
 }
 
 /// What happens to a node.

@@ -8,7 +8,7 @@ use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{Caller, ResolveRequest, Resolved, WaitFor, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::id::{ProcessName, Token};
-use crate::name::{Lookup, Pattern};
+use crate::name::{Lookup, Pattern, Qualified};
 use crate::registry::{Found, Group, pattern_function, process_ref};
 
 /// A question that waits for its answer.
@@ -44,9 +44,11 @@ enum State {
 impl Node {
     pub(super) fn resolve(&mut self, token: Token, request: ResolveRequest) {
         let ResolveRequest { caller, pattern, receiver, timeout, spent, wait_ready } = request;
-        let asked = self.asker(&caller, WhenAbandoned::Cancel).and_then(|asker| {
-            let pattern = Pattern::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
-            let own = |receiver: &&ProcessName| asker.origin.name.as_ref() == Some(*receiver);
+        let asked = self.asker(&caller, WhenAbandoned::Cancel).and_then(|mut asker| {
+            let Qualified { tenant, pattern } =
+                Qualified::parse(&pattern).map_err(|error| outcome::bad_name(&error, &pattern))?;
+            asker.origin = asker.origin.looking_into(tenant);
+            let own = |receiver: &&ProcessName| asker.origin.is(receiver);
             if let Some(receiver) = receiver.as_ref().filter(own) {
                 return Err(outcome::own_receiver(receiver));
             }
@@ -63,15 +65,15 @@ impl Node {
 
     pub(super) fn wait(&mut self, token: Token, caller: &Caller, what: WaitFor, timeout: Duration) {
         let question = match &what {
-            WaitFor::Process(name) => Ok(Question::Process(name.clone())),
-            WaitFor::Callback(text) => {
-                Pattern::parse(text).map(Question::Callback).map_err(|error| outcome::bad_name(&error, text))
-            }
+            WaitFor::Process(name) => Ok((None, Question::Process(name.clone()))),
+            WaitFor::Callback(text) => Qualified::parse(text)
+                .map(|asked| (asked.tenant, Question::Callback(asked.pattern)))
+                .map_err(|error| outcome::bad_name(&error, text)),
         };
         let asker = self.asker(caller, WhenAbandoned::Cancel);
         match question.and_then(|question| Ok((asker?, question))) {
-            Ok((Asker { origin, most, .. }, question)) => {
-                self.ask(token, origin, question, (timeout, Duration::ZERO), most)
+            Ok((Asker { origin, most, .. }, (tenant, question))) => {
+                self.ask(token, origin.looking_into(tenant), question, (timeout, Duration::ZERO), most)
             }
             Err(error) => {
                 let callback = match what {
@@ -142,15 +144,17 @@ impl Node {
     fn look(&self, ask: &Ask) -> State {
         let tenant = &ask.origin.tenant;
         match &ask.question {
-            Question::Process(name) => match self.mesh.named(&process_ref(tenant, name)) {
+            Question::Process(name) => match self.seen_by(&ask.origin).named(&process_ref(tenant, name)) {
                 [] => State::Missing,
                 _ => State::Answered(Ok(None)),
             },
-            Question::Callback(pattern) => match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
-                Found::One(_) | Found::Kinds(_) => State::Answered(Ok(None)),
-                Found::None(Lookup::NotFound) => State::Missing,
-                Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, pattern))),
-            },
+            Question::Callback(pattern) => {
+                match self.seen_by(&ask.origin).find(tenant, pattern, |group| self.qualifies(ask, group)) {
+                    Found::One(_) | Found::Kinds(_) => State::Answered(Ok(None)),
+                    Found::None(Lookup::NotFound) => State::Missing,
+                    Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, ask.origin.told(pattern)))),
+                }
+            }
             Question::Resolve { pattern, receiver, .. } => self.look_up(ask, pattern, receiver.as_ref()),
         }
     }
@@ -158,13 +162,14 @@ impl Node {
     fn look_up(&self, ask: &Ask, pattern: &Pattern, receiver: Option<&ProcessName>) -> State {
         let tenant = &ask.origin.tenant;
         if let Some(receiver) = receiver
-            && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
+            && self.seen_by(&ask.origin).named(&process_ref(tenant, receiver)).is_empty()
         {
             return State::Missing;
         }
-        match self.mesh.find(tenant, pattern, |group| self.qualifies(ask, group)) {
-            Found::One(id) => match self.mesh.group(id) {
+        match self.seen_by(&ask.origin).find(tenant, pattern, |group| self.qualifies(ask, group)) {
+            Found::One(id) => match self.seen_by(&ask.origin).group(id) {
                 Some(group) => State::Answered(Ok(Some(Resolved {
+                    tenant: (ask.origin.tenant != ask.origin.home).then(|| tenant.clone()),
                     callback: group.name.clone(),
                     signature: group.signature.clone(),
                     fingerprint: group.fingerprint,
@@ -172,12 +177,12 @@ impl Node {
                 None => State::Missing,
             },
             Found::Kinds(ids) => {
-                let groups: Vec<_> = ids.iter().filter_map(|id| self.mesh.group(*id)).collect();
-                let named = groups.iter().map(|group| (group.signature.as_ref(), self.one_member(group)));
-                State::Answered(Err(outcome::several_kinds(pattern, named)))
+                let groups: Vec<_> = ids.iter().filter_map(|id| self.seen_by(&ask.origin).group(*id)).collect();
+                let named = groups.iter().map(|group| (group.signature.as_ref(), self.one_member(ask, group)));
+                State::Answered(Err(outcome::several_kinds(ask.origin.told(pattern), named)))
             }
             Found::None(Lookup::NotFound) => State::Missing,
-            Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, pattern))),
+            Found::None(lookup) => State::Answered(Err(outcome::ambiguous(&lookup, ask.origin.told(pattern)))),
         }
     }
 
@@ -193,27 +198,27 @@ impl Node {
         match &ask.question {
             _ if self.shut.is_some() => self.not_connected(ask.question.text()),
             Question::Process(name) => outcome::process_did_not_come(name, ask.timeout),
-            Question::Callback(pattern) => outcome::callback_did_not_come(pattern, ask.timeout),
+            Question::Callback(pattern) => outcome::callback_did_not_come(ask.origin.told(pattern), ask.timeout),
             Question::Resolve { .. } if !self.settled() => self.not_connected(ask.question.text()),
             Question::Resolve { pattern, receiver: Some(receiver), .. } => {
-                if self.mesh.named(&process_ref(tenant, receiver)).is_empty() {
-                    return self.no_such_process(tenant, receiver, pattern.to_string());
+                if self.seen_by(&ask.origin).named(&process_ref(tenant, receiver)).is_empty() {
+                    return self.no_such_process(&ask.origin, receiver, ask.origin.told(pattern));
                 }
-                let near = self.mesh.near(tenant, pattern, |group| self.qualifies(ask, group));
-                outcome::receiver_lacks(receiver, pattern, &near)
+                let near = self.near(&ask.origin, pattern, |group| self.qualifies(ask, group));
+                outcome::receiver_lacks(receiver, ask.origin.told(pattern), &near)
             }
             Question::Resolve { pattern, .. } if self.only_asker_has(ask, pattern) => {
                 outcome::only_own(pattern.to_string())
             }
             Question::Resolve { pattern, .. } => {
-                let near = self.mesh.near(tenant, pattern, |group| self.qualifies(ask, group));
-                outcome::no_such_callback(pattern, &near)
+                let near = self.near(&ask.origin, pattern, |group| self.qualifies(ask, group));
+                outcome::no_such_callback(ask.origin.told(pattern), &near)
             }
         }
     }
 
     fn only_asker_has(&self, ask: &Ask, pattern: &Pattern) -> bool {
-        let found = || self.mesh.find(&ask.origin.tenant, pattern, |_| true);
+        let found = || self.seen_by(&ask.origin).find(&ask.origin.tenant, pattern, |_| true);
         ask.origin.process.is_some() && matches!(found(), Found::One(_) | Found::Kinds(_))
     }
 
@@ -225,14 +230,16 @@ impl Node {
         };
         let own = ask.origin.process.map(Peer::Local);
         let pinned = |peer: Peer| match receiver {
-            Some(receiver) => self.mesh.get(peer).is_some_and(|process| process.process.name == *receiver),
+            Some(receiver) => {
+                self.seen_by(&ask.origin).get(peer).is_some_and(|process| process.process.name == *receiver)
+            }
             None => true,
         };
         group.members().iter().any(|member| Some(member.process) != own && pinned(member.process))
     }
 
-    fn one_member(&self, group: &Group<Peer>) -> String {
-        let first = group.members().first().and_then(|member| self.mesh.get(member.process));
+    fn one_member(&self, ask: &Ask, group: &Group<Peer>) -> String {
+        let first = group.members().first().and_then(|member| self.seen_by(&ask.origin).get(member.process));
         first.map(|process| process.process.name.to_string()).unwrap_or_default()
     }
 

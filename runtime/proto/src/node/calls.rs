@@ -92,6 +92,9 @@ pub(super) struct Call {
 /// Who asks, as far as the node knows him.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
+    /// His tenant.
+    pub home: TenantName,
+    /// The one that he looks into: his own, or another of which something is shared with it.
     pub tenant: TenantName,
     pub process: Option<LocalId>,
     pub name: Option<ProcessName>,
@@ -140,6 +143,23 @@ pub(super) struct Chosen {
     pub fingerprint: Fingerprint,
 }
 
+impl Origin {
+    /// Looks into another tenant, where one is named.
+    pub fn looking_into(self, tenant: Option<TenantName>) -> Self {
+        Self { tenant: tenant.unwrap_or_else(|| self.home.clone()), ..self }
+    }
+
+    /// Whether he is the process of this name where he looks.
+    pub fn is(&self, process: &ProcessName) -> bool {
+        self.tenant == self.home && self.name.as_ref() == Some(process)
+    }
+
+    /// A name where he looks, for errors.
+    pub fn told(&self, name: &impl std::fmt::Display) -> String {
+        if self.tenant == self.home { name.to_string() } else { format!("{}::{name}", self.tenant) }
+    }
+}
+
 impl Call {
     /// When its time comes: to begin, or to end if it has begun.
     pub fn timer(&self) -> Duration {
@@ -154,8 +174,8 @@ impl Call {
     /// The name for errors.
     pub fn callback(&self) -> String {
         match (&self.place, self.callbacks.first()) {
-            (Place::Here { chosen, .. } | Place::Away { chosen, .. }, _) => chosen.callback.to_string(),
-            (Place::Waiting | Place::Asked { .. }, Some(first)) => first.to_string(),
+            (Place::Here { chosen, .. } | Place::Away { chosen, .. }, _) => self.origin.told(&chosen.callback),
+            (Place::Waiting | Place::Asked { .. }, Some(first)) => self.origin.told(first),
             (Place::Waiting | Place::Asked { .. }, None) => self.asked_for(),
         }
     }
@@ -163,7 +183,7 @@ impl Call {
 
 /// No process serves its own calls.
 fn not_by_itself(call: Call) -> Result<Call, CallError> {
-    let own = |receiver: &&ProcessName| call.origin.name.as_ref() == Some(*receiver);
+    let own = |receiver: &&ProcessName| call.origin.is(receiver);
     match call.receiver.as_ref().filter(own) {
         Some(receiver) => Err(outcome::own_receiver(receiver)),
         None => Ok(call),
@@ -210,6 +230,7 @@ impl Node {
             return Err(outcome::too_many_requests(String::new()));
         }
         let Asker { mut origin, hop, most, chain, abandoned } = self.asker(&request.caller, request.when_abandoned)?;
+        origin = origin.looking_into(request.tenant.clone());
         let begins = self.deadline(request.eta);
         let mut deadline = begins + request.timeout.min(MAX_TIMEOUT);
         if request.answer == Answer::Result {
@@ -291,7 +312,8 @@ impl Node {
     pub(super) fn asker(&self, caller: &Caller, when_abandoned: WhenAbandoned) -> Result<Asker, CallError> {
         match caller {
             Caller::Client { tenant } => {
-                let origin = Origin { tenant: tenant.clone(), process: None, name: None, parent: None };
+                let (home, tenant) = (tenant.clone(), tenant.clone());
+                let origin = Origin { home, tenant, process: None, name: None, parent: None };
                 let hop = Hop { process: None, instance: 0 };
                 Ok(Asker { origin, hop, most: Duration::MAX, chain: Arc::from([]), abandoned: false })
             }
@@ -307,6 +329,7 @@ impl Node {
                     return Err(outcome::caller_cancelled(Outcome::NotRun, String::new()));
                 }
                 let origin = Origin {
+                    home: local.process.tenant.clone(),
                     tenant: local.process.tenant.clone(),
                     process: Some(*id),
                     name: Some(local.process.name.clone()),
@@ -349,6 +372,7 @@ impl Node {
 
     /// The best candidate for the first of the call's names that has one; of the versions that a process has, the highest.
     fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
+        let seen = self.seen_by(&call.origin);
         let tenant = &call.origin.tenant;
         let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));
         let away = self.may_go_away(&call.origin) && !self.waits_for_next_controller(call);
@@ -359,14 +383,14 @@ impl Node {
             Peer::Remote(_) => away,
         };
         call.callbacks.iter().find_map(|name| {
-            let groups = self.mesh.matching(tenant, name);
+            let groups = seen.matching(tenant, name);
             let accepted = groups.filter(|(_, group)| call.accepts.contains(&group.fingerprint));
             let choices = accepted.filter_map(|(id, group)| {
                 let choice = match &receiver {
-                    None => self.mesh.best(id, may_serve),
+                    None => seen.best(id, may_serve),
                     Some(receiver) => {
-                        let holders = self.mesh.named(receiver).iter().filter(|peer| may_serve(**peer));
-                        holders.filter_map(|peer| self.mesh.pinned(id, *peer)).min()
+                        let holders = seen.named(receiver).iter().filter(|peer| may_serve(**peer));
+                        holders.filter_map(|peer| seen.pinned(id, *peer)).min()
                     }
                 };
                 Some((choice?, group.name.version()))
@@ -405,8 +429,8 @@ impl Node {
     pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
         let Some(call) = self.calls.get(&id) else { return };
         let left = time_for_next_hop(self.time_left(call));
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        let (Some(group), Some(process)) = (self.mesh.group(choice.group), self.mesh.get(choice.process)) else {
+        let seen = self.seen_by(&call.origin);
+        let (Some(group), Some(process)) = (seen.group(choice.group), seen.get(choice.process)) else {
             return;
         };
         let chosen = Chosen {
@@ -415,6 +439,7 @@ impl Node {
             callback: group.name.clone(),
             fingerprint: group.fingerprint,
         };
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.placements += 1;
         // A call that cannot be placed again does not hold on to its arguments.
         let again = (call.wait_ready && call.placements < MAX_PLACEMENTS) || call.failures + 1 < call.retry.attempts;
@@ -423,8 +448,8 @@ impl Node {
             let creator = call.origin.process.and_then(|id| self.locals.get(&id)).map(|local| local.process.clone());
             let spec = terms.spec(chosen.callback, chosen.fingerprint, args, creator);
             // Its turn is over: the next schedule goes to another process.
-            self.mesh.began(choice.process);
-            self.mesh.ended(choice.process);
+            self.began(choice.process);
+            self.ended(choice.process);
             return self.run_errand(id, choice.process, TaskOp::Add(Box::new(spec)));
         }
         let (chain, answer, mode, channels) = (call.chain.clone(), call.answer, call.mode, call.flows.clone());
@@ -469,7 +494,7 @@ impl Node {
                 let repeated = call.may_be_repeated();
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
-                self.mesh.began(choice.process);
+                self.began(choice.process);
                 if let Some(token) = streams_of {
                     self.set_out(token, wire);
                 }

@@ -21,11 +21,13 @@ use crate::frame::{Frame, Header, plain};
 use crate::id::{EntryId, GroupId, LocalId, ProcessRef, Token};
 use crate::registry::{Callback, CallbackTable, Process};
 use crate::session::{LinkFault, REGISTER_RETRY, Role};
+use crate::share::{Export, MAX_EXPORTS};
 
 /// A process of this node.
 #[derive(Debug)]
 pub(super) struct Local {
     pub process: ProcessRef,
+    exports: Arc<[Export]>,
     pub instances: Arc<str>,
     table: Bytes,
     pub registration: Registration,
@@ -83,6 +85,10 @@ impl Node {
             let why = format!("a node may have {MAX_PROCESSES} processes");
             return Err(outcome::bad_process(&spec.process.name, &why));
         }
+        if spec.exports.len() > MAX_EXPORTS {
+            let why = format!("it has {} exports, at most {MAX_EXPORTS} are taken", spec.exports.len());
+            return Err(outcome::bad_process(&spec.process.name, &why));
+        }
         let callbacks: Arc<[Callback]> = spec.callbacks.iter().map(Callback::new).collect();
         let table = CallbackTable::encode(&callbacks)
             .map_err(|error| outcome::bad_process(&spec.process.name, &error.to_string()))?;
@@ -91,10 +97,12 @@ impl Node {
         let instances: Arc<str> = spec.instances.into();
         let node = self.config.name.as_str().into();
         let record = Process { process: spec.process.clone(), node, instances: instances.clone(), callbacks };
+        self.shares.show(Peer::Local(id), &record, &spec.exports);
         self.mesh.insert(Peer::Local(id), record);
         let (process, schedules) = (spec.process.name.clone(), spec.schedules);
         let local = Local {
             process: spec.process,
+            exports: spec.exports,
             instances,
             table,
             registration: Registration::Idle,
@@ -119,6 +127,7 @@ impl Node {
             local.registration = Registration::Idle;
             self.send(Frame::new(Header::Unregister { number: id.0 }));
         }
+        self.shares.hide(Peer::Local(id));
         if let Some(process) = self.mesh.remove(Peer::Local(id)) {
             self.tell_left(&process);
         }
@@ -148,6 +157,7 @@ impl Node {
             number: id.0,
             process: local.process.clone(),
             instances: local.instances.as_ref().to_owned(),
+            exports: local.exports.to_vec(),
         };
         let frame = Frame::with_payload(header, local.table.clone());
         self.send(frame);
@@ -236,10 +246,9 @@ impl Node {
     pub(super) fn take_entry(
         &mut self,
         entry: EntryId,
-        process: ProcessRef,
-        node: &str,
-        instances: &str,
+        (process, node, instances): (ProcessRef, &str, &str),
         groups: Vec<GroupId>,
+        exports: &[Export],
         table: &[u8],
     ) -> Result<(), LinkFault> {
         let callbacks = CallbackTable::open(table)
@@ -247,14 +256,17 @@ impl Node {
         if groups.len() != callbacks.len() {
             return Err(LinkFault::Broken("the controller sent a process whose callbacks are not numbered".to_owned()));
         }
-        let back: Vec<u64> = self.stale.named(&process).to_vec();
-        let former = back.into_iter().filter_map(|former| self.stale.remove(former)).last();
-        let name = process.clone();
-        self.mesh.insert(
-            Peer::Remote(entry),
-            Process { process, node: node.into(), instances: instances.into(), callbacks },
-        );
+        let record = Process { process, node: node.into(), instances: instances.into(), callbacks };
         self.remote_groups.insert(entry, groups.into());
+        self.shares.show(Peer::Remote(entry), &record, exports);
+        let name = record.process.clone();
+        if !self.config.tenants.contains(&name.tenant) {
+            self.wake_for(Peer::Remote(entry));
+            return Ok(());
+        }
+        let back: Vec<u64> = self.stale.named(&name).to_vec();
+        let former = back.into_iter().filter_map(|former| self.stale.remove(former)).last();
+        self.mesh.insert(Peer::Remote(entry), record);
         self.wake_for(Peer::Remote(entry));
         self.tell_joined(&name, former.as_ref());
         Ok(())
@@ -262,6 +274,7 @@ impl Node {
 
     pub(super) fn take_gone(&mut self, entry: EntryId) {
         let left = self.mesh.remove(Peer::Remote(entry));
+        self.shares.hide(Peer::Remote(entry));
         self.remote_groups.remove(&entry);
         if let Some(process) = left {
             self.tell_left(&process);
@@ -281,6 +294,7 @@ impl Node {
     pub(super) fn keep_stale(&mut self) {
         self.stale_until = None;
         for entry in std::mem::take(&mut self.remote_groups).into_keys() {
+            self.shares.hide(Peer::Remote(entry));
             let Some(process) = self.mesh.remove(Peer::Remote(entry)) else { continue };
             let former: Vec<u64> = self.stale.named(&process.process).to_vec();
             for former in former {
@@ -307,7 +321,7 @@ impl Node {
 
     /// Looks again at those who wait for this process or a callback of it.
     fn wake_for(&mut self, peer: Peer) {
-        let Some(process) = self.mesh.get(peer) else { return };
+        let Some(process) = self.mesh.get(peer).or_else(|| self.shares.get(peer)) else { return };
         let tenant = &process.process.tenant;
         let functions = process.callbacks.iter().map(|callback| callback.name.function());
         let mut keys: Vec<Key> = functions.map(|function| Key::Function(tenant.clone(), function.into())).collect();

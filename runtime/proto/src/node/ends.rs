@@ -137,7 +137,7 @@ impl Node {
         };
         match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
             Place::Away { chosen, .. } => {
-                self.mesh.ended(chosen.peer);
+                self.ended(chosen.peer);
                 self.call_back_streams(wire);
                 Some((id, Some(chosen)))
             }
@@ -353,7 +353,7 @@ impl Node {
         self.waiting.add(request, Vec::new);
         if let Place::Away { wire, chosen } = place {
             self.away.remove(&wire);
-            self.mesh.ended(chosen.peer);
+            self.ended(chosen.peer);
         }
         true
     }
@@ -374,7 +374,7 @@ impl Node {
         match &call.place {
             Place::Away { wire, chosen } => {
                 self.away.remove(wire);
-                self.mesh.ended(chosen.peer);
+                self.ended(chosen.peer);
             }
             Place::Asked { wire: Some(wire), .. } => drop(self.away.remove(wire)),
             Place::Waiting | Place::Here { .. } | Place::Asked { wire: None, .. } => {}

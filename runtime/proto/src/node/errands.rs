@@ -49,6 +49,9 @@ impl Node {
         let callbacks = call.callbacks.clone();
         let call = CallRequest { answer: Answer::Result, retry: Retry::NEVER, ..call };
         let admitted = self.admit_call(Owner::User(token), call).and_then(|call| {
+            if call.origin.tenant != call.origin.home {
+                return Err(outcome::foreign_schedule());
+            }
             let terms = terms.bounded().map_err(|error| error.into_call_error(""))?;
             Ok(Call { errand: Errand::Schedule(Box::new(terms)), ..call })
         });

@@ -163,17 +163,18 @@ impl Node {
     fn holders(&self, call: &Call, name: &CallbackName) -> Holders<'_> {
         let mut holders = Holders::default();
         // `matching` would tie the groups to the name.
-        let groups = self.mesh.with_function(&call.origin.tenant, name.function());
+        let seen = self.seen_by(&call.origin);
+        let groups = seen.with_function(&call.origin.tenant, name.function());
         for (id, group) in groups.filter(|(_, group)| name.matches(&group.name)) {
             for peer in group.members().iter().map(|member| member.process) {
-                let Some(process) = self.mesh.get(peer).map(|process| &process.process) else { continue };
+                let Some(process) = seen.get(peer).map(|process| &process.process) else { continue };
                 let own = call.origin.process.map(Peer::Local) == Some(peer);
-                if own || self.mesh.named(process).last() != Some(&peer) {
+                if own || seen.named(process).last() != Some(&peer) {
                     continue;
                 }
                 if !call.accepts.contains(&group.fingerprint) {
                     holders.others.entry(&process.name).or_insert(group);
-                } else if let Some(choice) = self.mesh.pinned(id, peer) {
+                } else if let Some(choice) = seen.pinned(id, peer) {
                     let leg = (group.name.version(), choice);
                     let best = holders.legs.entry(&process.name).or_insert(leg);
                     if best.0 < leg.0 {
@@ -211,7 +212,7 @@ impl Node {
         // All before the first: one that fails at once must find the others.
         let mut legs = Vec::with_capacity(open);
         for choice in receivers.legs {
-            let Some(process) = self.mesh.get(choice.process) else { continue };
+            let Some(process) = self.seen_by(&template.origin).get(choice.process) else { continue };
             let receiver = Some(process.process.name.clone());
             // The first process was waited for; a leg goes to a stay of one and to nobody else.
             let leg = self.add_call(Call { receiver, wait_ready: false, ..template.clone() });

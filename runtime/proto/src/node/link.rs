@@ -87,6 +87,7 @@ impl Node {
             role: self.config.role,
             max_payload_bytes: self.config.max_payload_bytes as u64,
             tenants: self.config.tenants.clone(),
+            imports: self.config.imports.clone(),
         };
         let header = Header::Hello { version: PROTOCOL_VERSION };
         self.send(Frame::with_payload(header, Frame::encode_payload(&hello)));
@@ -166,8 +167,9 @@ impl Node {
             Header::NotRegistered { number, code, message, retryable } => {
                 self.not_registered(number, &code, &message, retryable);
             }
-            Header::Entry { entry, process, node, instances, groups } => {
-                return self.take_entry(entry, process, &node, &instances, groups, &frame.payload);
+            Header::Entry { entry, process, node, instances, groups, exports } => {
+                let record = (process, node.as_str(), instances.as_str());
+                return self.take_entry(entry, record, groups, &exports, &frame.payload);
             }
             Header::Gone { entry } => self.take_gone(entry),
             Header::Synced => self.take_synced(),

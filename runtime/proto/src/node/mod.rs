@@ -18,6 +18,7 @@
 //! | `rooms` | how many bytes of large items each process may have |
 //! | `unsent` | what becomes of calls whose frames find the link full |
 //! | `each` | callbacks that are called once an item of a stream |
+//! | `shares` | what it sees of other tenants |
 //! | `schedules` | the scheduled tasks of its processes, and their runs |
 //! | `errands` | requests to the tasks of a process, here or elsewhere |
 //! | `repeats` | what is kept of calls that may come twice |
@@ -49,6 +50,7 @@ mod replies;
 mod rooms;
 mod schedules;
 mod serve;
+mod shares;
 mod stream_ends;
 mod streams;
 mod unsent;
@@ -143,6 +145,8 @@ pub struct Node {
     mesh: Registry<Peer>,
     /// The numbers that the controller gave to the callbacks of the others.
     remote_groups: BTreeMap<EntryId, Arc<[GroupId]>>,
+    /// What other tenants share with those of this node.
+    shares: shares::Shares,
     /// The others that were there when the link was lost and may come back.
     stale: Registry<u64>,
     stale_until: Option<Duration>,
@@ -248,6 +252,7 @@ impl Node {
     /// A node without a link or processes.
     pub fn new(config: NodeConfig) -> Self {
         let (seed, mark) = (config.seed, config.key.mark());
+        let shares = shares::Shares::new(&config.imports, seed);
         Self {
             config,
             now: Duration::ZERO,
@@ -260,6 +265,7 @@ impl Node {
             drained_told: false,
             mesh: Registry::new(seed),
             remote_groups: BTreeMap::new(),
+            shares,
             stale: Registry::new(seed),
             stale_until: None,
             locals: BTreeMap::new(),

@@ -8,12 +8,12 @@ use bytes::Bytes;
 
 pub(super) use self::streams::*;
 
-use super::calls::Call;
+use super::calls::{Call, Origin};
 use super::errands::Errand;
 use super::{Node, Peer};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
-use crate::id::{ProcessName, TenantName};
+use crate::id::ProcessName;
 use crate::name::{BadCallbackName, Likeness, Lookup, MAX_NEAR_MATCHES, NEAR, Pattern, nearest};
 use crate::registry::{Group, process_ref};
 use crate::schedule::TaskId;
@@ -38,11 +38,11 @@ impl Node {
         if let Some(error) = self.why_held_back(call, &callback) {
             return error;
         }
-        let tenant = &call.origin.tenant;
+        let (tenant, seen) = (&call.origin.tenant, self.seen_by(&call.origin));
         if let Some(receiver) = &call.receiver
-            && self.mesh.named(&process_ref(tenant, receiver)).is_empty()
+            && seen.named(&process_ref(tenant, receiver)).is_empty()
         {
-            return self.no_such_process(tenant, receiver, callback);
+            return self.no_such_process(&call.origin, receiver, callback);
         }
         if let Errand::Tasks(_) = call.errand {
             return self.not_connected(callback);
@@ -54,7 +54,7 @@ impl Node {
             return only_own(callback);
         }
         let pattern = call.callbacks.first().cloned().map(Pattern::from);
-        let near = pattern.map(|pattern| self.mesh.near(tenant, &pattern, |_| true)).unwrap_or_default();
+        let near = pattern.map(|pattern| self.near(&call.origin, &pattern, |_| true)).unwrap_or_default();
         let wanted = nearest(&near);
         match &call.receiver {
             Some(receiver) => {
@@ -78,12 +78,12 @@ impl Node {
     /// Others have the callback, and the caller may not call them: it is not on the mesh itself.
     fn why_held_back(&self, call: &Call, callback: &str) -> Option<CallError> {
         let caller = self.locals.get(&call.origin.process?).filter(|_| !self.may_go_away(&call.origin))?;
-        let tenant = &call.origin.tenant;
+        let (tenant, seen) = (&call.origin.tenant, self.seen_by(&call.origin));
         let wanted = |peer: Peer| {
-            let process = self.mesh.get(peer).map(|process| &process.process.name);
+            let process = seen.get(peer).map(|process| &process.process.name);
             process.is_some_and(|name| call.receiver.as_ref().is_none_or(|receiver| receiver == name))
         };
-        let mut groups = call.callbacks.iter().flat_map(|name| self.mesh.matching(tenant, name));
+        let mut groups = call.callbacks.iter().flat_map(|name| seen.matching(tenant, name));
         let own = call.origin.process.map(Peer::Local);
         groups.find(|(_, group)| {
             let mut members = group.members().iter().map(|member| member.process);
@@ -96,12 +96,12 @@ impl Node {
 
     /// Others have the callback with another signature only.
     fn why_mismatched(&self, call: &Call, callback: &str) -> Option<CallError> {
-        let tenant = &call.origin.tenant;
-        let groups = call.callbacks.iter().flat_map(|name| self.mesh.matching(tenant, name));
+        let (tenant, seen) = (&call.origin.tenant, self.seen_by(&call.origin));
+        let groups = call.callbacks.iter().flat_map(|name| seen.matching(tenant, name));
         let mut others = groups.filter(|(_, group)| !call.accepts.contains(&group.fingerprint));
         let (group, process) = others.find_map(|(_, group)| {
             let own = call.origin.process.map(Peer::Local);
-            let named = |peer: Peer| self.mesh.get(peer).map(|process| process.process.name.clone());
+            let named = |peer: Peer| seen.get(peer).map(|process| process.process.name.clone());
             let pinned = |name: &ProcessName| call.receiver.as_ref().is_none_or(|receiver| receiver == name);
             let members = group.members().iter().filter(|member| Some(member.process) != own);
             let process = members.filter_map(|member| named(member.process)).find(pinned)?;
@@ -111,16 +111,16 @@ impl Node {
     }
 
     fn only_caller_has(&self, call: &Call) -> bool {
-        let tenant = &call.origin.tenant;
+        let (tenant, seen) = (&call.origin.tenant, self.seen_by(&call.origin));
         call.receiver.is_none()
             && call.callbacks.iter().any(|name| {
-                let mut groups = self.mesh.matching(tenant, name);
+                let mut groups = seen.matching(tenant, name);
                 groups.any(|(_, group)| call.accepts.contains(&group.fingerprint))
             })
     }
 
-    pub(super) fn no_such_process(&self, tenant: &TenantName, receiver: &ProcessName, callback: String) -> CallError {
-        let all = self.mesh.processes().filter(|(_, process)| process.process.tenant == *tenant);
+    pub(super) fn no_such_process(&self, origin: &Origin, receiver: &ProcessName, callback: String) -> CallError {
+        let all = self.seen_by(origin).processes().filter(|(_, process)| process.process.tenant == origin.tenant);
         let likeness = Likeness::to(receiver.as_str());
         let names = all.map(|(_, process)| process.process.name.as_str());
         let mut near: Vec<(f64, &str)> = likeness
@@ -195,6 +195,12 @@ pub(super) fn bad_process(name: &ProcessName, why: &str) -> CallError {
 pub(super) fn too_many_requests(callback: String) -> CallError {
     let most = super::MAX_OPEN_REQUESTS;
     CallError::not_run(code::OVERLOADED, format!("this runtime has {most} requests open: try again later"), callback)
+}
+
+pub(super) fn foreign_schedule() -> CallError {
+    let message =
+        "a callback of another tenant can be called, and not be scheduled: schedule one of your own that calls it";
+    CallError::not_run(code::BAD_ARGUMENTS, message, "")
 }
 
 pub(super) fn too_deep() -> CallError {
@@ -377,20 +383,20 @@ pub(super) fn bad_name(error: &BadCallbackName, text: &str) -> CallError {
     lasting(CallError::not_run(code::NO_SUCH_CALLBACK, error.to_string(), text))
 }
 
-pub(super) fn ambiguous(lookup: &Lookup, pattern: &Pattern) -> CallError {
-    CallError::not_run(code::AMBIGUOUS, format!("`{pattern}`: {lookup}"), pattern.to_string())
+pub(super) fn ambiguous(lookup: &Lookup, pattern: String) -> CallError {
+    CallError::not_run(code::AMBIGUOUS, format!("`{pattern}`: {lookup}"), pattern)
 }
 
-pub(super) fn no_such_callback(pattern: &Pattern, near: &[String]) -> CallError {
+pub(super) fn no_such_callback(pattern: String, near: &[String]) -> CallError {
     let message = format!("`{pattern}`: {}{}", Lookup::NotFound, nearest(near));
-    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern.to_string())
+    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern)
 }
 
 /// A pinned receiver does not have what was looked up.
-pub(super) fn receiver_lacks(receiver: &ProcessName, pattern: &Pattern, near: &[String]) -> CallError {
+pub(super) fn receiver_lacks(receiver: &ProcessName, pattern: String, near: &[String]) -> CallError {
     let near = nearest(near);
     let message = format!("the process {:?} has no callback `{pattern}`{near}", receiver.as_str());
-    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern.to_string()).at(receiver.as_str())
+    CallError::not_run(code::NO_SUCH_CALLBACK, message, pattern).at(receiver.as_str())
 }
 
 pub(super) fn only_own(callback: String) -> CallError {
@@ -398,12 +404,12 @@ pub(super) fn only_own(callback: String) -> CallError {
     CallError::not_run(code::NO_SUCH_CALLBACK, message, callback)
 }
 
-pub(super) fn several_kinds<'a>(pattern: &Pattern, kinds: impl Iterator<Item = (&'a Signature, String)>) -> CallError {
+pub(super) fn several_kinds<'a>(pattern: String, kinds: impl Iterator<Item = (&'a Signature, String)>) -> CallError {
     let kinds: Vec<String> = kinds
         .map(|(signature, process)| format!("`{}` of the process {process:?}", signature.to_wit_with_types()))
         .collect();
     let message = format!("`{pattern}` has several signatures: {}; name the receiver", kinds.join(", "));
-    CallError::not_run(code::AMBIGUOUS, message, pattern.to_string())
+    CallError::not_run(code::AMBIGUOUS, message, pattern)
 }
 
 pub(super) fn process_did_not_come(name: &ProcessName, timeout: Duration) -> CallError {
@@ -411,7 +417,7 @@ pub(super) fn process_did_not_come(name: &ProcessName, timeout: Duration) -> Cal
     CallError::not_run(code::DEADLINE_EXCEEDED, message, "").at(name.as_str())
 }
 
-pub(super) fn callback_did_not_come(pattern: &Pattern, timeout: Duration) -> CallError {
+pub(super) fn callback_did_not_come(pattern: String, timeout: Duration) -> CallError {
     let message = format!("no other process with the callback `{pattern}` came within {}", seconds(timeout));
-    CallError::not_run(code::DEADLINE_EXCEEDED, message, pattern.to_string())
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, pattern)
 }

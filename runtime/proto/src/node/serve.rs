@@ -226,7 +226,7 @@ impl Node {
         self.serves.insert(incoming.id, served);
         self.wanted_serves += 1;
         if !matches!(caller, AnswerTo::Item(_)) {
-            self.mesh.began(Peer::Local(incoming.process));
+            self.began(Peer::Local(incoming.process));
         }
         self.note_serving(incoming.process, caller, |serving| *serving += 1);
     }
@@ -306,7 +306,7 @@ impl Node {
         self.eaches.remove(&id);
         let name = self.locals.get(&served.process).map(|local| local.process.name.clone());
         if !matches!(served.caller, AnswerTo::Item(_)) {
-            self.mesh.ended(Peer::Local(served.process));
+            self.ended(Peer::Local(served.process));
         }
         self.keep_for_repeat(id, &served, &result);
         let wanted = served.wish == Wish::Wanted && served.orphan_until.is_none();

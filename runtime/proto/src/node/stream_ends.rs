@@ -102,7 +102,7 @@ impl Node {
             self.deadlines.remove(&(at, request));
         }
         if let Some(peer) = exchange.peer {
-            self.mesh.ended(peer);
+            self.ended(peer);
         }
         if let Some(parent) = exchange.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.remove(&request);

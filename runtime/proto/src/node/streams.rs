@@ -208,7 +208,7 @@ impl Node {
         exchange.timer = Some(at);
         self.deadlines.insert((at, Request::Streams(call)));
         if let Some(peer) = peer {
-            self.mesh.began(peer);
+            self.began(peer);
         }
         self.note_below(parent, Request::Streams(call));
         self.stir(call);

@@ -10,11 +10,16 @@ use daffi_proto::frame::{Decoder, Frame, Header, LastWord, Loads, MIN_PAYLOAD_LI
 use daffi_proto::id::{
     CallId, EntryId, GroupId, NodeKey, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, TenantName,
 };
-use daffi_proto::name::CallbackName;
+use daffi_proto::name::{CallbackName, NameGlob};
 use daffi_proto::registry::{Callback, CallbackTable};
 use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
+use daffi_proto::share::{Export, Import};
 use daffi_proto::signature::{SignatureBuilder, Type};
 use daffi_proto::stream::{Credit, Flow};
+
+fn glob() -> NameGlob {
+    NameGlob::parse("s#*").unwrap()
+}
 
 fn process(name: &str) -> ProcessRef {
     ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() }
@@ -30,6 +35,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Every variant with the bytes that it has, in the order of their numbers.
 fn headers() -> Vec<(Header, &'static str)> {
+    let export = Export { to: TenantName::new("globex").unwrap(), callbacks: glob() };
     let chain: Arc<[Hop]> =
         [Hop { process: Some(process("a")), instance: 300 }, Hop { process: None, instance: 0 }].into();
     vec![
@@ -53,8 +59,8 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Ping, "04"),
         (Header::Pong, "05"),
         (
-            Header::Register { number: 7, process: process("math"), instances: "pool:4".into() },
-            "06070764656661756c74046d61746806706f6f6c3a34",
+            Header::Register { number: 7, process: process("math"), instances: "pool:4".into(), exports: vec![export] },
+            "06070764656661756c74046d61746806706f6f6c3a340106676c6f6265780373232a",
         ),
         (Header::Registered { number: 7, entry: EntryId(129) }, "07078101"),
         (
@@ -69,8 +75,9 @@ fn headers() -> Vec<(Header, &'static str)> {
                 node: "host-1".into(),
                 instances: "singleton".into(),
                 groups: vec![GroupId(1), GroupId(200)],
+                exports: Vec::new(),
             },
-            "0a81010764656661756c74046d61746806686f73742d310973696e676c65746f6e0201c801",
+            "0a81010764656661756c74046d61746806686f73742d310973696e676c65746f6e0201c80100",
         ),
         (Header::Gone { entry: EntryId(129) }, "0b8101"),
         (Header::Synced, "0c"),
@@ -168,13 +175,15 @@ fn a_whole_frame_has_its_golden_bytes() {
 
 #[test]
 fn the_payloads_of_the_protocol_have_their_golden_bytes() {
+    let acme = TenantName::new("acme").unwrap();
     let hello = Hello {
         features: 1,
         key: NodeKey([9; 16]),
         name: "host-1".into(),
         role: Role::Client,
         max_payload_bytes: 1 << 24,
-        tenants: vec![TenantName::default(), TenantName::new("acme").unwrap()],
+        tenants: vec![TenantName::default(), acme.clone()],
+        imports: vec![Import { into: acme, from: TenantName::new("globex").unwrap(), callbacks: glob() }],
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
     let load = Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4, open_streams: 5, handles: 6 };
@@ -187,7 +196,7 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
     let table = CallbackTable::encode(&[callback("a:b/c@1.0.0#f"), callback("g")]).unwrap();
     assert_eq!(
         hex(&postcard::to_stdvec(&hello).unwrap()),
-        "010909090909090909090909090909090906686f73742d310180808008020764656661756c740461636d65"
+        "010909090909090909090909090909090906686f73742d310180808008020764656661756c740461636d65010461636d6506676c6f6265780373232a"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
     assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "018101010203040506");

@@ -210,6 +210,7 @@ fn a_replica_that_cannot_be_read_closes_the_link() {
             node: "n".to_owned(),
             instances: "singleton".to_owned(),
             groups,
+            exports: Vec::new(),
         };
         net.node_input(node, node::Input::Frame(Frame::with_payload(header, Bytes::copy_from_slice(table))));
         assert!(net.nodes[node].log[1].starts_with("close: the controller sent a process"));
@@ -222,10 +223,10 @@ fn callbacks_that_cannot_be_read_are_refused_and_the_link_lives() {
     let (node, _) = net.member("node", &[]);
     let link = net.link_of(node);
     for (number, table) in [(50, b"\xff\xff\xff".as_slice()), (51, b"\x00\x01\x01f\x05"), (52, b"\x00\x01\x01F\x00")] {
-        let header = Header::Register { number, process: process("p"), instances: String::new() };
+        let header = Header::Register { number, process: process("p"), instances: String::new(), exports: Vec::new() };
         net.forge(link, Frame::with_payload(header, Bytes::copy_from_slice(table)));
     }
-    let header = Header::Register { number: 53, process: process("p"), instances: "i".repeat(65) };
+    let header = Header::Register { number: 53, process: process("p"), instances: "i".repeat(65), exports: Vec::new() };
     net.forge(link, Frame::with_payload(header, Bytes::from_static(b"\x00\x00")));
     net.settle();
     assert_eq!(net.closed.len(), 0);

@@ -13,7 +13,15 @@ use crate::net::{Net, SUM, call, ms, name, process, secs};
 fn hello(version: u32, name: &str, role: Role) -> Frame {
     let key = NodeKey([name.len() as u8; 16]);
     let tenants = vec![TenantName::default()];
-    let hello = Hello { features: FEATURES, key, name: name.to_owned(), role, max_payload_bytes: 1 << 20, tenants };
+    let hello = Hello {
+        features: FEATURES,
+        key,
+        name: name.to_owned(),
+        role,
+        max_payload_bytes: 1 << 20,
+        tenants,
+        imports: Vec::new(),
+    };
     Frame::with_payload(Header::Hello { version }, postcard::to_stdvec(&hello).unwrap().into())
 }
 
@@ -195,7 +203,7 @@ fn a_client_may_not_register_processes() {
     let mut net = Net::new(9);
     let link = net.stranger();
     net.forge(link, hello(PROTOCOL_VERSION, "client", Role::Client));
-    let header = Header::Register { number: 1, process: process("p"), instances: String::new() };
+    let header = Header::Register { number: 1, process: process("p"), instances: String::new(), exports: Vec::new() };
     net.forge(link, Frame::new(header));
     assert_eq!(net.closed, ["a client registers no processes"]);
     let client = net.client();

@@ -21,6 +21,7 @@
 //! | `planned` | the same at random |
 //! | `kept` | scheduled tasks that are written down |
 //! | `streams` | streams of calls |
+//! | `sharing` | what is shared across it |
 //! | `tenants` | what ends at the border between two tenants |
 //! | `soak` | random runs of everything, checked as a whole |
 
@@ -59,6 +60,8 @@ mod retries;
 mod run_on;
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+mod sharing;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]

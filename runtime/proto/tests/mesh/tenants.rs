@@ -48,6 +48,7 @@ fn stranger(net: &mut Net, of: &str) -> LinkId {
         role: Role::Node,
         max_payload_bytes: 1 << 20,
         tenants,
+        imports: Vec::new(),
     };
     let header = Header::Hello { version: PROTOCOL_VERSION };
     net.forge(link, Frame::with_payload(header, postcard::to_stdvec(&hello).unwrap().into()));
@@ -254,7 +255,8 @@ fn a_node_keeps_to_the_tenants_that_it_claims() {
     let refused = net.try_add(acme, "globex::other", &[]).unwrap_err();
     assert!(refused.message.contains("does not belong to the tenant \"globex\""), "{refused}");
     let link = stranger(&mut net, "acme");
-    let header = Header::Register { number: 1, process: process("globex::spy"), instances: String::new() };
+    let header =
+        Header::Register { number: 1, process: process("globex::spy"), instances: String::new(), exports: Vec::new() };
     net.forge(link, Frame::new(header));
     let closed = net.closed.last().unwrap();
     assert_eq!(closed, "the process globex::spy is of a tenant that the node did not claim");

@@ -128,6 +128,7 @@ impl Wish {
         let elapsed = since.elapsed();
         let late = elapsed.saturating_sub(eta);
         let request = CallRequest {
+            tenant: resolved.tenant.clone(),
             accepts: Arc::from([resolved.fingerprint]),
             signature: Some(resolved.signature.clone()),
             receiver,

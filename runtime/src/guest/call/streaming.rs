@@ -164,6 +164,7 @@ impl Wish {
         }
         let places = known.places(origin, written.len())?;
         let request = CallRequest {
+            tenant: resolved.tenant.clone(),
             accepts: Arc::from([resolved.fingerprint]),
             signature: Some(known.signature.clone()),
             receiver,

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use daffi_proto::id::TenantName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use semver::Version;
@@ -71,6 +72,8 @@ pub struct Callback {
 /// An imported function that a callback of another process serves.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
+    /// The tenant that shares them, where it is another one.
+    pub tenant: Option<TenantName>,
     /// The callbacks that may serve it, in order of preference; never empty.
     pub candidates: Arc<[CallbackName]>,
     /// Its type.

@@ -152,8 +152,13 @@ impl<'a> Discovery<'a> {
                 return self.unservable_import(place, is_async, format!("cannot be served: {error}"));
             }
         };
-        let candidates = candidates(&name, interface, self.table.target(&name));
-        self.found.fetchers.push(Fetcher { candidates, signature: Arc::new(signature), place });
+        let (tenant, from_table) = self.table.target(&name).unzip();
+        let (tenant, candidates) = match (tenant.flatten(), from_table) {
+            // Another tenant's callback is called, or none: who means his own does not say so.
+            (Some(tenant), Some(target)) => (Some(tenant), Arc::from([target])),
+            (_, from_table) => (None, candidates(&name, interface, from_table)),
+        };
+        self.found.fetchers.push(Fetcher { tenant, candidates, signature: Arc::new(signature), place });
     }
 
     fn unservable_import(&mut self, place: Place, is_async: bool, reason: String) {

@@ -5,7 +5,8 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use daffi_proto::name::CallbackName;
+use daffi_proto::id::TenantName;
+use daffi_proto::name::{BadCallbackName, CallbackName, split_tenant};
 
 use super::error::LoadError;
 use super::interface::InterfaceName;
@@ -20,6 +21,8 @@ pub(super) struct FetcherTable {
 
 struct Entry {
     key: String,
+    /// The tenant that shares it, where it is another one.
+    tenant: Option<TenantName>,
     target: Target,
     used: Cell<bool>,
 }
@@ -37,30 +40,29 @@ impl FetcherTable {
     pub(super) fn new(component: &str, entries: &[(String, String)]) -> Result<Self, LoadError> {
         let entries = entries
             .iter()
-            .map(|(key, target)| {
+            .map(|(key, written)| {
+                let bad = |error: BadCallbackName| LoadError::BadFetcher {
+                    name: component.to_owned(),
+                    entry: key.clone(),
+                    target: written.clone(),
+                    reason: error.to_string(),
+                };
+                let (tenant, target) = split_tenant(written).map_err(bad)?;
                 // A key that names a function of the world itself points to one, too.
                 let is_function = target.contains('#') || !key.contains(['/', '#']) && !target.contains('/');
                 let parsed = match is_function {
                     true => CallbackName::parse(target).map(Target::Callback),
-                    false => CallbackName::new(Some(target), "f").map(|_| Target::Interface(target.clone())),
+                    false => CallbackName::new(Some(target), "f").map(|_| Target::Interface(target.to_owned())),
                 };
-                match parsed {
-                    Ok(target) => Ok(Entry { key: key.clone(), target, used: Cell::new(false) }),
-                    Err(error) => Err(LoadError::BadFetcher {
-                        name: component.to_owned(),
-                        entry: key.clone(),
-                        target: target.clone(),
-                        reason: error.to_string(),
-                    }),
-                }
+                Ok(Entry { key: key.clone(), tenant, target: parsed.map_err(bad)?, used: Cell::new(false) })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, LoadError>>()?;
         Ok(Self { entries })
     }
 
     /// The callback that the table has for this import, if it has one. An entry for the function comes before one for
     /// its interface.
-    pub(super) fn target(&self, import: &CallbackName) -> Option<CallbackName> {
+    pub(super) fn target(&self, import: &CallbackName) -> Option<(Option<TenantName>, CallbackName)> {
         let function = import.function();
         let mut keys = vec![import.to_string()];
         if let Some(interface) = import.interface() {
@@ -74,10 +76,11 @@ impl FetcherTable {
             for entry in self.entries.iter().filter(|entry| entry.key == *key) {
                 entry.used.set(true);
                 if found.is_none() {
-                    found = match &entry.target {
+                    let name = match &entry.target {
                         Target::Callback(name) => Some(name.clone()),
                         Target::Interface(interface) => CallbackName::new(Some(interface), function).ok(),
                     };
+                    found = name.map(|name| (entry.tenant.clone(), name));
                 }
             }
         }

@@ -16,6 +16,7 @@ fn sum() -> Resolved {
     let signature = SignatureBuilder::new().function(params, Some(Type::S64)).unwrap();
     let fingerprint = signature.fingerprint();
     Resolved {
+        tenant: None,
         callback: CallbackName::parse("demo:tutorial/math#sum").unwrap(),
         signature: signature.into(),
         fingerprint,

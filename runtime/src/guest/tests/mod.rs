@@ -231,6 +231,7 @@ impl Bench {
             on_cancel: None,
             schedules: None,
             env: Vec::new(),
+            exports: Arc::from([]),
         };
         change(&mut spec);
         let module = GuestModule::start(&loaded, spec, mesh, guests, Output::none()).await.unwrap();

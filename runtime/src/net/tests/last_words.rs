@@ -68,7 +68,14 @@ async fn a_node_hears_what_its_controller_said_last_though_it_cannot_write_any_m
     let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap();
     controller.greet_node(heartbeat_ms, MISSED_HEARTBEATS).await;
     let (instances, groups) = ("singleton".to_owned(), vec![GroupId(1)]);
-    let entry = Header::Entry { entry: EntryId(1), process: far(), node: "there".to_owned(), instances, groups };
+    let entry = Header::Entry {
+        entry: EntryId(1),
+        process: far(),
+        node: "there".to_owned(),
+        instances,
+        groups,
+        exports: Vec::new(),
+    };
     controller.write(Frame::with_payload(entry, table())).await;
     controller.write(Frame::new(Header::Synced)).await;
     mesh.link().wait_for(|state| *state == LinkState::Up).await.unwrap();
@@ -96,7 +103,8 @@ async fn a_controller_hears_what_a_node_said_last_though_it_cannot_write_any_mor
     let (near, mut server) = link(&tasks);
     hub.add(NewLink { link: near, identity: PeerIdentity::Unix { uid: 1, pid: None }, place: None }).await;
     server.greet_controller("server", Role::Node).await;
-    let register = Header::Register { number: 1, process: far(), instances: "singleton".to_owned() };
+    let register =
+        Header::Register { number: 1, process: far(), instances: "singleton".to_owned(), exports: Vec::new() };
     server.write(Frame::with_payload(register, table())).await;
     server.read_until("Registered").await;
     assert_eq!(*hub.nodes().borrow(), 1);

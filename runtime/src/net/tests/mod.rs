@@ -65,6 +65,7 @@ impl Peer {
             role,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
             tenants: vec![TenantName::default()],
+            imports: Vec::new(),
         };
         let payload = postcard::to_stdvec(&hello).unwrap().into();
         self.write(Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload)).await;
@@ -86,14 +87,7 @@ impl Peer {
 }
 
 fn node_config() -> NodeConfig {
-    NodeConfig {
-        key: NodeKey([2; 16]),
-        name: "node".to_owned(),
-        role: Role::Node,
-        seed: 1,
-        max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-        tenants: vec![TenantName::default()],
-    }
+    NodeConfig { seed: 1, ..NodeConfig::new(NodeKey([2; 16]), "node", Role::Node) }
 }
 
 fn encoded(frame: &Frame) -> BytesMut {

@@ -1,6 +1,6 @@
 //! A whole call as text: `sum-of-two-numbers(5, 15)`, `demo:tutorial/math@1.0.0#sum-of-two-numbers(5, 15)`.
 
-use crate::name::{BadCallbackName, Pattern};
+use crate::name::{BadCallbackName, Qualified};
 
 /// A text is no call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,13 +17,13 @@ pub enum BadCall {
 ///
 /// # Errors
 /// [`BadCall`] says how a call is written, or what is wrong with the name.
-pub fn parse_call(text: &str) -> Result<(Pattern, &str), BadCall> {
+pub fn parse_call(text: &str) -> Result<(Qualified, &str), BadCall> {
     let text = text.trim();
     let (name, args) = text.find('(').and_then(|at| text.split_at_checked(at)).ok_or(BadCall::NoArguments)?;
     if !args.ends_with(')') {
         return Err(BadCall::NoArguments);
     }
-    Ok((Pattern::parse(name.trim_end())?, args))
+    Ok((Qualified::parse(name.trim_end())?, args))
 }
 
 #[cfg(test)]
@@ -37,6 +37,7 @@ mod tests {
             (" sum () ", "sum", "()"),
             ("a:b/c@1.0.0-rc.1#d(some(1), \"x)\")", "a:b/c@1.0.0-rc.1#d", "(some(1), \"x)\")"),
             ("math#sum(5)", "math#sum", "(5)"),
+            ("acme::a:b/c#d(5)", "acme::a:b/c#d", "(5)"),
         ] {
             let (pattern, found) = parse_call(text).unwrap();
             assert_eq!((pattern.to_string().as_str(), found), (name, args));

@@ -9,11 +9,11 @@ use daffi_proto::call::{
     ScheduleRequest, Schedules, ServeResult, TasksRequest, WaitFor,
 };
 use daffi_proto::error::CallError;
-use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{LocalId, NodeKey, ServeId, TenantName, Token};
 use daffi_proto::node::{self, Command, Node, NodeConfig};
 use daffi_proto::schedule::{TaskInfo, TaskOp};
 use daffi_proto::session::{Backoff, PeerIdentity, Role};
+use daffi_proto::share::Export;
 use daffi_proto::signature::Signature;
 use daffi_proto::stream::StreamCall;
 
@@ -26,14 +26,7 @@ impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.random.bits().to_le_bytes());
-        let config = NodeConfig {
-            key: NodeKey(key),
-            name: name.to_owned(),
-            role,
-            seed: self.random.bits(),
-            max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
-            tenants: vec![TenantName::default()],
-        };
+        let config = NodeConfig { seed: self.random.bits(), ..NodeConfig::new(NodeKey(key), name, role) };
         self.runtime_with(config, identity)
     }
 
@@ -41,11 +34,17 @@ impl Net {
     pub fn runtime_of(&mut self, tenants: &[&str], role: Role) -> usize {
         let node = self.runtime("of-tenants", role, PeerIdentity::Unix { uid: 1, pid: None });
         let tenants = tenants.iter().map(|name| tenant(name)).collect();
-        let config = NodeConfig { tenants, ..self.nodes[node].config.clone() };
-        self.nodes[node].node = Node::new(config.clone());
-        self.nodes[node].config = config;
+        self.replace(node, |config| NodeConfig { tenants, ..config });
         self.dial(node);
         self.settle();
+        node
+    }
+
+    /// Makes a node that nothing was done with anew, with a config that is made of its own.
+    pub fn replace(&mut self, node: usize, change: impl FnOnce(NodeConfig) -> NodeConfig) -> usize {
+        let config = change(self.nodes[node].config.clone());
+        self.nodes[node].node = Node::new(config.clone());
+        self.nodes[node].config = config;
         node
     }
 
@@ -118,6 +117,23 @@ impl Net {
         callbacks: &[(&str, Arc<Signature>)],
         schedules: Schedules,
     ) -> Result<LocalId, CallError> {
+        self.try_add_sharing(node, name, callbacks, schedules, &[])
+    }
+
+    /// The same, with exports; callbacks of the type `sum`.
+    pub fn add_exporting(&mut self, node: usize, name: &str, callbacks: &[&str], exports: &[Export]) -> LocalId {
+        let callbacks: Vec<_> = callbacks.iter().map(|name| (*name, sum_type())).collect();
+        self.try_add_sharing(node, name, &callbacks, Schedules::default(), exports).unwrap()
+    }
+
+    fn try_add_sharing(
+        &mut self,
+        node: usize,
+        name: &str,
+        callbacks: &[(&str, Arc<Signature>)],
+        schedules: Schedules,
+        exports: &[Export],
+    ) -> Result<LocalId, CallError> {
         let callbacks = callbacks
             .iter()
             .map(|(name, signature)| CallbackSpec { name: callback(name), signature: signature.clone() });
@@ -127,6 +143,7 @@ impl Net {
             instances: "singleton".to_owned(),
             schedules,
             large_bytes: LARGE_BYTES,
+            exports: exports.into(),
         };
         let token = self.token();
         self.command(node, Command::AddProcess { token, spec });

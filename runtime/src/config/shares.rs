@@ -1,0 +1,121 @@
+//! What the tenants of the config file share: `[tenant.NAME]` with `exports` and `imports`.
+//!
+//! ```toml
+//! [tenant.acme]
+//! exports = [{ callbacks = ["demo:shop/prices#*"], to = ["globex"] }]
+//!
+//! [tenant.globex]
+//! imports = ["acme::demo:shop/prices#*"]
+//! ```
+//!
+//! Invariant: what is exported or imported here is so by a tenant that has a module here, and crosses a border.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use daffi_proto::id::TenantName;
+use daffi_proto::name::{NameGlob, split_tenant};
+use daffi_proto::share::{Export, Import, MAX_EXPORTS, MAX_IMPORTS};
+use serde::{Deserialize, Deserializer};
+
+/// `[tenant.NAME]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(super) struct TenantTable {
+    exports: Vec<ExportTable>,
+    imports: Vec<Foreign>,
+}
+
+/// One entry of `exports`: all these callbacks, to all these tenants.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ExportTable {
+    callbacks: Vec<NameGlob>,
+    to: Vec<TenantName>,
+}
+
+/// One entry of `imports`: `tenant::callbacks`.
+#[derive(Clone, Debug)]
+struct Foreign {
+    tenant: TenantName,
+    callbacks: NameGlob,
+}
+
+impl FromStr for Foreign {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match split_tenant(text).map_err(|error| error.to_string())? {
+            (Some(tenant), callbacks) => {
+                Ok(Self { tenant, callbacks: NameGlob::parse(callbacks).map_err(|error| error.to_string())? })
+            }
+            (None, _) => Err(format!("{text:?}: an import names its tenant: write \"TENANT::CALLBACKS\"")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Foreign {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What the tenants share, by name.
+#[derive(Debug, Default)]
+pub(super) struct Shares(BTreeMap<TenantName, TenantTable>);
+
+impl Shares {
+    /// Checks the tables against the tenants that have modules.
+    ///
+    /// # Errors
+    /// A message.
+    pub(super) fn new(tables: BTreeMap<TenantName, TenantTable>, tenants: &[TenantName]) -> Result<Self, String> {
+        let shares = Self(tables);
+        for (name, table) in &shares.0 {
+            let wrong = |what: &dyn fmt::Display| Err(format!("[tenant.{name}]: {what}"));
+            if !tenants.contains(name) {
+                return wrong(&"no module here is of this tenant: give one `tenant`, or leave the table out");
+            }
+            let exports = shares.exports(name).len();
+            if exports > MAX_EXPORTS {
+                return wrong(&format!("{exports} exports, at most {MAX_EXPORTS} are possible: join some with `*`"));
+            }
+            let own = table.exports.iter().any(|export| export.to.contains(name));
+            if own || table.imports.iter().any(|import| import.tenant == *name) {
+                return wrong(&"a tenant shares nothing with itself: its own callbacks are there by their names");
+            }
+        }
+        let imports = shares.imports().len();
+        if imports > MAX_IMPORTS {
+            return Err(format!("{imports} imports, at most {MAX_IMPORTS} are possible: join some with `*`"));
+        }
+        Ok(shares)
+    }
+
+    /// What the processes of a tenant export.
+    pub(super) fn exports(&self, tenant: &TenantName) -> Vec<Export> {
+        let tables = self.0.get(tenant).into_iter().flat_map(|table| &table.exports);
+        let each = |export: &ExportTable| -> Vec<Export> {
+            let to = |callbacks: &NameGlob| {
+                let callbacks = callbacks.clone();
+                export.to.iter().map(move |to| Export { to: to.clone(), callbacks: callbacks.clone() })
+            };
+            export.callbacks.iter().flat_map(to).collect()
+        };
+        tables.flat_map(each).collect()
+    }
+
+    /// What all tenants import.
+    pub(super) fn imports(&self) -> Vec<Import> {
+        let each = |(into, table): (&TenantName, &TenantTable)| -> Vec<Import> {
+            let import = |foreign: &Foreign| Import {
+                into: into.clone(),
+                from: foreign.tenant.clone(),
+                callbacks: foreign.callbacks.clone(),
+            };
+            table.imports.iter().map(import).collect()
+        };
+        self.0.iter().flat_map(each).collect()
+    }
+}
