@@ -26,6 +26,7 @@
 //! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`output`] | prints and logs that nobody reads |
+//! | [`check`] | a config file is judged, and its settings shown, without starting anything |
 //! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
 //! | [`events`] | who comes and goes, as it happens |
 //! | [`bad_input`] | one line of error: what, where, what to do |
@@ -43,6 +44,8 @@ mod bad_input;
 mod broadcast;
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod check;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]

@@ -51,6 +51,14 @@ enum Event {
     Nodes,
 }
 
+/// Reads the components of all modules and tells whether they can be served, without starting anything.
+///
+/// # Errors
+/// The first that cannot.
+pub fn examine(config: &RuntimeConfig) -> Result<(), Failure> {
+    start::examine(&config.modules)
+}
+
 /// Runs a runtime to its end, and gives its exit code. Its guests print to the printer.
 ///
 /// # Errors

@@ -4,6 +4,8 @@
 //! done); flags override the file; what cannot be is an error that says where it stands and what to write instead.
 //! It opens no socket and loads no component.
 
+pub mod bounds;
+pub mod effective;
 pub mod file;
 pub mod network;
 mod shares;
@@ -15,9 +17,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use daffi_proto::controller::MAX_TENANTS_PER_NODE;
-use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES};
+use daffi_proto::frame::DEFAULT_MAX_PAYLOAD_BYTES;
 use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
-use daffi_proto::schedule::MAX_TASKS;
+use daffi_proto::name::NameGlob;
 
 use daffi_proto::share::{Export, Import};
 
@@ -32,22 +34,25 @@ use units::ByteSize;
 /// How long calls in flight may take to finish when the runtime ends, unless said otherwise.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The least that a module's guests may be allowed to print in a second: with less, nothing they say would be heard.
-const MIN_OUTPUT_RATE: ByteSize = ByteSize(1 << 10);
-
 /// What a runtime is to do.
 #[derive(Debug)]
 pub struct RuntimeConfig {
     /// Its name, for people.
     pub name: String,
+    /// Whether the user gave it that name.
+    pub named: bool,
     /// Where it listens, if it is the controller; not empty then.
     pub listen: Vec<Endpoint>,
     /// Where its controller is, if it is not that itself.
     pub connect: Option<Endpoint>,
+    /// Whether plain TCP with other machines is allowed.
+    pub insecure: bool,
     /// The files of TLS, where an endpoint needs them.
     pub tls: TlsFiles,
     /// What its tenants import of others.
     pub imports: Vec<Import>,
+    /// The tables of its tenants, as they were written.
+    shares: Shares,
     /// Its modules.
     pub modules: Vec<ModuleConfig>,
     /// Whether it ends when all `run` exports have returned.
@@ -92,7 +97,7 @@ pub struct ModuleConfig {
     /// Its environment, all of it.
     pub env: Vec<(String, String)>,
     /// Which exports are callbacks; none for the sensible default.
-    pub callbacks: Option<Vec<String>>,
+    pub callbacks: Option<Vec<NameGlob>>,
     /// Which interface serves which import, where the names do not say it.
     pub fetchers: BTreeMap<String, String>,
     /// Whether to leave out what cannot be served.
@@ -201,10 +206,6 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
 
     let max_payload_bytes =
         args.max_payload.or(runtime.max_payload).map_or(DEFAULT_MAX_PAYLOAD_BYTES, |ByteSize(bytes)| bytes);
-    if !(1024..=MAX_PAYLOAD_BYTES).contains(&max_payload_bytes) {
-        let most = ByteSize(MAX_PAYLOAD_BYTES);
-        return Err(flags(format!("--max-payload {}: it is from 1KiB to {most}", ByteSize(max_payload_bytes))));
-    }
     let state_dir = args.state_dir.clone().or(runtime.state_dir);
     if state_dir.is_some() && !has_modules {
         return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
@@ -216,11 +217,14 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         module.exports = shares.exports(&module.process.tenant);
     }
     Ok(RuntimeConfig {
+        named: name.is_some(),
         name: runtime_name(name)?,
         listen,
         connect,
+        insecure,
         tls,
         imports: shares.imports(),
+        shares,
         modules,
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
@@ -317,26 +321,23 @@ fn module_of(
     if let Some(queue) = args.queue.or(table.queue) {
         limits.queue = queue as usize;
     }
-    if let Some(concurrency) = args.concurrency.or(table.concurrency.map(std::num::NonZeroU32::get)) {
+    if let Some(concurrency) = args.concurrency.or(table.concurrency) {
         limits.concurrency = concurrency;
         limits.async_calls = concurrency as usize;
+    }
+    if let Some(calls) = args.async_calls.or(table.async_calls) {
+        limits.async_calls = calls as usize;
     }
     if let Some(calls) = args.open_calls.or(table.open_calls) {
         limits.open_calls = calls as usize;
     }
     if let Some(most) = args.max_schedules.or(table.max_schedules) {
-        if most as usize > MAX_TASKS {
-            return Err(flags(format!("max-schedules {most}: it is {MAX_TASKS} at most")));
-        }
         limits.schedules = most as usize;
     }
     if let Some(streams) = args.open_streams.or(table.open_streams) {
         limits.open_streams = streams as usize;
     }
     if let Some(rate) = args.output_rate.or(table.output_rate) {
-        if rate < MIN_OUTPUT_RATE {
-            return Err(flags(format!("--output-rate {rate}: it is at least {MIN_OUTPUT_RATE} (in a second)")));
-        }
         limits.output_bytes_per_second = rate.0 as u64;
     }
     let instances = args.instances.or(table.instances).unwrap_or_default();
@@ -356,6 +357,8 @@ fn module_of(
     })
 }
 
+#[cfg(test)]
+mod example_tests;
 #[cfg(test)]
 #[path = "config_tests.rs"]
 mod tests;

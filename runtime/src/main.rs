@@ -10,7 +10,7 @@ use anyhow::Context;
 use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
-use daffi_runtime::cli::{call, certs, doctor, events, ps, schedule};
+use daffi_runtime::cli::{call, certs, check, doctor, events, ps, schedule};
 use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             };
             print(inspect(&args.path, format, &LoadOptions::default()).map_err(Failure::usage))
         }
+        Some(Command::Check(args)) => print(check::check(&args)),
         Some(Command::Certs(command)) => print(certs::run(&command)),
         Some(Command::Doctor(args)) => print(doctor::examine(args.json)),
     };

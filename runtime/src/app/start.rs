@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::id::NodeKey;
-use daffi_proto::name::NameGlob;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::Role;
 use tokio::runtime::Handle;
@@ -80,13 +79,17 @@ fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
     Ok(guests)
 }
 
+/// Reads all components, and says of the first that cannot be served why; compiles none.
+///
+/// # Errors
+/// That one.
+pub(super) fn examine(modules: &[ModuleConfig]) -> Result<(), Failure> {
+    modules.iter().try_for_each(|module| open_one(module).map(drop))
+}
+
 fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
-    let globs = module.callbacks.as_ref().map(|patterns| patterns.iter().map(|text| NameGlob::parse(text)).collect());
-    let callbacks = globs
-        .transpose()
-        .map_err(|error| Failure::usage(format!("callbacks of module {}: {error}", module.process)))?;
     let options = LoadOptions {
-        callbacks,
+        callbacks: module.callbacks.clone(),
         fetchers: module.fetchers.clone().into_iter().collect(),
         skip_unsupported: module.skip_unsupported,
         on_slow: Some(Arc::new(|message| tracing::info!("{message}"))),

@@ -11,13 +11,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use daffi_proto::id::TenantName;
-use daffi_proto::schedule::MAX_TASKS;
 
 pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 pub use self::tls::TlsArgs;
-use crate::config::ModuleArg;
 use crate::config::units::{ByteSize, parse_delay, parse_duration};
+use crate::config::{ModuleArg, bounds};
 use crate::exit;
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
@@ -71,6 +70,8 @@ pub struct Cli {
 pub enum Command {
     /// Show what a component exports, imports and needs, without running it
     Inspect(InspectArgs),
+    /// Check a config file and its components without starting anything, and print all settings
+    Check(CheckArgs),
     /// Call a callback and print its result
     Call(CallArgs),
     /// Have callbacks called over and over, or later; list and cancel what is scheduled
@@ -155,8 +156,8 @@ pub struct RunArgs {
     #[arg(long)]
     pub skip_unsupported: bool,
 
-    /// Most memory of one instance, such as 64MiB [default: 256MiB]
-    #[arg(long, value_name = "SIZE")]
+    /// Most memory of one instance, 64KiB to 32GiB, such as 64MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::memory)]
     pub memory: Option<ByteSize>,
 
     /// How long one call may run in an instance, 1ms to 7days, such as 500ms or 2m [default: 30s]
@@ -164,25 +165,29 @@ pub struct RunArgs {
     pub max_call_time: Option<Duration>,
 
     /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_QUEUE)))]
     pub queue: Option<u32>,
 
     /// Most calls of one module that run at once: instances of `per-call`, calls in one async instance
     /// [default: 64, and 1024 async]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
     pub concurrency: Option<u32>,
 
+    /// Most calls at once in one async instance, where that is not to be as --concurrency says [default: 1024]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
+    pub async_calls: Option<u32>,
+
     /// Most calls to others that one module has open at once; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_CALLS)))]
     pub open_calls: Option<u32>,
 
     /// Most scheduled tasks of one module; more are refused as `overloaded` [default: 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=MAX_TASKS as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_SCHEDULES)))]
     pub max_schedules: Option<u32>,
 
     /// Most streams and futures that one module has open at once; calls with more are refused as `overloaded`
     /// [default: 256]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_STREAMS)))]
     pub open_streams: Option<u32>,
 
     /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
@@ -190,12 +195,12 @@ pub struct RunArgs {
     #[arg(long, value_name = "finish|kill")]
     pub on_cancel: Option<OnCancel>,
 
-    /// Most bytes of a call's arguments or result, such as 1MiB [default: 16MiB]
-    #[arg(long, value_name = "SIZE")]
+    /// Most bytes of a call's arguments or result, 1KiB to 1GiB, such as 1MiB [default: 16MiB]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::payload)]
     pub max_payload: Option<ByteSize>,
 
-    /// How much the guests of one module may print in a second, such as 1MiB; beyond it they wait [default: 10MiB]
-    #[arg(long, value_name = "SIZE")]
+    /// How much the guests of one module may print in a second, from 1KiB on, such as 1MiB; beyond it they wait [default: 10MiB]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::output_rate)]
     pub output_rate: Option<ByteSize>,
 
     /// A folder of this runtime's own that keeps its modules' scheduled tasks when it ends, however it ends
@@ -234,6 +239,26 @@ pub struct InspectArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// `check`
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
+pub struct CheckArgs {
+    /// The config file
+    pub path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const CHECK_HELP: &str = "\
+The settings are printed as a config file that says all of them, defaults included; paths are absolute. A mistake is one line
+with file, line and column, and the exit code is 2. Components are read, and whether they can be served is told; they are
+not compiled, and no socket, certificate or state folder is touched.
+
+Example:
+  daffi-runtime check daffi.toml
+  daffi-runtime check --json daffi.toml | jq '.module[].memory'";
 
 /// Where a client finds the mesh.
 #[derive(Debug, Default, Args)]

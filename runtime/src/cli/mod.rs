@@ -8,11 +8,12 @@
 //! | [`written`] | a call as it is written |
 //! | [`table`] | tables for people |
 //! | [`stream`] | `call --stream`: lines to items and back |
-//! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`doctor`], [`inspect`] | the subcommands |
+//! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`check`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
 pub mod call;
 pub mod certs;
+pub mod check;
 pub mod client;
 pub mod doctor;
 pub mod events;

@@ -19,7 +19,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -27,8 +26,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::id::{ProcessName, TenantName};
+use daffi_proto::name::NameGlob;
 use serde::{Deserialize, Deserializer};
 
+use super::bounds::{self, count};
 use super::shares::TenantTable;
 use super::units::{ByteSize, parse_duration};
 use crate::guest::limits::{InstancePolicy, OnCancel};
@@ -40,7 +41,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("--config {}: {reason}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -105,7 +106,7 @@ pub(super) struct RuntimeKeys {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tables {
+pub(super) struct Tables {
     #[serde(default)]
     runtime: RuntimeTable,
     #[serde(default)]
@@ -116,7 +117,7 @@ struct Tables {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RuntimeTable {
+pub(super) struct RuntimeTable {
     name: Option<ProcessName>,
     controller: Option<bool>,
     no_node: Option<bool>,
@@ -128,7 +129,7 @@ struct RuntimeTable {
     tls_key: Option<PathBuf>,
     join_token_file: Option<PathBuf>,
     exit_after_run: Option<bool>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "payload")]
     max_payload: Option<ByteSize>,
     #[serde(deserialize_with = "duration")]
     drain_timeout: Option<Duration>,
@@ -145,22 +146,29 @@ pub(super) struct ModuleTable {
     pub(super) tenant: Option<TenantName>,
     #[serde(default, deserialize_with = "text")]
     pub(super) instances: Option<InstancePolicy>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "memory")]
     pub(super) memory: Option<ByteSize>,
     #[serde(default, deserialize_with = "duration")]
     pub(super) max_call_time: Option<Duration>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_QUEUE }, _>")]
     pub(super) queue: Option<u32>,
-    pub(super) concurrency: Option<NonZeroU32>,
+    #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
+    pub(super) concurrency: Option<u32>,
+    #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
+    pub(super) async_calls: Option<u32>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_OPEN_CALLS }, _>")]
     pub(super) open_calls: Option<u32>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_SCHEDULES }, _>")]
     pub(super) max_schedules: Option<u32>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_OPEN_STREAMS }, _>")]
     pub(super) open_streams: Option<u32>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "output_rate")]
     pub(super) output_rate: Option<ByteSize>,
     #[serde(default, deserialize_with = "text")]
     pub(super) on_cancel: Option<OnCancel>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
-    pub(super) callbacks: Option<Vec<String>>,
+    pub(super) callbacks: Option<Vec<NameGlob>>,
     #[serde(default)]
     pub(super) fetchers: BTreeMap<String, String>,
     pub(super) skip_unsupported: Option<bool>,
@@ -178,6 +186,7 @@ impl ModuleTable {
             max_call_time: None,
             queue: None,
             concurrency: None,
+            async_calls: None,
             open_calls: None,
             max_schedules: None,
             open_streams: None,
@@ -197,13 +206,31 @@ where
     D: Deserializer<'de>,
     T: FromStr<Err: fmt::Display>,
 {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map(Some).map_err(serde::de::Error::custom)
+    read_by(|text| text.parse().map_err(|error: T::Err| error.to_string()), deserializer)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    read_by(parse_duration, deserializer)
+}
+
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::memory, deserializer)
+}
+
+fn output_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::output_rate, deserializer)
+}
+
+fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::payload, deserializer)
+}
+
+fn read_by<'de, D: Deserializer<'de>, T>(
+    read: impl FnOnce(&str) -> Result<T, String>,
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(serde::de::Error::custom)
+    read(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// The file's text, for the place of an error.

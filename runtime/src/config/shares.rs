@@ -17,10 +17,10 @@ use std::str::FromStr;
 use daffi_proto::id::TenantName;
 use daffi_proto::name::{NameGlob, split_tenant};
 use daffi_proto::share::{Export, Import, MAX_EXPORTS, MAX_IMPORTS};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// `[tenant.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TenantTable {
     exports: Vec<ExportTable>,
@@ -28,7 +28,7 @@ pub(super) struct TenantTable {
 }
 
 /// One entry of `exports`: all these callbacks, to all these tenants.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ExportTable {
     callbacks: Vec<NameGlob>,
@@ -61,8 +61,14 @@ impl<'de> Deserialize<'de> for Foreign {
     }
 }
 
+impl Serialize for Foreign {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}::{}", self.tenant, self.callbacks))
+    }
+}
+
 /// What the tenants share, by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Shares(BTreeMap<TenantName, TenantTable>);
 
 impl Shares {
@@ -91,6 +97,11 @@ impl Shares {
             return Err(format!("{imports} imports, at most {MAX_IMPORTS} are possible: join some with `*`"));
         }
         Ok(shares)
+    }
+
+    /// Whether no tenant has a table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What the processes of a tenant export.

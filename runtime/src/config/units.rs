@@ -50,6 +50,12 @@ impl fmt::Display for ByteSize {
     }
 }
 
+impl serde::Serialize for ByteSize {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// Reads a time: `500ms`, `30s`, `1.5m`, `1h 30m`; from [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`], as everywhere. Every sum of a
 /// few of them and a clock's time can be counted.
 ///

@@ -172,6 +172,15 @@ impl OnCancel {
     }
 }
 
+impl fmt::Display for OnCancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finish => "finish",
+            Self::Kill => "kill",
+        })
+    }
+}
+
 /// A text was no [`OnCancel`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is nothing to do with a call that was given up: use `finish` or `kill`")]

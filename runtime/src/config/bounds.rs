@@ -1,0 +1,100 @@
+//! The least and the most of what may be asked for: the same on the command line and in the file.
+//!
+//! Times have theirs in [`super::units`], and what has a type of its own (names, policies) in that type.
+
+use std::fmt;
+
+use daffi_proto::frame::MAX_PAYLOAD_BYTES;
+use daffi_proto::schedule::MAX_TASKS;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+use super::units::ByteSize;
+
+/// Most calls that may wait for an instance.
+pub const MAX_QUEUE: u32 = 1_000_000;
+/// Most calls that may run at once.
+pub const MAX_CONCURRENCY: u32 = 100_000;
+/// Most calls to others that may be open.
+pub const MAX_OPEN_CALLS: u32 = 1_000_000;
+/// Most streams that may be open.
+pub const MAX_OPEN_STREAMS: u32 = 100_000;
+/// Most scheduled tasks of a module.
+pub const MAX_SCHEDULES: u32 = MAX_TASKS as u32;
+
+/// The least memory of an instance: one page of it.
+const MIN_MEMORY: ByteSize = ByteSize(64 << 10);
+/// The most: what 32 bits address, for each of the few memories that a component may have.
+const MAX_MEMORY: ByteSize = ByteSize(32 << 30);
+/// The least that may be printed in a second: with less, nothing that guests say would be heard.
+const MIN_OUTPUT_RATE: ByteSize = ByteSize(1 << 10);
+const MAX_OUTPUT_RATE: ByteSize = ByteSize(1 << 40);
+/// The least payload: an error has room in it.
+const MIN_PAYLOAD: ByteSize = ByteSize(1 << 10);
+const MAX_PAYLOAD: ByteSize = ByteSize(MAX_PAYLOAD_BYTES);
+
+/// Reads the memory of an instance.
+///
+/// # Errors
+/// How it is written, or what its bounds are.
+pub fn memory(text: &str) -> Result<ByteSize, String> {
+    size(text, MIN_MEMORY, MAX_MEMORY)
+}
+
+/// Reads the bytes that guests may print in a second.
+///
+/// # Errors
+/// The same.
+pub fn output_rate(text: &str) -> Result<ByteSize, String> {
+    size(text, MIN_OUTPUT_RATE, MAX_OUTPUT_RATE)
+}
+
+/// Reads the bytes of arguments or a result.
+///
+/// # Errors
+/// The same.
+pub fn payload(text: &str) -> Result<ByteSize, String> {
+    size(text, MIN_PAYLOAD, MAX_PAYLOAD)
+}
+
+fn size(text: &str, least: ByteSize, most: ByteSize) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    within(size, least, most)
+}
+
+fn within<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Result<T, String> {
+    if value < least || value > most {
+        return Err(format!("{value} is out of bounds: it is from {least} to {most}"));
+    }
+    Ok(value)
+}
+
+/// Reads a number of the file; the error has its place.
+pub(super) fn count<'de, const LEAST: u32, const MOST: u32, D>(deserializer: D) -> Result<Option<u32>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let count = u64::deserialize(deserializer)?;
+    let count = within(count, LEAST.into(), MOST.into()).map_err(D::Error::custom)?;
+    u32::try_from(count).map(Some).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_bounds_is_told_with_them() {
+        assert_eq!(payload("1MiB"), Ok(ByteSize(1 << 20)));
+        for (read, text, bounds) in [
+            (payload as fn(&str) -> _, "1B", "1B is out of bounds: it is from 1KiB to"),
+            (output_rate, "1023", "it is from 1KiB to"),
+            (memory, "1KiB", "it is from 64KiB to 32GiB"),
+            (memory, "33GiB", "it is from 64KiB to 32GiB"),
+            (memory, "lots", "such as 256MiB"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(bounds), "{text}: {error}");
+        }
+    }
+}

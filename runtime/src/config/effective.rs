@@ -1,0 +1,152 @@
+//! What a runtime will do, written as the config file that says all of it: defaults included, paths absolute.
+//!
+//! Invariant: read as a config file, it gives the same settings. Only what has no default and was not said is not in it, and
+//! the runtime's own name where it would be made of the host's and a process's number.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use daffi_proto::id::{ProcessName, TenantName};
+use serde::Serialize;
+
+use super::shares::Shares;
+use super::units::ByteSize;
+use super::{ModuleConfig, RuntimeConfig};
+use crate::guest::limits::{InstancePolicy, OnCancel};
+
+/// All settings of a runtime.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Effective<'a> {
+    runtime: RuntimeKeys<'a>,
+    #[serde(rename = "tenant", skip_serializing_if = "Shares::is_empty")]
+    tenants: &'a Shares,
+    #[serde(rename = "module", skip_serializing_if = "Vec::is_empty")]
+    modules: Vec<ModuleKeys<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RuntimeKeys<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    controller: bool,
+    no_node: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    listen: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<String>,
+    insecure: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_ca: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    join_token_file: Option<PathBuf>,
+    exit_after_run: bool,
+    max_payload: ByteSize,
+    #[serde(serialize_with = "time")]
+    drain_timeout: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ModuleKeys<'a> {
+    path: PathBuf,
+    name: &'a ProcessName,
+    tenant: &'a TenantName,
+    #[serde(serialize_with = "text")]
+    instances: InstancePolicy,
+    memory: ByteSize,
+    #[serde(serialize_with = "time")]
+    max_call_time: Duration,
+    queue: usize,
+    concurrency: u32,
+    async_calls: usize,
+    open_calls: usize,
+    max_schedules: usize,
+    open_streams: usize,
+    output_rate: ByteSize,
+    #[serde(serialize_with = "text")]
+    on_cancel: OnCancel,
+    skip_unsupported: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callbacks: Option<Vec<&'a str>>,
+    env: BTreeMap<&'a str, &'a str>,
+    fetchers: &'a BTreeMap<String, String>,
+}
+
+impl<'a> Effective<'a> {
+    /// The settings of this runtime.
+    pub fn of(config: &'a RuntimeConfig) -> Self {
+        let tls = &config.tls;
+        let runtime = RuntimeKeys {
+            name: config.named.then_some(config.name.as_str()),
+            controller: config.is_controller(),
+            no_node: config.modules.is_empty(),
+            listen: config.listen.iter().map(ToString::to_string).collect(),
+            connect: config.connect.as_ref().map(ToString::to_string),
+            insecure: config.insecure,
+            tls_ca: absolute_of(&tls.ca),
+            tls_cert: absolute_of(&tls.cert),
+            tls_key: absolute_of(&tls.key),
+            join_token_file: absolute_of(&tls.join_token),
+            exit_after_run: config.exit_after_run,
+            max_payload: ByteSize(config.max_payload_bytes),
+            drain_timeout: config.drain_timeout,
+            state_dir: absolute_of(&config.state_dir),
+            log: config.log.as_deref(),
+        };
+        Self { runtime, tenants: &config.shares, modules: config.modules.iter().map(ModuleKeys::of).collect() }
+    }
+}
+
+impl<'a> ModuleKeys<'a> {
+    fn of(module: &'a ModuleConfig) -> Self {
+        let limits = &module.limits;
+        Self {
+            path: absolute(&module.path),
+            name: &module.process.name,
+            tenant: &module.process.tenant,
+            instances: module.instances,
+            memory: ByteSize(limits.memory_bytes),
+            max_call_time: limits.max_call_time,
+            queue: limits.queue,
+            concurrency: limits.concurrency,
+            async_calls: limits.async_calls,
+            open_calls: limits.open_calls,
+            max_schedules: limits.schedules,
+            open_streams: limits.open_streams,
+            output_rate: ByteSize(usize::try_from(limits.output_bytes_per_second).unwrap_or(usize::MAX)),
+            on_cancel: module.on_cancel.unwrap_or(OnCancel::default_of(module.instances)),
+            skip_unsupported: module.skip_unsupported,
+            callbacks: module.callbacks.as_ref().map(|globs| globs.iter().map(|glob| glob.as_str()).collect()),
+            env: module.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            fetchers: &module.fetchers,
+        }
+    }
+}
+
+fn absolute_of(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.as_deref().map(absolute)
+}
+
+/// The path from the root; as it is where the working directory cannot be told.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn text<T: std::fmt::Display, S: serde::Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn time<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*time))
+}
