@@ -13,7 +13,9 @@ use bytes::Bytes;
 use daffi_proto::call::GatherEntry;
 use daffi_proto::error::{CallError, code};
 use tokio::sync::oneshot;
-use wasmtime::component::{Destination, FutureReader, Lift, Lower, StreamProducer, StreamReader, StreamResult};
+use wasmtime::component::{
+    Destination, FutureReader, Lift, Lower, StreamProducer, StreamReader, StreamResult, VecBuffer,
+};
 use wasmtime::{AsContextMut, Result, StoreContextMut};
 
 use super::super::state::GuestState;
@@ -36,7 +38,12 @@ trait Source: Send + Sync + Unpin + 'static {
     /// What comes next, or how it ends.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<Self::Item, Self::End>>;
 
-    /// What came last was given to the guest.
+    /// What came with the one before, so many items at most.
+    fn beside(&mut self, _most: usize) -> impl Iterator<Item = Self::Item> {
+        std::iter::empty()
+    }
+
+    /// What was taken so far was given to the guest.
     fn given(&mut self) {}
 
     /// How it ends where the guest drops the stream.
@@ -104,6 +111,10 @@ impl Source for Received {
         }
     }
 
+    fn beside(&mut self, most: usize) -> impl Iterator<Item = types::Value> {
+        self.items.drain(..most.min(self.items.len()))
+    }
+
     fn given(&mut self) {
         if self.items.is_empty() {
             self.made_of = Bytes::new();
@@ -138,6 +149,14 @@ impl<S: Source> Producer<S> {
         Poll::Ready(self.seen.is_some())
     }
 
+    /// What was seen and what came with it, but no more than there is room for: what waits is here, where it counts.
+    fn batch(&mut self, room: usize) -> Vec<S::Item> {
+        let mut batch: Vec<S::Item> = self.seen.take().into_iter().collect();
+        let left = room.saturating_sub(batch.len());
+        batch.extend(self.source.iter_mut().flat_map(|source| source.beside(left)));
+        batch
+    }
+
     fn tell(&mut self, end: S::End) {
         if let Some(teller) = self.end.take() {
             let _ = teller.send(end); // a guest that has dropped the future does not ask
@@ -153,7 +172,7 @@ impl<S: Source> Drop for Producer<S> {
 
 impl<S: Source> StreamProducer<GuestState> for Producer<S> {
     type Item = S::Item;
-    type Buffer = Option<S::Item>;
+    type Buffer = VecBuffer<S::Item>;
 
     fn poll_produce<'a>(
         self: Pin<&mut Self>,
@@ -165,9 +184,10 @@ impl<S: Source> StreamProducer<GuestState> for Producer<S> {
         let this = self.get_mut();
         Poll::Ready(Ok(match this.poll_seen(cx) {
             Poll::Ready(true) => {
-                // A reader without room asks whether there is something.
-                if destination.remaining(store.as_context_mut()) != Some(0) {
-                    destination.set_buffer(this.seen.take());
+                // A reader without room asks whether there is something; one of the host has no buffer.
+                let room = destination.remaining(store.as_context_mut()).unwrap_or(1);
+                if room > 0 {
+                    destination.set_buffer(this.batch(room).into());
                     this.source.iter_mut().for_each(S::given);
                 }
                 StreamResult::Completed
