@@ -24,6 +24,7 @@
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`hostile`] | guests that mean harm, and what is left for others |
+//! | [`impostors`] | processes that tell of their schedules what no table has |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`output`] | prints and logs that nobody reads |
 //! | [`check`] | a config file is judged, and its settings shown, without starting anything |
@@ -60,6 +61,8 @@ mod events;
 mod faults;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod impostors;
 #[cfg(test)]
 mod instances;
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! parallel; nothing outlives its cluster; a failed test prints what every runtime of it has said.
 
 pub mod components;
+pub mod impostor;
 pub mod output;
 pub mod raw;
 pub mod running;

@@ -13,7 +13,7 @@ use super::client::{self, Client, Joining, LEAVE_TIMEOUT};
 use super::table::table;
 use super::written::{Wait, Written, failure, receiver};
 use crate::exit::Failure;
-use crate::plain::plain;
+use crate::plain::{plain, plain_json};
 
 /// How long joining may take, and each question.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -195,7 +195,7 @@ fn as_json(tasks: &[TaskInfo]) -> String {
         })
         .collect();
     // Nothing in it can fail to be JSON.
-    serde_json::to_string_pretty(&all).unwrap_or_default() + "\n"
+    plain_json(&serde_json::to_string_pretty(&all).unwrap_or_default()) + "\n"
 }
 
 fn state(state: TaskState) -> &'static str {
