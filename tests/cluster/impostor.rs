@@ -60,6 +60,7 @@ impl Node {
             role: Role::Node,
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES as u64,
             tenants: vec![TenantName::default()],
+            imports: Vec::new(),
         };
         let hello = postcard::to_stdvec(&hello).unwrap().into();
         self.write(Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, hello));
@@ -67,7 +68,7 @@ impl Node {
         let callback = CallbackSpec { name: "test:mesh/talk#nod".parse().unwrap(), signature: Arc::new(signature) };
         let table = CallbackTable::encode(&[Callback::new(&callback)]).unwrap();
         let process = ProcessRef { tenant: TenantName::default(), name: ProcessName::new(name).unwrap() };
-        let register = Header::Register { number: 1, process, instances: "singleton".to_owned() };
+        let register = Header::Register { number: 1, process, instances: "singleton".to_owned(), exports: Vec::new() };
         self.write(Frame::with_payload(register, table));
         let load = Load { schedules: 1, ..Load::default() };
         self.write(Frame::new(Header::Load { number: 1, load, apart: 0 }));
