@@ -59,8 +59,10 @@ own_socket() {
 start() {
   local name=$1
   shift
+  # What reads it may be sooner than what writes it.
+  : >"$work/$name.log"
   # timeout passes signals on (once: in the foreground it spares its process group), ends with the code of what it runs, and bounds what hangs.
-  timeout --foreground -k 10 "$LIMIT" "$DAFFI_RUNTIME" "$@" >"$work/$name.log" 2>&1 &
+  timeout --foreground -k 10 "$LIMIT" "$DAFFI_RUNTIME" "$@" >>"$work/$name.log" 2>&1 &
   echo $! >"$work/$name.pid"
 }
 

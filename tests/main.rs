@@ -19,6 +19,7 @@
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`tenants`] | what ends at the border between two tenants |
+//! | [`grants`] | what a module may call and do, and what it is told where it may not |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
 //! | [`keeping`] | whose state outlives a caller who gives up |
@@ -59,6 +60,8 @@ mod detached;
 mod events;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod grants;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -24,6 +24,7 @@ use daffi_proto::name::NameGlob;
 use daffi_proto::share::{Export, Import};
 
 use crate::cli::args::RunArgs;
+use crate::guest::grants::Grants;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
 use crate::net::tls::TlsFiles;
@@ -88,6 +89,8 @@ pub struct ModuleConfig {
     pub exports: Vec<Export>,
     /// The component's file.
     pub path: PathBuf,
+    /// What it may ask of the mesh.
+    pub grants: Grants,
     /// How its instances are kept.
     pub instances: InstancePolicy,
     /// What it may use.
@@ -347,6 +350,10 @@ fn module_of(
         process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
         exports: Vec::new(),
         path: table.path,
+        grants: Grants {
+            may_call: if args.may_call.is_empty() { table.may_call } else { Some(args.may_call.clone()) },
+            denied: if args.deny.is_empty() { table.deny } else { args.deny.iter().copied().collect() },
+        },
         instances,
         limits,
         on_cancel: args.on_cancel.or(table.on_cancel),

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::args::Cli;
+use crate::guest::grants::{Act, Grants};
 
 fn around() -> Surroundings {
     Surroundings { daffi_socket: None, xdg_runtime_dir: Some("/run/u".into()), temp_dir: "/tmp".into(), uid: 1 }
@@ -128,6 +129,8 @@ fn a_file_says_what_flags_say() {
         env = { A = "1", B = "2" }
         callbacks = ["demo:*"]
         fetchers = { "d:t/math-all" = "d:t/math" }
+        may-call = ["demo:*", "acme::prices#of"]
+        deny = ["watch", "broadcast"]
         on-cancel = "finish"
         [[module]]
         path = "/b.wasm"
@@ -145,6 +148,9 @@ fn a_file_says_what_flags_say() {
     assert_eq!((first.limits.open_calls, first.limits.open_streams), (7, 9));
     assert_eq!((first.instances, first.on_cancel), (InstancePolicy::Pool(3), Some(OnCancel::Finish)));
     assert_eq!(second.env, [("B".into(), "3".into())]);
+    let may_call = first.grants.may_call.iter().flatten().map(ToString::to_string);
+    assert!(may_call.eq(["demo:*", "acme::prices#of"]) && first.grants.denied == [Act::Broadcast, Act::Watch].into());
+    assert_eq!(second.grants, Grants::default());
     assert_eq!(config.drain_timeout, Duration::from_secs(2));
 }
 
@@ -170,6 +176,8 @@ fn mistakes_in_a_file_are_told_with_their_place() {
         ("[runtime]\ncontroller = 1", "DIR/daffi.toml:2:14: invalid type"),
         ("[runtime]\ncontroller = true\nlisten = [\n  \"nats://x:1\"]", "DIR/daffi.toml:4:3: \"nats://x:1\""),
         ("[[module]]\nname = \"a\"", "missing field `path`"),
+        ("[[module]]\npath = \"a\"\nmay-call = [\"a b\"]", "DIR/daffi.toml:3:12: `a b` is no callback name"),
+        ("[[module]]\npath = \"a\"\ndeny = [\"run\"]", "DIR/daffi.toml:3:9: unknown variant `run`"),
         ("[runtime", "DIR/daffi.toml:1:9: "),
         ("[runtime]\nmax-payload = '1B'", "DIR/daffi.toml:2:15: 1B is out of bounds: it is from 1KiB"),
         ("[[module]]\npath = 'a'\nqueue = 1_000_001", "DIR/daffi.toml:3:9: 1000001 is out of bounds"),

@@ -46,6 +46,8 @@ pub struct CallError {
 pub mod code {
     /// No process of the mesh has a callback of that name.
     pub const NO_SUCH_CALLBACK: &str = "no-such-callback";
+    /// The caller's grants do not cover it.
+    pub const PERMISSION_DENIED: &str = "permission-denied";
     /// The name matches several callbacks, or one callback with several signatures.
     pub const AMBIGUOUS: &str = "ambiguous";
     /// The pinned receiver is not on the mesh.

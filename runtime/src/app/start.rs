@@ -262,6 +262,7 @@ async fn start_modules(
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
             env: module.env.clone(),
             exports: module.exports.clone().into(),
+            grants: module.grants.clone(),
         };
         let name = several.then(|| module.process.to_string());
         let output = printer.output(name.as_deref());

@@ -18,6 +18,7 @@ pub use self::tls::TlsArgs;
 use crate::config::units::{ByteSize, parse_delay, parse_duration};
 use crate::config::{ModuleArg, bounds};
 use crate::exit;
+use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
 const EXAMPLES: &str = "\
@@ -189,6 +190,15 @@ pub struct RunArgs {
     /// [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_STREAMS)))]
     pub open_streams: Option<u32>,
+
+    /// What the modules may call, such as `demo:shop/*` or `acme::prices#*`; can be repeated [default: all of their tenant,
+    /// and what others share with it]
+    #[arg(long, value_name = "PATTERN")]
+    pub may_call: Vec<Callable>,
+
+    /// What the modules may not do: broadcast, schedule, list or watch; can be repeated
+    #[arg(long, value_name = "ACT")]
+    pub deny: Vec<Act>,
 
     /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
     /// else kill]

@@ -3,7 +3,7 @@
 //! Invariant: read as a config file, it gives the same settings. Only what has no default and was not said is not in it, and
 //! the runtime's own name where it would be made of the host's and a process's number.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::shares::Shares;
 use super::units::ByteSize;
 use super::{ModuleConfig, RuntimeConfig};
+use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
 /// All settings of a runtime.
@@ -79,6 +80,9 @@ struct ModuleKeys<'a> {
     skip_unsupported: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     callbacks: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    may_call: Option<&'a [Callable]>,
+    deny: &'a BTreeSet<Act>,
     env: BTreeMap<&'a str, &'a str>,
     fetchers: &'a BTreeMap<String, String>,
 }
@@ -128,6 +132,8 @@ impl<'a> ModuleKeys<'a> {
             on_cancel: module.on_cancel.unwrap_or(OnCancel::default_of(module.instances)),
             skip_unsupported: module.skip_unsupported,
             callbacks: module.callbacks.as_ref().map(|globs| globs.iter().map(|glob| glob.as_str()).collect()),
+            may_call: module.grants.may_call.as_deref(),
+            deny: &module.grants.denied,
             env: module.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             fetchers: &module.fetchers,
         }

@@ -103,7 +103,7 @@ fn what_check_prints_has_every_key_that_has_a_value_and_gives_the_same_settings(
     let text = "[runtime]\nname = 'x'\ncontroller = true\ninsecure = true\nlisten = ['tcp://0.0.0.0:1', 'tls://h:1']\n\
                 tls-cert = 'c'\ntls-key = 'k'\ntls-ca = 'a'\njoin-token-file = 't'\nstate-dir = 's'\nlog = 'warn'\n\
                 [[module]]\npath = 'app.wasm'\ninstances = 'pool:3'\nconcurrency = 5\ncallbacks = ['a*']\n\
-                env = { A = '1' }\nfetchers = { 'd:t/a' = 'd:t/b' }\n[[module]]\npath = 'app.wasm'\nname = 'second'\n\
+                may-call = ['a*', 'x::b#c']\ndeny = ['list']\nenv = { A = '1' }\nfetchers = { 'd:t/a' = 'd:t/b' }\n[[module]]\npath = 'app.wasm'\nname = 'second'\n\
                 tenant = 'acme'\nmax-call-time = '90s'\n\
                 [tenant.acme]\nexports = [{ callbacks = ['a*'], to = ['x'] }]\nimports = ['x::b#*']";
     let once = effective(&read(text));

@@ -17,7 +17,7 @@
 //! Invariant: an unknown key or a bad value is an error with file, line and column. What goes together is checked in
 //! [`super::resolve`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ use serde::{Deserialize, Deserializer};
 use super::bounds::{self, count};
 use super::shares::TenantTable;
 use super::units::{ByteSize, parse_duration};
+use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 
 /// Largest config file that is read.
@@ -169,6 +170,9 @@ pub(super) struct ModuleTable {
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
     pub(super) callbacks: Option<Vec<NameGlob>>,
+    pub(super) may_call: Option<Vec<Callable>>,
+    #[serde(default)]
+    pub(super) deny: BTreeSet<Act>,
     #[serde(default)]
     pub(super) fetchers: BTreeMap<String, String>,
     pub(super) skip_unsupported: Option<bool>,
@@ -194,6 +198,8 @@ impl ModuleTable {
             on_cancel: None,
             env: BTreeMap::new(),
             callbacks: None,
+            may_call: None,
+            deny: BTreeSet::new(),
             fetchers: BTreeMap::new(),
             skip_unsupported: None,
         }

@@ -28,9 +28,10 @@ use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use super::component::Loaded;
 use super::component::description::{Fetcher, Place};
 use super::fault::FetchFailed;
+use super::grants::Act;
 use super::instance::unfit;
 use super::outgoing::OpenCall;
-use super::state::{CallOrigin, GuestState};
+use super::state::{CallOrigin, GuestState, ModuleContext};
 use super::transcode::{define_import, define_import_concurrent};
 
 /// An import, as all its calls need it.
@@ -44,6 +45,8 @@ struct Import {
     accepts: Arc<[Fingerprint]>,
     /// What each of them makes of a reply.
     forms: Vec<(Form, Fingerprint)>,
+    /// Why the module may not call it, where it may not.
+    denied: Option<CallError>,
 }
 
 /// Defines a typed import.
@@ -51,14 +54,17 @@ pub(super) fn add_to_linker(
     linker: &mut Linker<GuestState>,
     loaded: &Loaded,
     fetcher: &Fetcher,
+    module: &ModuleContext,
 ) -> wasmtime::Result<()> {
     let ty = import_type(loaded, &fetcher.place)
         .ok_or_else(|| wasmtime::Error::msg("the compiled component has no such import"))?;
     let forms = fetcher.signature.forms();
+    let name = fetcher.candidates.first().map(ToString::to_string).unwrap_or_default();
+    let (candidates, denied) = granted(fetcher, &forms, module, &name);
     let import = Arc::new(Import {
-        name: fetcher.candidates.first().map(ToString::to_string).unwrap_or_default(),
+        name,
         tenant: fetcher.tenant.clone(),
-        candidates: fetcher.candidates.clone(),
+        candidates,
         signature: fetcher.signature.clone(),
         // A broadcast does not take the import's own form too: it would go to some of the processes only.
         accepts: match forms.iter().find(|(form, _)| *form == Form::All) {
@@ -66,6 +72,7 @@ pub(super) fn add_to_linker(
             None => forms.iter().map(|(_, fingerprint)| *fingerprint).collect(),
         },
         forms,
+        denied,
     });
     let mut root = linker.root();
     let mut instance = match &fetcher.place.interface {
@@ -90,6 +97,30 @@ pub(super) fn add_to_linker(
         })?;
     }
     Ok(())
+}
+
+/// The callbacks that an import may call, and why none where there are none.
+fn granted(
+    fetcher: &Fetcher,
+    forms: &[(Form, Fingerprint)],
+    module: &ModuleContext,
+    name: &str,
+) -> (Arc<[CallbackName]>, Option<CallError>) {
+    let (grants, caller) = (&module.grants, &module.process);
+    let mut refused = None;
+    let mut may_call = |callback: &&CallbackName| match grants.call(caller, fetcher.tenant.as_ref(), callback) {
+        Ok(()) => true,
+        Err(error) => {
+            refused.get_or_insert(error);
+            false
+        }
+    };
+    let candidates: Arc<[CallbackName]> =
+        fetcher.candidates.iter().filter(|callback| may_call(callback)).cloned().collect();
+    let to_all = forms.iter().any(|(form, _)| *form == Form::All);
+    let denied = to_all.then(|| grants.act(caller, Act::Broadcast, name).err()).flatten();
+    let denied = denied.or(refused.filter(|_| candidates.is_empty()));
+    (candidates, denied)
 }
 
 fn import_type(loaded: &Loaded, place: &Place) -> Option<ComponentFunc> {
@@ -133,8 +164,11 @@ impl Import {
     /// The call that is to be made, and its place among those that the module has open.
     ///
     /// # Errors
-    /// `not-run`: `payload-too-large`, `overloaded`, `deadline-exceeded`
+    /// `not-run`: `permission-denied`, `payload-too-large`, `overloaded`, `deadline-exceeded`
     fn request(&self, origin: &CallOrigin, args: Bytes) -> Result<(CallRequest, OpenCall), CallError> {
+        if let Some(denied) = &self.denied {
+            return Err(denied.clone());
+        }
         let allowed = origin.module.limits.payload_bytes;
         if args.len() > allowed {
             let message = format!(

@@ -32,6 +32,7 @@ pub mod component;
 pub mod engine;
 mod fault;
 mod fetch;
+pub mod grants;
 mod handles;
 mod heat;
 mod house;

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::component::Loaded;
 use super::engine::EngineKind;
+use super::grants::Grants;
 use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
@@ -50,6 +51,8 @@ pub struct ModuleSpec {
     pub env: Vec<(String, String)>,
     /// What of it other tenants may import.
     pub exports: Arc<[Export]>,
+    /// What its guests may ask of the mesh.
+    pub grants: Grants,
 }
 
 /// A module cannot be started.
@@ -90,7 +93,7 @@ impl GuestModule {
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env, exports } = spec;
+        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env, exports, grants } = spec;
         let registration = ProcessSpec {
             process: process.clone(),
             callbacks: loaded
@@ -111,7 +114,7 @@ impl GuestModule {
         let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
         let (around, limits) = ((mesh.clone(), background), (limits, policy));
         let mut context = ModuleContext::new(process, node, around, limits, env, output, plain_calls);
-        context.is_shared = !exports.is_empty();
+        (context.is_shared, context.grants) = (!exports.is_empty(), grants);
         let context = Arc::new(context);
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let register = async |service: Arc<dyn Serve>| {

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, WhenAbandoned};
+use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, Resolved, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
 use tokio::runtime::Handle;
@@ -24,6 +24,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bell::Bell;
 use super::fault::TimeUp;
+use super::grants::{Act, Grants};
 use super::handles::Handles;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
@@ -47,6 +48,8 @@ pub(super) struct ModuleContext {
     pub node: String,
     pub mesh: MeshHandle,
     pub limits: ModuleLimits,
+    /// What its guests may ask of the mesh.
+    pub grants: Grants,
     pub env: Vec<(String, String)>,
     pub output: Arc<ModuleOutput>,
     /// What is rung when any of what it has open changes.
@@ -85,11 +88,13 @@ impl ModuleContext {
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
         let handles = Arc::new(Handles::new(bell.clone()));
         let (lists, local, is_shared) = (Semaphore::new(1), OnceLock::new(), false);
+        let grants = Grants::default();
         Self {
             process,
             node,
             mesh,
             limits,
+            grants,
             env,
             output,
             bell,
@@ -355,6 +360,22 @@ impl CallOrigin {
             CallError::not_run(code::NOT_CONNECTED, message, callback)
         })?;
         Ok(Caller::Process { id, instance: self.number, parent: self.parent, chain: self.chain.clone() })
+    }
+
+    /// Checks whether the guest may call what a name was found to be.
+    ///
+    /// # Errors
+    /// `not-run`: `permission-denied`
+    pub fn may_call(&self, resolved: &Resolved) -> Result<(), CallError> {
+        self.module.grants.call(&self.module.process, resolved.tenant.as_ref(), &resolved.callback)
+    }
+
+    /// Checks whether the guest may do this; `what` is its name for the error.
+    ///
+    /// # Errors
+    /// `not-run`: `permission-denied`
+    pub fn may(&self, act: Act, what: &str) -> Result<(), CallError> {
+        self.module.grants.act(&self.module.process, act, what)
     }
 
     /// Somebody without a name in the guest's tenant.

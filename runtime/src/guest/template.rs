@@ -70,7 +70,7 @@ impl Template {
         call::add_to_linker(&mut linker, kind).map_err(failed("daffi:runtime"))?;
         for fetcher in &loaded.description.fetchers {
             let place = fetcher.place.to_string();
-            fetch::add_to_linker(&mut linker, loaded, fetcher).map_err(failed(&place))?;
+            fetch::add_to_linker(&mut linker, loaded, fetcher, &context).map_err(failed(&place))?;
         }
         for place in &loaded.description.stub_resources {
             stub_resource(&mut linker, place).map_err(failed(&place.to_string()))?;

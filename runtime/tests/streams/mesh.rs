@@ -15,6 +15,7 @@ use daffi_proto::signature::Signature;
 use daffi_proto::stream::{Chunk, Ending, Flow};
 use daffi_runtime::guest::component::{LoadOptions, Loaded, load};
 use daffi_runtime::guest::engine::{AllocatorChoice, EngineConfig, Engines};
+use daffi_runtime::guest::grants::Grants;
 use daffi_runtime::guest::limits::{InstancePolicy, ModuleLimits};
 use daffi_runtime::guest::module::{GuestModule, ModuleSpec};
 use daffi_runtime::guest::output::Output;
@@ -65,6 +66,7 @@ impl OnMesh {
             schedules: None,
             env: Vec::new(),
             exports: Arc::from([]),
+            grants: Grants::default(),
         };
         let module = GuestModule::start(&loaded, spec, mesh.clone(), Handle::current(), Output::none()).await.unwrap();
         Self { loaded, mesh, module, tasks, cancel }

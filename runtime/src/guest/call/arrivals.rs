@@ -13,6 +13,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
+use super::super::grants::Act;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
 use super::dynamic::{Prepared, Reader, Wish};
@@ -52,6 +53,7 @@ impl Flow {
         arguments: types::Value,
         options: Option<call::BroadcastOptions>,
     ) -> Result<Self, CallError> {
+        origin.may(Act::Broadcast, &callback)?;
         let (how, need, stall) = match options {
             None => (How::default(), Need::All, None),
             Some(options) => {

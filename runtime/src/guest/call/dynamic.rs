@@ -122,6 +122,7 @@ impl Wish {
             wait_ready,
         };
         let resolved = origin.module.mesh.resolve(question).await?;
+        origin.may_call(&resolved)?;
         let encoding = encoding_of(&arguments);
         let args = encode(&resolved.signature, arguments, &limits)
             .map_err(|error| bad_arguments(&error, &resolved.callback.to_string(), &resolved.signature))?;

@@ -10,6 +10,7 @@ use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::DynPollable;
 
+use super::super::grants::Act;
 use super::super::state::{CallOrigin, GuestState, ModuleContext};
 use super::watch::{self, MemberEvents, Watching};
 use super::{Guests, held, mesh, milliseconds, process_name, push, types};
@@ -105,6 +106,7 @@ impl mesh::HostMemberEventsWithStore<GuestState> for Guests {
 /// # Errors
 /// `bad-arguments`, `overloaded`, `deadline-exceeded`, `cancelled`
 pub(super) async fn wait_process(origin: &CallOrigin, name: &str, timeout: u64) -> Result<(), CallError> {
+    origin.may(Act::List, "mesh#wait-process")?;
     let process = process_name(name, "")?;
     let _place = origin.open("mesh#wait-process", 0)?;
     wait(origin, WaitFor::Process(process), timeout, "").await
@@ -159,7 +161,11 @@ pub(super) async fn callbacks(module: &ModuleContext) -> Vec<mesh::CallbackInfo>
 async fn members(module: &ModuleContext) -> Vec<ProcessInfo> {
     // Nobody closes it.
     let _turn = module.lists.acquire().await;
-    module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default()
+    let mut members = module.mesh.processes(module.process.tenant.clone()).await.unwrap_or_default();
+    if module.grants.act(&module.process, Act::List, "").is_err() {
+        members.retain(|member| member.process == module.process);
+    }
+    members
 }
 
 async fn wait(origin: &CallOrigin, what: WaitFor, timeout: u64, callback: &str) -> Result<(), CallError> {

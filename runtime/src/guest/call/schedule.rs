@@ -10,6 +10,7 @@ use daffi_proto::schedule::{
     Missed, Overlap, Plan, ScheduleError, TaskId, TaskInfo, TaskState, Terms, Utc, parse_duration,
 };
 
+use super::super::grants::Act;
 use super::super::state::CallOrigin;
 use super::dynamic::Wish;
 use super::options::How;
@@ -26,6 +27,7 @@ pub(super) async fn schedule(
     plan: call::Plan,
     options: Option<call::ScheduleOptions>,
 ) -> Result<call::Task, CallError> {
+    origin.may(Act::Schedule, &callback)?;
     let options = options.unwrap_or(call::ScheduleOptions {
         timeout: None,
         receiver: None,
@@ -48,6 +50,7 @@ pub(super) async fn schedule(
 /// # Errors
 /// As the WIT says.
 pub(super) async fn tasks(origin: &CallOrigin, receiver: Option<String>) -> Result<Vec<call::Task>, CallError> {
+    origin.may(Act::Schedule, "call#scheduled-tasks")?;
     let receiver = receiver.map(|name| process_name(&name, "")).transpose()?;
     let _place = origin.open("call#scheduled-tasks", 0)?;
     let (caller, timeout) = (origin.caller("")?, origin.timeout(None));
@@ -61,6 +64,7 @@ pub(super) async fn tasks(origin: &CallOrigin, receiver: Option<String>) -> Resu
 /// # Errors
 /// As the WIT says.
 pub(super) async fn task(origin: &CallOrigin, id: &str) -> Result<call::Task, CallError> {
+    origin.may(Act::Schedule, "call#scheduled-task")?;
     let _place = origin.open("call#scheduled-task", 0)?;
     let task = origin.module.mesh.task(origin.caller(id)?, &task_id(id)?, origin.timeout(None)).await?;
     Ok(task.into())
@@ -71,6 +75,7 @@ pub(super) async fn task(origin: &CallOrigin, id: &str) -> Result<call::Task, Ca
 /// # Errors
 /// As the WIT says.
 pub(super) async fn cancel(origin: &CallOrigin, id: &str) -> Result<call::Task, CallError> {
+    origin.may(Act::Schedule, "call#cancel-task")?;
     let _place = origin.open("call#cancel-task", 0)?;
     let task = origin.module.mesh.cancel_task(origin.caller(id)?, &task_id(id)?, origin.timeout(None)).await?;
     Ok(task.into())

@@ -13,6 +13,7 @@
 use daffi_proto::call::{CallRequest, GatherRequest, Need};
 use daffi_proto::error::{CallError, code};
 
+use super::super::grants::Act;
 use super::super::outgoing::OpenCall;
 use super::super::state::CallOrigin;
 use super::dynamic::{Prepared, Wish};
@@ -58,6 +59,7 @@ pub(super) async fn send_all(
     arguments: types::Value,
     options: Option<call::SendOptions>,
 ) -> Result<Vec<call::Delivery>, CallError> {
+    origin.may(Act::Broadcast, &callback)?;
     let how = How::send(options, &callback)?;
     if let Some(receiver) = &how.receiver {
         let message = format!("`send-all` goes to all who have the callback: `send` goes to {receiver} alone");

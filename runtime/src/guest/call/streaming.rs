@@ -149,6 +149,7 @@ impl Wish {
             wait_ready,
         };
         let resolved = origin.module.mesh.resolve(question).await?;
+        origin.may_call(&resolved)?;
         let known = Known {
             mode: if resolved.signature.has_streams() { Mode::Whole } else { Mode::Each },
             signature: resolved.signature,

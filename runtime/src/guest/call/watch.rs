@@ -15,6 +15,7 @@ use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
+use super::super::grants::Act;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
 use super::{held, mesh, pollable};
@@ -46,6 +47,7 @@ impl Watching {
     /// # Errors
     /// `overloaded`
     pub async fn begin(origin: &CallOrigin) -> Result<Self, CallError> {
+        origin.may(Act::Watch, "mesh#watch")?;
         let place = origin.open("mesh#watch", 0)?;
         let watch = origin.module.mesh.watch(origin.module.process.tenant.clone()).await?;
         Ok(Self { watch, _place: place })

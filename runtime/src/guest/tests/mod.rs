@@ -30,6 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::component::{LoadOptions, Loaded, load};
 use super::engine::{AllocatorChoice, EngineConfig, Engines};
+use super::grants::Grants;
 use super::limits::{InstancePolicy, ModuleLimits};
 use super::module::{GuestModule, ModuleSpec};
 use super::output::Output;
@@ -232,6 +233,7 @@ impl Bench {
             schedules: None,
             env: Vec::new(),
             exports: Arc::from([]),
+            grants: Grants::default(),
         };
         change(&mut spec);
         let module = GuestModule::start(&loaded, spec, mesh, guests, Output::none()).await.unwrap();
