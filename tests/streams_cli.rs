@@ -33,6 +33,8 @@ fn a_callback_without_streams_is_called_once_a_line() {
     assert_eq!(stream(&cluster, "(6, 3)\n(9, 3)\n", &["divide()"]).success(), "2\n3");
     let json = stream(&cluster, "[6, 3]\n{\"b\": 2, \"a\": 8}\n", &["divide", "--json", "[]"]);
     assert_eq!(json.success(), "2\n4");
+    let escaped = "\"\\u001b\\u009b\"";
+    assert_eq!(stream(&cluster, escaped, &["echo#texts", "--json", "[]"]).success(), escaped);
     assert_eq!(stream(&cluster, "\n\n", &["nothing", "--json", "[]"]).success(), "null\nnull");
     assert_eq!(stream(&cluster, "", &["twice"]).success(), "");
     cluster.becomes_idle();

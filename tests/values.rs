@@ -74,3 +74,14 @@ fn arguments_that_do_not_fit_are_refused_with_the_place_before_anything_runs() {
     assert_eq!(cluster.call("add(1, 2)").success(), "3");
     cluster.becomes_idle();
 }
+
+#[test]
+fn control_characters_in_results_are_escaped() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("server");
+    let said = "\"a\\u001b\\u007f\\u009b\\nb\"";
+    let arguments = format!("[{said}, 0]");
+    assert_eq!(cluster.call_json("hold", &arguments).success(), said);
+    let all = cluster.run(["call", "hold", "--json", &arguments, "--broadcast"]);
+    assert_eq!(all.success(), format!("{{\"ok\":{said},\"process\":\"server\"}}"));
+}

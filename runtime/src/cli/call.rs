@@ -13,7 +13,7 @@ use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure, outcome}
 use super::stream;
 use super::written::{Encoding, Wait, Written, failure, receiver};
 use crate::exit::{self, Failure};
-use crate::plain::plain;
+use crate::plain::{plain, plain_json};
 
 /// Calls, and prints the result.
 ///
@@ -144,7 +144,10 @@ impl<'a> Reading<'a> {
         let limits = Limits::for_payload(reply.result.len().max(Limits::default().max_bytes));
         let text = match self.encoding {
             Encoding::Wave => value::result_to_wave(&self.resolved.signature, &reply.result, &limits),
-            Encoding::Json => value::result_to_json(&self.resolved.signature, &reply.result, &limits),
+            Encoding::Json => {
+                let json = value::result_to_json(&self.resolved.signature, &reply.result, &limits);
+                json.map(|json| plain_json(&json))
+            }
         };
         text.map(Some).map_err(|error| {
             // It ran, but what it gave is not what its signature says: that is the callee's runtime's defect.
@@ -168,7 +171,7 @@ impl<'a> Reading<'a> {
                     Ok(None) => serde_json::json!({ "process": process.as_str(), "accepted": true }),
                     Err(error) => serde_json::json!({ "process": process.as_str(), "error": call_error(error) }),
                 };
-                object.to_string()
+                plain_json(&object.to_string())
             }
         }
     }

@@ -29,6 +29,7 @@ use super::client::Client;
 use super::written::{self, Wait, Written, failure};
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{StreamReader, StreamWriter, StreamingCall};
+use crate::plain::plain_json;
 
 /// What became of the lines.
 enum Fed {
@@ -211,9 +212,12 @@ async fn show_on(
             let read = items.decode(&mut chunk, u32::MAX, written.encoding());
             let read = read.map_err(|error| defect(format!("an item of the result cannot be read: {error}")))?;
             for item in read {
-                if let Encoded::Json(item) | Encoded::Wave(item) = item
-                    && !item.is_empty()
-                {
+                let item = match item {
+                    Encoded::Json(item) => plain_json(&item),
+                    Encoded::Wave(item) => item,
+                    Encoded::Postcard(_) => continue, // nobody asked for that
+                };
+                if !item.is_empty() {
                     text.push_str(&item);
                     text.push('\n');
                 }
