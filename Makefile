@@ -12,11 +12,12 @@ export DAFFI_RUNTIME := $(TARGET)/debug/daffi-runtime
 # Cargo on the guests' workspace for what runs on this machine: tests of the SDK, lints.
 GUESTS_ON_HOST = --manifest-path guests/Cargo.toml --target-dir $(TARGET)/guests-host
 
-.PHONY: help demo test bench lint fmt runtime guests guests-rust guests-other tools clean
+.PHONY: help demo test soak bench lint fmt runtime guests guests-rust guests-other tools clean
 
 help:
 	@echo "make demo      two processes, one calls a function of the other: Result = 20"
 	@echo "make test      every test: protocol, runtime, guests, examples, through the real binary too"
+	@echo "make soak      attacks of hostile guests and peers, each a hundred times: some 20 minutes"
 	@echo "make bench     what a call costs, against a bare echo over the same socket"
 	@echo "make lint      formatting and clippy, of runtime and guests"
 	@echo "make fmt       formats everything"
@@ -32,6 +33,9 @@ demo: tools
 test: tools guests lint
 	cargo test $(GUESTS_ON_HOST) --locked --package daffi
 	cargo test --locked --workspace
+
+soak: tools guests-rust
+	DAFFI_SOAK=1 cargo test --locked --package daffi-runtime --test e2e hostile -- --nocapture --test-threads 1
 
 bench: tools guests-rust
 	cargo bench --locked --package daffi-runtime --bench mesh

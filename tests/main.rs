@@ -24,8 +24,8 @@
 //! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
-//! | [`hostile`] | guests that mean harm, and what is left for others |
 //! | [`impostors`] | processes that tell of their schedules what no table has |
+//! | [`hostile`] | guests that mean harm: what stops them, what they see, and that a bystander does not notice |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`output`] | prints and logs that nobody reads |
 //! | [`check`] | a config file is judged, and its settings shown, without starting anything |

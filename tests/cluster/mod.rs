@@ -6,6 +6,7 @@
 //! | [`running`] | [`Running`]: a started runtime: its lines, its end |
 //! | [`output`] | [`Output`]: what a command that ended has said |
 //! | [`components`] | the guests, by name |
+//! | [`peer`] | a client that speaks the protocol |
 //! | [`raw`] | a client that speaks nonsense |
 //!
 //! Invariants: clusters share nothing (socket, configuration and environment are their own), so tests run in
@@ -14,6 +15,7 @@
 pub mod components;
 pub mod impostor;
 pub mod output;
+pub mod peer;
 pub mod raw;
 pub mod running;
 
