@@ -18,6 +18,7 @@ mod verdict;
 use std::future;
 use std::time::Duration;
 
+use daffi_proto::name::CallbackName;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -57,6 +58,14 @@ enum Event {
 /// The first that cannot.
 pub fn examine(config: &RuntimeConfig) -> Result<(), Failure> {
     start::examine(&config.modules)
+}
+
+/// Reads the components of all modules, and gives the callbacks of each.
+///
+/// # Errors
+/// The first that cannot be served.
+pub fn callbacks(config: &RuntimeConfig) -> Result<Vec<Vec<CallbackName>>, Failure> {
+    start::callbacks(&config.modules)
 }
 
 /// Runs a runtime to its end, and gives its exit code. Its guests print to the printer.

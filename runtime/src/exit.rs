@@ -28,7 +28,7 @@ Exit codes:
   0    all went well
   1    a callback failed (call), or a module's `run` returned an error
   2    what you gave cannot be used: flags, config, component, arguments, an address in use
-  3    the call did not run (no such callback, overloaded, deadline in the queue, ...)
+  3    the call did not run, or may not (no such callback, overloaded, deadline in the queue, ...)
   4    the call was sent and no answer came: it may or may not have run
   5    there is no controller, or it refused this runtime (a name that is taken, another version)
   134  a module's `run` trapped

@@ -10,7 +10,7 @@ use anyhow::Context;
 use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
-use daffi_runtime::cli::{call, certs, check, doctor, events, ps, schedule};
+use daffi_runtime::cli::{call, certs, check, doctor, events, explain, ps, schedule};
 use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             print(inspect(&args.path, format, &LoadOptions::default()).map_err(Failure::usage))
         }
         Some(Command::Check(args)) => print(check::check(&args)),
+        Some(Command::Explain(args)) => explain::explain(&args).and_then(|(text, code)| print(Ok(text)).map(|_| code)),
         Some(Command::Certs(command)) => print(certs::run(&command)),
         Some(Command::Doctor(args)) => print(doctor::examine(args.json)),
     };

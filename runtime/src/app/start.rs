@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use daffi_proto::controller::ControllerConfig;
 use daffi_proto::id::NodeKey;
+use daffi_proto::name::CallbackName;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::Role;
 use tokio::runtime::Handle;
@@ -85,6 +86,18 @@ fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
 /// That one.
 pub(super) fn examine(modules: &[ModuleConfig]) -> Result<(), Failure> {
     modules.iter().try_for_each(|module| open_one(module).map(drop))
+}
+
+/// The callbacks of each module.
+///
+/// # Errors
+/// As [`examine`].
+pub(super) fn callbacks(modules: &[ModuleConfig]) -> Result<Vec<Vec<CallbackName>>, Failure> {
+    let of_module = |module: &ModuleConfig| {
+        let description = open_one(module)?.description;
+        Ok(description.callbacks.into_iter().map(|callback| callback.name).collect())
+    };
+    modules.iter().map(of_module).collect()
 }
 
 fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {

@@ -73,6 +73,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Check a config file and its components without starting anything, and print all settings
     Check(CheckArgs),
+    /// Say whether a module may call a callback, and by which rules of which config files
+    Explain(ExplainArgs),
     /// Call a callback and print its result
     Call(CallArgs),
     /// Have callbacks called over and over, or later; list and cancel what is scheduled
@@ -269,6 +271,30 @@ not compiled, and no socket, certificate or state folder is touched.
 Example:
   daffi-runtime check daffi.toml
   daffi-runtime check --json daffi.toml | jq '.module[].memory'";
+
+/// `explain`
+#[derive(Debug, Args)]
+#[command(after_help = EXPLAIN_HELP)]
+pub struct ExplainArgs {
+    /// Who calls: PROCESS or TENANT::PROCESS
+    pub caller: String,
+    /// What is called: a name as the caller writes it, TENANT::NAME for another tenant's
+    pub callback: String,
+    /// The config files of the runtimes that have them; can be repeated
+    #[arg(long, value_name = "PATH", required = true)]
+    pub config: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+const EXPLAIN_HELP: &str = "\
+One line a rule: the callback that the name means and who has it; between tenants the import and the export; the caller's
+grants. What is missing is told with what to write where. Nothing is started, and no mesh is asked: processes that no file
+names are not known. The exit code is 3 where the call would not run.
+
+Example:
+  daffi-runtime explain --config acme.toml --config globex.toml globex::shop acme::prices#of";
 
 /// Where a client finds the mesh.
 #[derive(Debug, Default, Args)]

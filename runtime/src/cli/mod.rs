@@ -8,7 +8,7 @@
 //! | [`written`] | a call as it is written |
 //! | [`table`] | tables for people |
 //! | [`stream`] | `call --stream`: lines to items and back |
-//! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`check`], [`doctor`], [`inspect`] | the subcommands |
+//! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`check`], [`explain`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
 pub mod call;
@@ -17,6 +17,7 @@ pub mod check;
 pub mod client;
 pub mod doctor;
 pub mod events;
+pub mod explain;
 pub mod inspect;
 pub mod ps;
 pub mod schedule;
