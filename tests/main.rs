@@ -26,6 +26,7 @@
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`impostors`] | processes that tell of their schedules what no table has |
 //! | [`hostile`] | guests that mean harm: what stops them, what they see, and that a bystander does not notice |
+//! | [`hostile_peers`] | who speaks the protocol and means harm, and that a bystander does not notice |
 //! | [`lifetime`] | `wasi:cli/run`, exit codes, signals, sockets left behind |
 //! | [`output`] | prints and logs that nobody reads |
 //! | [`check`] | a config file is judged, and its settings shown, without starting anything |
@@ -64,6 +65,8 @@ mod faults;
 mod grants;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod hostile_peers;
 #[cfg(test)]
 mod impostors;
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn serve(peer: &mut Peer, answer: impl Fn(TaskOp) -> Option<Bytes>) {
 }
 
 /// A table with one callback, without parameters and result.
-fn callbacks() -> Bytes {
+pub fn callbacks() -> Bytes {
     let signature = Signature { defs: Vec::new(), params: Vec::new(), result: None, is_async: false };
     let callback = CallbackSpec { name: "test:mesh/talk#nod".parse().unwrap(), signature: Arc::new(signature) };
     CallbackTable::encode(&[Callback::new(&callback)]).unwrap()

@@ -76,11 +76,16 @@ impl Peer {
         self.stream.try_clone().unwrap()
     }
 
-    /// Sends a frame. The controller may have closed the link already, which reading tells.
-    pub fn write(&mut self, frame: Frame) {
+    /// Sends a frame, and tells whether the controller still takes any: reading tells why not.
+    pub fn write(&mut self, frame: Frame) -> bool {
         let mut bytes = BytesMut::new();
         frame.encode_into(&mut bytes).unwrap();
-        let _ = self.stream.write_all(&bytes);
+        self.stream.write_all(&bytes).is_ok()
+    }
+
+    /// Reads until the controller closes the link, and gives the frames that came before.
+    pub fn closed(&mut self) -> Vec<Frame> {
+        std::iter::from_fn(|| self.next()).collect()
     }
 
     /// The next frame but pings, or none when the controller has closed the link.
@@ -88,7 +93,9 @@ impl Peer {
         loop {
             while let Some(frame) = self.decoder.next(&mut self.buffer).unwrap() {
                 match &frame.header {
-                    Header::Ping => self.write(Frame::new(Header::Pong)),
+                    Header::Ping => {
+                        self.write(Frame::new(Header::Pong));
+                    }
                     Header::Entry { entry, process, groups, .. } => {
                         self.learn(process.name.as_str(), *entry, groups, &frame.payload);
                         return Some(frame);

@@ -15,7 +15,7 @@
 //!
 //! `make soak` does each a hundred times, in the same runtimes and within the same bounds.
 
-mod bystander;
+pub mod bystander;
 mod calls;
 mod components;
 mod compute;

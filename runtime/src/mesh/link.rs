@@ -1,7 +1,7 @@
 //! A link as the drivers see it: frames go out, frames come in.
 //!
 //! Invariants: frames arrive whole and in order, or the link ends with a reason; what waits to be sent is bounded
-//! ([`LinkLimits`]). The end of a link is its source's alone: one to which nothing can be written any more ends when all
+//! ([`LinkLimits`]), and so is how long it may wait. The end of a link is its source's alone: one to which nothing can be written any more ends when all
 //! that the peer said before has been received. There are two kinds: a pipe in memory ([`super::pipe`]), and a socket (the `net` modules), which
 //! this module does not know.
 
@@ -30,11 +30,16 @@ pub struct LinkLimits {
     pub refuse_above_bytes: usize,
     /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
     pub close_above_bytes: usize,
+    /// How long a peer may take nothing of what waits for it, which ends the link: it does not read, whatever it says.
+    pub stall_timeout: Duration,
     /// How long a link that is closed may take to send what still waits.
     pub close_timeout: Duration,
     /// How long a peer to whom nothing can be written any more may take to end what he says.
     pub last_words_timeout: Duration,
 }
+
+/// How long a peer may take nothing of what waits for it, unless said otherwise: somewhat longer than it may be silent.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a link that is closed may take to send what still waits, unless said otherwise.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,6 +57,7 @@ impl LinkLimits {
             max_payload_bytes,
             refuse_above_bytes,
             close_above_bytes,
+            stall_timeout: STALL_TIMEOUT,
             close_timeout: CLOSE_TIMEOUT,
             last_words_timeout: LAST_WORDS_TIMEOUT,
         }

@@ -183,6 +183,26 @@ async fn a_link_whose_writer_waits_for_a_full_socket_can_be_closed_and_dropped()
 }
 
 #[tokio::test]
+async fn a_peer_that_takes_nothing_of_what_waits_for_it_loses_its_link() {
+    let times = Duration::from_millis(10);
+    let limits = LinkLimits { stall_timeout: times, last_words_timeout: times, ..LinkLimits::default() };
+    let (mut link, mut theirs, _tasks) = over(16, limits);
+    link.sink.send(reply(1, &[1; 1000])).unwrap();
+    link.sink.flush().unwrap();
+    theirs.write_all(&[100, 0]).await.unwrap(); // it is there, and speaks
+    let ends = async {
+        loop {
+            // That it was heard is no end.
+            if let Err(end) = recv(&mut *link.source, &mut Vec::new()).await {
+                return end;
+            }
+        }
+    };
+    let end = tokio::time::timeout(PATIENCE, ends).await.expect("the link lives on");
+    assert!(matches!(&end, LinkEnd::Mute(reason) if reason.contains("does not read")), "{end:?}");
+}
+
+#[tokio::test]
 async fn a_peer_to_whom_nothing_can_be_written_is_heard_to_his_end_or_for_a_while() {
     for ends in [true, false] {
         let tasks = TaskTracker::new();

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   Open ── close ──▶ Finishing ── all written, or too late ──▶ Broken
-//!     └──────────────── a write failed, or the sink was dropped ────▲
+//!     └─── a write failed, the peer takes nothing for too long, or the sink was dropped ────▲
 //! ```
+//!
+//! A peer that writes and does not read would otherwise keep what waits for it in memory for as long as it likes.
 //!
 //! A failed write is no end: the incoming direction is woken, and ends the link when it has heard the peer out.
 
@@ -111,6 +113,8 @@ struct State {
     /// Headers and small payloads, one behind the other. Emptied in place, so that it is rarely allocated.
     tail: BytesMut,
     waiting_bytes: usize,
+    /// How many writes the socket has taken so far, to see that it takes none.
+    writes: u64,
     phase: Phase,
     /// Whether the writer task is about to write or waits for the socket, which then has its waker.
     busy: bool,
@@ -138,6 +142,7 @@ impl Outgoing {
             queue: VecDeque::new(),
             tail: BytesMut::new(),
             waiting_bytes: 0,
+            writes: 0,
             phase: Phase::Open,
             busy: true,
             writer_task: None,
@@ -161,11 +166,32 @@ impl Outgoing {
 
     /// The writer task: writes what a flush could not, until the link is closed.
     pub(super) async fn write_the_rest(self: Arc<Self>) {
-        future::poll_fn(|cx| self.poll_until_closing(cx)).await;
+        self.write_until_closing().await;
         let closed = future::poll_fn(|cx| self.poll_close(cx));
         let in_time = tokio::time::timeout(self.limits.close_timeout, closed).await.is_ok();
         let reason = if in_time { "the link was closed" } else { "the link was closed before all was written" };
         self.lock().fail(reason.to_owned());
+    }
+
+    /// Ends when the link is not open any more; which it is not when the peer takes nothing.
+    async fn write_until_closing(&self) {
+        // How many writes there were when somebody was last found to wait for the socket.
+        let mut stuck_after = None;
+        loop {
+            let closing = future::poll_fn(|cx| self.poll_until_closing(cx));
+            if tokio::time::timeout(self.limits.stall_timeout, closing).await.is_ok() {
+                return;
+            }
+            let mut state = self.lock();
+            let waits = (state.waiting_bytes > 0).then_some(state.writes);
+            if waits.is_some() && waits == stuck_after {
+                state.fail(format!(
+                    "nothing could be written for {:?}: the peer does not read",
+                    self.limits.stall_timeout
+                ));
+            }
+            stuck_after = waits;
+        }
     }
 
     /// Ready when the link is not open any more.
@@ -247,6 +273,7 @@ impl State {
     }
 
     fn consume(&mut self, mut written: usize) {
+        self.writes = self.writes.wrapping_add(1);
         self.waiting_bytes = self.waiting_bytes.saturating_sub(written);
         if self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES
             && let Some(task) = self.room_task.take()
@@ -272,7 +299,10 @@ impl State {
         self.queue.clear();
         self.tail.clear();
         self.waiting_bytes = 0;
-        self.phase = Phase::Broken(reason);
+        // The first reason is the true one: closing comes after it.
+        if !matches!(self.phase, Phase::Broken(_)) {
+            self.phase = Phase::Broken(reason);
+        }
         self.wake_writer();
         for task in [self.reader_task.take(), self.room_task.take()].into_iter().flatten() {
             task.wake();
