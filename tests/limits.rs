@@ -31,6 +31,58 @@ fn an_instance_cannot_have_more_memory_than_its_limit() {
 }
 
 #[test]
+fn a_module_is_called_no_more_often_than_its_rate_says() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--call-rate", "1"]);
+    let refused = loop {
+        let output = cluster.call("add(1, 2)");
+        if output.code() != 0 {
+            break output;
+        }
+    };
+    says(refused.one_line_error(3), &["add", "1 calls in a second", "call-rate", "try again in"]);
+    // Who waits as he is told is served.
+    assert_eq!(cluster.run(["call", "--retry", "100", "add(1, 2)"]).success(), "3");
+}
+
+#[test]
+fn a_call_that_waits_for_longer_than_the_queue_time_is_refused() {
+    for component in ["fixtures", "fixtures-concurrent"] {
+        let cluster = Cluster::new();
+        let server = serving(&cluster, component, &["--queue-time", "200ms", "--concurrency", "1"]);
+        let held = cluster.calling(&[r#"hold("x", 60000)"#]);
+        server.wait_for_line("x started");
+        says(cluster.call(r#"hold("y", 1)"#).one_line_error(3), &["hold", "200ms", "queue-time", "busy with"]);
+        held.kill();
+    }
+}
+
+#[test]
+fn the_stack_of_a_call_is_as_large_as_the_runtime_says() {
+    let text = r#"(component
+      (core module $m
+        (func $down (export "down") (param i32) (result i32)
+          (if (result i32) (i32.eqz (local.get 0))
+            (then (i32.const 0))
+            (else (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1))))))))
+      (core instance $i (instantiate $m))
+      (func (export "down") (param "depth" u32) (result u32) (canon lift (core func $i "down"))))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    for (flags, code) in [(&[][..], 0), (&["--stack", "64KiB"], 1)] {
+        let cluster = Cluster::new();
+        let path = cluster.file("down.wasm", &bytes);
+        let server = cluster.runtime("server").controller().module_at("a", path.as_ref());
+        let _server = server.args(flags).ready();
+        let output = cluster.call("down(5000)");
+        assert_eq!(output.code(), code, "{output:#?}");
+        assert_eq!(cluster.call("down(100)").success(), "100");
+        if code != 0 {
+            says(&output.stderr, &["stack overflowed"]);
+        }
+    }
+}
+
+#[test]
 fn a_guest_that_recurses_without_end_fails_and_the_next_call_works() {
     let cluster = Cluster::new();
     let _server = serving(&cluster, "fixtures", &[]);

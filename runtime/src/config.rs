@@ -7,6 +7,7 @@
 pub mod bounds;
 pub mod effective;
 pub mod file;
+mod limits;
 pub mod network;
 mod shares;
 pub mod units;
@@ -25,10 +26,12 @@ use daffi_proto::share::{Export, Import};
 
 use crate::cli::args::RunArgs;
 use crate::guest::grants::Grants;
+use crate::guest::engine::DEFAULT_STACK_BYTES;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
 use crate::net::tls::TlsFiles;
 use file::{ConfigFile, FileError, ModuleTable, Placed};
+use limits::{check_environment, limits_of};
 use shares::Shares;
 use units::ByteSize;
 
@@ -64,6 +67,8 @@ pub struct RuntimeConfig {
     pub state_dir: Option<PathBuf>,
     /// Most bytes of a payload.
     pub max_payload_bytes: usize,
+    /// Bytes of stack that wasm may use in a call.
+    pub stack_bytes: usize,
     /// What to log, where the user said it.
     pub log: Option<String>,
 }
@@ -233,6 +238,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
         state_dir,
         max_payload_bytes,
+        stack_bytes: args.stack.or(runtime.stack).map_or(DEFAULT_STACK_BYTES, |ByteSize(bytes)| bytes),
         log: args.log.or(runtime.log),
     })
 }
@@ -304,6 +310,7 @@ fn module_of(
     runtime_name: Option<&str>,
     max_payload_bytes: usize,
 ) -> Result<ModuleConfig, ConfigError> {
+    let limits = limits_of(args, &table, max_payload_bytes);
     let name = match (table.name, runtime_name) {
         (Some(name), _) => name,
         (None, Some(name)) => ProcessName::new(name).map_err(|error| flags(format!("--name: {error}")))?,
@@ -314,38 +321,10 @@ fn module_of(
             })?
         }
     };
-    let mut limits = ModuleLimits { payload_bytes: max_payload_bytes, ..ModuleLimits::default() };
-    if let Some(ByteSize(bytes)) = args.memory.or(table.memory) {
-        limits.memory_bytes = bytes;
-    }
-    if let Some(time) = args.max_call_time.or(table.max_call_time) {
-        limits.max_call_time = time;
-    }
-    if let Some(queue) = args.queue.or(table.queue) {
-        limits.queue = queue as usize;
-    }
-    if let Some(concurrency) = args.concurrency.or(table.concurrency) {
-        limits.concurrency = concurrency;
-        limits.async_calls = concurrency as usize;
-    }
-    if let Some(calls) = args.async_calls.or(table.async_calls) {
-        limits.async_calls = calls as usize;
-    }
-    if let Some(calls) = args.open_calls.or(table.open_calls) {
-        limits.open_calls = calls as usize;
-    }
-    if let Some(most) = args.max_schedules.or(table.max_schedules) {
-        limits.schedules = most as usize;
-    }
-    if let Some(streams) = args.open_streams.or(table.open_streams) {
-        limits.open_streams = streams as usize;
-    }
-    if let Some(rate) = args.output_rate.or(table.output_rate) {
-        limits.output_bytes_per_second = rate.0 as u64;
-    }
     let instances = args.instances.or(table.instances).unwrap_or_default();
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
     env.extend(args.env.iter().cloned());
+    check_environment(name.as_str(), env.iter())?;
     Ok(ModuleConfig {
         process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
         exports: Vec::new(),

@@ -168,6 +168,31 @@ fn schedules_are_kept_in_a_folder_beside_the_file_and_limited_for_each_module() 
 }
 
 #[test]
+fn an_environment_is_bounded_and_made_of_variables() {
+    let config = with("--module a.wasm --env A=b=c").unwrap();
+    assert_eq!(config.modules[0].env, [("A".into(), "b=c".into())]);
+    for (env, part) in [
+        (format!("A = '{}'", "x".repeat(64 << 10)), "have 65537 bytes, at most 64KiB"),
+        ("'' = 'x'".to_owned(), "no environment variable"),
+        ("'A=B' = 'x'".to_owned(), "no environment variable"),
+        ("A = \"\\u0000\"".to_owned(), "no environment variable"),
+    ] {
+        let error = with_file(&format!("[[module]]\npath = 'a.wasm'\nenv = {{ {env} }}"), "").unwrap_err();
+        assert!(error.contains("env of a") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn no_module_may_have_larger_payloads_than_the_runtime() {
+    let limits = |command: &str| {
+        let config = with(&format!("--module a.wasm --max-payload 1MiB {command}")).unwrap();
+        (config.modules[0].limits.max_arguments(), config.modules[0].limits.max_result())
+    };
+    assert_eq!(limits(""), (1 << 20, 1 << 20));
+    assert_eq!(limits("--max-arguments 8 --max-result 2MiB"), (8, 1 << 20));
+}
+
+#[test]
 fn mistakes_in_a_file_are_told_with_their_place() {
     for (text, message) in [
         ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown field `nmae`"),

@@ -59,15 +59,17 @@ pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
         return Ok(Guests { modules: Vec::new() });
     }
     let modules = config.modules.clone();
-    let loading = tokio::task::spawn_blocking(move || load_all(&modules));
+    let stack_bytes = config.stack_bytes;
+    let loading = tokio::task::spawn_blocking(move || load_all(&modules, stack_bytes));
     loading.await.map_err(|error| Failure::new(exit::FAILED, format!("loading ended unexpectedly: {error}")))?
 }
 
 /// First what takes no time, so that nobody waits for what cannot be; then the engines, which are to carry it all.
-fn load_all(modules: &[ModuleConfig]) -> Result<Guests, Failure> {
+fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Failure> {
     let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
     let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
-    let engines = Engines::new(engine_config(modules, &demands)).map_err(|error| Failure::new(exit::FAILED, error))?;
+    let engines = Engines::new(engine_config(modules, &demands, stack_bytes))
+        .map_err(|error| Failure::new(exit::FAILED, error))?;
     let mut guests = Guests { modules: Vec::new() };
     let mut lodgers = Vec::new();
     for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
@@ -140,7 +142,7 @@ fn with_stacks(module: &ModuleConfig, engines: &Engines, demand: &Demand) -> Mod
 }
 
 /// The engines must carry the largest limit of all modules, and room for all their instances.
-fn engine_config(modules: &[ModuleConfig], demands: &[Demand]) -> EngineConfig {
+fn engine_config(modules: &[ModuleConfig], demands: &[Demand], stack_bytes: usize) -> EngineConfig {
     let default = EngineConfig::default();
     let memory = modules.iter().map(|module| module.limits.memory_bytes).max().unwrap_or_default();
     let tables = modules.iter().map(|module| module.limits.table_elements).max().unwrap_or_default();
@@ -158,6 +160,7 @@ fn engine_config(modules: &[ModuleConfig], demands: &[Demand]) -> EngineConfig {
         max_memory_bytes: u64::try_from(memory).unwrap_or(u64::MAX).min(default.max_memory_bytes),
         max_table_elements: u32::try_from(tables).unwrap_or(u32::MAX).max(default.max_table_elements),
         demand,
+        stack_bytes,
         ..default
     }
 }

@@ -167,6 +167,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub max_call_time: Option<Duration>,
 
+    /// Most calls of one module in a second, and at once after a rest, 1 to 1000000; more are refused as `overloaded`
+    /// [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CALL_RATE)))]
+    pub call_rate: Option<u32>,
+
+    /// How long a call may wait for an instance, 1ms to 7days; then it is refused as `overloaded` [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
+    pub queue_time: Option<Duration>,
+
     /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_QUEUE)))]
     pub queue: Option<u32>,
@@ -210,6 +219,18 @@ pub struct RunArgs {
     /// Most bytes of a call's arguments or result, 1KiB to 1GiB, such as 1MiB [default: 16MiB]
     #[arg(long, value_name = "SIZE", value_parser = bounds::payload)]
     pub max_payload: Option<ByteSize>,
+
+    /// Most bytes of the arguments of the modules' callbacks [default: as --max-payload]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
+    pub max_arguments: Option<ByteSize>,
+
+    /// Most bytes of their results [default: as --max-payload]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
+    pub max_result: Option<ByteSize>,
+
+    /// The stack that wasm may use in a call, 64KiB to 64MiB, for the whole runtime [default: 1MiB]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::stack)]
+    pub stack: Option<ByteSize>,
 
     /// How much the guests of one module may print in a second, from 1KiB on, such as 1MiB; beyond it they wait [default: 10MiB]
     #[arg(long, value_name = "SIZE", value_parser = bounds::output_rate)]

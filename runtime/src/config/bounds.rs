@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::units::ByteSize;
+use crate::guest::limits;
 
 /// Most calls that may wait for an instance.
 pub const MAX_QUEUE: u32 = 1_000_000;
@@ -19,6 +20,20 @@ pub const MAX_CONCURRENCY: u32 = 100_000;
 pub const MAX_OPEN_CALLS: u32 = 1_000_000;
 /// Most streams that may be open.
 pub const MAX_OPEN_STREAMS: u32 = 100_000;
+/// Most calls in a second.
+pub const MAX_CALL_RATE: u32 = 1_000_000;
+/// Most elements of all tables of an instance.
+pub const MAX_TABLE_ELEMENTS: u32 = 10_000_000;
+/// Most core instances of an instance.
+pub const MAX_CORE_INSTANCES: u32 = limits::MAX_CORE_INSTANCES;
+/// Most tables of an instance.
+pub const MAX_TABLES: u32 = limits::MAX_TABLES;
+/// Most memories of an instance.
+pub const MAX_MEMORIES: u32 = limits::MAX_MEMORIES;
+/// Most handles of an instance.
+pub const MAX_HANDLES: u32 = 1_000_000;
+/// Most bytes of the names and values of an environment.
+pub const MAX_ENVIRONMENT_BYTES: usize = 64 << 10;
 /// Most scheduled tasks of a module.
 pub const MAX_SCHEDULES: u32 = MAX_TASKS as u32;
 
@@ -29,6 +44,11 @@ const MAX_MEMORY: ByteSize = ByteSize(32 << 30);
 /// The least that may be printed in a second: with less, nothing that guests say would be heard.
 const MIN_OUTPUT_RATE: ByteSize = ByteSize(1 << 10);
 const MAX_OUTPUT_RATE: ByteSize = ByteSize(1 << 40);
+/// The least stack of a call: below it the guests of common toolchains do not start.
+const MIN_STACK: ByteSize = ByteSize(64 << 10);
+const MAX_STACK: ByteSize = ByteSize(64 << 20);
+/// The least arguments and results: none at all.
+const NO_BYTES: ByteSize = ByteSize(0);
 /// The least payload: an error has room in it.
 const MIN_PAYLOAD: ByteSize = ByteSize(1 << 10);
 const MAX_PAYLOAD: ByteSize = ByteSize(MAX_PAYLOAD_BYTES);
@@ -55,6 +75,22 @@ pub fn output_rate(text: &str) -> Result<ByteSize, String> {
 /// The same.
 pub fn payload(text: &str) -> Result<ByteSize, String> {
     size(text, MIN_PAYLOAD, MAX_PAYLOAD)
+}
+
+/// Reads the bytes of the arguments, or of the results, of one module's callbacks.
+///
+/// # Errors
+/// The same.
+pub fn part(text: &str) -> Result<ByteSize, String> {
+    size(text, NO_BYTES, MAX_PAYLOAD)
+}
+
+/// Reads the stack of a call.
+///
+/// # Errors
+/// The same.
+pub fn stack(text: &str) -> Result<ByteSize, String> {
+    size(text, MIN_STACK, MAX_STACK)
 }
 
 fn size(text: &str, least: ByteSize, most: ByteSize) -> Result<ByteSize, String> {

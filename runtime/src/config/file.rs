@@ -100,6 +100,7 @@ pub(super) struct RuntimeKeys {
     pub(super) join_token_file: Option<PathBuf>,
     pub(super) exit_after_run: Option<bool>,
     pub(super) max_payload: Option<ByteSize>,
+    pub(super) stack: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) log: Option<String>,
@@ -132,6 +133,8 @@ pub(super) struct RuntimeTable {
     exit_after_run: Option<bool>,
     #[serde(deserialize_with = "payload")]
     max_payload: Option<ByteSize>,
+    #[serde(deserialize_with = "stack")]
+    stack: Option<ByteSize>,
     #[serde(deserialize_with = "duration")]
     drain_timeout: Option<Duration>,
     state_dir: Option<PathBuf>,
@@ -139,7 +142,7 @@ pub(super) struct RuntimeTable {
 }
 
 /// `[[module]]`
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ModuleTable {
     pub(super) path: PathBuf,
@@ -149,10 +152,28 @@ pub(super) struct ModuleTable {
     pub(super) instances: Option<InstancePolicy>,
     #[serde(default, deserialize_with = "memory")]
     pub(super) memory: Option<ByteSize>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_TABLE_ELEMENTS }, _>")]
+    pub(super) table_elements: Option<u32>,
+    #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CORE_INSTANCES }, _>")]
+    pub(super) core_instances: Option<u32>,
+    #[serde(default, deserialize_with = "count::<0, { bounds::MAX_TABLES }, _>")]
+    pub(super) tables: Option<u32>,
+    #[serde(default, deserialize_with = "count::<1, { bounds::MAX_MEMORIES }, _>")]
+    pub(super) memories: Option<u32>,
+    #[serde(default, deserialize_with = "count::<10, { bounds::MAX_HANDLES }, _>")]
+    pub(super) handles: Option<u32>,
     #[serde(default, deserialize_with = "duration")]
     pub(super) max_call_time: Option<Duration>,
+    #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CALL_RATE }, _>")]
+    pub(super) call_rate: Option<u32>,
+    #[serde(default, deserialize_with = "part")]
+    pub(super) max_arguments: Option<ByteSize>,
+    #[serde(default, deserialize_with = "part")]
+    pub(super) max_result: Option<ByteSize>,
     #[serde(default, deserialize_with = "count::<0, { bounds::MAX_QUEUE }, _>")]
     pub(super) queue: Option<u32>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(super) queue_time: Option<Duration>,
     #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
     pub(super) concurrency: Option<u32>,
     #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
@@ -181,28 +202,7 @@ pub(super) struct ModuleTable {
 impl ModuleTable {
     /// A module of which only the path is said.
     pub(super) fn at(path: PathBuf) -> Self {
-        Self {
-            path,
-            name: None,
-            tenant: None,
-            instances: None,
-            memory: None,
-            max_call_time: None,
-            queue: None,
-            concurrency: None,
-            async_calls: None,
-            open_calls: None,
-            max_schedules: None,
-            open_streams: None,
-            output_rate: None,
-            on_cancel: None,
-            env: BTreeMap::new(),
-            callbacks: None,
-            may_call: None,
-            deny: BTreeSet::new(),
-            fetchers: BTreeMap::new(),
-            skip_unsupported: None,
-        }
+        Self { path, ..Self::default() }
     }
 }
 
@@ -229,6 +229,14 @@ fn output_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Byte
 
 fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
     read_by(bounds::payload, deserializer)
+}
+
+fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::part, deserializer)
+}
+
+fn stack<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::stack, deserializer)
 }
 
 fn read_by<'de, D: Deserializer<'de>, T>(
@@ -293,6 +301,7 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         join_token_file: table.join_token_file.map(in_folder),
         exit_after_run: table.exit_after_run,
         max_payload: table.max_payload,
+        stack: table.stack,
         drain_timeout: table.drain_timeout,
         state_dir: table.state_dir.map(in_folder),
         log: table.log,

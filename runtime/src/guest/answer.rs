@@ -3,6 +3,8 @@
 //! A message names the callback first, then what happened, then what to do where that is known. Names of other
 //! tenants' processes are never told.
 
+use std::time::Instant;
+
 use daffi_proto::call::{Hop, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{ProcessRef, TenantName};
@@ -25,18 +27,30 @@ pub(super) fn signed(template: &Template, result: ServeResult) -> ServeResult {
     result.map_err(|error| error.at(template.context.process.name.as_str()))
 }
 
-/// Whether the arguments are short enough.
+/// Whether the arguments are short enough, and calls do not come too often.
 ///
 /// # Errors
-/// `payload-too-large`.
-pub(super) fn fits(template: &Template, incoming: &Incoming) -> Result<(), CallError> {
-    let (bytes, allowed) = (incoming.args.len(), template.context.limits.payload_bytes);
-    if bytes <= allowed {
-        return Ok(());
+/// `payload-too-large`, `overloaded`
+pub(super) fn may_enter(template: &Template, incoming: &Incoming) -> Result<(), CallError> {
+    let context = &template.context;
+    let (bytes, allowed) = (incoming.args.len(), context.limits.max_arguments());
+    if bytes > allowed {
+        let name = &*template.callback_name(incoming.callback);
+        let message = format!(
+            "the arguments of {name} have {bytes} bytes, {allowed} are allowed: raise the module's max-arguments or the \
+             runtime's max-payload"
+        );
+        return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name));
     }
-    let name = &*template.callback_name(incoming.callback);
-    let message = format!("the arguments of {name} have {bytes} bytes, {allowed} are allowed: raise the payload limit");
-    Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name))
+    context.rate.take(Instant::now()).map_err(|again| {
+        let name = &*template.callback_name(incoming.callback);
+        let (process, rate) = (&context.process.name, context.limits.calls_per_second);
+        let message = format!(
+            "{name} was not called: {process} takes {rate} calls in a second, its call-rate, and has had them; try again in {} ms",
+            again.as_millis().saturating_add(1)
+        );
+        CallError::not_run(code::OVERLOADED, message, name)
+    })
 }
 
 /// The call is not even queued.
@@ -64,10 +78,25 @@ pub(super) fn late(callback: &str, when: &str) -> CallError {
 
 /// The deadline passed in the queue; at the end of a mutual wait it helps to know who held the instances.
 pub(super) fn late_in_queue(template: &Template, callback: &str, busy: &[Busy]) -> CallError {
+    late(callback, &format!("while it waited for {}", held_by(template, busy)))
+}
+
+/// It waited in the queue for as long as the module lets calls wait.
+pub(super) fn queued_too_long(template: &Template, callback: &str, busy: &[Busy]) -> CallError {
+    let longest = template.context.limits.queue_time;
+    let message = format!(
+        "{callback} was not called: it waited {longest:?}, the module's queue-time, for {}; try later",
+        held_by(template, busy)
+    );
+    CallError::not_run(code::OVERLOADED, message, callback)
+}
+
+/// The process, and who holds its instances.
+fn held_by(template: &Template, busy: &[Busy]) -> String {
     let process = &template.context.process;
     if template.context.is_shared {
         // Who asks may be of another tenant.
-        return late(callback, &format!("while it waited for {}, busy with other calls", process.name));
+        return format!("{}, busy with other calls", process.name);
     }
     let mut holders = busy.iter().map(|busy| match &busy.caller {
         Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
@@ -75,7 +104,7 @@ pub(super) fn late_in_queue(template: &Template, callback: &str, busy: &[Busy]) 
     });
     let first = holders.next().unwrap_or_else(|| "other calls".to_owned());
     let rest: String = holders.take(MAX_HOLDERS_NAMED - 1).map(|busy| format!(", {busy}")).collect();
-    late(callback, &format!("while it waited for {}, busy with {first}{rest}", process.name))
+    format!("{}, busy with {first}{rest}", process.name)
 }
 
 /// The caller gave up before the callback was entered.

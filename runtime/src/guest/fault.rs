@@ -198,8 +198,15 @@ pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestStat
         return CallError::not_run(code::OVERLOADED, message, callback);
     }
     let fault = Fault::of(error, state);
-    let message = format!("{callback} was not called: no instance could be made: {}", fault.message());
+    let limit = counted(&fault.message()).map(|key| format!(": raise the module's {key}")).unwrap_or_default();
+    let message = format!("{callback} was not called: no instance could be made: {}{limit}", fault.message());
     CallError { trace: fault.into_trace(), ..CallError::not_run(code::INSTANTIATION_FAILED, message, callback) }
+}
+
+/// Which limit a component passed that has too many parts: wasmtime says what there is too much of, but in words alone.
+fn counted(message: &str) -> Option<&'static str> {
+    let keys = [("instance count", "core-instances"), ("table count", "tables"), ("memory count", "memories")];
+    keys.into_iter().find(|(what, _)| message.contains(&format!("{what} too high"))).map(|(_, key)| key)
 }
 
 fn trace(error: &wasmtime::Error, last_words: &str) -> Option<String> {

@@ -168,8 +168,8 @@ impl Instance {
         };
         GuestState::enter(&mut self.store, scope, Some(stop.at));
         match function.call(&mut self.store, args).await {
-            Ok(result) if result.len() > template.context.limits.payload_bytes => {
-                (Some(self), Err(result_too_large(result.len(), template.context.limits.payload_bytes, name)))
+            Ok(result) if result.len() > template.context.limits.max_result() => {
+                (Some(self), Err(result_too_large(result.len(), template.context.limits.max_result(), name)))
             }
             Ok(result) => (Some(self), Ok(result)),
             Err(error) => (None, Err(Fault::of(&error, self.store.data_mut()).into_error(name, stop.by))),
@@ -255,7 +255,10 @@ pub(super) fn unfit(error: &value::ValueError) -> &'static str {
 
 /// The callback ran, and gave more than it may.
 pub(super) fn result_too_large(bytes: usize, allowed: usize, callback: &str) -> CallError {
-    let message = format!("the result of {callback} has {bytes} bytes, {allowed} are allowed: raise the payload limit");
+    let message = format!(
+        "the result of {callback} has {bytes} bytes, {allowed} are allowed: raise the module's max-result or the runtime's \
+         max-payload"
+    );
     CallError::failed(code::PAYLOAD_TOO_LARGE, message, callback)
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Busy, fits, given_up, late_in_queue, refused, runs_on, signed};
+use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, runs_on, signed};
 use super::fault::{Fault, TimeUpBy};
 use super::house::{Chore, House};
 use super::instance::LinkHistory;
@@ -78,15 +78,17 @@ impl Interleave {
     fn accept(self: &Arc<Self>, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
-        if let Err(error) = fits(&self.template, &incoming) {
+        if let Err(error) = may_enter(&self.template, &incoming) {
             return Some(signed(&self.template, Err(error)));
         }
         let is_async = self.template.is_async(incoming.callback);
         let deadline = context.mesh.instant(incoming.deadline);
         let (placed, is_first_due) = {
             let mut lanes = self.lock();
-            let placed = lanes.admit(Job { incoming, deadline, readers }, is_async, &context.process);
-            (placed, lanes.is_before_alarm(deadline))
+            let job = Job::new(incoming, deadline, context.limits.queue_time, readers);
+            let waits_until = job.waits_until;
+            let placed = lanes.admit(job, is_async, &context.process);
+            (placed, lanes.is_before_alarm(waits_until))
         };
         match placed {
             Placed::Sent | Placed::Queued => {}
@@ -319,6 +321,7 @@ impl Interleave {
         let name = &*self.template.callback_name(open.callback);
         match open.end {
             End::Expired => late_in_queue(&self.template, name, busy),
+            End::Overdue => queued_too_long(&self.template, name, busy),
             End::LeftQueue => given_up(name),
             End::NotBegun => not_begun(name, "the calls that it served ran longer than the module's max-call-time"),
             End::Deadline { stopped: true } => TimeUpBy::Deadline.into_error(name),

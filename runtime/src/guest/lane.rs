@@ -147,7 +147,7 @@ impl Instance {
 /// Serves a call of a module that has streams in its types, until they have ended.
 async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, function: DynFunc, job: Job) -> Done {
     let (id, args, chain) = (serving.id, job.incoming.args, job.incoming.chain);
-    let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers));
+    let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers.into_vec()));
     let args = match taken {
         Ok(inflows) => ToGuest { bytes: args, inflows },
         Err(error) => return Done::Call(id, Err(error)),
@@ -268,9 +268,10 @@ impl<'a> Lane<'a> {
                 let serving = Serving { pool, target, id, streams, given_up };
                 return serve_streams(accessor, serving, function, job).await;
             }
-            let (name, allowed) = (&*target.name, template.context.limits.payload_bytes);
+            let limits = &template.context.limits;
+            let (name, allowed, payload_bytes) = (&*target.name, limits.max_result(), limits.payload_bytes);
             let args = job.incoming.args;
-            if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(allowed)) {
+            if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(payload_bytes)) {
                 return Done::Call(id, Err(bad_arguments(&error, name, &target.signature)));
             }
             let (deadline, chain) = (Some(job.deadline), job.incoming.chain);

@@ -92,6 +92,8 @@ pub(super) struct Lost {
 pub(super) enum End {
     /// Its deadline passed in the queue.
     Expired,
+    /// It waited in the queue for as long as it may.
+    Overdue,
     /// It gave up in the queue.
     LeftQueue,
     /// The calls before it in its lane ran too long, and the lane ended before it could begin.
@@ -110,7 +112,7 @@ impl End {
     /// Whether it is the end of the call, which otherwise runs on.
     pub fn is_over(self) -> bool {
         match self {
-            Self::Expired | Self::LeftQueue | Self::NotBegun => true,
+            Self::Expired | Self::Overdue | Self::LeftQueue | Self::NotBegun => true,
             Self::Deadline { stopped }
             | Self::GaveUp { stopped }
             | Self::TooLong { stopped }
@@ -134,6 +136,8 @@ struct Running {
     caller: Option<ProcessRef>,
     is_async: bool,
     deadline: Instant,
+    /// Until when it may wait for the guest to be entered.
+    waits_until: Instant,
     /// When it has run for too long; none as long as the guest was not entered for it.
     too_long: Option<Instant>,
     /// When to look at it next: the time of its entry among the alarms.
@@ -301,10 +305,11 @@ impl Lanes {
     pub fn due(&mut self, now: Instant) -> Vec<Open> {
         let mut due = Vec::new();
         self.queue.retain(|(job, _)| {
-            let expired = job.deadline <= now;
+            let expired = job.waits_until <= now;
             if expired {
                 let (id, callback) = (job.incoming.id, job.incoming.callback);
-                due.push(Open { id, callback, end: End::Expired, told: false });
+                let end = if job.leaves_early() { End::Overdue } else { End::Expired };
+                due.push(Open { id, callback, end, told: false });
             }
             !expired
         });
@@ -320,7 +325,7 @@ impl Lanes {
                 continue;
             }
             // The alarm was its deadline, or streams have moved since it was set.
-            let expired = running.deadline <= now;
+            let expired = running.waits_no_longer_than() <= now;
             let expires = expired && running.caller_waits == CallerWaits::ForResult;
             if let Some(too_long) = too_long {
                 let next = if expired { too_long } else { too_long.min(running.deadline) };
@@ -336,7 +341,7 @@ impl Lanes {
 
     /// When somebody's time is up next, for the housekeeper, who will look then.
     pub fn arm(&mut self) -> Option<Instant> {
-        let queued = self.queue.iter().map(|(job, _)| job.deadline).min();
+        let queued = self.queue.iter().map(|(job, _)| job.waits_until).min();
         let running = self.alarms.first().map(|(at, _)| *at);
         let lingering = self.lanes.values().filter_map(|lane| lane.lingers);
         self.armed = queued.into_iter().chain(running).chain(lingering).min();
@@ -427,7 +432,7 @@ impl Lanes {
             }
         };
         let Some(lane) = self.lanes.get_mut(&number) else { return Err(job) };
-        let (id, deadline) = (job.incoming.id, job.deadline);
+        let (id, deadline, waits_until) = (job.incoming.id, job.deadline, job.waits_until);
         let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
@@ -437,8 +442,9 @@ impl Lanes {
             caller,
             is_async,
             deadline,
+            waits_until,
             too_long: None,
-            alarm: deadline,
+            alarm: waits_until,
             caller_waits: CallerWaits::ForResult,
             returned: false,
             streams: None,
@@ -446,7 +452,7 @@ impl Lanes {
         };
         lane.running.insert(id, running);
         self.whereabouts.insert(id, number);
-        self.alarms.insert((deadline, id));
+        self.alarms.insert((waits_until, id));
         Ok(new)
     }
 
@@ -482,12 +488,16 @@ impl Lanes {
             CallerWaits::ForStreams => true,
             CallerWaits::No => return None,
         };
-        let begun = running.has_begun();
+        let (begun, leaves_early) = (running.has_begun(), running.waits_until < running.deadline);
         let lane = *self.whereabouts.get(&id)?;
         if !begun {
             // Its lane is still being made, or blocked: it leaves as if it were in the queue, with nothing to stop.
             self.returned(lane, id, Instant::now());
-            let end = if matches!(end(false), End::GaveUp { .. }) { End::LeftQueue } else { End::Expired };
+            let end = match end(false) {
+                End::GaveUp { .. } => End::LeftQueue,
+                _ if leaves_early => End::Overdue,
+                _ => End::Expired,
+            };
             return Some(Open { id, callback, end, told });
         }
         let alone = self.lanes.get(&lane).is_some_and(|lane| lane.running.len() == 1);
@@ -559,6 +569,11 @@ impl Running {
     fn close(&mut self) -> CallerWaits {
         self.given_up.cancel();
         std::mem::replace(&mut self.caller_waits, CallerWaits::No)
+    }
+
+    /// When its caller waits no longer: for the guest to be entered, or for its result.
+    fn waits_no_longer_than(&self) -> Instant {
+        if self.has_begun() { self.deadline } else { self.waits_until }
     }
 
     /// Whether the guest was entered for it.

@@ -30,7 +30,7 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         answer: daffi_proto::call::Answer::Result,
         channels: Arc::from([]),
     };
-    Job { incoming, deadline: now + timeout, readers: Vec::new() }
+    Job::new(incoming, now + timeout, 60 * SECOND, Vec::new())
 }
 
 /// Begins a call in the one lane there is to be.
@@ -252,4 +252,18 @@ fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
     assert!(matches!(lanes.admit(back(2), false, &own()), Placed::Refused(Refused::Cycle, _)));
     assert!(lanes.replies(ServeId(1)));
     assert!(matches!(lanes.admit(back(3), false, &own()), Placed::Sent));
+}
+
+#[test]
+fn a_call_leaves_the_queue_when_it_waited_for_as_long_as_it_may_also_one_on_its_way_to_a_lane() {
+    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let impatient = |id| Job { waits_until: now + SECOND, ..job(id, now, 30 * SECOND) };
+    let _lane = begin(&mut lanes, impatient(1), now).unwrap();
+    assert!(matches!(lanes.admit(impatient(2), true, &own()), Placed::Sent));
+    assert!(matches!(lanes.admit(impatient(3), true, &own()), Placed::Queued));
+    assert!(lanes.due(now).is_empty());
+    let due = lanes.due(now + SECOND);
+    let ends: Vec<(ServeId, End)> = due.iter().map(|open| (open.id, open.end)).collect();
+    assert_eq!(ends, [(ServeId(3), End::Overdue), (ServeId(2), End::Overdue)], "the first one has begun");
+    assert_eq!(lanes.in_flight(), 1);
 }

@@ -1,7 +1,7 @@
 //! What a module may use, and how its instances are kept.
 //!
-//! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), by the pool (time, queue,
-//! instances), by the instance (payloads, handles), by its streams (output), by the module (open calls, open streams) or
+//! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), at admission (arguments, calls in
+//! a second), by the pool (time, queue, instances), by the instance (payloads, handles), by its streams (output), by the module (open calls, open streams) or
 //! by the node (schedules), and has a test that runs into it. A guest that ends after it was refused something is told
 //! apart from one that ends by itself: [`Limiter`] remembers what it refused. It does not know calls; the stack is bounded
 //! per engine, not here.
@@ -16,6 +16,15 @@ use wasmtime::ResourceLimiter;
 /// Most instances of a `pool:N`.
 pub const MAX_POOL: u32 = 4096;
 
+/// Most core instances of one component, its inner components included: the engines have room for no more.
+pub const MAX_CORE_INSTANCES: u32 = 128;
+
+/// Most tables of one component, its inner components included.
+pub const MAX_TABLES: u32 = 64;
+
+/// Most linear memories of one component, its inner components included.
+pub const MAX_MEMORIES: u32 = 8;
+
 /// What one module may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleLimits {
@@ -23,10 +32,19 @@ pub struct ModuleLimits {
     pub memory_bytes: usize,
     /// Elements of all tables of one instance together.
     pub table_elements: usize,
-    /// Core instances, and tables and memories each, that one component instance may have.
+    /// Core instances that one component instance may have, its inner components included.
     pub core_instances: usize,
+    /// Tables that it may have.
+    pub tables: usize,
+    /// Memories that it may have.
+    pub memories: usize,
     /// How long a call may run, whatever its deadline: what ends a guest that nobody waits for any more.
     pub max_call_time: Duration,
+    /// Calls that a module takes in a second; beyond it they are refused (`overloaded`). A call of a callback that is called
+    /// once an item is one for each.
+    pub calls_per_second: u32,
+    /// How long a call may wait for an instance; after that it is refused (`overloaded`).
+    pub queue_time: Duration,
     /// Calls that may wait for an instance; beyond it they are refused (`overloaded`).
     pub queue: usize,
     /// Instances of a `per-call` module at one time.
@@ -35,6 +53,10 @@ pub struct ModuleLimits {
     pub async_calls: usize,
     /// Bytes of arguments, and of a result, in postcard.
     pub payload_bytes: usize,
+    /// Bytes of the arguments of the module's callbacks, where those may have fewer.
+    pub argument_bytes: usize,
+    /// Bytes of their results, where those may have fewer.
+    pub result_bytes: usize,
     /// Calls to others that a module may have open; beyond it they are refused (`overloaded`). The arguments that they
     /// hold are bounded by [`ModuleLimits::payload_bytes`].
     pub open_calls: usize,
@@ -67,6 +89,16 @@ impl ModuleLimits {
         }
     }
 
+    /// Bytes of arguments that a callback takes.
+    pub fn max_arguments(&self) -> usize {
+        self.argument_bytes.min(self.payload_bytes)
+    }
+
+    /// Bytes of a result that a callback may give.
+    pub fn max_result(&self) -> usize {
+        self.result_bytes.min(self.payload_bytes)
+    }
+
     /// Bytes of arguments, and as many of large items of streams, that a module's guests may have on their way to others.
     pub fn held_bytes(&self, policy: InstancePolicy) -> usize {
         let largest = usize::try_from(self.instances(policy)).unwrap_or(usize::MAX).max(LARGEST_CALLS);
@@ -86,11 +118,17 @@ impl Default for ModuleLimits {
             memory_bytes: 256 << 20,
             table_elements: 100_000,
             core_instances: 100,
+            tables: MAX_TABLES as usize,
+            memories: MAX_MEMORIES as usize,
+            calls_per_second: 1_000_000,
+            queue_time: Duration::from_secs(30),
             max_call_time: Duration::from_secs(30),
             queue: 1024,
             concurrency: 64,
             async_calls: 1024,
             payload_bytes: 16 << 20,
+            argument_bytes: usize::MAX,
+            result_bytes: usize::MAX,
             open_calls: 1024,
             schedules: DEFAULT_MAX_TASKS,
             open_streams: 256,
@@ -210,7 +248,7 @@ pub enum Refusal {
         allowed: usize,
     },
     /// It asked for more table elements.
-    #[error("the instance asked for {wanted} table elements and may have {allowed}")]
+    #[error("the instance asked for {wanted} table elements and may have {allowed}: raise the module's table-elements")]
     Table {
         /// All its tables together, as it would have been.
         wanted: usize,
@@ -231,6 +269,8 @@ pub struct Limiter {
     memory_bytes: usize,
     table_elements: usize,
     core_instances: usize,
+    tables: usize,
+    memories: usize,
     memory_used: usize,
     /// What the last granted growth added, to be taken back should it fail.
     memory_added: usize,
@@ -245,6 +285,8 @@ impl Limiter {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
             core_instances: limits.core_instances,
+            tables: limits.tables,
+            memories: limits.memories,
             memory_used: 0,
             memory_added: 0,
             table_used: 0,
@@ -294,11 +336,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn tables(&self) -> usize {
-        self.core_instances
+        self.tables
     }
 
     fn memories(&self) -> usize {
-        self.core_instances
+        self.memories
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `template` | the linked component that instances are made from |
 //! | `state` | what a guest's store holds |
 //! | `instance` | one instance and calls into it |
+//! | `rate` | how often a module may be called |
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
@@ -45,6 +46,7 @@ pub mod module;
 mod outgoing;
 pub mod output;
 mod pool;
+mod rate;
 mod roster;
 pub mod run;
 mod state;

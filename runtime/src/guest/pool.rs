@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Busy, fits, given_up, late_in_queue, refused, signed};
+use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed};
 use super::heat::Heat;
 use super::house::{Chore, House};
 use super::instance::{Instance, LinkHistory};
@@ -97,12 +97,13 @@ impl Pool {
     fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
-        if let Err(error) = fits(&self.template, &incoming) {
+        if let Err(error) = may_enter(&self.template, &incoming) {
             return Some(signed(&self.template, Err(error)));
         }
         let began = Instant::now();
         let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool();
-        let job = Job { deadline: context.mesh.instant(incoming.deadline), incoming, readers: Vec::new() };
+        let deadline = context.mesh.instant(incoming.deadline);
+        let job = Job::new(incoming, deadline, context.limits.queue_time, Vec::new());
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,
@@ -135,7 +136,7 @@ impl Pool {
     }
 
     fn admit(&self, job: Job) -> Admitted {
-        let deadline = job.deadline;
+        let waits_until = job.waits_until;
         let mut state = self.lock();
         match state.roster.admit(job, &self.template.context.process) {
             Admission::Run(seat, job) => {
@@ -143,7 +144,7 @@ impl Pool {
                 Admitted::Run(seat, job, ready)
             }
             Admission::Queued => {
-                let is_first_to_expire = state.roster.next_expiry().is_some_and(|first| first >= deadline);
+                let is_first_to_expire = state.roster.next_expiry().is_some_and(|first| first >= waits_until);
                 drop(state);
                 if is_first_to_expire {
                     self.house.ring();
@@ -287,7 +288,8 @@ impl Pool {
         };
         for job in expired {
             let name = self.template.callback_name(job.incoming.callback);
-            self.answer(job.incoming.id, Err(late_in_queue(&self.template, &name, &busy))).await;
+            let late = if job.leaves_early() { queued_too_long } else { late_in_queue };
+            self.answer(job.incoming.id, Err(late(&self.template, &name, &busy))).await;
         }
     }
 

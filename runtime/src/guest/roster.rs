@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   call ──► admit ──► Run(seat)  an idle instance, or the number of one that is to be made
-//!              │  └──► queued ──────────────┐ leave (cancelled), expire (deadline): not run
+//!              │  └──► queued ──────────────┐ leave (cancelled), expire (deadline, queue time): not run
 //!              └─────► refused              │
 //!   seat ──► release ──► next call of the queue, with the seat    or idle    or gone
 //! ```
@@ -11,7 +11,7 @@
 //! instance means an empty queue; the queue is bounded and served in order; a number is never used again.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
@@ -25,8 +25,23 @@ pub(super) struct Job {
     pub incoming: Incoming,
     /// When its caller stops waiting.
     pub deadline: Instant,
+    /// Until when it may wait for an instance: its deadline, or as long as the module lets calls wait.
+    pub waits_until: Instant,
     /// The streams that the caller writes.
-    pub readers: Vec<StreamReader>,
+    pub readers: Box<[StreamReader]>,
+}
+
+impl Job {
+    /// A call that came now, and may wait for so long.
+    pub fn new(incoming: Incoming, deadline: Instant, queue_time: Duration, readers: Vec<StreamReader>) -> Self {
+        let waits_until = Instant::now().checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
+        Self { incoming, deadline, waits_until, readers: readers.into_boxed_slice() }
+    }
+
+    /// Whether it may not wait until its deadline: where its wait has ended, that is why.
+    pub fn leaves_early(&self) -> bool {
+        self.waits_until < self.deadline
+    }
 }
 
 /// A place to run in: an instance, or the right to make one of this number.
@@ -219,20 +234,20 @@ impl<I, B> Roster<I, B> {
         }
     }
 
-    /// Takes the queued calls whose deadline is not after `now`.
+    /// Takes the queued calls that may not wait any longer at `now`.
     pub fn expire(&mut self, now: Instant) -> Vec<Job> {
         if self.next_expiry().is_none_or(|first| first > now) {
             return Vec::new();
         }
-        let (kept, expired) = std::mem::take(&mut self.queue).into_iter().partition(|job| job.deadline > now);
+        let (kept, expired) = std::mem::take(&mut self.queue).into_iter().partition(|job| job.waits_until > now);
         self.queue = kept;
         let expired: VecDeque<Job> = expired;
         expired.into()
     }
 
-    /// The first deadline of the queue.
+    /// When the first of the queue may not wait any longer.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.queue.iter().map(|job| job.deadline).min()
+        self.queue.iter().map(|job| job.waits_until).min()
     }
 
     /// Takes no more calls, and lets none of the queue begin.
@@ -285,7 +300,6 @@ impl<I, B> Roster<I, B> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use daffi_proto::id::{LocalId, ProcessName, TenantName};
@@ -309,7 +323,8 @@ mod tests {
             answer: daffi_proto::call::Answer::Result,
             channels: Arc::from([]),
         };
-        Job { incoming, deadline: Instant::now() + Duration::from_secs(30), readers: Vec::new() }
+        let second = Duration::from_secs(1);
+        Job::new(incoming, Instant::now() + 30 * second, 60 * second, Vec::new())
     }
 
     fn seat(admission: Admission<u32>) -> Seat<u32> {

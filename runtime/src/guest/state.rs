@@ -29,6 +29,7 @@ use super::handles::Handles;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
+use super::rate::CallRate;
 use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Overrun, Tasks, Turn};
 use super::transcode::bound_lifts;
@@ -54,6 +55,8 @@ pub(super) struct ModuleContext {
     pub output: Arc<ModuleOutput>,
     /// What is rung when any of what it has open changes.
     pub bell: Arc<Bell>,
+    /// How often it may be called.
+    pub rate: CallRate,
     /// What its guests have open to others.
     pub outgoing: Arc<Outgoing>,
     /// The streams that it has open, of the calls that it serves and of those that it makes.
@@ -87,6 +90,7 @@ impl ModuleContext {
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone()));
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
         let handles = Arc::new(Handles::new(bell.clone()));
+        let rate = CallRate::new(limits.calls_per_second, Instant::now());
         let (lists, local, is_shared) = (Semaphore::new(1), OnceLock::new(), false);
         let grants = Grants::default();
         Self {
@@ -98,6 +102,7 @@ impl ModuleContext {
             env,
             output,
             bell,
+            rate,
             outgoing,
             streams,
             handles,

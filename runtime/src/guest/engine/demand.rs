@@ -3,7 +3,7 @@
 
 use wasmtime::component::Component;
 
-use super::{EngineKind, MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT, TypeFeatures};
+use super::{EngineKind, MAX_MEMORIES, MAX_TABLES, TypeFeatures};
 
 /// What an engine is to carry, or a module of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Lodger {
         // Without an answer (it imports core modules, which nothing provides) the most that there can be.
         let (memories, tables) = match component.resources_required() {
             Some(resources) => (resources.num_memories, resources.num_tables),
-            None => (MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT),
+            None => (MAX_MEMORIES, MAX_TABLES),
         };
         Self { name, demand, memories, tables }
     }

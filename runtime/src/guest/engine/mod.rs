@@ -26,18 +26,13 @@ pub use self::machine::Machine;
 use self::plan::{Plan, Share};
 pub use self::ticker::TICK;
 use self::ticker::Ticker;
+use super::limits::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
 /// Room on a guest's stack for the host functions that it calls, beyond what wasm may use.
 const HOST_STACK_BYTES: usize = 1 << 20;
 
-/// Most linear memories of one component, its inner components included.
-const MAX_MEMORIES_PER_COMPONENT: u32 = 8;
-
-/// Most tables of one component, its inner components included.
-const MAX_TABLES_PER_COMPONENT: u32 = 64;
-
-/// Most core instances of one component, its inner components included.
-const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 128;
+/// The stack that wasm may use in a call, unless said otherwise.
+pub const DEFAULT_STACK_BYTES: usize = 1 << 20;
 
 /// Instances of an engine where nobody says how many.
 const DEFAULT_INSTANCES: u32 = 1000;
@@ -75,7 +70,7 @@ impl Default for EngineConfig {
                 instances: DEFAULT_INSTANCES,
                 calls: 0,
             }],
-            stack_bytes: 1 << 20,
+            stack_bytes: DEFAULT_STACK_BYTES,
         }
     }
 }
@@ -297,15 +292,15 @@ fn pool(config: &EngineConfig, plan: &Plan, share: Share) -> PoolingAllocationCo
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(share.instances)
         // These are counted only: a component has its own limit.
-        .total_core_instances(share.instances.saturating_mul(MAX_CORE_INSTANCES_PER_COMPONENT))
+        .total_core_instances(share.instances.saturating_mul(MAX_CORE_INSTANCES))
         .total_memories(share.memories)
         .total_tables(share.tables)
         .total_stacks(share.stacks)
-        .max_core_instances_per_component(MAX_CORE_INSTANCES_PER_COMPONENT)
-        .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
-        .max_tables_per_component(MAX_TABLES_PER_COMPONENT)
-        .max_memories_per_module(MAX_MEMORIES_PER_COMPONENT)
-        .max_tables_per_module(MAX_TABLES_PER_COMPONENT)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .max_memories_per_module(MAX_MEMORIES)
+        .max_tables_per_module(MAX_TABLES)
         .max_component_instance_size(MAX_INSTANCE_META_BYTES)
         .max_core_instance_size(MAX_INSTANCE_META_BYTES)
         .max_memory_size(to_usize(memory_bytes))

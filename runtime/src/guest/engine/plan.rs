@@ -10,8 +10,7 @@ use serde::Serialize;
 
 use super::machine::Machine;
 use super::{
-    AllocatorChoice, Demand, DoesNotFit, EngineConfig, EngineReport, HOST_STACK_BYTES, Lodger,
-    MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT,
+    AllocatorChoice, Demand, DoesNotFit, EngineConfig, EngineReport, HOST_STACK_BYTES, Lodger, MAX_MEMORIES, MAX_TABLES,
 };
 
 /// Address space for each linear memory: all that a 32-bit guest can address, so that no bounds checks are needed.
@@ -266,8 +265,8 @@ impl Plan {
             let calls = part(room_for_calls, u64::from(demand.calls), calls);
             let share = Share {
                 instances: to_u32(own),
-                memories: to_u32(part_of(supply.memories).min(own * u64::from(MAX_MEMORIES_PER_COMPONENT))),
-                tables: to_u32(part_of(supply.tables).min(own * u64::from(MAX_TABLES_PER_COMPONENT))),
+                memories: to_u32(part_of(supply.memories).min(own * u64::from(MAX_MEMORIES))),
+                tables: to_u32(part_of(supply.tables).min(own * u64::from(MAX_TABLES))),
                 stacks: to_u32(own * STACKS_PER_INSTANCE + calls),
                 calls: to_u32(calls),
             };

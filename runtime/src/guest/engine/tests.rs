@@ -124,15 +124,15 @@ fn the_most_that_a_component_may_have_is_there_for_each_instance_where_there_are
     let config = wanting(vec![demand(EngineKind::Sync, 10, 0), demand(EngineKind::Concurrent, 3, 0)]);
     let plan = Plan::new(Machine { max_map_count: Some(65_530), ..Machine::default() }, &config);
     plan.fit(&[
-        lodger("a", demand(EngineKind::Sync, 10, 0), MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT),
-        lodger("b", demand(EngineKind::Concurrent, 3, 0), MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT),
+        lodger("a", demand(EngineKind::Sync, 10, 0), MAX_MEMORIES, MAX_TABLES),
+        lodger("b", demand(EngineKind::Concurrent, 3, 0), MAX_MEMORIES, MAX_TABLES),
     ])
     .unwrap();
 }
 
 #[tokio::test]
 async fn what_fits_can_be_made_all_at_once() {
-    let (memories, tables) = (MAX_MEMORIES_PER_COMPONENT as usize, MAX_TABLES_PER_COMPONENT as usize);
+    let (memories, tables) = (MAX_MEMORIES as usize, MAX_TABLES as usize);
     let module = format!("(module {} {})", "(memory 1)".repeat(memories), "(table 1 funcref)".repeat(tables));
     let bytes = wat::parse_str(format!(
         "(component (core {} (core instance (instantiate 0)))",
@@ -144,7 +144,7 @@ async fn what_fits_can_be_made_all_at_once() {
     let engine = engines.get(EngineKind::Concurrent).unwrap();
     let component = wasmtime::component::Component::new(&engine, bytes).unwrap();
     let lodger = Lodger::new("a".to_owned(), demand.clone(), &component);
-    assert_eq!((lodger.memories, lodger.tables), (MAX_MEMORIES_PER_COMPONENT, MAX_TABLES_PER_COMPONENT));
+    assert_eq!((lodger.memories, lodger.tables), (MAX_MEMORIES, MAX_TABLES));
     engines.fit(&[lodger]).unwrap();
     let linker = wasmtime::component::Linker::new(&engine);
     let mut stores = Vec::new();

@@ -79,7 +79,7 @@ impl Serving<'_> {
     pub async fn give_out(&self, returned: FromGuest) -> Result<Bytes, CallError> {
         let FromGuest { bytes, drains } = returned;
         let (name, context) = (&*self.target.name, &self.pool.template.context);
-        let allowed = context.limits.payload_bytes;
+        let allowed = context.limits.max_result();
         if bytes.len() > allowed {
             return Err(result_too_large(bytes.len(), allowed, name));
         }

@@ -17,6 +17,62 @@ async fn a_payload_over_the_limit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arguments_and_results_have_limits_of_their_own() {
+    let limited = |arguments, result| {
+        Bench::with(KITCHEN, InstancePolicy::Singleton, move |spec| {
+            (spec.limits.argument_bytes, spec.limits.result_bytes) = (arguments, result);
+        })
+    };
+    let error = limited(3, 100).await.call(call("sum", &(1000i64, 1000i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::PAYLOAD_TOO_LARGE));
+    assert!(error.message.contains("max-arguments"), "{}", error.message);
+    let error = limited(100, 1).await.call(call("sum", &(1000i64, 1000i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::PAYLOAD_TOO_LARGE));
+    assert!(error.message.contains("max-result"), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_the_rate_are_told_when_to_come_again() {
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.calls_per_second = 1).await;
+    // The first one passes; a later one does where a second went by.
+    let mut refused = None;
+    while refused.is_none() {
+        refused = bench.call(call("sum", &(1i64, 1i64))).await.err();
+    }
+    let error = refused.unwrap();
+    assert_eq!((error.outcome, error.code.as_str(), error.retryable), (Outcome::NotRun, code::OVERLOADED, true));
+    assert!(error.message.contains("1 calls in a second, its call-rate"), "{}", error.message);
+    assert!(error.message.contains("try again in "), "{}", error.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_in_the_queue_no_longer_than_its_queue_time() {
+    let short = Duration::from_millis(20);
+    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.queue_time = short).await;
+    let first = bench.serve(call("relay", &1u32));
+    let asked = bench.next_asked().await;
+    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str(), error.retryable), (Outcome::NotRun, code::OVERLOADED, true));
+    assert!(error.message.contains("it waited 20ms, the module's queue-time, for own, busy with"), "{}", error.message);
+    asked.answer(&3u32);
+    assert_eq!(value::<u32>(first.result().await), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_with_too_many_parts_is_told_which_limit_they_pass() {
+    for (part, key) in [(0, "core-instances"), (1, "tables"), (2, "memories")] {
+        let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| {
+            let limits = &mut spec.limits;
+            *[&mut limits.core_instances, &mut limits.tables, &mut limits.memories][part] = 0;
+        })
+        .await;
+        let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
+        assert!(error.message.ends_with(&format!("raise the module's {key}")), "{}", error.message);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_beyond_the_limit_is_named_in_the_error() {
     let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.memory_bytes = 4 << 16).await;
     assert_eq!(value::<u32>(bench.call(call("grow", &3u32)).await), 4);
@@ -93,13 +149,6 @@ async fn table_elements_beyond_the_limit_are_named_in_the_error() {
     let error = bench.call(call("grow-table", &1u32)).await.unwrap_err();
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
     assert!(error.message.contains("11 table elements and may have 10"), "{}", error.message);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_component_of_too_many_core_instances_cannot_be_made() {
-    let mut bench = Bench::with(KITCHEN, InstancePolicy::Singleton, |spec| spec.limits.core_instances = 0).await;
-    let error = bench.call(call("sum", &(1i64, 1i64))).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::INSTANTIATION_FAILED));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,77 @@
+//! What a module may use: its table and the flags, over the defaults.
+
+use super::ConfigError;
+use super::bounds::MAX_ENVIRONMENT_BYTES;
+use super::file::ModuleTable;
+use super::flags;
+use super::units::ByteSize;
+use crate::cli::args::RunArgs;
+use crate::guest::limits::ModuleLimits;
+
+/// Takes what was said for what is the default.
+fn set<T, U: From<T>>(limit: &mut U, said: Option<T>) {
+    if let Some(said) = said {
+        *limit = said.into();
+    }
+}
+
+fn set_count(limit: &mut usize, said: Option<u32>) {
+    set(limit, said.map(|count| usize::try_from(count).unwrap_or(usize::MAX)));
+}
+
+fn set_size(limit: &mut usize, said: Option<ByteSize>) {
+    set(limit, said.map(|ByteSize(bytes)| bytes));
+}
+
+/// The limits of a module; a flag holds for all modules.
+pub(super) fn limits_of(args: &RunArgs, table: &ModuleTable, max_payload_bytes: usize) -> ModuleLimits {
+    let mut limits = ModuleLimits { payload_bytes: max_payload_bytes, ..ModuleLimits::default() };
+    set_size(&mut limits.memory_bytes, args.memory.or(table.memory));
+    set_count(&mut limits.table_elements, table.table_elements);
+    set_count(&mut limits.core_instances, table.core_instances);
+    set_count(&mut limits.tables, table.tables);
+    set_count(&mut limits.memories, table.memories);
+    set(&mut limits.max_call_time, args.max_call_time.or(table.max_call_time));
+    set(&mut limits.calls_per_second, args.call_rate.or(table.call_rate));
+    set_count(&mut limits.queue, args.queue.or(table.queue));
+    set(&mut limits.queue_time, args.queue_time.or(table.queue_time));
+    let concurrency = args.concurrency.or(table.concurrency);
+    set(&mut limits.concurrency, concurrency);
+    set_count(&mut limits.async_calls, args.async_calls.or(table.async_calls).or(concurrency));
+    set_size(&mut limits.argument_bytes, args.max_arguments.or(table.max_arguments));
+    set_size(&mut limits.result_bytes, args.max_result.or(table.max_result));
+    limits.argument_bytes = limits.argument_bytes.min(max_payload_bytes);
+    limits.result_bytes = limits.result_bytes.min(max_payload_bytes);
+    set_count(&mut limits.open_calls, args.open_calls.or(table.open_calls));
+    set_count(&mut limits.schedules, args.max_schedules.or(table.max_schedules));
+    set_count(&mut limits.open_streams, args.open_streams.or(table.open_streams));
+    if let Some(ByteSize(rate)) = args.output_rate.or(table.output_rate) {
+        limits.output_bytes_per_second = u64::try_from(rate).unwrap_or(u64::MAX);
+    }
+    set_count(&mut limits.host_handles, table.handles);
+    limits
+}
+
+/// Checks what guests see as their environment.
+///
+/// # Errors
+/// A name that is none, or too much of it all.
+pub(super) fn check_environment<'a>(
+    process: &str,
+    variables: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), ConfigError> {
+    let mut bytes = 0;
+    for (name, value) in variables {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(flags(format!("env of {process}: {name:?} and its value are no environment variable")));
+        }
+        bytes += name.len() + value.len();
+    }
+    if bytes > MAX_ENVIRONMENT_BYTES {
+        let most = ByteSize(MAX_ENVIRONMENT_BYTES);
+        return Err(flags(format!(
+            "env of {process}: its names and values have {bytes} bytes, at most {most} are allowed"
+        )));
+    }
+    Ok(())
+}
