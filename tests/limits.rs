@@ -342,6 +342,82 @@ fn a_guest_sees_nothing_of_the_machine_but_what_it_is_given() {
 }
 
 #[test]
+fn guests_read_the_folders_that_were_given_and_nothing_beside_or_above_them() {
+    let cluster = Cluster::new();
+    let secret = cluster.file("secret", "secret");
+    let folder = cluster.path("data");
+    std::fs::create_dir_all(folder.join("inner")).unwrap();
+    std::fs::write(folder.join("inner/given"), "12345").unwrap();
+    for (link, to) in [("out", secret.as_str()), ("up", "../secret"), ("root", "/"), ("in", "inner/given")] {
+        std::os::unix::fs::symlink(to, folder.join(link)).unwrap();
+    }
+    let preopen = format!("{}::/data", folder.display());
+    let _server = serving(&cluster, "fixtures", &["--preopen", &preopen]);
+    for readable in ["/data/inner/given", "/data/inner/../inner/given", "/data/in"] {
+        assert_eq!(cluster.call(&format!("read-file({readable:?})")).success(), "ok(5)", "{readable}");
+    }
+    let outside = ["/data/../secret", "/data/inner/../../secret", "/data/out", "/data/up", "/data/root/etc/passwd"];
+    for path in outside.into_iter().chain([secret.as_str(), "secret", "/etc/passwd"]) {
+        says(cluster.call(&format!("read-file({path:?})")).success(), &["err("]);
+    }
+    for path in ["/data/inner/given", "/data/new", "/data/in", "/data/out"] {
+        says(cluster.call(&format!("write-file({path:?})")).success(), &["err("]);
+    }
+    assert_eq!(std::fs::read_to_string(folder.join("inner/given")).unwrap(), "12345");
+    assert!(!folder.join("new").exists() && std::fs::read_to_string(secret).unwrap() == "secret");
+}
+
+#[test]
+fn guests_connect_where_they_may_and_to_loopback_only_where_it_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, other) = (listener.local_addr().unwrap().port(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = format!("127.0.0.1:{port}");
+    for (entry, connects) in [
+        (address.clone(), true),
+        ("127.0.0.0/8:*".to_owned(), true),
+        (format!("localhost:{port}"), true),
+        ("0.0.0.0/0:*".to_owned(), false),
+        (format!("10.0.0.0/8:{port}"), false),
+        (format!("127.0.0.1:{}", other.local_addr().unwrap().port()), false),
+    ] {
+        let cluster = Cluster::new();
+        let _server = serving(&cluster, "fixtures", &["--network", &entry]);
+        let output = cluster.call(&format!("connect({address:?})"));
+        assert_eq!(output.success() == "ok", connects, "{entry}: {output:#?}");
+        // The unspecified address is this machine too.
+        says(cluster.call(&format!(r#"connect("0.0.0.0:{port}")"#)).success(), &["err("]);
+    }
+}
+
+#[test]
+fn a_name_that_was_granted_is_resolved_for_the_guest_and_no_other_is_reached() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures", &["--network", &format!("localhost:{port}")]);
+    assert_eq!(cluster.call(&format!(r#"connect("localhost:{port}")"#)).success(), "ok");
+    says(cluster.call(r#"connect("localhost:1")"#).success(), &["err("]);
+}
+
+#[test]
+fn what_guests_are_given_must_be_there_and_must_fit() {
+    let cluster = Cluster::new();
+    let file = cluster.file("file", "x");
+    for (flags, parts) in [
+        (["--preopen", "nowhere::/data"], ["nowhere", "a:"]),
+        (["--preopen", &format!("{file}::/data")], ["file", "no folder"]),
+        (["--network", "10.0.0.1"], ["10.0.0.1", "no port"]),
+    ] {
+        let server = cluster.runtime("server").controller().module("a", "fixtures").args(flags);
+        says(server.finish().one_line_error(2), &parts);
+    }
+    let flags = ["--instances", "pool:4096", "--preopen", &format!("{}::/x", cluster.path("run").display())];
+    let server = cluster.runtime("server").controller().module("a", "fixtures").args(flags);
+    let output = server.finish();
+    says(output.one_line_error(2), &["ulimit -n"]);
+}
+
+#[test]
 fn the_end_of_a_caller_ends_the_tree_of_calls_below_it() {
     let cluster = Cluster::new();
     let _a = cluster.serving("a");

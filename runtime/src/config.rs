@@ -25,13 +25,14 @@ use daffi_proto::name::NameGlob;
 use daffi_proto::share::{Export, Import};
 
 use crate::cli::args::RunArgs;
-use crate::guest::grants::Grants;
 use crate::guest::engine::DEFAULT_STACK_BYTES;
+use crate::guest::grants::Grants;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
+use crate::guest::outside::Outside;
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
 use crate::net::tls::TlsFiles;
 use file::{ConfigFile, FileError, ModuleTable, Placed};
-use limits::{check_environment, limits_of};
+use limits::limits_of;
 use shares::Shares;
 use units::ByteSize;
 
@@ -102,8 +103,8 @@ pub struct ModuleConfig {
     pub limits: ModuleLimits,
     /// What becomes of a running call that nobody waits for, where it is not the policy's own way.
     pub on_cancel: Option<OnCancel>,
-    /// Its environment, all of it.
-    pub env: Vec<(String, String)>,
+    /// What of the host its guests see.
+    pub outside: Outside,
     /// Which exports are callbacks; none for the sensible default.
     pub callbacks: Option<Vec<NameGlob>>,
     /// Which interface serves which import, where the names do not say it.
@@ -324,7 +325,7 @@ fn module_of(
     let instances = args.instances.or(table.instances).unwrap_or_default();
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
     env.extend(args.env.iter().cloned());
-    check_environment(name.as_str(), env.iter())?;
+    let outside = limits::outside_of(args, &name, (table.preopens, table.network), env)?;
     Ok(ModuleConfig {
         process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
         exports: Vec::new(),
@@ -336,7 +337,7 @@ fn module_of(
         instances,
         limits,
         on_cancel: args.on_cancel.or(table.on_cancel),
-        env: env.into_iter().collect(),
+        outside,
         callbacks: table.callbacks,
         fetchers: table.fetchers,
         skip_unsupported: args.skip_unsupported || table.skip_unsupported.unwrap_or(false),

@@ -142,15 +142,15 @@ fn a_file_says_what_flags_say() {
     assert_eq!(names(&config), ["a", "second"]);
     let [first, second] = config.modules.as_slice() else { panic!("two modules") };
     assert!(first.path.is_absolute() && first.path.ends_with("a.wasm"));
-    assert_eq!(first.env, [("A".into(), "1".into()), ("B".into(), "3".into())]);
+    assert_eq!(first.outside.env, [("A".into(), "1".into()), ("B".into(), "3".into())]);
     assert_eq!(first.limits.memory_bytes, 16 << 20);
     assert_eq!((first.limits.queue, first.limits.payload_bytes), (5, 1 << 20));
     assert_eq!((first.limits.open_calls, first.limits.open_streams), (7, 9));
     assert_eq!((first.instances, first.on_cancel), (InstancePolicy::Pool(3), Some(OnCancel::Finish)));
-    assert_eq!(second.env, [("B".into(), "3".into())]);
     let may_call = first.grants.may_call.iter().flatten().map(ToString::to_string);
     assert!(may_call.eq(["demo:*", "acme::prices#of"]) && first.grants.denied == [Act::Broadcast, Act::Watch].into());
     assert_eq!(second.grants, Grants::default());
+    assert_eq!(second.outside.env, [("B".into(), "3".into())]);
     assert_eq!(config.drain_timeout, Duration::from_secs(2));
 }
 
@@ -170,7 +170,7 @@ fn schedules_are_kept_in_a_folder_beside_the_file_and_limited_for_each_module() 
 #[test]
 fn an_environment_is_bounded_and_made_of_variables() {
     let config = with("--module a.wasm --env A=b=c").unwrap();
-    assert_eq!(config.modules[0].env, [("A".into(), "b=c".into())]);
+    assert_eq!(config.modules[0].outside.env, [("A".into(), "b=c".into())]);
     for (env, part) in [
         (format!("A = '{}'", "x".repeat(64 << 10)), "have 65537 bytes, at most 64KiB"),
         ("'' = 'x'".to_owned(), "no environment variable"),

@@ -66,6 +66,7 @@ pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
 
 /// First what takes no time, so that nobody waits for what cannot be; then the engines, which are to carry it all.
 fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Failure> {
+    has_files(modules)?;
     let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
     let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
     let engines = Engines::new(engine_config(modules, &demands, stack_bytes))
@@ -87,6 +88,7 @@ fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Fail
 /// # Errors
 /// That one.
 pub(super) fn examine(modules: &[ModuleConfig]) -> Result<(), Failure> {
+    has_files(modules)?;
     modules.iter().try_for_each(|module| open_one(module).map(drop))
 }
 
@@ -103,6 +105,14 @@ pub(super) fn callbacks(modules: &[ModuleConfig]) -> Result<Vec<Vec<CallbackName
 }
 
 fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
+    for folder in module.outside.preopens.iter().map(|preopen| &preopen.host) {
+        let unusable = |why: &dyn std::fmt::Display| {
+            Failure::usage(format!("preopened folder {} of {}: {why}", folder.display(), module.process))
+        };
+        if !std::fs::metadata(folder).map_err(|error| unusable(&error))?.is_dir() {
+            return Err(unusable(&"it is no folder"));
+        }
+    }
     let options = LoadOptions {
         callbacks: module.callbacks.clone(),
         fetchers: module.fetchers.clone().into_iter().collect(),
@@ -116,6 +126,24 @@ fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
 fn load_failure(path: &Path, error: &LoadError) -> Failure {
     let (path, message) = (path.display().to_string(), error.to_string());
     Failure::usage(if message.contains(&path) { message } else { format!("{path}: {message}") })
+}
+
+/// Whether the runtime may open what its guests may make it open, and has as many left for itself.
+fn has_files(modules: &[ModuleConfig]) -> Result<(), Failure> {
+    let files = |module: &ModuleConfig| {
+        let each = module.outside.handles(module.limits.host_handles) as u64;
+        // One more instance for `run`.
+        each.saturating_mul(u64::from(module.limits.instances(module.instances)).saturating_add(1))
+    };
+    let wanted = modules.iter().filter(|module| module.outside.opens_files()).map(files).fold(0, u64::saturating_add);
+    let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    if wanted > most / 2 {
+        return Err(Failure::usage(format!(
+            "guests may have {wanted} files and connections open, and this process may have {most}, half of them for itself: \
+             lower the `instances`, `concurrency` or `handles` of modules with `preopens` or `network`, or raise `ulimit -n`"
+        )));
+    }
+    Ok(())
 }
 
 /// What a module asks of its engine: its instances, one more for `run`, and where calls interleave a stack for each.
@@ -276,7 +304,7 @@ async fn start_modules(
             limits: limits.clone(),
             on_cancel: module.on_cancel,
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
-            env: module.env.clone(),
+            outside: module.outside.clone(),
             exports: module.exports.clone().into(),
             grants: module.grants.clone(),
         };

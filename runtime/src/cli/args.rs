@@ -20,6 +20,8 @@ use crate::config::{ModuleArg, bounds};
 use crate::exit;
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
+use crate::guest::network::Destination;
+use crate::guest::outside::Preopen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,6 +145,16 @@ pub struct RunArgs {
     /// An environment variable for the modules, which see no others; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
     pub env: Vec<(String, String)>,
+
+    /// A folder that the modules may read, and its path for them, such as data::/data; can be repeated
+    #[arg(long, value_name = "HOST::GUEST")]
+    pub preopen: Vec<Preopen>,
+
+    /// Where the modules may connect to by TCP: 10.0.0.0/8:443, api.example.org:443, [fd00::]/8:*; can be repeated
+    ///
+    /// Without it they have no sockets. Loopback and link-local addresses must be named by an entry of their own.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub network: Vec<Destination>,
 
     /// How instances are kept [default: singleton]
     ///

@@ -15,6 +15,8 @@ use super::units::ByteSize;
 use super::{ModuleConfig, RuntimeConfig};
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
+use crate::guest::network::Destination;
+use crate::guest::outside::Preopen;
 
 /// All settings of a runtime.
 #[derive(Serialize)]
@@ -94,6 +96,8 @@ struct ModuleKeys<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     may_call: Option<&'a [Callable]>,
     deny: &'a BTreeSet<Act>,
+    network: &'a [Destination],
+    preopens: Vec<Preopen>,
     env: BTreeMap<&'a str, &'a str>,
     fetchers: &'a BTreeMap<String, String>,
 }
@@ -126,7 +130,8 @@ impl<'a> Effective<'a> {
 
 impl<'a> ModuleKeys<'a> {
     fn of(module: &'a ModuleConfig) -> Self {
-        let limits = &module.limits;
+        let (limits, outside) = (&module.limits, &module.outside);
+        let preopen = |preopen: &Preopen| Preopen { host: absolute(&preopen.host), guest: preopen.guest.clone() };
         Self {
             path: absolute(&module.path),
             name: &module.process.name,
@@ -155,7 +160,9 @@ impl<'a> ModuleKeys<'a> {
             callbacks: module.callbacks.as_ref().map(|globs| globs.iter().map(|glob| glob.as_str()).collect()),
             may_call: module.grants.may_call.as_deref(),
             deny: &module.grants.denied,
-            env: module.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+            network: outside.network.destinations(),
+            preopens: outside.preopens.iter().map(preopen).collect(),
+            env: outside.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
             fetchers: &module.fetchers,
         }
     }

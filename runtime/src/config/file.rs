@@ -34,6 +34,8 @@ use super::shares::TenantTable;
 use super::units::{ByteSize, parse_duration};
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
+use crate::guest::network::Destination;
+use crate::guest::outside::Preopen;
 
 /// Largest config file that is read.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -190,6 +192,10 @@ pub(super) struct ModuleTable {
     pub(super) on_cancel: Option<OnCancel>,
     #[serde(default)]
     pub(super) env: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) preopens: Vec<Preopen>,
+    #[serde(default)]
+    pub(super) network: Vec<Destination>,
     pub(super) callbacks: Option<Vec<NameGlob>>,
     pub(super) may_call: Option<Vec<Callable>>,
     #[serde(default)]
@@ -306,6 +312,11 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         state_dir: table.state_dir.map(in_folder),
         log: table.log,
     };
-    let module = |module: ModuleTable| ModuleTable { path: in_folder(module.path), ..module };
+    let preopen = |preopen: Preopen| Preopen { host: in_folder(preopen.host), ..preopen };
+    let module = |module: ModuleTable| ModuleTable {
+        path: in_folder(module.path),
+        preopens: module.preopens.into_iter().map(preopen).collect(),
+        ..module
+    };
     ConfigFile { runtime, tenants: tables.tenant, modules: tables.module.into_iter().map(module).collect() }
 }

@@ -1,4 +1,8 @@
-//! What a module may use: its table and the flags, over the defaults.
+//! What a module may use, and what of the host it sees: its table and the flags, over the defaults.
+
+use std::collections::BTreeMap;
+
+use daffi_proto::id::ProcessName;
 
 use super::ConfigError;
 use super::bounds::MAX_ENVIRONMENT_BYTES;
@@ -7,6 +11,8 @@ use super::flags;
 use super::units::ByteSize;
 use crate::cli::args::RunArgs;
 use crate::guest::limits::ModuleLimits;
+use crate::guest::network::{Destination, MAX_DESTINATIONS, Network};
+use crate::guest::outside::{MAX_PREOPENS, Outside, Preopen};
 
 /// Takes what was said for what is the default.
 fn set<T, U: From<T>>(limit: &mut U, said: Option<T>) {
@@ -52,21 +58,39 @@ pub(super) fn limits_of(args: &RunArgs, table: &ModuleTable, max_payload_bytes: 
     limits
 }
 
-/// Checks what guests see as their environment.
+/// What a process's guests see of the host; what flags say is added to what its table says.
 ///
 /// # Errors
-/// A name that is none, or too much of it all.
-pub(super) fn check_environment<'a>(
-    process: &str,
-    variables: impl Iterator<Item = (&'a String, &'a String)>,
-) -> Result<(), ConfigError> {
-    let mut bytes = 0;
-    for (name, value) in variables {
+/// What cannot be a variable, or too much of anything.
+pub(super) fn outside_of(
+    args: &RunArgs,
+    process: &ProcessName,
+    table: (Vec<Preopen>, Vec<Destination>),
+    env: BTreeMap<String, String>,
+) -> Result<Outside, ConfigError> {
+    check_environment(process, &env)?;
+    let (mut preopens, mut destinations) = table;
+    preopens.extend(args.preopen.iter().cloned());
+    destinations.extend(args.network.iter().cloned());
+    let counted = |what, count, most| {
+        if count > most {
+            Err(flags(format!("{what} of {process}: {count} are too many, at most {most}")))
+        } else {
+            Ok(())
+        }
+    };
+    counted("preopens", preopens.len(), MAX_PREOPENS)?;
+    counted("network", destinations.len(), MAX_DESTINATIONS)?;
+    Ok(Outside { env: env.into_iter().collect(), preopens, network: Network::new(destinations) })
+}
+
+fn check_environment(process: &ProcessName, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    for (name, value) in env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return Err(flags(format!("env of {process}: {name:?} and its value are no environment variable")));
         }
-        bytes += name.len() + value.len();
     }
+    let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_ENVIRONMENT_BYTES {
         let most = ByteSize(MAX_ENVIRONMENT_BYTES);
         return Err(flags(format!(

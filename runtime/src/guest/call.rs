@@ -357,7 +357,7 @@ fn pollable<T: Pollable>(state: &mut GuestState, what: T) -> wasmtime::Result<Re
 
 /// The error of a guest whose instance has as many handles as it may.
 fn no_handle(state: &GuestState, callback: &str) -> CallError {
-    let most = state.module.limits.host_handles;
+    let most = state.module.outside.handles(state.module.limits.host_handles);
     let message = format!("this instance has {most} handles, as many as it may: drop some");
     CallError::not_run(code::OVERLOADED, message, callback)
 }

@@ -12,6 +12,7 @@
 //! | `template` | the linked component that instances are made from |
 //! | `state` | what a guest's store holds |
 //! | `instance` | one instance and calls into it |
+//! | [`outside`], [`network`] | what of the host guests see: environment, folders, addresses |
 //! | `rate` | how often a module may be called |
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
@@ -43,8 +44,10 @@ mod lane;
 mod lanes;
 pub mod limits;
 pub mod module;
+pub mod network;
 mod outgoing;
 pub mod output;
+pub mod outside;
 mod pool;
 mod rate;
 mod roster;

@@ -26,6 +26,7 @@ use super::grants::Grants;
 use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
+use super::outside::Outside;
 use super::pool::{Pool, PoolService};
 use super::run::{RunOutcome, run};
 use super::state::{Background, ModuleContext};
@@ -47,8 +48,8 @@ pub struct ModuleSpec {
     pub on_cancel: Option<OnCancel>,
     /// The scheduled tasks that it has from an earlier stay, where they are kept.
     pub schedules: Option<Box<Tasks>>,
-    /// The environment variables that its guests see, and no others.
-    pub env: Vec<(String, String)>,
+    /// What of the host its guests see, and nothing else.
+    pub outside: Outside,
     /// What of it other tenants may import.
     pub exports: Arc<[Export]>,
     /// What its guests may ask of the mesh.
@@ -93,7 +94,7 @@ impl GuestModule {
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, env, exports, grants } = spec;
+        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, outside, exports, grants } = spec;
         let registration = ProcessSpec {
             process: process.clone(),
             callbacks: loaded
@@ -113,7 +114,7 @@ impl GuestModule {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
         let (around, limits) = ((mesh.clone(), background), (limits, policy));
-        let mut context = ModuleContext::new(process, node, around, limits, env, output, plain_calls);
+        let mut context = ModuleContext::new(process, node, around, limits, outside, output, plain_calls);
         (context.is_shared, context.grants) = (!exports.is_empty(), grants);
         let context = Arc::new(context);
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);

@@ -1,7 +1,7 @@
 //! What a guest's store holds: its WASI context, its limits, who it is and which calls it is in.
 //!
-//! Deny by default: no files, no network, no inherited environment, arguments or stdio. What a guest gets is its own
-//! `--env` variables, clocks, randomness, and sinks for what it prints.
+//! Deny by default: no files, no network, no inherited environment, arguments or stdio. What a guest gets is what was given
+//! to its module ([`Outside`]), clocks, randomness, and sinks for what it prints.
 //! Invariants: a store's epoch deadline is one tick away whenever a guest is entered ([`GuestState::enter`]), so that a
 //! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`, or where its
 //! task has used the time that it may ([`Tasks`]).
@@ -29,6 +29,7 @@ use super::handles::Handles;
 use super::limits::{InstancePolicy, Limiter, ModuleLimits};
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
+use super::outside::Outside;
 use super::rate::CallRate;
 use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Overrun, Tasks, Turn};
@@ -51,7 +52,8 @@ pub(super) struct ModuleContext {
     pub limits: ModuleLimits,
     /// What its guests may ask of the mesh.
     pub grants: Grants,
-    pub env: Vec<(String, String)>,
+    /// What of the host its guests see.
+    pub outside: Outside,
     pub output: Arc<ModuleOutput>,
     /// What is rung when any of what it has open changes.
     pub bell: Arc<Bell>,
@@ -81,7 +83,7 @@ impl ModuleContext {
         node: String,
         (mesh, background): (MeshHandle, Background),
         (limits, policy): (ModuleLimits, InstancePolicy),
-        env: Vec<(String, String)>,
+        outside: Outside,
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
@@ -99,7 +101,7 @@ impl ModuleContext {
             mesh,
             limits,
             grants,
-            env,
+            outside,
             output,
             bell,
             rate,
@@ -190,18 +192,12 @@ impl GuestState {
     pub fn store(engine: &Engine, module: Arc<ModuleContext>, number: u32, interleaves: bool) -> Store<Self> {
         let stdout = LineSink::new(GuestStream::Stdout, module.output.clone());
         let stderr = LineSink::new(GuestStream::Stderr, module.output.clone());
-        let wasi = WasiCtx::builder()
-            .arg(module.process.name.as_str())
-            .envs(&module.env)
-            .stdout(stdout)
-            .stderr(stderr.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(MAX_RANDOM_BYTES)
-            .build();
+        let mut wasi = WasiCtx::builder();
+        wasi.arg(module.process.name.as_str()).stdout(stdout).stderr(stderr.clone()).max_random_size(MAX_RANDOM_BYTES);
+        module.outside.give(&mut wasi);
+        let wasi = wasi.build();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(module.limits.host_handles);
+        table.set_max_capacity(module.outside.handles(module.limits.host_handles));
         let scopes = if interleaves {
             Scopes::ByTask(Tasks::new(module.limits.max_call_time))
         } else {

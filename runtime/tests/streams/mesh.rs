@@ -64,7 +64,7 @@ impl OnMesh {
             limits: ModuleLimits::default(),
             on_cancel: None,
             schedules: None,
-            env: Vec::new(),
+            outside: Default::default(),
             exports: Arc::from([]),
             grants: Grants::default(),
         };

@@ -34,6 +34,7 @@ use super::grants::Grants;
 use super::limits::{InstancePolicy, ModuleLimits};
 use super::module::{GuestModule, ModuleSpec};
 use super::output::Output;
+use super::outside::Outside;
 use crate::mesh::handle::{Answer, Asks, LinkState, MeshHandle, Request, Serve, StreamingReply};
 
 /// Longer than any test takes.
@@ -231,7 +232,7 @@ impl Bench {
             limits: ModuleLimits::default(),
             on_cancel: None,
             schedules: None,
-            env: Vec::new(),
+            outside: Outside::default(),
             exports: Arc::from([]),
             grants: Grants::default(),
         };
