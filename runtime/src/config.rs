@@ -25,6 +25,7 @@ use daffi_proto::name::NameGlob;
 use daffi_proto::share::{Export, Import};
 
 use crate::cli::args::RunArgs;
+use crate::guest::ceiling::CeilingLimits;
 use crate::guest::engine::DEFAULT_STACK_BYTES;
 use crate::guest::grants::Grants;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
@@ -78,6 +79,11 @@ impl RuntimeConfig {
     /// The tenants of its modules, each once.
     pub fn tenants(&self) -> Vec<TenantName> {
         tenants_of(&self.modules).into_iter().collect()
+    }
+
+    /// What all modules of a tenant may use together.
+    pub fn ceiling(&self, tenant: &TenantName) -> CeilingLimits {
+        self.shares.ceiling(tenant)
     }
 
     /// Whether this runtime is the controller.

@@ -1,10 +1,11 @@
 //! How a runtime starts: everything that can go wrong with what the user gave goes wrong here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use daffi_proto::controller::ControllerConfig;
-use daffi_proto::id::NodeKey;
+use daffi_proto::id::{NodeKey, TenantName};
 use daffi_proto::name::CallbackName;
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::Role;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{ModuleConfig, RuntimeConfig};
 use crate::exit::{self, Failure};
+use crate::guest::ceiling::Ceiling;
 use crate::guest::component::{self, LoadError, LoadOptions, Loaded, Readable};
 use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
 use crate::guest::limits::ModuleLimits;
@@ -293,15 +295,20 @@ async fn start_modules(
     printer: &Printer,
 ) -> Result<Vec<Arc<GuestModule>>, Failure> {
     let several = config.modules.len() > 1;
+    let mut ceilings: BTreeMap<TenantName, Arc<Ceiling>> = BTreeMap::new();
     let mut modules = Vec::with_capacity(config.modules.len());
     for (module, (loaded, limits)) in config.modules.iter().zip(loaded) {
         let process = module.process.clone();
+        let ceiling = ceilings
+            .entry(process.tenant.clone())
+            .or_insert_with(|| Arc::new(Ceiling::new(process.tenant.clone(), config.ceiling(&process.tenant))));
         let kept = state.map(|state| state.tasks(&process, limits.schedules, mesh.clock())).transpose();
         let spec = ModuleSpec {
             process,
             node: config.name.clone(),
             policy: module.instances,
             limits: limits.clone(),
+            ceiling: ceiling.clone(),
             on_cancel: module.on_cancel,
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
             outside: module.outside.clone(),

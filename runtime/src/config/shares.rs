@@ -19,10 +19,21 @@ use daffi_proto::name::{NameGlob, split_tenant};
 use daffi_proto::share::{Export, Import, MAX_EXPORTS, MAX_IMPORTS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::bounds::{self, count};
+use super::file::memory;
+use super::units::ByteSize;
+use crate::guest::ceiling::CeilingLimits;
+
 /// `[tenant.NAME]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TenantTable {
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "memory")]
+    max_memory: Option<ByteSize>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
+    max_instances: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_OPEN_CALLS }, _>")]
+    max_open_calls: Option<u32>,
     exports: Vec<ExportTable>,
     imports: Vec<Foreign>,
 }
@@ -97,6 +108,17 @@ impl Shares {
             return Err(format!("{imports} imports, at most {MAX_IMPORTS} are possible: join some with `*`"));
         }
         Ok(shares)
+    }
+
+    /// What all modules of a tenant may use.
+    pub(super) fn ceiling(&self, tenant: &TenantName) -> CeilingLimits {
+        let Some(table) = self.0.get(tenant) else { return CeilingLimits::default() };
+        let count = |count: Option<u32>| count.and_then(|count| usize::try_from(count).ok());
+        CeilingLimits {
+            memory_bytes: table.max_memory.map(|ByteSize(bytes)| bytes),
+            instances: count(table.max_instances),
+            open_calls: count(table.max_open_calls),
+        }
     }
 
     /// Whether no tenant has a table.

@@ -109,7 +109,10 @@ impl Instance {
     /// # Errors
     /// `not-run`: `instantiation-failed`, or `overloaded` when the runtime has no room.
     pub async fn make(template: Arc<Template>, number: u32, callback: &str) -> Result<Box<Self>, CallError> {
-        let mut store = template.new_store(number);
+        let mut store = template.new_store(number).map_err(|reached| {
+            let message = format!("{callback} was not called: no instance could be made: {reached}; try later");
+            CallError::not_run(code::OVERLOADED, message, callback)
+        })?;
         let stop_at = Instant::now() + template.context.limits.max_call_time;
         GuestState::enter(&mut store, Scope::until(stop_at), Some(stop_at));
         let made = timeout_at(stop_at.into(), template.pre.instantiate_async(&mut store)).await;

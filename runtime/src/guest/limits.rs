@@ -8,10 +8,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::schedule::DEFAULT_MAX_TASKS;
 use wasmtime::ResourceLimiter;
+
+use super::ceiling::{Ceiling, CeilingReached};
 
 /// Most instances of a `pool:N`.
 pub const MAX_POOL: u32 = 4096;
@@ -247,6 +250,9 @@ pub enum Refusal {
         /// The limit.
         allowed: usize,
     },
+    /// It asked for more memory than its tenant has left.
+    #[error("the instance asked for more memory: {0}")]
+    Tenant(CeilingReached),
     /// It asked for more table elements.
     #[error("the instance asked for {wanted} table elements and may have {allowed}: raise the module's table-elements")]
     Table {
@@ -276,11 +282,13 @@ pub struct Limiter {
     memory_added: usize,
     table_used: usize,
     refusal: Option<Refusal>,
+    /// What its tenant may have.
+    ceiling: Arc<Ceiling>,
 }
 
 impl Limiter {
     /// A limiter of one store.
-    pub fn new(limits: &ModuleLimits) -> Self {
+    pub fn new(limits: &ModuleLimits, ceiling: Arc<Ceiling>) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
@@ -291,6 +299,7 @@ impl Limiter {
             memory_added: 0,
             table_used: 0,
             refusal: None,
+            ceiling,
         }
     }
 
@@ -298,6 +307,12 @@ impl Limiter {
     /// followed makes it an error.
     pub fn take_refusal(&mut self) -> Option<Refusal> {
         self.refusal.take()
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.ceiling.give_memory(self.memory_used);
     }
 }
 
@@ -309,13 +324,20 @@ impl ResourceLimiter for Limiter {
             self.refusal = Some(Refusal::Memory { wanted, allowed });
             return Ok(false);
         }
-        self.memory_added = wanted.saturating_sub(self.memory_used);
+        let more = wanted.saturating_sub(self.memory_used);
+        if let Err(reached) = self.ceiling.take_memory(more) {
+            self.refusal = Some(Refusal::Tenant(reached));
+            return Ok(false);
+        }
+        self.memory_added = more;
         self.memory_used = wanted;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.memory_used = self.memory_used.saturating_sub(std::mem::take(&mut self.memory_added));
+        let added = std::mem::take(&mut self.memory_added);
+        self.memory_used = self.memory_used.saturating_sub(added);
+        self.ceiling.give_memory(added);
         self.refusal = Some(Refusal::Machine { reason: one_line(&error.to_string()) });
         Ok(())
     }
@@ -351,7 +373,26 @@ pub(super) fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use daffi_proto::id::TenantName;
+
     use super::*;
+    use crate::guest::ceiling::CeilingLimits;
+
+    #[test]
+    fn stores_of_one_tenant_share_its_memory_and_give_it_back_when_they_end() {
+        let limits = CeilingLimits { memory_bytes: Some(100), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+        let limiter = || Limiter::new(&ModuleLimits::default(), ceiling.clone());
+        let (mut first, mut second) = (limiter(), limiter());
+        assert!(first.memory_growing(0, 60, None).unwrap());
+        assert!(!second.memory_growing(0, 41, None).unwrap());
+        assert!(matches!(second.take_refusal(), Some(Refusal::Tenant(_))));
+        assert!(second.memory_growing(0, 40, None).unwrap());
+        second.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
+        assert!(first.memory_growing(60, 100, None).unwrap());
+        drop(first);
+        assert!(second.memory_growing(0, 100, None).unwrap());
+    }
 
     #[test]
     fn a_policy_reads_what_it_shows() {
@@ -370,7 +411,8 @@ mod tests {
 
     #[test]
     fn memories_of_one_store_share_the_limit_and_a_refusal_is_remembered_once() {
-        let mut limiter = Limiter::new(&ModuleLimits { memory_bytes: 100, ..ModuleLimits::default() });
+        let ceiling = Arc::new(Ceiling::none(TenantName::default()));
+        let mut limiter = Limiter::new(&ModuleLimits { memory_bytes: 100, ..ModuleLimits::default() }, ceiling);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(!limiter.memory_growing(40, 41, None).unwrap());

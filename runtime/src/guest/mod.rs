@@ -7,6 +7,7 @@
 //! | [`transcode`] | values between postcard bytes and guests |
 //! | [`module`] | a component on the mesh: one process, its instances, its `run` |
 //! | [`limits`] | what a module may use, and how its instances are kept |
+//! | [`ceiling`] | what all modules of a tenant may use together |
 //! | [`output`] | what guests print |
 //! | [`run`] | `wasi:cli/run` |
 //! | `template` | the linked component that instances are made from |
@@ -30,6 +31,7 @@ mod answer;
 mod backtrace;
 mod bell;
 mod call;
+pub mod ceiling;
 pub mod component;
 pub mod engine;
 mod fault;

@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::ceiling::Ceiling;
 use super::component::Loaded;
 use super::engine::EngineKind;
 use super::grants::Grants;
@@ -44,6 +45,8 @@ pub struct ModuleSpec {
     pub policy: InstancePolicy,
     /// What it may use.
     pub limits: ModuleLimits,
+    /// What all modules of its tenant may use.
+    pub ceiling: Arc<Ceiling>,
     /// What becomes of calls that nobody waits for; the policy's own way where none is named.
     pub on_cancel: Option<OnCancel>,
     /// The scheduled tasks that it has from an earlier stay, where they are kept.
@@ -94,7 +97,8 @@ impl GuestModule {
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, on_cancel, schedules, outside, exports, grants } = spec;
+        let ModuleSpec { process, node, policy, limits, ceiling, on_cancel, schedules, outside, exports, grants } =
+            spec;
         let registration = ProcessSpec {
             process: process.clone(),
             callbacks: loaded
@@ -113,7 +117,7 @@ impl GuestModule {
         let plain_calls = plain_calls(policy, on_cancel, interleaves);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
-        let (around, limits) = ((mesh.clone(), background), (limits, policy));
+        let (around, limits) = ((mesh.clone(), background), (limits, policy, ceiling));
         let mut context = ModuleContext::new(process, node, around, limits, outside, output, plain_calls);
         (context.is_shared, context.grants) = (!exports.is_empty(), grants);
         let context = Arc::new(context);

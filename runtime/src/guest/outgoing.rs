@@ -12,6 +12,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessRef;
 
 use super::bell::Bell;
+use super::ceiling::Ceiling;
 use super::limits::{InstancePolicy, ModuleLimits};
 
 /// What a module has open, and may have.
@@ -22,17 +23,20 @@ pub(super) struct Outgoing {
     bytes: AtomicUsize,
     max_bytes: usize,
     bell: Arc<Bell>,
+    /// What all modules of the tenant may have open.
+    ceiling: Arc<Ceiling>,
 }
 
 impl Outgoing {
     /// None yet; changes of their number ring the bell.
-    pub fn new(limits: &ModuleLimits, policy: InstancePolicy, bell: Arc<Bell>) -> Self {
+    pub fn new(limits: &ModuleLimits, policy: InstancePolicy, bell: Arc<Bell>, ceiling: Arc<Ceiling>) -> Self {
         Self {
             calls: AtomicUsize::new(0),
             max_calls: limits.open_calls,
             bytes: AtomicUsize::new(0),
             max_bytes: limits.held_bytes(policy),
             bell,
+            ceiling,
         }
     }
 
@@ -55,6 +59,11 @@ impl Outgoing {
             return Err(refused(&format!(
                 "{most} calls of its own open, as many as it may: wait for some, or raise its limit of open calls"
             )));
+        }
+        if let Err(reached) = self.ceiling.open_call() {
+            self.calls.fetch_sub(1, Ordering::Relaxed);
+            let message = format!("{callback} was not called: {reached}; wait for some");
+            return Err(CallError::not_run(code::OVERLOADED, message, callback));
         }
         // From here on the place is given back with this, whatever comes.
         let mut open = OpenCall { outgoing: self.clone(), bytes: 0 };
@@ -99,6 +108,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
+        self.outgoing.ceiling.call_ended();
         self.outgoing.bell.load_changed();
         self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -117,7 +127,7 @@ mod tests {
 
     fn outgoing(policy: InstancePolicy) -> Arc<Outgoing> {
         let limits = ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() };
-        Outgoing::new(&limits, policy, Arc::default()).into()
+        Outgoing::new(&limits, policy, Arc::default(), Arc::new(Ceiling::none(TenantName::default()))).into()
     }
 
     #[test]

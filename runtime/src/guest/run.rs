@@ -64,7 +64,12 @@ impl RunOutcome {
 
 /// Makes an instance and runs it. Dropping the future ends the guest.
 pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -> RunOutcome {
-    let mut store = template.new_store(RUN_INSTANCE);
+    let mut store = match template.new_store(RUN_INSTANCE) {
+        Ok(store) => store,
+        Err(reached) => {
+            return RunOutcome::Trapped { message: format!("no instance could be made: {reached}"), trace: None };
+        }
+    };
     let streams = template.has_streams.then(CallStreams::new);
     let longest = template.context.limits.max_call_time;
     GuestState::enter(&mut store, Scope { streams: streams.clone(), ..Scope::default() }, None);

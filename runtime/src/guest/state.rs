@@ -23,6 +23,7 @@ use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bell::Bell;
+use super::ceiling::{Ceiling, CeilingReached, InstancePlace};
 use super::fault::TimeUp;
 use super::grants::{Act, Grants};
 use super::handles::Handles;
@@ -50,6 +51,8 @@ pub(super) struct ModuleContext {
     pub node: String,
     pub mesh: MeshHandle,
     pub limits: ModuleLimits,
+    /// What all modules of its tenant may use.
+    pub ceiling: Arc<Ceiling>,
     /// What its guests may ask of the mesh.
     pub grants: Grants,
     /// What of the host its guests see.
@@ -82,14 +85,14 @@ impl ModuleContext {
         process: ProcessRef,
         node: String,
         (mesh, background): (MeshHandle, Background),
-        (limits, policy): (ModuleLimits, InstancePolicy),
+        (limits, policy, ceiling): (ModuleLimits, InstancePolicy, Arc<Ceiling>),
         outside: Outside,
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let bell = Arc::new(Bell::default());
-        let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone()));
+        let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone(), ceiling.clone()));
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
         let handles = Arc::new(Handles::new(bell.clone()));
         let rate = CallRate::new(limits.calls_per_second, Instant::now());
@@ -100,6 +103,7 @@ impl ModuleContext {
             node,
             mesh,
             limits,
+            ceiling,
             grants,
             outside,
             output,
@@ -185,11 +189,22 @@ pub(super) struct GuestState {
     pub turn: Arc<Turn>,
     /// Ends with the store, and tells the streams.
     pub life: Life,
+    /// Its place among the instances of its tenant.
+    _place: InstancePlace,
 }
 
 impl GuestState {
     /// A store with nothing in it yet. `interleaves`: whether the engine is the one with concurrency.
-    pub fn store(engine: &Engine, module: Arc<ModuleContext>, number: u32, interleaves: bool) -> Store<Self> {
+    ///
+    /// # Errors
+    /// The tenant has as many instances as it may.
+    pub fn store(
+        engine: &Engine,
+        module: Arc<ModuleContext>,
+        number: u32,
+        interleaves: bool,
+    ) -> Result<Store<Self>, CeilingReached> {
+        let place = module.ceiling.instance()?;
         let stdout = LineSink::new(GuestStream::Stdout, module.output.clone());
         let stderr = LineSink::new(GuestStream::Stderr, module.output.clone());
         let mut wasi = WasiCtx::builder();
@@ -203,17 +218,18 @@ impl GuestState {
         } else {
             Scopes::One(Scope::default())
         };
-        let limiter = Limiter::new(&module.limits);
+        let limiter = Limiter::new(&module.limits, module.ceiling.clone());
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
         let (turn, life) = (Arc::new(Turn::new()), Life::default());
-        let state = Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life };
+        let state =
+            Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life, _place: place };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
         // A result that is a little over the payload limit fails its call; only one far over it ends the instance.
         bound_lifts(&mut store, payload_bytes.saturating_mul(2));
         store.set_max_component_handles(handles);
         store.epoch_deadline_callback(Self::tick);
-        store
+        Ok(store)
     }
 
     /// Prepares the store for a guest that is entered now and ended at the first tick past `stop_at`.

@@ -11,6 +11,7 @@ use daffi_proto::signature::Signature;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, ResourceType};
 use wasmtime::{Engine, Store};
 
+use super::ceiling::CeilingReached;
 use super::component::description::{Place, Stub};
 use super::component::{LifecycleExports, Loaded};
 use super::engine::{EngineKind, Engines};
@@ -105,7 +106,10 @@ impl Template {
     }
 
     /// A store for an instance of this number.
-    pub fn new_store(&self, number: u32) -> Store<GuestState> {
+    ///
+    /// # Errors
+    /// The tenant has as many instances as it may.
+    pub fn new_store(&self, number: u32) -> Result<Store<GuestState>, CeilingReached> {
         GuestState::store(&self.engine, self.context.clone(), number, self.interleaves())
     }
 

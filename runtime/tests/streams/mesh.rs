@@ -64,6 +64,7 @@ impl OnMesh {
             limits: ModuleLimits::default(),
             on_cancel: None,
             schedules: None,
+            ceiling: Arc::new(daffi_runtime::guest::ceiling::Ceiling::none(TenantName::default())),
             outside: Default::default(),
             exports: Arc::from([]),
             grants: Grants::default(),

@@ -28,6 +28,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::ceiling::Ceiling;
 use super::component::{LoadOptions, Loaded, load};
 use super::engine::{AllocatorChoice, EngineConfig, Engines};
 use super::grants::Grants;
@@ -232,6 +233,7 @@ impl Bench {
             limits: ModuleLimits::default(),
             on_cancel: None,
             schedules: None,
+            ceiling: Arc::new(Ceiling::none(TenantName::default())),
             outside: Outside::default(),
             exports: Arc::from([]),
             grants: Grants::default(),
