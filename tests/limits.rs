@@ -348,7 +348,7 @@ fn guests_read_the_folders_that_were_given_and_nothing_beside_or_above_them() {
     let folder = cluster.path("data");
     std::fs::create_dir_all(folder.join("inner")).unwrap();
     std::fs::write(folder.join("inner/given"), "12345").unwrap();
-    for (link, to) in [("out", secret.as_str()), ("up", "../secret"), ("root", "/"), ("in", "inner/given")] {
+    for (link, to) in [("out", secret.as_str()), ("up", "../secret"), ("top", "/"), ("in", "inner/given")] {
         std::os::unix::fs::symlink(to, folder.join(link)).unwrap();
     }
     let preopen = format!("{}::/data", folder.display());
@@ -356,7 +356,7 @@ fn guests_read_the_folders_that_were_given_and_nothing_beside_or_above_them() {
     for readable in ["/data/inner/given", "/data/inner/../inner/given", "/data/in"] {
         assert_eq!(cluster.call(&format!("read-file({readable:?})")).success(), "ok(5)", "{readable}");
     }
-    let outside = ["/data/../secret", "/data/inner/../../secret", "/data/out", "/data/up", "/data/root/etc/passwd"];
+    let outside = ["/data/../secret", "/data/inner/../../secret", "/data/out", "/data/up", "/data/top/etc/passwd"];
     for path in outside.into_iter().chain([secret.as_str(), "secret", "/etc/passwd"]) {
         says(cluster.call(&format!("read-file({path:?})")).success(), &["err("]);
     }
