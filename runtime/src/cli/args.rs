@@ -3,6 +3,7 @@
 //! What is said here is checked for itself only; how flags and config go together is in [`crate::config`].
 
 mod certs;
+mod run;
 mod schedule;
 mod tls;
 
@@ -13,15 +14,11 @@ use clap::{Args, Parser, Subcommand};
 use daffi_proto::id::TenantName;
 
 pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
+pub use self::run::RunArgs;
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 pub use self::tls::TlsArgs;
-use crate::config::units::{ByteSize, parse_delay, parse_duration};
-use crate::config::{ModuleArg, bounds};
+use crate::config::units::{parse_delay, parse_duration};
 use crate::exit;
-use crate::guest::grants::{Act, Callable};
-use crate::guest::limits::{InstancePolicy, OnCancel};
-use crate::guest::network::Destination;
-use crate::guest::outside::Preopen;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -91,182 +88,6 @@ pub enum Command {
     Certs(CertsCommand),
     /// Tell what this machine allows, what was chosen, and how to get more
     Doctor(DoctorArgs),
-}
-
-/// The flags of a runtime.
-#[derive(Debug, Default, Args)]
-pub struct RunArgs {
-    /// The name of this runtime, and of its process when it has one module
-    ///
-    /// Default: HOST-PID for the runtime, the file's name without its ending for a process.
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-
-    /// Be the mesh's controller: listen for other runtimes, keep the registry, pass calls on
-    #[arg(long)]
-    pub controller: bool,
-
-    /// Be nothing but the controller: no modules
-    #[arg(long)]
-    pub no_node: bool,
-
-    /// Where the controller listens: unix:///path, tcp://127.0.0.1:8888 or tls://host:port; can be repeated
-    ///
-    /// Default: $DAFFI_SOCKET, else $XDG_RUNTIME_DIR/daffi/controller.sock, else daffi-UID/controller.sock in the
-    /// temporary directory. With --listen the default socket is not made. Port 0 lets the system choose one.
-    #[arg(long, value_name = "URL")]
-    pub listen: Vec<String>,
-
-    /// Where the controller is: unix:///path, tcp://127.0.0.1:8888 or tls://host:port
-    ///
-    /// Default: the same socket as for --listen. A controller that is not there yet is waited for.
-    #[arg(long, value_name = "URL")]
-    pub connect: Option<String>,
-
-    /// Allow plain TCP with other machines, unencrypted and open to whoever reaches the port
-    #[arg(long)]
-    pub insecure: bool,
-
-    /// The files of TLS.
-    #[command(flatten)]
-    pub tls: TlsArgs,
-
-    /// A component to run, as a process of this name; can be repeated
-    #[arg(long, value_name = "[NAME=]PATH")]
-    pub module: Vec<ModuleArg>,
-
-    /// The tenant of the modules that are given by --module [default: default]
-    ///
-    /// Processes see and call those of their own tenant alone; two tenants may have processes of the same name. A module
-    /// of the config file says its own.
-    #[arg(long, value_name = "NAME", requires = "module")]
-    pub tenant: Option<TenantName>,
-
-    /// An environment variable for the modules, which see no others; can be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_env)]
-    pub env: Vec<(String, String)>,
-
-    /// A folder that the modules may read, and its path for them, such as data::/data; can be repeated
-    #[arg(long, value_name = "HOST::GUEST")]
-    pub preopen: Vec<Preopen>,
-
-    /// Where the modules may connect to by TCP: 10.0.0.0/8:443, api.example.org:443, [fd00::]/8:*; can be repeated
-    ///
-    /// Without it they have no sockets. Loopback and link-local addresses must be named by an entry of their own.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub network: Vec<Destination>,
-
-    /// How instances are kept [default: singleton]
-    ///
-    /// singleton: one instance, whose state survives calls. pool:N: N of them, each with its own state, for CPU-bound
-    /// work. per-call: a fresh one for each call.
-    #[arg(long, value_name = "singleton|pool:N|per-call")]
-    pub instances: Option<InstancePolicy>,
-
-    /// End when the modules' `run` exports have returned, also where they have callbacks
-    #[arg(long)]
-    pub exit_after_run: bool,
-
-    /// Load components in spite of exports and imports that cannot be served, and leave those out
-    #[arg(long)]
-    pub skip_unsupported: bool,
-
-    /// Most memory of one instance, 64KiB to 32GiB, such as 64MiB [default: 256MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::memory)]
-    pub memory: Option<ByteSize>,
-
-    /// How long one call may run in an instance, 1ms to 7days, such as 500ms or 2m [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
-    pub max_call_time: Option<Duration>,
-
-    /// Most calls of one module in a second, and at once after a rest, 1 to 1000000; more are refused as `overloaded`
-    /// [default: 1000000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CALL_RATE)))]
-    pub call_rate: Option<u32>,
-
-    /// How long a call may wait for an instance, 1ms to 7days; then it is refused as `overloaded` [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
-    pub queue_time: Option<Duration>,
-
-    /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_QUEUE)))]
-    pub queue: Option<u32>,
-
-    /// Most calls of one module that run at once: instances of `per-call`, calls in one async instance
-    /// [default: 64, and 1024 async]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
-    pub concurrency: Option<u32>,
-
-    /// Most calls at once in one async instance, where that is not to be as --concurrency says [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
-    pub async_calls: Option<u32>,
-
-    /// Most calls to others that one module has open at once; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_CALLS)))]
-    pub open_calls: Option<u32>,
-
-    /// Most scheduled tasks of one module; more are refused as `overloaded` [default: 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_SCHEDULES)))]
-    pub max_schedules: Option<u32>,
-
-    /// Most streams and futures that one module has open at once; calls with more are refused as `overloaded`
-    /// [default: 256]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_STREAMS)))]
-    pub open_streams: Option<u32>,
-
-    /// What the modules may call, such as `demo:shop/*` or `acme::prices#*`; can be repeated [default: all of their tenant,
-    /// and what others share with it]
-    #[arg(long, value_name = "PATTERN")]
-    pub may_call: Vec<Callable>,
-
-    /// What the modules may not do: broadcast, schedule, list or watch; can be repeated
-    #[arg(long, value_name = "ACT")]
-    pub deny: Vec<Act>,
-
-    /// What becomes of a running call that nobody waits for any more: finish or kill [default: finish for singleton,
-    /// else kill]
-    #[arg(long, value_name = "finish|kill")]
-    pub on_cancel: Option<OnCancel>,
-
-    /// Most bytes of a call's arguments or result, 1KiB to 1GiB, such as 1MiB [default: 16MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::payload)]
-    pub max_payload: Option<ByteSize>,
-
-    /// Most bytes of the arguments of the modules' callbacks [default: as --max-payload]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
-    pub max_arguments: Option<ByteSize>,
-
-    /// Most bytes of their results [default: as --max-payload]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
-    pub max_result: Option<ByteSize>,
-
-    /// The stack that wasm may use in a call, 64KiB to 64MiB, for the whole runtime [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::stack)]
-    pub stack: Option<ByteSize>,
-
-    /// How much the guests of one module may print in a second, from 1KiB on, such as 1MiB; beyond it they wait [default: 10MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::output_rate)]
-    pub output_rate: Option<ByteSize>,
-
-    /// A folder of this runtime's own that keeps its modules' scheduled tasks when it ends, however it ends
-    ///
-    /// It is made where it is not there, with mode 0700. Without it schedules end with the runtime.
-    #[arg(long, value_name = "PATH")]
-    pub state_dir: Option<PathBuf>,
-
-    /// How long calls in flight may take to finish when the runtime ends, 1ms to 7days [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
-    pub drain_timeout: Option<Duration>,
-
-    /// A config file in TOML, with the same keys as these flags; flags override it
-    #[arg(long, value_name = "PATH")]
-    pub config: Option<PathBuf>,
-
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as daffi_runtime=debug
-    ///
-    /// Also from $DAFFI_LOG.
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
 }
 
 /// `inspect`
@@ -492,18 +313,13 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
-fn parse_env(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::config::units::ByteSize;
+    use crate::guest::limits::InstancePolicy;
 
     #[test]
     fn the_definitions_are_consistent() {

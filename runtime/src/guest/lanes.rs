@@ -15,6 +15,9 @@
 //! call that has not begun (`begins`) did not run, and its time in the module's own limit has not begun either. A call
 //! with streams runs too long when none of them has moved for as long as a call may run.
 
+mod end;
+mod running;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +27,8 @@ use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::end::{End, Lost, Open};
+use self::running::{CallerWaits, Lane, Running};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
 
@@ -62,103 +67,6 @@ pub(super) enum Placed {
     Queued,
     /// It cannot run.
     Refused(Refused, Job),
-}
-
-/// A call whose caller waits no longer, or that is over ([`End::is_over`]).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Open {
-    pub id: ServeId,
-    pub callback: u32,
-    pub end: End,
-    /// Whether its caller was told before.
-    pub told: bool,
-}
-
-/// A call that was in a lane that ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lost {
-    pub id: ServeId,
-    pub callback: u32,
-    /// Whether its caller still waits for its result.
-    pub open: bool,
-    /// Whether he has it, and waits for its streams.
-    pub streams: bool,
-    /// Whether the guest was entered for it: if not, no instruction of the callback ran.
-    pub begun: bool,
-}
-
-/// What ended a call, or the wait of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// Its deadline passed in the queue.
-    Expired,
-    /// It waited in the queue for as long as it may.
-    Overdue,
-    /// It gave up in the queue.
-    LeftQueue,
-    /// The calls before it in its lane ran too long, and the lane ended before it could begin.
-    NotBegun,
-    /// Its deadline passed while the callback ran. Whether the callback was stopped, here and below.
-    Deadline { stopped: bool },
-    /// It gave up while the callback ran.
-    GaveUp { stopped: bool },
-    /// The callback ran longer than the module allows.
-    TooLong { stopped: bool },
-    /// A stream of its arguments broke.
-    Broken { stopped: bool },
-}
-
-impl End {
-    /// Whether it is the end of the call, which otherwise runs on.
-    pub fn is_over(self) -> bool {
-        match self {
-            Self::Expired | Self::Overdue | Self::LeftQueue | Self::NotBegun => true,
-            Self::Deadline { stopped }
-            | Self::GaveUp { stopped }
-            | Self::TooLong { stopped }
-            | Self::Broken { stopped } => stopped,
-        }
-    }
-}
-
-struct Lane {
-    jobs: mpsc::Sender<Job>,
-    end: CancellationToken,
-    running: HashMap<ServeId, Running>,
-    /// Until when its tasks may go on without a call, where they do.
-    lingers: Option<Instant>,
-    /// Whether it takes no more calls.
-    used_up: bool,
-}
-
-struct Running {
-    callback: u32,
-    caller: Option<ProcessRef>,
-    is_async: bool,
-    deadline: Instant,
-    /// Until when it may wait for the guest to be entered.
-    waits_until: Instant,
-    /// When it has run for too long; none as long as the guest was not entered for it.
-    too_long: Option<Instant>,
-    /// When to look at it next: the time of its entry among the alarms.
-    alarm: Instant,
-    caller_waits: CallerWaits,
-    /// Whether the callback has returned, and the call goes on for the sake of its streams.
-    returned: bool,
-    /// Its streams, and those of the calls that it makes; none where it cannot have any.
-    streams: Option<Arc<CallStreams>>,
-    /// Fires when its caller waits for nothing any more.
-    given_up: CancellationToken,
-}
-
-/// What a running call's caller waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CallerWaits {
-    ForResult,
-    /// He has his result.
-    ForStreams,
-    /// He gave up, or was told why he need not wait.
-    No,
 }
 
 /// The lanes and the queue of one module.
@@ -544,48 +452,6 @@ impl Lanes {
         let waits = waiting_lanes(chain, own);
         self.lanes.len() >= self.shape.lanes
             && self.lanes.iter().all(|(number, lane)| waits.contains(number) && lane.is_blocked())
-    }
-}
-
-impl Lane {
-    fn has_room(&self, per_lane: usize) -> bool {
-        !self.used_up && self.running.len() < per_lane && !self.jobs.is_closed()
-    }
-
-    /// Whether it has calls that have begun, and all of those ran too long.
-    fn ran_too_long(&self, now: Instant, longest: Duration) -> bool {
-        let mut begun = self.running.values().filter_map(|running| running.too_long(longest)).peekable();
-        begun.peek().is_some() && begun.all(|too_long| too_long <= now)
-    }
-
-    /// Whether only synchronous exports are in it: the component model lets nobody else in until they return.
-    fn is_blocked(&self) -> bool {
-        !self.running.is_empty() && self.running.values().all(|running| !running.is_async && !running.returned)
-    }
-}
-
-impl Running {
-    /// Its caller waits for nothing any more: what he waited for until now.
-    fn close(&mut self) -> CallerWaits {
-        self.given_up.cancel();
-        std::mem::replace(&mut self.caller_waits, CallerWaits::No)
-    }
-
-    /// When its caller waits no longer: for the guest to be entered, or for its result.
-    fn waits_no_longer_than(&self) -> Instant {
-        if self.has_begun() { self.deadline } else { self.waits_until }
-    }
-
-    /// Whether the guest was entered for it.
-    fn has_begun(&self) -> bool {
-        self.too_long.is_some()
-    }
-
-    /// When it has run for too long: so long since it began, or since one of its streams last moved.
-    fn too_long(&self, longest: Duration) -> Option<Instant> {
-        let too_long = self.too_long?;
-        let moved = self.streams.as_ref().and_then(|streams| streams.last_moved());
-        Some(moved.and_then(|moved| moved.checked_add(longest)).map_or(too_long, |moved| moved.max(too_long)))
     }
 }
 

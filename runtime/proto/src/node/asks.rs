@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::calls::{Asker, Origin};
+use super::origin::{Asker, Origin};
 use super::waiting::Key;
 use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{Caller, ResolveRequest, Resolved, WaitFor, WhenAbandoned};

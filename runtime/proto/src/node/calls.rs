@@ -19,14 +19,15 @@ use bytes::Bytes;
 
 use super::directory::Registration;
 use super::errands::Errand;
-use super::serve::{Way, Wish};
+use super::origin::{Asker, Origin};
+use super::serve::Way;
 use super::streams::Exchange;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
-use crate::call::{Answer, CallRequest, Caller, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned};
+use crate::call::{Answer, CallRequest, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, TenantName, Token};
+use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, Token};
 use crate::name::CallbackName;
 use crate::registry::{Choice, process_ref};
 use crate::schedule::TaskOp;
@@ -89,31 +90,6 @@ pub(super) struct Call {
     pub so_far: Outcome,
 }
 
-/// Who asks, as far as the node knows him.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    /// His tenant.
-    pub home: TenantName,
-    /// The one that he looks into: his own, or another of which something is shared with it.
-    pub tenant: TenantName,
-    pub process: Option<LocalId>,
-    pub name: Option<ProcessName>,
-    pub parent: Option<ServeId>,
-}
-
-/// An origin with what a call of his inherits.
-pub(super) struct Asker {
-    pub origin: Origin,
-    /// What he is in a chain of calls.
-    pub hop: Hop,
-    /// The deadline of the call that he serves; [`Duration::MAX`] where there is none.
-    pub most: Duration,
-    /// The chain of that call.
-    pub chain: Arc<[Hop]>,
-    /// Whether that one was given up.
-    pub abandoned: bool,
-}
-
 /// Where a call is.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -141,23 +117,6 @@ pub(super) struct Chosen {
     pub process: ProcessName,
     pub callback: CallbackName,
     pub fingerprint: Fingerprint,
-}
-
-impl Origin {
-    /// Looks into another tenant, where one is named.
-    pub fn looking_into(self, tenant: Option<TenantName>) -> Self {
-        Self { tenant: tenant.unwrap_or_else(|| self.home.clone()), ..self }
-    }
-
-    /// Whether he is the process of this name where he looks.
-    pub fn is(&self, process: &ProcessName) -> bool {
-        self.tenant == self.home && self.name.as_ref() == Some(process)
-    }
-
-    /// A name where he looks, for errors.
-    pub fn told(&self, name: &impl std::fmt::Display) -> String {
-        if self.tenant == self.home { name.to_string() } else { format!("{}::{name}", self.tenant) }
-    }
 }
 
 impl Call {
@@ -305,43 +264,6 @@ impl Node {
     pub(super) fn note_below(&mut self, parent: Option<ServeId>, request: Request) {
         if let Some(parent) = parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.insert(request);
-        }
-    }
-
-    /// Who asks for something; an error if he may not.
-    pub(super) fn asker(&self, caller: &Caller, when_abandoned: WhenAbandoned) -> Result<Asker, CallError> {
-        match caller {
-            Caller::Client { tenant } => {
-                let (home, tenant) = (tenant.clone(), tenant.clone());
-                let origin = Origin { home, tenant, process: None, name: None, parent: None };
-                let hop = Hop { process: None, instance: 0 };
-                Ok(Asker { origin, hop, most: Duration::MAX, chain: Arc::from([]), abandoned: false })
-            }
-            Caller::Process { id, instance, parent, chain } => {
-                let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {
-                    return Err(outcome::process_left(String::new()));
-                };
-                // A call that is over has nobody above who could give up, and its caller has seen to its time.
-                let parent = parent.filter(|parent| self.serves.contains_key(parent));
-                let above = parent.and_then(|parent| self.serves.get(&parent));
-                let abandoned = above.is_some_and(|above| above.wish == Wish::Cancelled);
-                if abandoned && when_abandoned == WhenAbandoned::Cancel {
-                    return Err(outcome::caller_cancelled(Outcome::NotRun, String::new()));
-                }
-                let origin = Origin {
-                    home: local.process.tenant.clone(),
-                    tenant: local.process.tenant.clone(),
-                    process: Some(*id),
-                    name: Some(local.process.name.clone()),
-                    parent,
-                };
-                let hop = Hop { process: Some(local.process.clone()), instance: *instance };
-                let (most, chain) = match above {
-                    Some(above) => (self.time_of(above), above.chain.clone()),
-                    None => (Duration::MAX, Hop::passed(chain)),
-                };
-                Ok(Asker { origin, hop, most, chain, abandoned })
-            }
         }
     }
 

@@ -44,6 +44,7 @@ mod gather;
 mod link;
 mod lists;
 mod loads;
+mod origin;
 mod outcome;
 mod repeats;
 mod replies;

@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 pub(super) use self::streams::*;
 
-use super::calls::{Call, Origin};
+use super::calls::Call;
 use super::errands::Errand;
+use super::origin::Origin;
 use super::{Node, Peer};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::calls::Origin;
+use super::origin::Origin;
 use super::{Node, Peer};
 use crate::id::TenantName;
 use crate::name::Pattern;
