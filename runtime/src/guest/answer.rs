@@ -31,7 +31,7 @@ pub(super) fn signed(template: &Template, result: ServeResult) -> ServeResult {
 ///
 /// # Errors
 /// `payload-too-large`, `overloaded`
-pub(super) fn may_enter(template: &Template, incoming: &Incoming) -> Result<(), CallError> {
+pub(super) fn may_enter(template: &Template, incoming: &Incoming, now: Instant) -> Result<(), CallError> {
     let context = &template.context;
     let (bytes, allowed) = (incoming.args.len(), context.limits.max_arguments());
     if bytes > allowed {
@@ -42,7 +42,7 @@ pub(super) fn may_enter(template: &Template, incoming: &Incoming) -> Result<(), 
         );
         return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name));
     }
-    context.rate.take(Instant::now()).map_err(|again| {
+    context.rate.take(now).map_err(|again| {
         let name = &*template.callback_name(incoming.callback);
         let (process, rate) = (&context.process.name, context.limits.calls_per_second);
         let message = format!(

@@ -78,14 +78,15 @@ impl Interleave {
     fn accept(self: &Arc<Self>, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
-        if let Err(error) = may_enter(&self.template, &incoming) {
+        let now = Instant::now();
+        if let Err(error) = may_enter(&self.template, &incoming, now) {
             return Some(signed(&self.template, Err(error)));
         }
         let is_async = self.template.is_async(incoming.callback);
         let deadline = context.mesh.instant(incoming.deadline);
         let (placed, is_first_due) = {
             let mut lanes = self.lock();
-            let job = Job::new(incoming, deadline, context.limits.queue_time, readers);
+            let job = Job::new(incoming, (now, deadline), context.limits.queue_time, readers);
             let waits_until = job.waits_until;
             let placed = lanes.admit(job, is_async, &context.process);
             (placed, lanes.is_before_alarm(waits_until))

@@ -30,7 +30,7 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         answer: daffi_proto::call::Answer::Result,
         channels: Arc::from([]),
     };
-    Job::new(incoming, now + timeout, 60 * SECOND, Vec::new())
+    Job::new(incoming, (now, now + timeout), 60 * SECOND, Vec::new())
 }
 
 /// Begins a call in the one lane there is to be.

@@ -97,13 +97,13 @@ impl Pool {
     fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
-        if let Err(error) = may_enter(&self.template, &incoming) {
+        let began = Instant::now();
+        if let Err(error) = may_enter(&self.template, &incoming, began) {
             return Some(signed(&self.template, Err(error)));
         }
-        let began = Instant::now();
         let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool();
         let deadline = context.mesh.instant(incoming.deadline);
-        let job = Job::new(incoming, deadline, context.limits.queue_time, Vec::new());
+        let job = Job::new(incoming, (began, deadline), context.limits.queue_time, Vec::new());
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,

@@ -32,9 +32,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// A call that came now, and may wait for so long.
-    pub fn new(incoming: Incoming, deadline: Instant, queue_time: Duration, readers: Vec<StreamReader>) -> Self {
-        let waits_until = Instant::now().checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
+    /// A call that came at `now`, and may wait for so long.
+    pub fn new(
+        incoming: Incoming,
+        (now, deadline): (Instant, Instant),
+        queue_time: Duration,
+        readers: Vec<StreamReader>,
+    ) -> Self {
+        let waits_until = now.checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
         Self { incoming, deadline, waits_until, readers: readers.into_boxed_slice() }
     }
 
@@ -324,7 +329,7 @@ mod tests {
             channels: Arc::from([]),
         };
         let second = Duration::from_secs(1);
-        Job::new(incoming, Instant::now() + 30 * second, 60 * second, Vec::new())
+        Job::new(incoming, (Instant::now(), Instant::now() + 30 * second), 60 * second, Vec::new())
     }
 
     fn seat(admission: Admission<u32>) -> Seat<u32> {

@@ -8,8 +8,11 @@
 //!
 //! Invariants: [`Node`] is told everything in the order in which it happened, with times that never go back; its
 //! outputs are carried out before the next event; its streams move for a turn at most, so that whatever flows, a heartbeat
-//! and a small call wait no longer than that and the guest that is polled in it; what a batch of events has to send goes off in one flush. Nothing
-//! here waits: a full link gives the frame back to the node. It decides nothing about calls: that is the node's.
+//! and a small call wait no longer than that and the guest that is polled in it; what a batch of events has to send goes off
+//! in one flush. Nothing here waits: a full link gives the frame back to the node. It decides nothing about calls: that is
+//! the node's.
+
+mod requests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
-use super::asked::{Asked, Asker};
+use super::asked::Asked;
 use super::handle::{Asks, LinkState, MeshHandle, Port, Request, Serve, StreamingReply};
 use super::ledger::Ledger;
 use super::link::{Link, LinkEnd, NotTaken, recv};
@@ -237,17 +240,6 @@ impl Driver {
         self.node.handle(Clock { mono: self.epoch.elapsed(), utc: SystemTime::now().into() }, input);
     }
 
-    /// Takes requests for one turn.
-    fn take_requests(&mut self) {
-        self.requests_left.extend(self.requests_taken.drain(..));
-        while Instant::now() < self.turn_ends
-            && let Some(request) = self.requests_left.pop_front()
-        {
-            self.take_request(request);
-            self.carry_out();
-        }
-    }
-
     /// Looks at the ends of streams that have something.
     fn take_bells(&mut self) {
         let mut rung = std::mem::take(&mut self.bells_taken);
@@ -280,84 +272,6 @@ impl Driver {
         }
     }
 
-    fn take_request(&mut self, request: Request) {
-        let command = match request {
-            Request::AddProcess { spec, service, reply } => {
-                let token = self.asked.next_token();
-                self.asked.insert(token, Asker::Add(service, reply));
-                Command::AddProcess { token, spec }
-            }
-            Request::RemoveProcess(process) => {
-                self.services.remove(&process);
-                Command::RemoveProcess(process)
-            }
-            Request::Call { token, request, ports, reply } => {
-                self.asked.insert(token, Asker::Call(reply));
-                self.tell(Input::Command(Command::Call { token, request }));
-                let acts = self.streams.add_writers(ports);
-                return self.act(acts);
-            }
-            Request::Gather { token, request, reply } => {
-                self.asked.insert(token, Asker::Gather(reply));
-                Command::Gather { token, request }
-            }
-            Request::Schedule { token, request, reply } => {
-                self.asked.insert(token, Asker::Tasks(reply));
-                Command::Schedule { token, request }
-            }
-            Request::Tasks { token, request, reply } => {
-                self.asked.insert(token, Asker::Tasks(reply));
-                Command::Tasks { token, request }
-            }
-            Request::Resolve { token, request, reply } => {
-                self.asked.insert(token, Asker::Resolve(reply));
-                Command::Resolve { token, request }
-            }
-            Request::Wait { token, caller, what, timeout, reply } => {
-                self.asked.insert(token, Asker::Wait(reply));
-                Command::Wait { token, caller, what, timeout }
-            }
-            Request::List { token, tenant, reply } => {
-                self.asked.insert(token, Asker::List(reply));
-                Command::List { token, tenant }
-            }
-            Request::Watch { token, tenant, events } => {
-                self.asked.insert(token, Asker::Watch(events));
-                Command::Watch { token, tenant }
-            }
-            Request::Cancel(token) => {
-                self.asked.forget(token);
-                Command::Cancel(token)
-            }
-            Request::Answered { id, error } => Command::Answered { id, error },
-            Request::Replied { id, result, channels, ports } => {
-                self.tell(Input::Command(Command::Replied { id, result, channels }));
-                let acts = self.streams.add_writers(ports);
-                return self.act(acts);
-            }
-            Request::Served { id, result } => {
-                self.serving.remove(&id);
-                Command::Served { id, result }
-            }
-            Request::TasksSaved { process, changes, result } => Command::TasksSaved { process, changes, result },
-            Request::Load { process, load } => Command::Load { process, load },
-            Request::Drain { reply } => {
-                if self.drained {
-                    let _ = reply.send(());
-                } else {
-                    self.drains.push(reply);
-                }
-                Command::Drain
-            }
-            Request::Leave { reply } => {
-                self.news.leaving();
-                self.leaves.push(reply);
-                Command::Leave
-            }
-        };
-        self.tell(Input::Command(command));
-    }
-
     fn take_delivery(&mut self, delivery: Option<Delivery>) {
         self.dialing = matches!(delivery, Some(Delivery::NotYet(_)));
         match delivery {
@@ -379,9 +293,11 @@ impl Driver {
             while let Some(output) = self.node.take_output() {
                 self.carry(output);
             }
-            if Instant::now() >= self.turn_ends || !self.node.step_streams() {
+            // The clock is looked at for streams alone: most events are of calls without any.
+            if !self.node.has_steps() || Instant::now() >= self.turn_ends {
                 return;
             }
+            self.node.step_streams();
         }
     }
 
