@@ -46,8 +46,6 @@ pub(super) fn limits_of(args: &RunArgs, table: &ModuleTable, max_payload_bytes: 
     set_count(&mut limits.async_calls, args.async_calls.or(table.async_calls).or(concurrency));
     set_size(&mut limits.argument_bytes, args.max_arguments.or(table.max_arguments));
     set_size(&mut limits.result_bytes, args.max_result.or(table.max_result));
-    limits.argument_bytes = limits.argument_bytes.min(max_payload_bytes);
-    limits.result_bytes = limits.result_bytes.min(max_payload_bytes);
     set_count(&mut limits.open_calls, args.open_calls.or(table.open_calls));
     set_count(&mut limits.schedules, args.max_schedules.or(table.max_schedules));
     set_count(&mut limits.open_streams, args.open_streams.or(table.open_streams));

@@ -1,8 +1,8 @@
 //! What a module may use, and how its instances are kept.
 //!
-//! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), at admission (arguments, calls in
-//! a second), by the pool (time, queue, instances), by the instance (payloads, handles), by its streams (output), by the module (open calls, open streams) or
-//! by the node (schedules), and has a test that runs into it. A guest that ends after it was refused something is told
+//! Invariants: every limit here is enforced, by [`Limiter`] (memory, tables, core instances), at admission (arguments, calls
+//! in a second), by the pool (time, queue, instances), by the instance (payloads, handles), by its streams (output), by the
+//! module (open calls, open streams) or by the node (schedules), and has a test that runs into it. A guest that ends after it was refused something is told
 //! apart from one that ends by itself: [`Limiter`] remembers what it refused. It does not know calls; the stack is bounded
 //! per engine, not here.
 

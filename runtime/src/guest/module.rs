@@ -92,15 +92,14 @@ impl GuestModule {
     /// [`StartError`]. An instance that cannot be made is no error here: it fails the calls that need it.
     pub async fn start(
         loaded: &Loaded,
-        spec: ModuleSpec,
+        mut spec: ModuleSpec,
         mesh: MeshHandle,
         guests: Handle,
         output: Output,
     ) -> Result<Arc<Self>, StartError> {
-        let ModuleSpec { process, node, policy, limits, ceiling, on_cancel, schedules, outside, exports, grants } =
-            spec;
+        let (policy, on_cancel) = (spec.policy, spec.on_cancel.unwrap_or_else(|| OnCancel::default_of(spec.policy)));
         let registration = ProcessSpec {
-            process: process.clone(),
+            process: spec.process.clone(),
             callbacks: loaded
                 .description
                 .callbacks
@@ -108,19 +107,15 @@ impl GuestModule {
                 .map(|callback| CallbackSpec { name: callback.name.clone(), signature: callback.signature.clone() })
                 .collect(),
             instances: policy.to_string(),
-            schedules: schedules.map_or(Schedules::Fresh(limits.schedules), Schedules::Kept),
-            large_bytes: limits.held_bytes(policy),
-            exports: exports.clone(),
+            schedules: spec.schedules.take().map_or(Schedules::Fresh(spec.limits.schedules), Schedules::Kept),
+            large_bytes: spec.limits.held_bytes(policy),
+            exports: spec.exports.clone(),
         };
-        let on_cancel = on_cancel.unwrap_or_else(|| OnCancel::default_of(policy));
         let interleaves = loaded.description.engine == EngineKind::Concurrent;
         let plain_calls = plain_calls(policy, on_cancel, interleaves);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
-        let (around, limits) = ((mesh.clone(), background), (limits, policy, ceiling));
-        let mut context = ModuleContext::new(process, node, around, limits, outside, output, plain_calls);
-        (context.is_shared, context.grants) = (!exports.is_empty(), grants);
-        let context = Arc::new(context);
+        let context = Arc::new(ModuleContext::new(spec, (mesh.clone(), background), output, plain_calls));
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let register = async |service: Arc<dyn Serve>| {
             let process = context.process.name.to_string();

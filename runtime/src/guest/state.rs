@@ -27,7 +27,8 @@ use super::ceiling::{Ceiling, CeilingReached, InstancePlace};
 use super::fault::TimeUp;
 use super::grants::{Act, Grants};
 use super::handles::Handles;
-use super::limits::{InstancePolicy, Limiter, ModuleLimits};
+use super::limits::{Limiter, ModuleLimits};
+use super::module::ModuleSpec;
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
 use super::outside::Outside;
@@ -81,23 +82,20 @@ pub(super) struct ModuleContext {
 }
 
 impl ModuleContext {
+    /// The context of a module's guests, on this mesh.
     pub fn new(
-        process: ProcessRef,
-        node: String,
+        spec: ModuleSpec,
         (mesh, background): (MeshHandle, Background),
-        (limits, policy, ceiling): (ModuleLimits, InstancePolicy, Arc<Ceiling>),
-        outside: Outside,
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
+        let ModuleSpec { process, node, policy, limits, ceiling, outside, grants, exports, .. } = spec;
         let output = ModuleOutput::new(output, limits.output_bytes_per_second);
         let bell = Arc::new(Bell::default());
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone(), ceiling.clone()));
         let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
         let handles = Arc::new(Handles::new(bell.clone()));
         let rate = CallRate::new(limits.calls_per_second, Instant::now());
-        let (lists, local, is_shared) = (Semaphore::new(1), OnceLock::new(), false);
-        let grants = Grants::default();
         Self {
             process,
             node,
@@ -112,11 +110,11 @@ impl ModuleContext {
             outgoing,
             streams,
             handles,
-            lists,
+            lists: Semaphore::new(1),
             background,
             plain_calls,
-            is_shared,
-            local,
+            is_shared: !exports.is_empty(),
+            local: OnceLock::new(),
         }
     }
 
