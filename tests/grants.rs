@@ -106,3 +106,36 @@ fn grants_stand_in_the_config_for_each_module_and_for_streams_too() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     says(&output.stderr, &["permission-denied", "readers@0.1.0#sum was not called"]);
 }
+
+#[test]
+fn a_guest_stops_its_runtime_unless_that_is_denied_or_another_tenants_modules_live_there() {
+    let stop =
+        |cluster: &Cluster, tenant: &str| cluster.run(["call", "--tenant", tenant, "--receiver", "server", "stop(7)"]);
+    let refused = |config: Option<&[&str]>, flags: &[&str], tenant: &str| {
+        let cluster = Cluster::new();
+        let module = |tenant: &&str| {
+            let path = component("fixtures");
+            format!("[[module]]\npath = '{}'\nname = 'server'\ntenant = '{tenant}'\n", path.display())
+        };
+        let server = cluster.runtime("server").controller().args(flags);
+        let server = match config {
+            None => server.module("server", "fixtures"),
+            Some(tenants) => {
+                let modules = tenants.iter().map(module).collect::<String>();
+                server.args(["--config", &cluster.file("server.toml", modules)])
+            }
+        };
+        let _server = server.ready();
+        let error = stop(&cluster, tenant).one_line_error(1).to_owned();
+        says(&error, &["trap", "server may not stop the runtime: `stop` stands in its `deny`"]);
+        // And it lives on.
+        assert_eq!(cluster.run(["call", "--tenant", tenant, "add(1, 2)"]).success(), "3");
+    };
+    refused(None, &["--deny", "stop"], "default");
+    refused(Some(&["acme", "globex"]), &[], "acme");
+    let cluster = Cluster::new();
+    let server = cluster.runtime("server").controller().module("server", "fixtures").ready();
+    stop(&cluster, "default").success();
+    says(&server.wait_for_line("stops this runtime"), &["server stops this runtime with exit code 7"]);
+    assert_eq!(server.exit_code(), 7);
+}

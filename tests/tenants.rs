@@ -39,6 +39,9 @@ fn a_tenants_ceilings_hold_for_all_its_modules_together() {
     says(&refused.stderr, &["tenant acme", "max-memory"]);
     call(&cluster, "c", "grow(60)").success();
     call(&cluster, "b", "count()").success();
+    // Nor is there room for an instance.
+    let (cluster, _server) = serving("max-memory = '64KiB'");
+    says(call(&cluster, "a", "count()").one_line_error(3), &["overloaded", "tenant acme", "max-memory"]);
     let (cluster, _server) = serving("max-instances = 1");
     call(&cluster, "a", "count()").success();
     says(call(&cluster, "b", "count()").one_line_error(3), &["tenant acme", "max-instances"]);

@@ -27,7 +27,7 @@ use daffi_proto::share::{Export, Import};
 use crate::cli::args::RunArgs;
 use crate::guest::ceiling::CeilingLimits;
 use crate::guest::engine::DEFAULT_STACK_BYTES;
-use crate::guest::grants::Grants;
+use crate::guest::grants::{Act, Grants};
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::guest::outside::Outside;
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
@@ -230,6 +230,10 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     let shares = Shares::new(tenants, &of_modules).map_err(flags)?;
     for module in &mut modules {
         module.exports = shares.exports(&module.process.tenant);
+        if of_modules.len() > 1 {
+            // It would end the modules of others.
+            module.grants.denied.insert(Act::Stop);
+        }
     }
     Ok(RuntimeConfig {
         named: name.is_some(),

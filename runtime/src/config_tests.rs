@@ -203,6 +203,8 @@ fn mistakes_in_a_file_are_told_with_their_place() {
         ("[[module]]\nname = \"a\"", "missing field `path`"),
         ("[[module]]\npath = \"a\"\nmay-call = [\"a b\"]", "DIR/daffi.toml:3:12: `a b` is no callback name"),
         ("[[module]]\npath = \"a\"\ndeny = [\"run\"]", "DIR/daffi.toml:3:9: unknown variant `run`"),
+        ("[runtime]\nstate-dir = \"\"", "DIR/daffi.toml:2:13: an empty path"),
+        ("[[module]]\npath = \"\"", "DIR/daffi.toml:2:8: an empty path"),
         ("[runtime", "DIR/daffi.toml:1:9: "),
         ("[runtime]\nmax-payload = '1B'", "DIR/daffi.toml:2:15: 1B is out of bounds: it is from 1KiB"),
         ("[[module]]\npath = 'a'\nqueue = 1_000_001", "DIR/daffi.toml:3:9: 1000001 is out of bounds"),

@@ -26,7 +26,8 @@ pub const TRAPPED: u8 = 134;
 pub const HELP: &str = "\
 Exit codes:
   0    all went well
-  1    a callback failed (call), or a module's `run` returned an error
+  1    a callback failed (call), fewer values came than were wanted (--first-n, --quorum), or a module's `run` returned
+       an error
   2    what you gave cannot be used: flags, config, component, arguments, an address in use
   3    the call did not run, or may not (no such callback, overloaded, deadline in the queue, ...)
   4    the call was sent and no answer came: it may or may not have run

@@ -119,7 +119,7 @@ pub struct CheckArgs {
 
 const CHECK_HELP: &str = "\
 The settings are printed as a config file that says all of them, defaults included; paths are absolute. A mistake is one line
-with file, line and column, and the exit code is 2. Components are read, and whether they can be served is told; they are
+that names the key, with file, line and column where it is in one value, and the exit code is 2. Components are read, and whether they can be served is told; they are
 not compiled, and no socket, certificate or state folder is touched.
 
 Example:

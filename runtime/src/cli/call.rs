@@ -111,7 +111,7 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how
             return Ok(());
         }
         let (values, exit_code) = (all - failed, first.map_or(exit::FAILED, |error| call_failure(&error).code));
-        return Err(Failure::new(exit_code, format!("{values} values came, {wanted} were wanted")));
+        return Err(Failure::new(exit_code, format!("of {wanted} values that were wanted {values} came")));
     }
     first.map_or(Ok(()), |error| {
         let first = failure(&error);

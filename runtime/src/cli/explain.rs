@@ -3,6 +3,7 @@
 //! It reads the files and the components that they name, as a runtime would, and starts nothing. What it does not know is
 //! who else is on the mesh: processes that no file names.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
@@ -71,10 +72,18 @@ struct Rule {
 pub fn explain(args: &ExplainArgs) -> Result<(String, u8), Failure> {
     let places: Vec<Place> = args.config.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
     let residents: Vec<Resident<'_>> = places.iter().flat_map(Place::residents).collect();
+    let mut known = BTreeSet::new();
+    if let Some(twice) = residents.iter().find(|resident| !known.insert(&resident.module.process)) {
+        let (name, file) = (&twice.module.process, twice.place.file.display());
+        return Err(Failure::usage(format!("{file}: {name} is in these files twice, and a mesh has it once")));
+    }
     let caller = process(&args.caller)?;
     let Some(&found) = residents.iter().find(|resident| resident.module.process == caller) else {
         let known: Vec<String> = residents.iter().map(|resident| resident.module.process.to_string()).collect();
-        let message = format!("no module of these files is {caller}: there are {}", known.join(", "));
+        let known = known.join(", ");
+        let message = format!(
+            "no module of these files is {caller}: there are {known}; write TENANT::PROCESS outside of default"
+        );
         return Err(Failure::usage(message));
     };
     let Qualified { tenant, pattern } = Qualified::parse(&args.callback).map_err(Failure::usage)?;
@@ -155,7 +164,14 @@ impl Question<'_> {
                     self.others.iter().filter(|other| other.callbacks.contains(name)).collect();
                 let list: Vec<String> = who.iter().map(|other| other.module.process.to_string()).collect();
                 let file = who.first().map_or(&self.caller.place.file, |first| &first.place.file);
-                Ok((name.clone(), rule(true, format!("{} has it", list.join(", ")), file)))
+                Ok((
+                    name.clone(),
+                    rule(
+                        true,
+                        format!("{} {} it", list.join(", "), if list.len() == 1 { "has" } else { "have" }),
+                        file,
+                    ),
+                ))
             }
             Err(Lookup::NotFound) => {
                 let own = self.foreign.is_none() && self.pattern.pick(self.caller.callbacks).is_ok();

@@ -49,6 +49,26 @@ enum Unshown {
     Failed(CallError),
 }
 
+/// What a call with streams came to that did not end well.
+enum Failed {
+    /// A line cannot be used.
+    Lines(Failure),
+    Call(CallError),
+}
+
+impl Failed {
+    /// The failure of a call of this callback: a stream does not know whose it is.
+    fn of(self, resolved: &Resolved) -> Failure {
+        match self {
+            Self::Lines(failure) => failure,
+            Self::Call(error) if error.callback.is_empty() => {
+                failure(&CallError { callback: resolved.callback.to_string(), ..error })
+            }
+            Self::Call(error) => failure(&error),
+        }
+    }
+}
+
 /// Calls, streams, and prints.
 ///
 /// # Errors
@@ -77,13 +97,13 @@ pub async fn run(
     tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => Err(Failure::new(exit::INTERRUPTED, "interrupted: the call was cancelled")),
-        ended = work => ended,
+        ended = work => ended.map_err(|failed| failed.of(&resolved)),
     }
 }
 
 /// Waits for both ends. A wrong line is what is told, whatever it made of the call; where that fails by itself the lines that
 /// are left are not waited for.
-async fn both(fed: impl Future<Output = Fed>, shown: impl Future<Output = Result<(), Unshown>>) -> Result<(), Failure> {
+async fn both(fed: impl Future<Output = Fed>, shown: impl Future<Output = Result<(), Unshown>>) -> Result<(), Failed> {
     let (mut feeding, mut showing) = (pin!(fed), pin!(shown));
     let (mut fed, mut is_shown) = (None, false);
     while fed.is_none() || !is_shown {
@@ -93,14 +113,14 @@ async fn both(fed: impl Future<Output = Fed>, shown: impl Future<Output = Result
             shown = &mut showing, if !is_shown => match (shown, fed.take()) {
                 (Ok(()), so_far) => (is_shown, fed) = (true, so_far),
                 (Err(Unshown::NoReader), _) => return Ok(()), // no failure of the call
-                (Err(Unshown::Failed(_)), Some(Fed::Wrong(wrong))) => return Err(wrong),
-                (Err(Unshown::Failed(error)), _) => return Err(failure(&error)),
+                (Err(Unshown::Failed(_)), Some(Fed::Wrong(wrong))) => return Err(Failed::Lines(wrong)),
+                (Err(Unshown::Failed(error)), _) => return Err(Failed::Call(error)),
             },
         }
     }
     match fed {
-        Some(Fed::Wrong(wrong)) => Err(wrong),
-        Some(Fed::Broken(error)) => Err(failure(&error)),
+        Some(Fed::Wrong(wrong)) => Err(Failed::Lines(wrong)),
+        Some(Fed::Broken(error)) => Err(Failed::Call(error)),
         Some(Fed::Done) | None => Ok(()),
     }
 }

@@ -128,9 +128,13 @@ pub(super) struct RuntimeTable {
     listen: Option<Vec<toml::Spanned<String>>>,
     connect: Option<toml::Spanned<String>>,
     insecure: Option<bool>,
+    #[serde(deserialize_with = "path")]
     tls_ca: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
     tls_cert: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
     tls_key: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
     join_token_file: Option<PathBuf>,
     exit_after_run: Option<bool>,
     #[serde(deserialize_with = "payload")]
@@ -139,6 +143,7 @@ pub(super) struct RuntimeTable {
     stack: Option<ByteSize>,
     #[serde(deserialize_with = "duration")]
     drain_timeout: Option<Duration>,
+    #[serde(deserialize_with = "path")]
     state_dir: Option<PathBuf>,
     log: Option<String>,
 }
@@ -147,6 +152,7 @@ pub(super) struct RuntimeTable {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct ModuleTable {
+    #[serde(deserialize_with = "some_path")]
     pub(super) path: PathBuf,
     pub(super) name: Option<ProcessName>,
     pub(super) tenant: Option<TenantName>,
@@ -219,6 +225,19 @@ where
     T: FromStr<Err: fmt::Display>,
 {
     read_by(|text| text.parse().map_err(|error: T::Err| error.to_string()), deserializer)
+}
+
+/// Reads a path, which is not empty: from the file's own folder that would be the folder.
+fn some_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
+        return Err(serde::de::Error::custom("an empty path: write that of a file or folder, or leave the key out"));
+    }
+    Ok(path)
+}
+
+fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    some_path(deserializer).map(Some)
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

@@ -1,6 +1,6 @@
 //! What a module may use, and what of the host it sees: its table and the flags, over the defaults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daffi_proto::id::ProcessName;
 
@@ -78,6 +78,13 @@ pub(super) fn outside_of(
         }
     };
     counted("preopens", preopens.len(), MAX_PREOPENS)?;
+    let mut paths = BTreeSet::new();
+    if let Some(twice) = preopens.iter().find(|preopen| !paths.insert(preopen.guest.as_str())) {
+        return Err(flags(format!(
+            "preopens of {process}: two folders are {} for guests: give one another path",
+            twice.guest
+        )));
+    }
     counted("network", destinations.len(), MAX_DESTINATIONS)?;
     Ok(Outside { env: env.into_iter().collect(), preopens, network: Network::new(destinations) })
 }

@@ -98,6 +98,11 @@ impl Shares {
             if exports > MAX_EXPORTS {
                 return wrong(&format!("{exports} exports, at most {MAX_EXPORTS} are possible: join some with `*`"));
             }
+            if table.exports.iter().any(|export| export.to.is_empty() || export.callbacks.is_empty()) {
+                return wrong(
+                    &"an export names callbacks and the tenants that may import them: one of its lists is empty",
+                );
+            }
             let own = table.exports.iter().any(|export| export.to.contains(name));
             if own || table.imports.iter().any(|import| import.tenant == *name) {
                 return wrong(&"a tenant shares nothing with itself: its own callbacks are there by their names");

@@ -89,6 +89,7 @@ mod bindings {
             "daffi:runtime/mesh.[method]member-events.try-next": async | store | trappable,
             "daffi:runtime/mesh.[method]member-events.next": async | store | trappable,
             "daffi:runtime/mesh.[drop]member-events": store,
+            "daffi:runtime/mesh.stop": async | store | trappable,
             default: async | store,
         },
         with: {

@@ -197,6 +197,10 @@ pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestStat
         let message = format!("{callback} was not called: this runtime has no room for another instance");
         return CallError::not_run(code::OVERLOADED, message, callback);
     }
+    if let Some(reached) = state.limiter.refused_by_tenant() {
+        let message = format!("{callback} was not called: no instance could be made: {reached}; try later");
+        return CallError::not_run(code::OVERLOADED, message, callback);
+    }
     let fault = Fault::of(error, state);
     let limit = counted(&fault.message()).map(|key| format!(": raise the module's {key}")).unwrap_or_default();
     let message = format!("{callback} was not called: no instance could be made: {}{limit}", fault.message());

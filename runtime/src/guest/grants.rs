@@ -42,6 +42,8 @@ pub enum Act {
     List,
     /// To be told who comes, goes and changes.
     Watch,
+    /// To end the runtime that the module lives in.
+    Stop,
 }
 
 impl Grants {
@@ -128,7 +130,7 @@ impl Serialize for Callable {
 
 impl Act {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Broadcast, Self::Schedule, Self::List, Self::Watch];
+    pub const ALL: [Self; 5] = [Self::Broadcast, Self::Schedule, Self::List, Self::Watch, Self::Stop];
 
     fn name(self) -> &'static str {
         match self {
@@ -136,6 +138,7 @@ impl Act {
             Self::Schedule => "schedule",
             Self::List => "list",
             Self::Watch => "watch",
+            Self::Stop => "stop",
         }
     }
 
@@ -145,6 +148,7 @@ impl Act {
             Self::Schedule => "schedule callbacks, or see what is scheduled",
             Self::List => "see or wait for other processes",
             Self::Watch => "watch who comes and goes",
+            Self::Stop => "stop the runtime",
         }
     }
 }
@@ -160,7 +164,7 @@ impl FromStr for Act {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|act| act.name() == text);
-        known.ok_or_else(|| format!("{text:?} is not broadcast, schedule, list or watch"))
+        known.ok_or_else(|| format!("{text:?} is not broadcast, schedule, list, watch or stop"))
     }
 }
 

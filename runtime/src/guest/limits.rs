@@ -303,6 +303,14 @@ impl Limiter {
         }
     }
 
+    /// What its tenant had no room for, if that was last refused.
+    pub fn refused_by_tenant(&self) -> Option<&CeilingReached> {
+        match &self.refusal {
+            Some(Refusal::Tenant(reached)) => Some(reached),
+            _ => None,
+        }
+    }
+
     /// What was refused last since this was asked last. A guest may have coped with it: only the end of a call that
     /// followed makes it an error.
     pub fn take_refusal(&mut self) -> Option<Refusal> {

@@ -52,7 +52,12 @@ impl FromStr for Destination {
         let (host, port) = text.rsplit_once(':').ok_or_else(|| bad("it has no port"))?;
         let port = match port {
             "*" => None,
-            port => Some(port.parse().ok().filter(|port| *port != 0).ok_or_else(|| bad("its port is no number"))?),
+            port => Some(
+                port.parse()
+                    .ok()
+                    .filter(|port| *port != 0)
+                    .ok_or_else(|| bad("its port is no number from 1 to 65535"))?,
+            ),
         };
         let (address, bits) = match host.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -68,8 +73,11 @@ impl FromStr for Destination {
                 let most = width(first);
                 let bits =
                     bits.map_or(Ok(most), |bits| bits.parse().map_err(|_| bad("its range is no number of bits")))?;
-                if bits > most || masked(first, bits) != value(first) {
-                    return Err(bad("its range has fewer bits than its address"));
+                if bits > most {
+                    return Err(bad("its range has more bits than an address"));
+                }
+                if masked(first, bits) != value(first) {
+                    return Err(bad("its address has bits behind those of its range: write them as 0"));
                 }
                 Host::Range { first, bits }
             }
@@ -297,10 +305,10 @@ mod tests {
         for (text, why) in [
             ("", "no port"),
             ("10.0.0.1", "no port"),
-            ("10.0.0.1:0", "port is no number"),
+            ("10.0.0.1:0", "port is no number from 1"),
             ("10.0.0.1:x", "port is no number"),
-            ("10.0.0.1/8:1", "fewer bits than its address"),
-            ("10.0.0.0/33:1", "fewer bits than its address"),
+            ("10.0.0.1/8:1", "write them as 0"),
+            ("10.0.0.0/33:1", "more bits than an address"),
             ("10.0.0.0/x:1", "no number of bits"),
             ("fd00::1:1", "no address, range or name"),
             ("10.0.0.256:1", "no address, range or name"),

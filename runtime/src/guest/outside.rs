@@ -22,7 +22,7 @@ pub const MAX_PREOPENS: usize = 16;
 
 /// A folder of the host that guests may read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "PreopenTable", rename_all = "kebab-case")]
 pub struct Preopen {
     /// The folder.
     pub host: PathBuf,
@@ -34,11 +34,44 @@ impl FromStr for Preopen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (host, guest) = text.split_once("::").unwrap_or((text, text));
-        if host.is_empty() || guest.is_empty() {
-            return Err("write HOST::GUEST, such as data::/data".to_owned());
+        let (host, guest) = text.split_once("::").ok_or("write HOST::GUEST, such as data::/data")?;
+        let preopen = Self { host: host.into(), guest: guest.to_owned() };
+        preopen.check().map(|()| preopen)
+    }
+}
+
+impl Preopen {
+    /// Whether it is one that can be meant.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write.
+    fn check(&self) -> Result<(), String> {
+        if self.host.as_os_str().is_empty() {
+            return Err("a preopened folder without a path of the host, such as data in data::/data".to_owned());
         }
-        Ok(Self { host: host.into(), guest: guest.to_owned() })
+        let is_name = |part: &str| !matches!(part, "" | "." | "..");
+        let is_path = |path: &str| path.is_empty() || path.split('/').all(is_name);
+        if self.guest.strip_prefix('/').is_some_and(is_path) {
+            return Ok(());
+        }
+        Err(format!("the path for guests is {:?}: write an absolute one without `..`, such as /data", self.guest))
+    }
+}
+
+/// As in the config file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct PreopenTable {
+    host: PathBuf,
+    guest: String,
+}
+
+impl TryFrom<PreopenTable> for Preopen {
+    type Error = String;
+
+    fn try_from(PreopenTable { host, guest }: PreopenTable) -> Result<Self, String> {
+        let preopen = Self { host, guest };
+        preopen.check().map(|()| preopen)
     }
 }
 
@@ -98,12 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_written_with_its_path_for_guests_or_has_the_same() {
+    fn a_folder_is_written_with_its_path_for_guests() {
         let preopen = |host: &str, guest: &str| Ok(Preopen { host: host.into(), guest: guest.to_owned() });
         assert_eq!("data::/data".parse(), preopen("data", "/data"));
-        assert_eq!("data".parse(), preopen("data", "data"));
-        for text in ["", "::/data", "data::"] {
-            assert!(text.parse::<Preopen>().unwrap_err().contains("HOST::GUEST"), "{text}");
+        assert_eq!("data::/".parse(), preopen("data", "/"));
+        for text in ["", "data", "::/data", "data::", "data::x", "data::/../x", "data::/x/", "data::/./x"] {
+            assert!(text.parse::<Preopen>().unwrap_err().contains("/data"), "{text}");
         }
     }
 

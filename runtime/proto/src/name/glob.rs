@@ -23,7 +23,7 @@ impl NameGlob {
         if text.is_empty() || text.len() > MAX_CALLBACK_NAME_BYTES {
             return Err(bad(text, "a pattern has 1 to 512 bytes"));
         }
-        if !text.chars().all(good) {
+        if !text.chars().all(good) || text.contains("::") {
             return Err(bad(text, "a pattern is made of names and `*`"));
         }
         Ok(Self { text: text.to_owned() })

@@ -140,7 +140,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATTERN")]
     pub may_call: Vec<Callable>,
 
-    /// What the modules may not do: broadcast, schedule, list or watch; can be repeated
+    /// What the modules may not do: broadcast, schedule, list, watch or stop; can be repeated
     #[arg(long, value_name = "ACT")]
     pub deny: Vec<Act>,
 

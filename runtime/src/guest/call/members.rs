@@ -10,6 +10,7 @@ use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::WasiView;
 use wasmtime_wasi::p2::DynPollable;
 
+use super::super::fault::FetchFailed;
 use super::super::grants::Act;
 use super::super::state::{CallOrigin, GuestState, ModuleContext};
 use super::watch::{self, MemberEvents, Watching};
@@ -59,8 +60,14 @@ impl mesh::HostWithStore<GuestState> for Guests {
         Ok(push(&mut host, events, "mesh#watch")?)
     }
 
-    async fn stop(mut host: Access<'_, GuestState, Self>, code: u8) {
-        host.get().module.mesh.stop(code);
+    async fn stop(mut host: Access<'_, GuestState, Self>, code: u8) -> wasmtime::Result<()> {
+        let module = host.get().module.clone();
+        if let Err(error) = module.grants.act(&module.process, Act::Stop, "mesh#stop") {
+            return Err(FetchFailed { name: "mesh#stop".to_owned(), error }.into());
+        }
+        tracing::info!("{} stops this runtime with exit code {code}", module.process);
+        module.mesh.stop(code);
+        Ok(())
     }
 }
 
