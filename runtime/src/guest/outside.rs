@@ -144,7 +144,7 @@ mod tests {
     fn only_who_may_open_files_is_held_to_few_handles() {
         let mut outside = Outside::default();
         assert_eq!(outside.handles(10_000), 10_000);
-        outside.preopens.push("data".parse().unwrap());
+        outside.preopens.push("data::/data".parse().unwrap());
         assert_eq!((outside.handles(10_000), outside.handles(10)), (MAX_OUTSIDE_HANDLES, 10));
     }
 }
