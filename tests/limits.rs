@@ -82,6 +82,62 @@ fn the_stack_of_a_call_is_as_large_as_the_runtime_says() {
     }
 }
 
+/// A component whose callback `fill` makes handles until it may have no more: clocks to wait for, or resources of its own.
+fn filling(of_host: bool) -> Vec<u8> {
+    let (import, make) = match of_host {
+        true => (
+            r#"(import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+               (alias export $poll "pollable" (type $pollable))
+               (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+                 (alias outer 1 $pollable (type $p)) (export "pollable" (type (eq $p)))
+                 (export "subscribe-duration" (func (param "when" u64) (result (own 1))))))"#,
+            r#"(core func $one (canon lower (func $clock "subscribe-duration")))"#,
+        ),
+        false => ("(type $own (resource (rep i32)))", "(core func $one (canon resource.new $own))"),
+    };
+    let ty = if of_host { "i64" } else { "i32" };
+    let text = format!(
+        r#"(component
+          {import}
+          {make}
+          (core module $m
+            (import "" "one" (func $one (param {ty}) (result i32)))
+            (func (export "fill") (loop (drop (call $one ({ty}.const 1))) (br 0))))
+          (core instance $i (instantiate $m (with "" (instance (export "one" (func $one))))))
+          (func (export "fill") (canon lift (core func $i "fill"))))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn an_instance_out_of_handles_is_told_which_limit_it_passed() {
+    for (of_host, handles) in [(true, "100"), (false, "20000")] {
+        let cluster = Cluster::new();
+        let path = cluster.file("filling.wasm", filling(of_host));
+        let config = format!(
+            "[runtime]\ncontroller = true\n[[module]]\npath = {path:?}\nhandles = {handles}\nasync-calls = 1\nopen-calls = 0\n"
+        );
+        let _server = cluster.bare("server").config(&config).ready();
+        for _ in 0..2 {
+            let output = cluster.call("fill()");
+            assert_eq!(output.code(), 1, "{output:#?}");
+            says(
+                &output.stderr,
+                &["limit-exceeded", &format!("it has {handles} handles"), "raise the module's handles"],
+            );
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_gives_the_host_far_too_much_is_told_which_limit_it_passed() {
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures-hostile", &["--max-payload", "1MiB"]);
+    let output = cluster.call("long-json(5000000)");
+    assert_eq!(output.code(), 1, "{output:#?}");
+    says(&output.stderr, &["limit-exceeded", "more than 4194304 bytes at once", "raise the runtime's max-payload"]);
+}
+
 #[test]
 fn a_guest_that_recurses_without_end_fails_and_the_next_call_works() {
     let cluster = Cluster::new();

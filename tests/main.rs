@@ -47,6 +47,7 @@ mod bad_input;
 mod broadcast;
 #[cfg(test)]
 mod calls;
+mod ceilings;
 #[cfg(test)]
 mod check;
 #[cfg(test)]

@@ -16,42 +16,6 @@ fn in_tenant(cluster: &Cluster, tenant: &str, args: &[&str]) -> Output {
 }
 
 #[test]
-fn a_tenants_ceilings_hold_for_all_its_modules_together() {
-    let path = component("fixtures");
-    let modules = ["acme a", "acme b", "default c"].map(|module| {
-        let (tenant, name) = module.split_once(' ').unwrap();
-        format!("[[module]]\npath = {path:?}\nname = {name:?}\ntenant = {tenant:?}\n")
-    });
-    let serving = |ceiling: &str| {
-        let cluster = Cluster::new();
-        let config = format!("[runtime]\ncontroller = true\n[tenant.acme]\n{ceiling}\n{}", modules.concat());
-        let server = cluster.bare("server").config(&config).ready();
-        (cluster, server)
-    };
-    let (cluster, _server) = serving("max-memory = '96MiB'");
-    let call = |cluster: &Cluster, process: &str, call: &str| {
-        let tenant = if process == "c" { "default" } else { "acme" };
-        cluster.run(["call", "--tenant", tenant, "--receiver", process, call])
-    };
-    call(&cluster, "a", "grow(60)").success();
-    let refused = call(&cluster, "b", "grow(60)");
-    assert_eq!(refused.code(), 1, "{refused:#?}");
-    says(&refused.stderr, &["tenant acme", "max-memory"]);
-    call(&cluster, "c", "grow(60)").success();
-    call(&cluster, "b", "count()").success();
-    // Nor is there room for an instance.
-    let (cluster, _server) = serving("max-memory = '64KiB'");
-    says(call(&cluster, "a", "count()").one_line_error(3), &["overloaded", "tenant acme", "max-memory"]);
-    let (cluster, _server) = serving("max-instances = 1");
-    call(&cluster, "a", "count()").success();
-    says(call(&cluster, "b", "count()").one_line_error(3), &["tenant acme", "max-instances"]);
-    call(&cluster, "c", "count()").success();
-    // What ended makes room.
-    call(&cluster, "a", "trap-unreachable()");
-    call(&cluster, "b", "count()").success();
-}
-
-#[test]
 fn two_tenants_of_one_runtime_have_processes_of_the_same_name() {
     let cluster = Cluster::new();
     let config = config(&cluster);

@@ -86,6 +86,12 @@ impl RuntimeConfig {
         self.shares.ceiling(tenant)
     }
 
+    /// How many scheduled tasks the modules of a tenant may have together, where there is such a ceiling.
+    pub fn max_tasks(&self) -> BTreeMap<TenantName, usize> {
+        let of = |tenant: TenantName| self.ceiling(&tenant).schedules.map(|most| (tenant, most));
+        self.tenants().into_iter().filter_map(of).collect()
+    }
+
     /// Whether this runtime is the controller.
     pub fn is_controller(&self) -> bool {
         !self.listen.is_empty()

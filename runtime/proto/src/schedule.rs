@@ -79,7 +79,7 @@ pub use time::{Clock, Utc};
 pub use unwritten::{Save, Unwritten};
 
 use crate::error::{CallError, code};
-use crate::id::ProcessName;
+use crate::id::{ProcessName, TenantName};
 
 /// After how long at most a task that is planned in UTC looks at the clock again.
 pub const UTC_CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -161,6 +161,16 @@ pub enum ScheduleError {
         /// Its limit.
         limit: usize,
     },
+    /// The receiver's tenant has as many as it may.
+    #[error(
+        "tenant {tenant} may have {limit} schedules in that runtime, its max-schedules, and has them: cancel one or raise it"
+    )]
+    TenantIsFull {
+        /// The receiver's.
+        tenant: TenantName,
+        /// Its limit, for all its processes there.
+        limit: usize,
+    },
     /// A text that is no task's id.
     #[error("{text:?} is no id of a scheduled task: it is what `schedule ls` shows, such as `backup/mide74zf`")]
     BadId {
@@ -176,7 +186,7 @@ impl ScheduleError {
     /// The kind, one of [`code`]'s.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::TooManyTasks { .. } => code::OVERLOADED,
+            Self::TooManyTasks { .. } | Self::TenantIsFull { .. } => code::OVERLOADED,
             Self::ArgumentsTooLarge(_) => code::PAYLOAD_TOO_LARGE,
             Self::NoSuchTask(_) => code::NO_SUCH_TASK,
             _ => code::BAD_ARGUMENTS,

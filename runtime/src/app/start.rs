@@ -274,6 +274,7 @@ fn start_node(
         max_payload_bytes: config.max_payload_bytes,
         tenants: config.tenants(),
         imports: config.imports.clone(),
+        max_tasks: config.max_tasks(),
         ..NodeConfig::new(NodeKey(key), config.name.clone(), Role::Node)
     };
     let target = match &config.connect {

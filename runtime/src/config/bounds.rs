@@ -36,6 +36,8 @@ pub const MAX_HANDLES: u32 = 1_000_000;
 pub const MAX_ENVIRONMENT_BYTES: usize = 64 << 10;
 /// Most scheduled tasks of a module.
 pub const MAX_SCHEDULES: u32 = MAX_TASKS as u32;
+/// Most scheduled tasks of all modules of a tenant.
+pub const MAX_TENANT_SCHEDULES: u32 = 1_000_000;
 
 /// The least memory of an instance: one page of it.
 const MIN_MEMORY: ByteSize = ByteSize(64 << 10);

@@ -248,7 +248,7 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     read_by(bounds::memory, deserializer)
 }
 
-fn output_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+pub(super) fn output_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
     read_by(bounds::output_rate, deserializer)
 }
 

@@ -20,7 +20,7 @@ use daffi_proto::share::{Export, Import, MAX_EXPORTS, MAX_IMPORTS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bounds::{self, count};
-use super::file::memory;
+use super::file::{memory, output_rate};
 use super::units::ByteSize;
 use crate::guest::ceiling::CeilingLimits;
 
@@ -34,6 +34,23 @@ pub(super) struct TenantTable {
     max_instances: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_OPEN_CALLS }, _>")]
     max_open_calls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_QUEUE }, _>")]
+    max_queue: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_CONCURRENCY }, _>")]
+    max_concurrency: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<1, { bounds::MAX_CALL_RATE }, _>")]
+    max_call_rate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_OPEN_STREAMS }, _>")]
+    max_open_streams: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_HANDLES }, _>")]
+    max_handles: Option<u32>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "count::<0, { bounds::MAX_TENANT_SCHEDULES }, _>"
+    )]
+    max_schedules: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "output_rate")]
+    max_output_rate: Option<ByteSize>,
     exports: Vec<ExportTable>,
     imports: Vec<Foreign>,
 }
@@ -123,6 +140,13 @@ impl Shares {
             memory_bytes: table.max_memory.map(|ByteSize(bytes)| bytes),
             instances: count(table.max_instances),
             open_calls: count(table.max_open_calls),
+            queue: count(table.max_queue),
+            concurrency: count(table.max_concurrency),
+            open_streams: count(table.max_open_streams),
+            handles: count(table.max_handles),
+            schedules: count(table.max_schedules),
+            calls_per_second: table.max_call_rate,
+            output_bytes_per_second: table.max_output_rate.and_then(|ByteSize(rate)| u64::try_from(rate).ok()),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A message names the callback first, then what happened, then what to do where that is known. Names of other
 //! tenants' processes are never told.
 
+use std::fmt;
 use std::time::Instant;
 
 use daffi_proto::call::{Hop, Incoming, ServeResult};
@@ -42,14 +43,19 @@ pub(super) fn may_enter(template: &Template, incoming: &Incoming, now: Instant) 
         );
         return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, name));
     }
-    context.rate.take(now).map_err(|again| {
+    let too_often = |why: &dyn fmt::Display| {
         let name = &*template.callback_name(incoming.callback);
-        let (process, rate) = (&context.process.name, context.limits.calls_per_second);
-        let message = format!(
-            "{name} was not called: {process} takes {rate} calls in a second, its call-rate, and has had them; try again in {} ms",
-            again.as_millis().saturating_add(1)
-        );
-        CallError::not_run(code::OVERLOADED, message, name)
+        CallError::not_run(code::OVERLOADED, format!("{name} was not called: {why}"), name)
+    };
+    context.rate.take(now).map_err(|again| {
+        let (process, rate, again) = (&context.process.name, context.limits.calls_per_second, again.as_millis() + 1);
+        too_often(&format_args!(
+            "{process} takes {rate} calls in a second, its call-rate, and has had them; try again in {again} ms"
+        ))
+    })?;
+    context.ceiling.call(now).map_err(|of_tenant| {
+        context.rate.give_back();
+        too_often(&of_tenant)
     })
 }
 
@@ -60,8 +66,14 @@ pub(super) fn refused(template: &Template, why: &Refused, incoming: &Incoming) -
     match why {
         Refused::Overloaded => {
             let queue = template.context.limits.queue;
-            let message = format!("{name} was not called: {} has {queue} calls in its queue; try later", process.name);
+            let message = format!(
+                "{name} was not called: {} has {queue} calls in its queue; try later, or raise the module's queue",
+                process.name
+            );
             CallError::not_run(code::OVERLOADED, message, name)
+        }
+        Refused::Tenant(reached) => {
+            CallError::not_run(code::OVERLOADED, format!("{name} was not called: {reached}; try later"), name)
         }
         Refused::Cycle => CallError::not_run(code::CYCLE, cycle(name, &incoming.chain, process), name),
         Refused::Closed => {

@@ -53,6 +53,7 @@ use self::dynamic::Wish;
 use self::options::How;
 use self::pending::Pending;
 use super::engine::EngineKind;
+use super::fault::out_of_handles;
 use super::handles::Handle;
 use super::state::{CallOrigin, GuestState};
 
@@ -343,14 +344,18 @@ fn push<T: Send + 'static>(
     callback: &str,
 ) -> Result<Resource<Handle<T>>, CallError> {
     let state = host.get();
-    let what = state.module.handles.of(what);
+    let what = state
+        .module
+        .handles
+        .of(what)
+        .map_err(|reached| CallError::not_run(code::OVERLOADED, format!("{reached}: drop some"), callback))?;
     state.ctx().table.push(what).map_err(|_| no_handle(state, callback))
 }
 
 /// Gives a guest something to wait for with `wasi:io/poll`. It is no child of what it tells of, so that a guest may drop
 /// both in any order.
 fn pollable<T: Pollable>(state: &mut GuestState, what: T) -> wasmtime::Result<Resource<DynPollable>> {
-    let what = state.module.handles.of(what);
+    let what = state.module.handles.of(what)?;
     let table = state.ctx().table;
     let what = table.push(what)?;
     subscribe_to(table, what)
@@ -358,8 +363,8 @@ fn pollable<T: Pollable>(state: &mut GuestState, what: T) -> wasmtime::Result<Re
 
 /// The error of a guest whose instance has as many handles as it may.
 fn no_handle(state: &GuestState, callback: &str) -> CallError {
-    let most = state.module.outside.handles(state.module.limits.host_handles);
-    let message = format!("this instance has {most} handles, as many as it may: drop some");
+    let limit = state.module.limits.host_handles;
+    let message = out_of_handles("this instance", state.module.outside.handles(limit), limit);
     CallError::not_run(code::OVERLOADED, message, callback)
 }
 

@@ -8,14 +8,16 @@ use std::fmt::Write as _;
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::backtrace;
+use super::ceiling::CeilingReached;
 use super::limits::one_line;
 use super::state::GuestState;
-use super::transcode::TranscodeError;
 use super::transcode::stream::StreamFailure;
+use super::transcode::{TranscodeError, lifted_bytes};
 
 /// Longest trace of an error, in bytes.
 pub(super) const MAX_TRACE_BYTES: usize = 16 << 10;
@@ -76,11 +78,14 @@ impl Fault {
         if let Some(error @ TranscodeError::TooLarge { .. }) = error.downcast_ref() {
             return Self::TooLarge { message: error.to_string(), trace };
         }
-        if let Some(refusal) = refusal {
-            return Self::Limit { message: refusal.to_string(), trace };
+        if let Some(message) = passed(error, state).or_else(|| refusal.map(|refusal| refusal.to_string())) {
+            return Self::Limit { message, trace };
         }
         if error.downcast_ref::<Trap>() == Some(&Trap::StackOverflow) {
-            return Self::Limit { message: "its stack overflowed".to_owned(), trace };
+            return Self::Limit {
+                message: "its stack overflowed: it needs less, or the runtime a larger stack".to_owned(),
+                trace,
+            };
         }
         let mut message = one_line(&error.root_cause().to_string());
         if let Some(said) = panic_text(&last_words) {
@@ -207,6 +212,35 @@ pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestStat
     CallError { trace: fault.into_trace(), ..CallError::not_run(code::INSTANTIATION_FAILED, message, callback) }
 }
 
+/// Which limit ended a guest that wasmtime itself holds it to: in the words of its key. Some wasmtime tells by words alone.
+fn passed(error: &wasmtime::Error, state: &GuestState) -> Option<String> {
+    if let Some(reached) = error.downcast_ref::<CeilingReached>() {
+        return Some(reached.to_string());
+    }
+    let (limits, outside) = (&state.module.limits, &state.module.outside);
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full))) {
+        return Some(out_of_handles("it", outside.handles(limits.host_handles), limits.host_handles));
+    }
+    let cause = error.root_cause().to_string();
+    if cause.contains("store handle limit exceeded") {
+        let most = limits.component_handles();
+        return Some(out_of_handles("it", most, most));
+    }
+    cause.contains("fuel allocated for hostcalls").then(|| {
+        let most = lifted_bytes(limits.payload_bytes);
+        format!("it gave the host more than {most} bytes at once: send less, or raise the runtime's max-payload")
+    })
+}
+
+/// An instance, in these words, has as many handles as it may, and what its module's limit is.
+pub(super) fn out_of_handles(who: &str, most: usize, limit: usize) -> String {
+    let more = match most < limit {
+        true => "where a module has folders or network, its instances may have no more",
+        false => "or raise the module's handles",
+    };
+    format!("{who} has {most} handles, as many as it may: drop some, {more}")
+}
+
 /// Which limit a component passed that has too many parts: wasmtime says what there is too much of, but in words alone.
 fn counted(message: &str) -> Option<&'static str> {
     let keys = [("instance count", "core-instances"), ("table count", "tables"), ("memory count", "memories")];
@@ -275,6 +309,13 @@ mod tests {
         assert_eq!(panic_text(said).unwrap(), "panicked at a.rs:1:1: assertion failed left: 1 right: 2");
         assert_eq!(panic_text("Traceback\n  File x\nValueError: no\n").unwrap(), "ValueError: no");
         assert_eq!(panic_text(""), None);
+    }
+
+    #[test]
+    fn who_is_out_of_handles_learns_which_limit_to_raise_where_that_helps() {
+        let said = out_of_handles("it", 10, 10);
+        assert_eq!(said, "it has 10 handles, as many as it may: drop some, or raise the module's handles");
+        assert!(out_of_handles("it", 256, 10_000).contains("folders or network"));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Import {
         let allowed = origin.module.limits.payload_bytes;
         if args.len() > allowed {
             let message = format!(
-                "the arguments of {} have {} bytes, {allowed} are allowed: send less, or raise the payload limit",
+                "the arguments of {} have {} bytes, {allowed} are allowed: send less, or raise the runtime's max-payload",
                 self.name,
                 args.len()
             );

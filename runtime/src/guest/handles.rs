@@ -12,25 +12,32 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::Pollable;
 
 use super::bell::Bell;
+use super::ceiling::{Ceiling, CeilingReached, Kind};
 
 /// How many handles a module's guests hold, all its instances together.
 #[derive(Debug)]
 pub(super) struct Handles {
     held: AtomicUsize,
     bell: Arc<Bell>,
+    /// What all modules of the tenant may hold.
+    ceiling: Arc<Ceiling>,
 }
 
 impl Handles {
     /// None yet; changes ring the bell.
-    pub fn new(bell: Arc<Bell>) -> Self {
-        Self { held: AtomicUsize::new(0), bell }
+    pub fn new(bell: Arc<Bell>, ceiling: Arc<Ceiling>) -> Self {
+        Self { held: AtomicUsize::new(0), bell, ceiling }
     }
 
     /// A handle of this.
-    pub fn of<T>(self: &Arc<Self>, what: T) -> Handle<T> {
+    ///
+    /// # Errors
+    /// The tenant holds as many as it may.
+    pub fn of<T>(self: &Arc<Self>, what: T) -> Result<Handle<T>, CeilingReached> {
+        self.ceiling.take(Kind::Handles, 1)?;
         self.held.fetch_add(1, Ordering::Relaxed);
         self.bell.load_changed();
-        Handle { what, _count: Count(self.clone()) }
+        Ok(Handle { what, _count: Count(self.clone()) })
     }
 
     /// How many are held.
@@ -52,6 +59,7 @@ struct Count(Arc<Handles>);
 impl Drop for Count {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.ceiling.give(Kind::Handles, 1);
         self.0.bell.load_changed();
     }
 }
@@ -73,17 +81,23 @@ impl<T: Pollable> Pollable for Handle<T> {
 
 #[cfg(test)]
 mod tests {
+    use daffi_proto::id::TenantName;
+
     use super::*;
+    use crate::guest::ceiling::CeilingLimits;
 
     #[test]
     fn a_handle_counts_until_it_is_dropped_and_each_change_is_to_be_told() {
         let bell = Arc::new(Bell::default());
-        let handles = Arc::new(Handles::new(bell.clone()));
-        let (one, two) = (handles.of("one"), handles.of("two"));
+        let limits = CeilingLimits { handles: Some(2), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+        let handles = Arc::new(Handles::new(bell.clone(), ceiling));
+        let (one, two) = (handles.of("one").unwrap(), handles.of("two").unwrap());
+        assert!(handles.of("three").unwrap_err().to_string().contains("max-handles"));
         assert_eq!((handles.held(), *one), (2, "one"));
         assert!(bell.take_load() && !bell.has_load());
         drop(one);
-        assert!(bell.take_load());
+        assert!(bell.take_load() && handles.of("three").is_ok() && bell.take_load());
         drop(two);
         assert_eq!((handles.held(), bell.has_load()), (0, true));
     }

@@ -23,7 +23,7 @@ use super::fault::{Fault, TimeUpBy};
 use super::house::{Chore, House};
 use super::instance::LinkHistory;
 use super::lane::{self, Culprit, LaneEnd};
-use super::lanes::{End, Lanes, Lost, NewLane, Open, Placed, Shape};
+use super::lanes::{End, Lanes, Lost, NewLane, Open, Placed, Shape, Unqueued};
 use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
@@ -65,7 +65,8 @@ impl Interleave {
         let house = House::new(template.context.clone(), shutdown);
         let (link, _) = watch::channel(LinkHistory::default());
         let places = Semaphore::new(shape.lanes.min(Semaphore::MAX_PERMITS));
-        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(Lanes::new(shape)), places, link, house })
+        let lanes = Lanes::new(shape, template.context.ceiling.clone());
+        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(lanes), places, link, house })
     }
 
     /// Makes the first instance, so that its lifecycle functions run before anybody calls.
@@ -124,12 +125,13 @@ impl Interleave {
             let mut lanes = self.lock();
             let begins = lanes.begins(lane, id, now, streams);
             // The call that nobody waits for held a place on the way to the lane that a queued one can have now.
-            let new = if begins.is_some() { Vec::new() } else { lanes.serve_queue(&self.template.context.process) };
+            let new =
+                if begins.is_some() { Unqueued::default() } else { lanes.serve_queue(&self.template.context.process) };
             let too_long = now + self.template.context.limits.max_call_time;
             let is_first_due = begins.is_some() && lanes.is_before_alarm(too_long);
             (begins, is_first_due, new)
         };
-        self.spawn(new);
+        self.go_on(new);
         if is_first_due {
             self.house.ring();
         }
@@ -145,7 +147,7 @@ impl Interleave {
             // A lane that was blocked by this call is free now.
             (waits, lanes.serve_queue(&self.template.context.process))
         };
-        self.spawn(new);
+        self.go_on(new);
         match waits {
             true => self.template.context.mesh.reply(id, result, streams).await,
             false => Vec::new(),
@@ -159,7 +161,7 @@ impl Interleave {
             let streams = lanes.streams(id);
             (lanes.breaks(id), streams, lanes.serve_queue(&self.template.context.process))
         };
-        self.spawn(new);
+        self.go_on(new);
         self.house.load_changed();
         if let Some(streams) = streams {
             streams.stop(error.clone());
@@ -177,7 +179,7 @@ impl Interleave {
             let over = lanes.returned(lane, id, now);
             (over, lanes.serve_queue(&self.template.context.process))
         };
-        self.spawn(new);
+        self.go_on(new);
         self.house.load_changed();
         if over {
             self.answer(id, result).await;
@@ -209,7 +211,7 @@ impl Interleave {
             let lost = lanes.ended(number);
             (lost, lanes.serve_queue(&self.template.context.process))
         };
-        self.spawn(new);
+        self.go_on(new);
         self.house.load_changed();
         if lost.iter().all(|lost| !lost.open && !lost.streams) {
             self.log_end(&why);
@@ -296,7 +298,7 @@ impl Interleave {
                 .collect();
             (due, busy, lanes.serve_queue(&self.template.context.process))
         };
-        self.spawn(new);
+        self.go_on(new);
         self.house.load_changed();
         for open in due {
             let error = self.verdict(&open, &busy);
@@ -362,6 +364,23 @@ impl Interleave {
         self.template.context.mesh.served(id, signed(&self.template, result)).await;
     }
 
+    /// Calls of the queue go on: in lanes that are made for them, or as refused ones.
+    fn go_on(self: &Arc<Self>, unqueued: Unqueued) {
+        let Unqueued { lanes, turned_away } = unqueued;
+        self.spawn(lanes);
+        if turned_away.is_empty() {
+            return;
+        }
+        let pool = self.clone();
+        let answers = async move {
+            for (job, reached) in turned_away {
+                let error = refused(&pool.template, &Refused::Tenant(reached), &job.incoming);
+                pool.answer(job.incoming.id, Err(error)).await;
+            }
+        };
+        self.tasks.spawn_on(answers, &self.guests);
+    }
+
     fn spawn(self: &Arc<Self>, lanes: impl IntoIterator<Item = NewLane>) {
         for lane in lanes {
             self.tasks.spawn_on(lane::live(self.clone(), lane), &self.guests);
@@ -413,7 +432,7 @@ impl Serve for InterleaveService {
             let streams = lanes.streams(id);
             (lanes.leave(id), streams, lanes.serve_queue(&self.0.template.context.process))
         };
-        self.0.spawn(new);
+        self.0.go_on(new);
         if let (Some(streams), Some(left)) = (streams, &left) {
             streams.stop(self.0.verdict(left, &[]));
         }

@@ -13,7 +13,8 @@
 //! Invariants: a lane never has more than `per_lane` calls; a call is queued only while no lane can take it; the end of
 //! a call is handed out exactly once, when it is really over, and what its caller is told before that once at most; a
 //! call that has not begun (`begins`) did not run, and its time in the module's own limit has not begun either. A call
-//! with streams runs too long when none of them has moved for as long as a call may run.
+//! with streams runs too long when none of them has moved for as long as a call may run. A call for which a lane has room,
+//! but its tenant no place among those that it may have running, is refused: nobody waits for another module.
 
 mod end;
 mod running;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::end::{End, Lost, Open};
 use self::running::{CallerWaits, Lane, Running};
+use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
 
@@ -69,12 +71,38 @@ pub(super) enum Placed {
     Refused(Refused, Job),
 }
 
+/// What became of calls of the queue.
+#[derive(Default)]
+pub(super) struct Unqueued {
+    /// Lanes that are to be made for some.
+    pub lanes: Vec<NewLane>,
+    /// Those that lanes have room for and the tenant has not.
+    pub turned_away: Vec<(Job, CeilingReached)>,
+}
+
+/// A call in the queue, with its place among those that wait in its tenant.
+struct Waiting {
+    job: Job,
+    is_async: bool,
+    _place: Option<Place>,
+}
+
+/// Why a lane was not given a call.
+enum NotPlaced {
+    /// None has room.
+    NoLane(Job),
+    /// Its tenant has as many running as it may.
+    Tenant(CeilingReached, Job),
+}
+
 /// The lanes and the queue of one module.
 pub(super) struct Lanes {
     shape: Shape,
+    /// What all modules of the tenant may have running, and waiting.
+    ceiling: Arc<Ceiling>,
     lanes: BTreeMap<u32, Lane>,
     next_number: u32,
-    queue: VecDeque<(Job, bool)>,
+    queue: VecDeque<Waiting>,
     /// Which lane a call is in.
     whereabouts: HashMap<ServeId, u32>,
     /// When to look at a running call next.
@@ -85,9 +113,10 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape, ceiling: Arc<Ceiling>) -> Self {
         Self {
             shape,
+            ceiling,
             lanes: BTreeMap::new(),
             next_number: 0,
             queue: VecDeque::new(),
@@ -103,14 +132,23 @@ impl Lanes {
         if self.closed {
             return Placed::Refused(Refused::Closed, job);
         }
-        match self.place(job, is_async, own) {
-            Ok(new) => new.map_or(Placed::Sent, Placed::New),
-            Err(job) if self.all_wait_for(&job.incoming.chain, own) => Placed::Refused(Refused::Cycle, job),
-            Err(job) if self.queue.len() >= self.shape.queue => Placed::Refused(Refused::Overloaded, job),
-            Err(job) => {
-                self.queue.push_back((job, is_async));
+        let job = match self.place(job, is_async, own) {
+            Ok(new) => return new.map_or(Placed::Sent, Placed::New),
+            Err(NotPlaced::Tenant(reached, job)) => return Placed::Refused(Refused::Tenant(reached), job),
+            Err(NotPlaced::NoLane(job)) => job,
+        };
+        if self.all_wait_for(&job.incoming.chain, own) {
+            return Placed::Refused(Refused::Cycle, job);
+        }
+        if self.queue.len() >= self.shape.queue {
+            return Placed::Refused(Refused::Overloaded, job);
+        }
+        match self.ceiling.place(Kind::Queued) {
+            Ok(place) => {
+                self.queue.push_back(Waiting { job, is_async, _place: place });
                 Placed::Queued
             }
+            Err(reached) => Placed::Refused(Refused::Tenant(reached), job),
         }
     }
 
@@ -194,25 +232,26 @@ impl Lanes {
         late.len()
     }
 
-    /// Gives calls of the queue to lanes that have room; the lanes that are to be made for it.
-    pub fn serve_queue(&mut self, own: &ProcessRef) -> Vec<NewLane> {
-        let mut new = Vec::new();
+    /// Gives calls of the queue to lanes that have room.
+    pub fn serve_queue(&mut self, own: &ProcessRef) -> Unqueued {
+        let mut unqueued = Unqueued::default();
         let mut waiting = std::mem::take(&mut self.queue).into_iter();
         while self.has_room() {
-            let Some((job, is_async)) = waiting.next() else { break };
+            let Some(Waiting { job, is_async, _place }) = waiting.next() else { break };
             match self.place(job, is_async, own) {
-                Ok(lane) => new.extend(lane),
-                Err(job) => self.queue.push_back((job, is_async)),
+                Ok(lane) => unqueued.lanes.extend(lane),
+                Err(NotPlaced::NoLane(job)) => self.queue.push_back(Waiting { job, is_async, _place }),
+                Err(NotPlaced::Tenant(reached, job)) => unqueued.turned_away.push((job, reached)),
             }
         }
         self.queue.extend(waiting);
-        new
+        unqueued
     }
 
     /// The calls whose time is up at `now`.
     pub fn due(&mut self, now: Instant) -> Vec<Open> {
         let mut due = Vec::new();
-        self.queue.retain(|(job, _)| {
+        self.queue.retain(|Waiting { job, .. }| {
             let expired = job.waits_until <= now;
             if expired {
                 let (id, callback) = (job.incoming.id, job.incoming.callback);
@@ -249,7 +288,7 @@ impl Lanes {
 
     /// When somebody's time is up next, for the housekeeper, who will look then.
     pub fn arm(&mut self) -> Option<Instant> {
-        let queued = self.queue.iter().map(|(job, _)| job.waits_until).min();
+        let queued = self.queue.iter().map(|waiting| waiting.job.waits_until).min();
         let running = self.alarms.first().map(|(at, _)| *at);
         let lingering = self.lanes.values().filter_map(|lane| lane.lingers);
         self.armed = queued.into_iter().chain(running).chain(lingering).min();
@@ -263,8 +302,8 @@ impl Lanes {
 
     /// A caller gave up.
     pub fn leave(&mut self, id: ServeId) -> Option<Open> {
-        if let Some(at) = self.queue.iter().position(|(job, _)| job.incoming.id == id) {
-            let (job, _) = self.queue.remove(at)?;
+        if let Some(at) = self.queue.iter().position(|waiting| waiting.job.incoming.id == id) {
+            let job = self.queue.remove(at)?.job;
             return Some(Open { id, callback: job.incoming.callback, end: End::LeftQueue, told: false });
         }
         self.give_up(id, |stopped| End::GaveUp { stopped })
@@ -299,7 +338,7 @@ impl Lanes {
     /// Takes no more calls, and ends all lanes: the queue, and the calls that were in them.
     pub fn close(&mut self) -> (Vec<Job>, Vec<Lost>) {
         self.closed = true;
-        let queued = std::mem::take(&mut self.queue).into_iter().map(|(job, _)| job).collect();
+        let queued = std::mem::take(&mut self.queue).into_iter().map(|waiting| waiting.job).collect();
         let lanes: Vec<u32> = self.lanes.keys().copied().collect();
         (queued, lanes.into_iter().flat_map(|lane| self.ended(lane)).collect())
     }
@@ -322,7 +361,7 @@ impl Lanes {
 
     /// Gives a call to a lane, or hands it back.
     #[expect(clippy::result_large_err, reason = "it is no error: the call goes on into the queue")]
-    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, Job> {
+    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, NotPlaced> {
         let waits: BTreeSet<u32> = waiting_lanes(&job.incoming.chain, own);
         let per_lane = self.shape.per_lane;
         let best = self
@@ -331,19 +370,25 @@ impl Lanes {
             .filter(|(number, lane)| lane.has_room(per_lane) && !(waits.contains(number) && lane.is_blocked()))
             .min_by_key(|(_, lane)| lane.running.len())
             .map(|(number, lane)| (*number, lane.running.len()));
+        if best.is_none() && self.lanes.len() >= self.shape.lanes {
+            return Err(NotPlaced::NoLane(job));
+        }
+        let place = match self.ceiling.place(Kind::Running) {
+            Ok(place) => place,
+            Err(reached) => return Err(NotPlaced::Tenant(reached, job)),
+        };
         let (number, new) = match best {
             Some((number, calls)) if calls == 0 || self.lanes.len() >= self.shape.lanes => (number, None),
-            None if self.lanes.len() >= self.shape.lanes => return Err(job),
             _ => {
                 let new = self.new_lane();
                 (new.number, Some(new))
             }
         };
-        let Some(lane) = self.lanes.get_mut(&number) else { return Err(job) };
+        let Some(lane) = self.lanes.get_mut(&number) else { return Err(NotPlaced::NoLane(job)) };
         let (id, deadline, waits_until) = (job.incoming.id, job.deadline, job.waits_until);
         let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
         // The channel has room for as many calls as the lane may have.
-        lane.jobs.try_send(job).map_err(|refused| refused.into_inner())?;
+        lane.jobs.try_send(job).map_err(|refused| NotPlaced::NoLane(refused.into_inner()))?;
         (lane.used_up, lane.lingers) = (self.shape.single_use, None);
         let running = Running {
             callback,
@@ -357,6 +402,7 @@ impl Lanes {
             returned: false,
             streams: None,
             given_up: CancellationToken::new(),
+            _place: place,
         };
         lane.running.insert(id, running);
         self.whereabouts.insert(id, number);

@@ -7,6 +7,7 @@ use daffi_proto::call::Incoming;
 use daffi_proto::id::{LocalId, ProcessName, TenantName};
 
 use super::*;
+use crate::guest::ceiling::CeilingLimits;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,6 +17,10 @@ fn own() -> ProcessRef {
 
 fn shape() -> Shape {
     Shape { lanes: 1, per_lane: 2, queue: 1, single_use: false, kills: false, max_call_time: 30 * SECOND }
+}
+
+fn lanes(shape: Shape) -> Lanes {
+    Lanes::new(shape, Arc::new(Ceiling::none(TenantName::default())))
 }
 
 fn job(id: u64, now: Instant, timeout: Duration) -> Job {
@@ -50,20 +55,45 @@ fn begin_with(lanes: &mut Lanes, job: Job, now: Instant, streams: Option<Arc<Cal
 }
 
 #[test]
+fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
+    let limits = CeilingLimits { concurrency: Some(1), queue: Some(1), ..CeilingLimits::default() };
+    let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+    let new = |per_lane| Lanes::new(Shape { per_lane, queue: 8, ..shape() }, ceiling.clone());
+    let (mut one, mut other, now) = (new(1), new(2), Instant::now());
+    let mut lane = begin(&mut one, job(1, now, SECOND), now).unwrap();
+    lane.jobs.try_recv().unwrap();
+    let refused = |placed: Placed, key: &str| match placed {
+        Placed::Refused(Refused::Tenant(reached), _) => assert!(reached.to_string().contains(key), "{reached}"),
+        _ => panic!("there is no room"),
+    };
+    refused(other.admit(job(2, now, SECOND), true, &own()), "max-concurrency");
+    assert!(matches!(one.admit(job(3, now, SECOND), true, &own()), Placed::Queued));
+    refused(one.admit(job(4, now, SECOND), true, &own()), "max-queue");
+    // Another module takes the place before the call that waited does.
+    assert!(one.returned(0, ServeId(1), now));
+    let _other_lane = begin(&mut other, job(5, now, SECOND), now);
+    let unqueued = one.serve_queue(&own());
+    assert_eq!((unqueued.turned_away.len(), one.in_flight()), (1, 0));
+    drop(unqueued);
+    assert!(other.returned(0, ServeId(5), now));
+    assert!(matches!(one.admit(job(6, now, SECOND), true, &own()), Placed::Sent));
+}
+
+#[test]
 fn calls_share_a_lane_until_it_is_full_and_then_wait() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
     assert!(begin(&mut lanes, job(2, now, SECOND), now).is_none());
     assert!(matches!(lanes.admit(job(3, now, SECOND), true, &own()), Placed::Queued));
     assert!(matches!(lanes.admit(job(4, now, SECOND), true, &own()), Placed::Refused(Refused::Overloaded, _)));
     assert!(lanes.returned(0, ServeId(1), now));
-    assert!(lanes.serve_queue(&own()).is_empty());
+    assert!(lanes.serve_queue(&own()).lanes.is_empty());
     assert_eq!((lanes.instances(), lanes.in_flight()), (1, 2));
 }
 
 #[test]
 fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, SECOND), now);
     assert_eq!(lanes.arm(), Some(now + SECOND));
     let late = now + 2 * SECOND;
@@ -79,7 +109,7 @@ fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
 
 #[test]
 fn a_lone_call_is_stopped_where_the_policy_kills() {
-    let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+    let (mut lanes, now) = (lanes(Shape { kills: true, ..shape() }), Instant::now());
     let lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
     let _ = begin(&mut lanes, job(2, now, 3 * SECOND), now);
     let due = lanes.due(now + SECOND);
@@ -93,7 +123,7 @@ fn a_lone_call_is_stopped_where_the_policy_kills() {
 
 #[test]
 fn a_lane_ends_when_all_its_calls_ran_too_long() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let later = now + 20 * SECOND;
     let _ = begin(&mut lanes, job(2, later, 100 * SECOND), later);
@@ -108,7 +138,7 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
 
 #[test]
 fn a_call_whose_lane_is_still_being_made_did_not_run() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let Placed::New(_lane) = lanes.admit(job(1, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(lanes.due(now + SECOND).first().unwrap().end, End::Expired);
     assert!(lanes.begins(0, ServeId(1), now, None).is_none());
@@ -116,7 +146,7 @@ fn a_call_whose_lane_is_still_being_made_did_not_run() {
 
 #[test]
 fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_long() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, 40 * SECOND), true, &own()) else { panic!("there is room") };
     assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND));
@@ -133,7 +163,7 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
 
 #[test]
 fn a_call_that_never_began_is_told_so_when_its_lane_ends() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, 100 * SECOND), true, &own()) else { panic!("there is room") };
     let mut lost = lanes.ended(0);
@@ -144,7 +174,7 @@ fn a_call_that_never_began_is_told_so_when_its_lane_ends() {
 
 #[test]
 fn calls_that_never_began_do_not_keep_a_lane_alive_whose_calls_ran_too_long() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let later = now + 20 * SECOND;
     let Placed::Sent = lanes.admit(job(2, later, 100 * SECOND), true, &own()) else { panic!("there is room") };
@@ -157,7 +187,7 @@ fn calls_that_never_began_do_not_keep_a_lane_alive_whose_calls_ran_too_long() {
 
 #[test]
 fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
-    let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+    let (mut lanes, now) = (lanes(Shape { kills: true, ..shape() }), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired, told: false }]);
@@ -166,7 +196,7 @@ fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
 
 #[test]
 fn a_lane_whose_tasks_go_on_without_a_call_ends_when_they_did_for_too_long() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
     assert_eq!(lanes.lingers(0, now), None, "a call is in it");
     lanes.returned(0, ServeId(1), now);
@@ -179,7 +209,7 @@ fn a_lane_whose_tasks_go_on_without_a_call_ends_when_they_did_for_too_long() {
 
 #[test]
 fn a_call_or_the_end_of_its_tasks_keeps_a_lane() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let _lane = begin(&mut lanes, job(1, now, SECOND), now).unwrap();
     lanes.returned(0, ServeId(1), now);
     lanes.lingers(0, now);
@@ -193,7 +223,7 @@ fn a_call_or_the_end_of_its_tasks_keeps_a_lane() {
 
 #[test]
 fn a_call_runs_too_long_when_its_streams_have_stood_still_for_so_long() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let streams = CallStreams::new();
     let lane = begin_with(&mut lanes, job(1, now, 1000 * SECOND), now, Some(streams.clone())).unwrap();
     // One moves, a little after the call has begun.
@@ -207,7 +237,7 @@ fn a_call_runs_too_long_when_its_streams_have_stood_still_for_so_long() {
 
 #[test]
 fn a_call_that_has_replied_has_no_deadline_and_is_over_when_it_returns() {
-    let (mut lanes, now) = (Lanes::new(Shape { kills: true, ..shape() }), Instant::now());
+    let (mut lanes, now) = (lanes(Shape { kills: true, ..shape() }), Instant::now());
     let lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new())).unwrap();
     assert!(lanes.replies(ServeId(1)));
     assert!(lanes.due(now + 2 * SECOND).is_empty());
@@ -219,7 +249,7 @@ fn a_call_that_has_replied_has_no_deadline_and_is_over_when_it_returns() {
 
 #[test]
 fn nobody_has_a_reply_who_gave_up_before_it() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let _lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new()));
     assert_eq!(lanes.leave(ServeId(1)).unwrap().end, End::GaveUp { stopped: false });
     assert!(!lanes.replies(ServeId(1)));
@@ -229,7 +259,7 @@ fn nobody_has_a_reply_who_gave_up_before_it() {
 #[test]
 fn a_call_whose_stream_breaks_is_stopped_where_the_policy_kills_also_when_it_has_replied() {
     for kills in [true, false] {
-        let (mut lanes, now) = (Lanes::new(Shape { kills, ..shape() }), Instant::now());
+        let (mut lanes, now) = (lanes(Shape { kills, ..shape() }), Instant::now());
         let lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new())).unwrap();
         assert!(lanes.replies(ServeId(1)));
         let broken = lanes.breaks(ServeId(1)).unwrap();
@@ -241,7 +271,7 @@ fn a_call_whose_stream_breaks_is_stopped_where_the_policy_kills_also_when_it_has
 
 #[test]
 fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let back = |id| {
         let mut job = job(id, now, SECOND);
         job.incoming.chain = Arc::from([Hop { process: Some(own()), instance: 0 }]);
@@ -256,7 +286,7 @@ fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
 
 #[test]
 fn a_call_leaves_the_queue_when_it_waited_for_as_long_as_it_may_also_one_on_its_way_to_a_lane() {
-    let (mut lanes, now) = (Lanes::new(shape()), Instant::now());
+    let (mut lanes, now) = (lanes(shape()), Instant::now());
     let impatient = |id| Job { waits_until: now + SECOND, ..job(id, now, 30 * SECOND) };
     let _lane = begin(&mut lanes, impatient(1), now).unwrap();
     assert!(matches!(lanes.admit(impatient(2), true, &own()), Placed::Sent));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use daffi_proto::schedule::DEFAULT_MAX_TASKS;
 use wasmtime::ResourceLimiter;
 
-use super::ceiling::{Ceiling, CeilingReached};
+use super::ceiling::{Ceiling, CeilingReached, Kind};
 
 /// Most instances of a `pool:N`.
 pub const MAX_POOL: u32 = 4096;
@@ -243,7 +243,7 @@ impl FromStr for OnCancel {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It asked for more memory.
-    #[error("the instance asked for {wanted} bytes of memory and may have {allowed}: raise the module's memory limit")]
+    #[error("the instance asked for {wanted} bytes of memory and may have {allowed}: raise the module's memory")]
     Memory {
         /// All its memories together, as it would have been.
         wanted: usize,
@@ -320,7 +320,7 @@ impl Limiter {
 
 impl Drop for Limiter {
     fn drop(&mut self) {
-        self.ceiling.give_memory(self.memory_used);
+        self.ceiling.give(Kind::Memory, self.memory_used);
     }
 }
 
@@ -333,7 +333,7 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         let more = wanted.saturating_sub(self.memory_used);
-        if let Err(reached) = self.ceiling.take_memory(more) {
+        if let Err(reached) = self.ceiling.take(Kind::Memory, more) {
             self.refusal = Some(Refusal::Tenant(reached));
             return Ok(false);
         }
@@ -345,7 +345,7 @@ impl ResourceLimiter for Limiter {
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         let added = std::mem::take(&mut self.memory_added);
         self.memory_used = self.memory_used.saturating_sub(added);
-        self.ceiling.give_memory(added);
+        self.ceiling.give(Kind::Memory, added);
         self.refusal = Some(Refusal::Machine { reason: one_line(&error.to_string()) });
         Ok(())
     }

@@ -12,7 +12,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessRef;
 
 use super::bell::Bell;
-use super::ceiling::Ceiling;
+use super::ceiling::{Ceiling, Kind};
 use super::limits::{InstancePolicy, ModuleLimits};
 
 /// What a module has open, and may have.
@@ -57,10 +57,10 @@ impl Outgoing {
         if !take(&self.calls, 1, self.max_calls) {
             let most = self.max_calls;
             return Err(refused(&format!(
-                "{most} calls of its own open, as many as it may: wait for some, or raise its limit of open calls"
+                "{most} calls of its own open, as many as it may: wait for some, or raise the module's open-calls"
             )));
         }
-        if let Err(reached) = self.ceiling.open_call() {
+        if let Err(reached) = self.ceiling.take(Kind::OpenCalls, 1) {
             self.calls.fetch_sub(1, Ordering::Relaxed);
             let message = format!("{callback} was not called: {reached}; wait for some");
             return Err(CallError::not_run(code::OVERLOADED, message, callback));
@@ -72,7 +72,7 @@ impl Outgoing {
             let most = self.max_bytes;
             return Err(refused(&format!(
                 "calls of its own open whose arguments and these are more than {most} bytes: wait for some, or raise \
-                 the payload limit"
+                 the runtime's max-payload"
             )));
         }
         open.bytes = bytes;
@@ -108,7 +108,7 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
-        self.outgoing.ceiling.call_ended();
+        self.outgoing.ceiling.give(Kind::OpenCalls, 1);
         self.outgoing.bell.load_changed();
         self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }

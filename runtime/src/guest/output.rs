@@ -7,21 +7,21 @@
 //! ```
 //!
 //! Invariants: what a module's guests printed and nobody has taken away yet is bounded, by [`MAX_WAITING_BYTES`] and
-//! what each of its instances may write at once; past it, and past the module's rate, a guest's write is pending, so
-//! that it costs a guest its own time and no thread. It does not print.
+//! what each of its instances may write at once; past it, and past the rate of the module or its tenant, a guest's write
+//! is pending, so that it costs a guest its own time and no thread. It does not print.
 
 mod rate;
 mod sink;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
 
-use self::rate::Bucket;
+pub(super) use self::rate::Rate;
 pub(super) use self::sink::LineSink;
 
 /// How much of what one module's guests printed may wait to be taken away.
@@ -80,7 +80,7 @@ impl Output {
     /// Prints as a module of its own does.
     #[cfg(test)]
     pub fn print(&self, stream: GuestStream, text: &str) -> Waits {
-        let module = ModuleOutput::new(self.clone(), u64::MAX);
+        let module = ModuleOutput::new(self.clone(), u64::MAX, None);
         module.pass_on(stream, text.to_owned());
         Waits(module)
     }
@@ -102,7 +102,8 @@ impl Waits {
 pub(super) struct ModuleOutput {
     output: Output,
     room: Arc<Room>,
-    rate: Mutex<Bucket>,
+    /// Its own rate, and its tenant's where that has one.
+    rates: Box<[Arc<Rate>]>,
 }
 
 /// What was printed and waits.
@@ -114,14 +115,14 @@ struct Room {
 }
 
 impl ModuleOutput {
-    pub fn new(output: Output, bytes_per_second: u64) -> Arc<Self> {
-        let rate = Mutex::new(Bucket::new(bytes_per_second, Instant::now()));
-        Arc::new(Self { output, room: Arc::default(), rate })
+    pub fn new(output: Output, bytes_per_second: u64, of_tenant: Option<Arc<Rate>>) -> Arc<Self> {
+        let own = Arc::new(Rate::new(bytes_per_second, Instant::now()));
+        Arc::new(Self { output, room: Arc::default(), rates: [own].into_iter().chain(of_tenant).collect() })
     }
 
     /// Whether a guest may write now.
     fn is_open(&self) -> bool {
-        !self.room.is_full() && self.rate().opens(Instant::now()).is_none()
+        !self.room.is_full() && self.opens(Instant::now()).is_none()
     }
 
     /// Waits until a guest may write. Cancel safe.
@@ -134,8 +135,7 @@ impl ModuleOutput {
                 freed.await;
                 continue;
             }
-            let opens = self.rate().opens(Instant::now());
-            match opens {
+            match self.opens(Instant::now()) {
                 Some(opens) => sleep_until(opens.into()).await,
                 None => return,
             }
@@ -144,7 +144,10 @@ impl ModuleOutput {
 
     /// A guest wrote this many bytes.
     fn wrote(&self, bytes: usize) {
-        self.rate().take(bytes, Instant::now());
+        let now = Instant::now();
+        for rate in &self.rates {
+            rate.take(bytes, now);
+        }
     }
 
     /// Passes lines on; it never waits, and there is always room for what a guest was allowed to write.
@@ -154,8 +157,9 @@ impl ModuleOutput {
         (self.output.0)(printed);
     }
 
-    fn rate(&self) -> MutexGuard<'_, Bucket> {
-        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When no rate is against a write any more; none where that is now.
+    fn opens(&self, now: Instant) -> Option<Instant> {
+        self.rates.iter().filter_map(|rate| rate.opens(now)).max()
     }
 }
 

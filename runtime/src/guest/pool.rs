@@ -71,7 +71,8 @@ impl Pool {
     ) -> Arc<Self> {
         let limits = &template.context.limits;
         let house = House::new(template.context.clone(), shutdown.clone());
-        let roster = Roster::new(limits.instances(policy), limits.queue, policy.is_long_lived());
+        let ceiling = template.context.ceiling.clone();
+        let roster = Roster::new(limits.instances(policy), limits.queue, policy.is_long_lived(), ceiling);
         Arc::new(Self {
             policy,
             on_cancel,
@@ -221,6 +222,19 @@ impl Pool {
                 Some(run)
             }
             Released::Idle => None,
+            Released::TurnedAway(jobs, reached) => {
+                let (pool, why) = (self.clone(), Refused::Tenant(reached));
+                self.tasks.spawn_on(async move { pool.refuse(jobs, &why).await }, &self.guests);
+                None
+            }
+        }
+    }
+
+    /// Tells those who waited why they will not run.
+    async fn refuse(&self, jobs: Vec<Job>, why: &Refused) {
+        for job in jobs {
+            let error = refused(&self.template, why, &job.incoming);
+            self.answer(job.incoming.id, Err(error)).await;
         }
     }
 
@@ -298,10 +312,7 @@ impl Pool {
         let (queued, idle) = self.lock().roster.close();
         // There may be thousands.
         self.tasks.spawn_on(async move { drop(idle) }, &self.guests);
-        for job in queued {
-            let error = refused(&self.template, &Refused::Closed, &job.incoming);
-            self.answer(job.incoming.id, Err(error)).await;
-        }
+        self.refuse(queued, &Refused::Closed).await;
     }
 }
 

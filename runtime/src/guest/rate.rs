@@ -1,4 +1,4 @@
-//! How often a module may be called: so many calls in a second, and a second's worth at once.
+//! How often a module, or all those of a tenant, may be called: so many calls in a second, and a second's worth at once.
 //!
 //! Invariants: on the average of any long time no more calls are let in than the rate says; a call that is refused costs
 //! nothing. It has no clock: the caller says when it is. It has no lock either, since every call comes by: what it knows
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// How often one module may be called.
+/// How often it may be.
 #[derive(Debug)]
 pub(super) struct CallRate {
     /// What one call costs, in nanoseconds.
@@ -39,6 +39,11 @@ impl CallRate {
             Err(paid) => Err(Duration::from_nanos(paid.saturating_add(self.cost).saturating_sub(latest))),
         }
     }
+
+    /// A call that was let in was refused for another reason, and costs nothing.
+    pub fn give_back(&self) {
+        self.paid.fetch_sub(self.cost, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +62,17 @@ mod tests {
         assert_eq!(rate.take(start + again / 4), Err(again * 3 / 4));
         assert_eq!(rate.take(start + again), Ok(()));
         assert_eq!(rate.take(start + again), Err(again));
+    }
+
+    #[test]
+    fn a_call_that_is_given_back_costs_nothing() {
+        let start = Instant::now();
+        let rate = CallRate::new(1, start);
+        for _ in 0..3 {
+            assert_eq!(rate.take(start), Ok(()));
+            assert!(rate.take(start).is_err());
+            rate.give_back();
+        }
     }
 
     #[test]

@@ -8,15 +8,18 @@
 //! ```
 //!
 //! Invariants: at most `capacity` instances live; a call is queued only while all of them are taken, so that an idle
-//! instance means an empty queue; the queue is bounded and served in order; a number is never used again.
+//! instance means an empty queue; the queue is bounded and served in order; a number is never used again. A call for which
+//! there is a seat, but none among those that its tenant may have running, is refused: nobody waits for another module.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::oneshot;
 
+use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use crate::mesh::handle::StreamReader;
 
 /// A call that waits for an instance or has one.
@@ -49,6 +52,13 @@ impl Job {
     }
 }
 
+/// A call in a queue, with its place among those that wait in its tenant.
+#[derive(Debug)]
+struct Waiting {
+    job: Job,
+    _place: Option<Place>,
+}
+
 /// A place to run in: an instance, or the right to make one of this number.
 #[derive(Debug)]
 pub(super) struct Seat<I> {
@@ -72,6 +82,8 @@ pub(super) enum Admission<I> {
 pub(super) enum Refused {
     /// The queue is full.
     Overloaded,
+    /// The tenant has as much as it may.
+    Tenant(CeilingReached),
     /// Every instance that could take it waits for it.
     Cycle,
     /// The module is shutting down.
@@ -85,6 +97,8 @@ pub(super) enum Released<I> {
     Next(Seat<I>, Job, oneshot::Receiver<()>),
     /// Nobody needs it now.
     Idle,
+    /// The same, since nobody of the queue may run: the tenant has as many running as it may.
+    TurnedAway(Vec<Job>, CeilingReached),
 }
 
 /// What became of a call that its caller gave up.
@@ -108,15 +122,19 @@ pub(super) struct Roster<I, B> {
     idle: Vec<(u32, I)>,
     live: HashSet<u32>,
     next_number: u32,
-    queue: VecDeque<Job>,
+    queue: VecDeque<Waiting>,
     /// The calls on the worker threads until they are over, and how those for which somebody waits are cancelled.
     running: HashMap<ServeId, Option<oneshot::Sender<()>>>,
     busy: HashMap<u32, B>,
+    /// What all modules of the tenant may have running, and waiting.
+    ceiling: Arc<Ceiling>,
+    /// The places of the calls in seats, by the seats' numbers; none where there is no such ceiling.
+    places: HashMap<u32, Place>,
     closed: bool,
 }
 
 impl<I, B> Roster<I, B> {
-    pub fn new(capacity: u32, queue_limit: usize, keeps: bool) -> Self {
+    pub fn new(capacity: u32, queue_limit: usize, keeps: bool, ceiling: Arc<Ceiling>) -> Self {
         Self {
             capacity: capacity as usize,
             queue_limit,
@@ -127,6 +145,8 @@ impl<I, B> Roster<I, B> {
             queue: VecDeque::new(),
             running: HashMap::new(),
             busy: HashMap::new(),
+            ceiling,
+            places: HashMap::new(),
             closed: false,
         }
     }
@@ -136,11 +156,16 @@ impl<I, B> Roster<I, B> {
         if self.closed {
             return Admission::Refused(Refused::Closed, job);
         }
-        if let Some((number, instance)) = self.idle.pop() {
-            return Admission::Run(Seat { number, instance: Some(instance) }, job);
-        }
-        if let Some(number) = self.new_number() {
-            return Admission::Run(Seat { number, instance: None }, job);
+        if !self.idle.is_empty() || self.live.len() < self.capacity {
+            let place = match self.ceiling.place(Kind::Running) {
+                Ok(place) => place,
+                Err(reached) => return Admission::Refused(Refused::Tenant(reached), job),
+            };
+            let idle = self.idle.pop().map(|(number, instance)| Seat { number, instance: Some(instance) });
+            if let Some(seat) = idle.or_else(|| self.seat()) {
+                self.places.extend(place.map(|place| (seat.number, place)));
+                return Admission::Run(seat, job);
+            }
         }
         if self.returns_to_all(&job.incoming.chain, own) {
             return Admission::Refused(Refused::Cycle, job);
@@ -148,16 +173,18 @@ impl<I, B> Roster<I, B> {
         if self.queue.len() >= self.queue_limit {
             return Admission::Refused(Refused::Overloaded, job);
         }
-        self.queue.push_back(job);
-        Admission::Queued
+        match self.ceiling.place(Kind::Queued) {
+            Ok(place) => {
+                self.queue.push_back(Waiting { job, _place: place });
+                Admission::Queued
+            }
+            Err(reached) => Admission::Refused(Refused::Tenant(reached), job),
+        }
     }
 
     /// A seat without a call: for an instance that is to be made before the first call.
     pub fn seat_for_new(&mut self) -> Option<Seat<I>> {
-        if self.closed {
-            return None;
-        }
-        self.new_number().map(|number| Seat { number, instance: None })
+        if self.closed { None } else { self.seat() }
     }
 
     /// Takes the idle instances that `which` picks, to do something to them other than a call.
@@ -195,6 +222,8 @@ impl<I, B> Roster<I, B> {
     pub fn release(&mut self, seat: Seat<I>) -> (Released<I>, Option<I>) {
         let Seat { number, instance } = seat;
         self.busy.remove(&number);
+        // That of the call that has left it, if it had one: the next call of the queue has it.
+        let place = self.places.remove(&number);
         if self.closed {
             self.live.remove(&number);
             return (Released::Idle, instance);
@@ -203,23 +232,33 @@ impl<I, B> Roster<I, B> {
         if kept.is_none() {
             self.live.remove(&number);
         }
-        let Some(job) = self.queue.pop_front() else {
+        let Some(waiting) = self.queue.pop_front() else {
             self.idle.extend(kept.map(|instance| (number, instance)));
             return (Released::Idle, dropped);
         };
+        let place = match place.map_or_else(|| self.ceiling.place(Kind::Running), |place| Ok(Some(place))) {
+            Ok(place) => place,
+            Err(reached) => {
+                self.idle.extend(kept.map(|instance| (number, instance)));
+                let all = std::iter::once(waiting).chain(self.queue.drain(..)).map(|waiting| waiting.job).collect();
+                return (Released::TurnedAway(all, reached), dropped);
+            }
+        };
         let seat = match kept {
             Some(instance) => Some(Seat { number, instance: Some(instance) }),
-            None => self.new_number().map(|number| Seat { number, instance: None }),
+            None => self.seat(),
         };
         match seat {
             // From here on it is not in the queue any more, so it must be among those that run: a cancellation that
             // comes now finds it there.
             Some(seat) => {
+                let job = waiting.job;
                 let cancel = self.runs(job.incoming.id);
+                self.places.extend(place.map(|place| (seat.number, place)));
                 (Released::Next(seat, job, cancel), dropped)
             }
             None => {
-                self.queue.push_front(job);
+                self.queue.push_front(waiting);
                 (Released::Idle, dropped)
             }
         }
@@ -233,8 +272,8 @@ impl<I, B> Roster<I, B> {
             }
             return Left::Running;
         }
-        match self.queue.iter().position(|job| job.incoming.id == id).and_then(|at| self.queue.remove(at)) {
-            Some(job) => Left::Queued(job),
+        match self.queue.iter().position(|waiting| waiting.job.incoming.id == id).and_then(|at| self.queue.remove(at)) {
+            Some(waiting) => Left::Queued(waiting.job),
             None => Left::Unknown,
         }
     }
@@ -244,15 +283,16 @@ impl<I, B> Roster<I, B> {
         if self.next_expiry().is_none_or(|first| first > now) {
             return Vec::new();
         }
-        let (kept, expired) = std::mem::take(&mut self.queue).into_iter().partition(|job| job.waits_until > now);
+        let (kept, expired) =
+            std::mem::take(&mut self.queue).into_iter().partition(|waiting| waiting.job.waits_until > now);
         self.queue = kept;
-        let expired: VecDeque<Job> = expired;
-        expired.into()
+        let expired: VecDeque<Waiting> = expired;
+        expired.into_iter().map(|waiting| waiting.job).collect()
     }
 
     /// When the first of the queue may not wait any longer.
     pub fn next_expiry(&self) -> Option<Instant> {
-        self.queue.iter().map(|job| job.waits_until).min()
+        self.queue.iter().map(|waiting| waiting.job.waits_until).min()
     }
 
     /// Takes no more calls, and lets none of the queue begin.
@@ -267,7 +307,10 @@ impl<I, B> Roster<I, B> {
         for (number, _) in &idle {
             self.live.remove(number);
         }
-        (self.queue.drain(..).collect(), idle.into_iter().map(|(_, instance)| instance).collect())
+        (
+            self.queue.drain(..).map(|waiting| waiting.job).collect(),
+            idle.into_iter().map(|(_, instance)| instance).collect(),
+        )
     }
 
     /// Instances that live.
@@ -278,6 +321,11 @@ impl<I, B> Roster<I, B> {
     /// Calls that run on the worker threads, for somebody or nobody, or are queued.
     pub fn in_flight(&self) -> usize {
         self.running.len() + self.queue.len()
+    }
+
+    /// One in which an instance is to be made.
+    fn seat(&mut self) -> Option<Seat<I>> {
+        self.new_number().map(|number| Seat { number, instance: None })
     }
 
     fn new_number(&mut self) -> Option<u32> {
@@ -304,12 +352,18 @@ impl<I, B> Roster<I, B> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
     use daffi_proto::id::{LocalId, ProcessName, TenantName};
 
     use super::*;
+    use crate::guest::ceiling::CeilingLimits;
+
+    /// Instances are numbers, and seats are busy with nothing.
+    type Numbers = Roster<u32, ()>;
+
+    fn roster(capacity: u32, queue: usize, keeps: bool) -> Numbers {
+        Roster::new(capacity, queue, keeps, Arc::new(Ceiling::none(TenantName::default())))
+    }
 
     fn own() -> ProcessRef {
         ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
@@ -341,7 +395,7 @@ mod tests {
 
     #[test]
     fn calls_beyond_the_instances_wait_in_order_and_beyond_the_queue_are_refused() {
-        let mut roster = Roster::<u32, ()>::new(1, 2, true);
+        let mut roster = roster(1, 2, true);
         let first = seat(roster.admit(job(1, &[]), &own()));
         assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
         assert!(matches!(roster.admit(job(3, &[]), &own()), Admission::Queued));
@@ -354,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_seat_that_lost_its_instance_gets_a_new_number() {
-        let mut roster = Roster::<u32, ()>::new(1, 2, true);
+        let mut roster = roster(1, 2, true);
         let first = seat(roster.admit(job(1, &[]), &own()));
         assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
         let (Released::Next(second, ..), None) = roster.release(Seat { number: first.number, instance: None }) else {
@@ -366,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_call_that_returns_to_every_waiting_instance_is_a_cycle() {
-        let mut roster = Roster::<u32, ()>::new(2, 8, true);
+        let mut roster = roster(2, 8, true);
         let first = seat(roster.admit(job(1, &[]), &own())).number;
         let second = seat(roster.admit(job(2, &[first]), &own())).number;
         assert!(matches!(roster.admit(job(3, &[first]), &own()), Admission::Queued));
@@ -375,7 +429,7 @@ mod tests {
 
     #[test]
     fn the_number_of_an_instance_that_has_ended_makes_no_cycle() {
-        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let mut roster = roster(1, 8, true);
         let first = seat(roster.admit(job(1, &[]), &own())).number;
         assert!(matches!(roster.release(Seat { number: first, instance: None }), (Released::Idle, None)));
         let _second = seat(roster.admit(job(2, &[first]), &own()));
@@ -384,7 +438,7 @@ mod tests {
 
     #[test]
     fn a_queued_call_leaves_at_once_and_an_expired_one_is_found() {
-        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let mut roster = roster(1, 8, true);
         let _seat = seat(roster.admit(job(1, &[]), &own()));
         for id in 2..5 {
             let _ = roster.admit(job(id, &[]), &own());
@@ -399,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_call_that_its_caller_gave_up_is_in_flight_until_it_is_over() {
-        let mut roster = Roster::<u32, ()>::new(1, 8, true);
+        let mut roster = roster(1, 8, true);
         let _seat = seat(roster.admit(job(1, &[]), &own()));
         let mut cancel = roster.runs(ServeId(1));
         for _ in 0..2 {
@@ -414,9 +468,53 @@ mod tests {
 
     #[test]
     fn instances_of_per_call_modules_are_not_kept() {
-        let mut roster = Roster::<u32, ()>::new(4, 8, false);
+        let mut roster = roster(4, 8, false);
         let first = seat(roster.admit(job(1, &[]), &own()));
         assert!(matches!(roster.release(Seat { instance: Some(1), ..first }), (Released::Idle, Some(1))));
         assert_eq!(roster.instances(), 0);
+    }
+
+    #[test]
+    fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
+        let limits = CeilingLimits { concurrency: Some(1), queue: Some(1), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+        let new = || Numbers::new(1, 8, true, ceiling.clone());
+        let (mut one, mut other) = (new(), new());
+        let refused = |admission: Admission<u32>, key: &str| match admission {
+            Admission::Refused(Refused::Tenant(reached), _) => assert!(reached.to_string().contains(key), "{reached}"),
+            other => panic!("expected a refusal, found {other:?}"),
+        };
+        let first = seat(one.admit(job(1, &[]), &own()));
+        refused(other.admit(job(2, &[]), &own()), "max-concurrency");
+        assert!(matches!(one.admit(job(3, &[]), &own()), Admission::Queued));
+        refused(one.admit(job(4, &[]), &own()), "max-queue");
+        // Who follows has the place of the call before it, and its own in the queue is free.
+        let (Released::Next(next, ..), None) = one.release(Seat { instance: Some(1), ..first }) else {
+            panic!("the queue has a call")
+        };
+        refused(other.admit(job(5, &[]), &own()), "max-concurrency");
+        assert!(matches!(one.admit(job(6, &[]), &own()), Admission::Queued));
+        assert!(matches!(one.leave(ServeId(6)), Left::Queued(_)));
+        assert!(matches!(one.release(next), (Released::Idle, None)));
+        let second = seat(other.admit(job(7, &[]), &own()));
+        // What ends with its module makes room too.
+        drop((other, second));
+        let _seat = seat(one.admit(job(8, &[]), &own()));
+    }
+
+    #[test]
+    fn who_waits_behind_no_call_is_turned_away_when_the_tenant_has_no_place_for_him() {
+        let limits = CeilingLimits { concurrency: Some(1), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+        let (mut one, mut other) =
+            (Numbers::new(1, 8, true, ceiling.clone()), Numbers::new(1, 8, true, ceiling.clone()));
+        let prepared = one.seat_for_new().unwrap();
+        assert!(matches!(one.admit(job(1, &[]), &own()), Admission::Queued));
+        assert!(matches!(one.admit(job(2, &[]), &own()), Admission::Queued));
+        let _seat = seat(other.admit(job(3, &[]), &own()));
+        let (Released::TurnedAway(jobs, _), None) = one.release(Seat { instance: Some(1), ..prepared }) else {
+            panic!("the tenant has no place")
+        };
+        assert_eq!((jobs.len(), one.in_flight()), (2, 0));
     }
 }

@@ -23,7 +23,7 @@ use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bell::Bell;
-use super::ceiling::{Ceiling, CeilingReached, InstancePlace};
+use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::fault::TimeUp;
 use super::grants::{Act, Grants};
 use super::handles::Handles;
@@ -35,8 +35,8 @@ use super::outside::Outside;
 use super::rate::CallRate;
 use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Overrun, Tasks, Turn};
-use super::transcode::bound_lifts;
 use super::transcode::stream::{Life, Terms};
+use super::transcode::{bound_lifts, lifted_bytes};
 use crate::mesh::handle::MeshHandle;
 
 /// The number of the instance that runs `wasi:cli/run`: it serves no callbacks, so no chain of calls returns to it.
@@ -90,11 +90,11 @@ impl ModuleContext {
         plain_calls: WhenAbandoned,
     ) -> Self {
         let ModuleSpec { process, node, policy, limits, ceiling, outside, grants, exports, .. } = spec;
-        let output = ModuleOutput::new(output, limits.output_bytes_per_second);
+        let output = ModuleOutput::new(output, limits.output_bytes_per_second, ceiling.output());
         let bell = Arc::new(Bell::default());
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone(), ceiling.clone()));
-        let streams = Arc::new(OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone()));
-        let handles = Arc::new(Handles::new(bell.clone()));
+        let streams = OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone(), ceiling.clone());
+        let handles = Arc::new(Handles::new(bell.clone(), ceiling.clone()));
         let rate = CallRate::new(limits.calls_per_second, Instant::now());
         Self {
             process,
@@ -108,7 +108,7 @@ impl ModuleContext {
             bell,
             rate,
             outgoing,
-            streams,
+            streams: Arc::new(streams),
             handles,
             lists: Semaphore::new(1),
             background,
@@ -188,7 +188,7 @@ pub(super) struct GuestState {
     /// Ends with the store, and tells the streams.
     pub life: Life,
     /// Its place among the instances of its tenant.
-    _place: InstancePlace,
+    _place: Option<Place>,
 }
 
 impl GuestState {
@@ -202,7 +202,7 @@ impl GuestState {
         number: u32,
         interleaves: bool,
     ) -> Result<Store<Self>, CeilingReached> {
-        let place = module.ceiling.instance()?;
+        let place = module.ceiling.place(Kind::Instances)?;
         let stdout = LineSink::new(GuestStream::Stdout, module.output.clone());
         let stderr = LineSink::new(GuestStream::Stderr, module.output.clone());
         let mut wasi = WasiCtx::builder();
@@ -223,8 +223,7 @@ impl GuestState {
             Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life, _place: place };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.limiter);
-        // A result that is a little over the payload limit fails its call; only one far over it ends the instance.
-        bound_lifts(&mut store, payload_bytes.saturating_mul(2));
+        bound_lifts(&mut store, lifted_bytes(payload_bytes));
         store.set_max_component_handles(handles);
         store.epoch_deadline_callback(Self::tick);
         Ok(store)

@@ -1,5 +1,6 @@
 //! What goes into a node and what comes out.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct NodeConfig {
     pub tenants: Vec<TenantName>,
     /// What these may call of others, at most [`crate::share::MAX_IMPORTS`].
     pub imports: Vec<Import>,
+    /// How many scheduled tasks that have not finished all processes of a tenant may have here, beside what each may.
+    pub max_tasks: BTreeMap<TenantName, usize>,
 }
 
 impl NodeConfig {
@@ -48,6 +51,7 @@ impl NodeConfig {
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             tenants: vec![TenantName::default()],
             imports: Vec::new(),
+            max_tasks: BTreeMap::new(),
         }
     }
 }

@@ -31,9 +31,9 @@ use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, outcome,
 use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
 use crate::error::CallError;
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, LocalId, ProcessName};
+use crate::id::{CallId, LocalId, ProcessName, TenantName};
 use crate::schedule::{
-    MAX_SHOWN_ARGS_BYTES, Run, RunNumber, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec, Tasks,
+    MAX_SHOWN_ARGS_BYTES, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec, Tasks,
 };
 use crate::value::{self, Limits};
 
@@ -191,6 +191,9 @@ impl Node {
         if self.draining || local.removed {
             return Err(outcome::receiver_drains(name, callback));
         }
+        if let Some(full) = self.tenant_is_full(&local.process.tenant) {
+            return Err(full.into_call_error(&callback).at(name.as_str()));
+        }
         let place =
             self.place_of(process, &spec.callback, spec.fingerprint).map_err(|error| error.at(name.as_str()))?;
         let record = self.mesh.get(Peer::Local(process)).and_then(|record| record.callbacks.get(place as usize));
@@ -203,6 +206,15 @@ impl Node {
             let reason = format!("{error}; it is {}", signature.to_wit());
             outcome::bad_arguments(&reason, callback).at(name.as_str())
         })
+    }
+
+    /// Whether the processes of a tenant have as many tasks as they may together.
+    fn tenant_is_full(&self, tenant: &TenantName) -> Option<ScheduleError> {
+        let limit = *self.config.max_tasks.get(tenant)?;
+        let of_tenant = self.locals.iter().filter(|(_, local)| local.process.tenant == *tenant);
+        let tables = of_tenant.filter_map(|(id, _)| self.schedules.tables.get(id));
+        let tasks: usize = tables.map(|table| table.tasks.unfinished()).sum();
+        (tasks >= limit).then(|| ScheduleError::TenantIsFull { tenant: tenant.clone(), limit })
     }
 
     /// The place of a callback in its process's table.

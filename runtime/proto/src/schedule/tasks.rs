@@ -117,7 +117,7 @@ impl Tasks {
     pub fn add(&mut self, clock: Clock, spec: TaskSpec) -> Result<TaskId, ScheduleError> {
         self.look(clock);
         let spec = spec.checked(clock.utc)?;
-        if self.tasks.len().saturating_sub(self.finished.len()) >= self.limit {
+        if self.unfinished() >= self.limit {
             return Err(ScheduleError::TooManyTasks { process: self.process.clone(), limit: self.limit });
         }
         let number = self.next_number;
@@ -220,6 +220,11 @@ impl Tasks {
     pub fn get(&self, clock: Clock, id: &TaskId) -> Result<TaskInfo, ScheduleError> {
         let found = self.tasks.get(&id.number).filter(|_| id.process == self.process);
         found.map(|task| task.info(&self.process, clock)).ok_or_else(|| ScheduleError::NoSuchTask(id.clone()))
+    }
+
+    /// How many tasks there are that have not finished: those that the limit is for.
+    pub fn unfinished(&self) -> usize {
+        self.tasks.len().saturating_sub(self.finished.len())
     }
 
     /// How many tasks there are, finished ones included.

@@ -8,9 +8,9 @@ use daffi_proto::controller::MAX_TENANTS_PER_NODE;
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::frame::{Frame, Header, Loads, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, LinkId, LocalId, MAX_NAME_BYTES, NodeKey};
-use daffi_proto::node::Command;
+use daffi_proto::node::{Command, NodeConfig};
 use daffi_proto::schedule::{Plan, TaskOp};
-use daffi_proto::session::{FEATURES, Hello, PROTOCOL_VERSION, Role, refusal};
+use daffi_proto::session::{FEATURES, Hello, PROTOCOL_VERSION, PeerIdentity, Role, refusal};
 
 use crate::net::{
     Behaviour, Net, SUM, below, call, call_in, callback, name, process, question, schedule, secs, tenant,
@@ -291,4 +291,32 @@ fn a_process_that_comes_back_is_not_taken_for_its_namesake_of_another_tenant() {
     net.settle();
     assert!(net.result(both, token).is_ok());
     assert_eq!(net.nodes[globex].served.last().unwrap().callback, 1, "{:?}", callback(SECRET));
+}
+
+#[test]
+fn processes_of_one_tenant_share_the_tasks_that_it_may_have_in_a_runtime() {
+    let mut net = Net::new(19);
+    let node = net.runtime("of-tenants", Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+    let (tenants, max_tasks) = (vec![tenant("acme"), tenant("globex")], [(tenant("acme"), 2)].into());
+    net.replace(node, |config| NodeConfig { tenants, max_tasks, ..config });
+    net.dial(node);
+    for process in ["acme::a", "acme::b", "globex::c"] {
+        net.add(node, process, &[SUM]);
+    }
+    net.settle();
+    let make = |net: &mut Net, of: &str, receiver: &str| {
+        let request = schedule(None, SUM, Plan::Every(secs(60)));
+        let call = CallRequest { receiver: Some(name(receiver)), args: request.call.args, ..call_in(of, SUM) };
+        let token = net.schedule(node, ScheduleRequest { call, ..request });
+        net.settle();
+        net.tasks_of(node, token)
+    };
+    let first = make(&mut net, "acme", "a").unwrap().remove(0);
+    make(&mut net, "acme", "b").unwrap();
+    let error = make(&mut net, "acme", "b").unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
+    assert!(error.message.contains("tenant acme may have 2 schedules"), "{error}");
+    make(&mut net, "globex", "c").unwrap();
+    net.ask_in(&tenant("acme"), node, "a", TaskOp::Cancel(first.id.number)).unwrap();
+    make(&mut net, "acme", "b").unwrap();
 }

@@ -157,7 +157,7 @@ impl Reader {
     pub fn unheld(&self, reply: &CallReply, most: usize) -> CallError {
         let message = format!(
             "{} ran, and its result is lost: the arguments and results that this module holds may have {most} bytes; \
-             drop what was fetched, or raise the payload limit",
+             drop what was fetched, or raise the runtime's max-payload",
             self.callback
         );
         CallError::failed(code::LIMIT_EXCEEDED, message, self.callback.to_string()).at(reply.process.as_str())

@@ -8,6 +8,7 @@ use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::ceiling::Place;
 use super::super::roster::Job;
 use super::super::streams::CallStreams;
 
@@ -41,6 +42,8 @@ pub(super) struct Running {
     pub streams: Option<Arc<CallStreams>>,
     /// Fires when its caller waits for nothing any more.
     pub given_up: CancellationToken,
+    /// Its place among those that run in its tenant.
+    pub _place: Option<Place>,
 }
 
 /// What a running call's caller waits for.

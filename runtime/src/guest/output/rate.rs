@@ -1,15 +1,41 @@
-//! How fast a module's guests may print: a bucket that fills by the second.
+//! How fast guests may print, those of a module or of a whole tenant: a bucket that fills by the second.
 //!
 //! Invariants: on the average of any long time no more passes than the rate; a second's worth may pass at once. What
 //! was allowed may overdraw the bucket; it opens again when that is paid back. It has no clock: the caller says when
 //! it is.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// The bucket of one module.
-pub(super) struct Bucket {
+/// A rate that several share.
+#[derive(Debug)]
+pub(in crate::guest) struct Rate(Mutex<Bucket>);
+
+impl Rate {
+    /// Nothing was printed yet.
+    pub fn new(bytes_per_second: u64, now: Instant) -> Self {
+        Self(Mutex::new(Bucket::new(bytes_per_second, now)))
+    }
+
+    /// When something may pass; none where that is now.
+    pub fn opens(&self, now: Instant) -> Option<Instant> {
+        self.bucket().opens(now)
+    }
+
+    /// This much passes.
+    pub fn take(&self, bytes: usize, now: Instant) {
+        self.bucket().take(bytes, now);
+    }
+
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Bucket {
     bytes_per_second: i64,
     /// What may pass; less than nothing where it is overdrawn.
     left_bytes: i64,
@@ -19,13 +45,12 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full one.
-    pub fn new(bytes_per_second: u64, now: Instant) -> Self {
+    fn new(bytes_per_second: u64, now: Instant) -> Self {
         let bytes_per_second = i64::try_from(bytes_per_second).unwrap_or(i64::MAX).max(1);
         Self { bytes_per_second, left_bytes: bytes_per_second, at: now }
     }
 
-    /// When something may pass; none where that is now.
-    pub fn opens(&mut self, now: Instant) -> Option<Instant> {
+    fn opens(&mut self, now: Instant) -> Option<Instant> {
         self.fill(now);
         if self.left_bytes > 0 {
             return None;
@@ -35,8 +60,7 @@ impl Bucket {
         Some(now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// This much passes.
-    pub fn take(&mut self, bytes: usize, now: Instant) {
+    fn take(&mut self, bytes: usize, now: Instant) {
         self.fill(now);
         self.left_bytes = self.left_bytes.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
     }

@@ -14,7 +14,7 @@ fn output(bytes_per_second: u64) -> (Arc<ModuleOutput>, Unread) {
     let unread = Unread::default();
     let taken = unread.clone();
     let output = Output::new(move |printed| taken.lock().unwrap().push(printed));
-    (ModuleOutput::new(output, bytes_per_second), unread)
+    (ModuleOutput::new(output, bytes_per_second, None), unread)
 }
 
 fn sink(stream: GuestStream) -> (LineSink, Unread) {

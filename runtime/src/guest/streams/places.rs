@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::bell::Bell;
+use super::super::ceiling::{Ceiling, CeilingReached, Kind};
 use super::super::transcode::stream::{ItemRoom, StreamRoom};
 
 /// The streams that a module has open, and may have.
@@ -17,24 +18,26 @@ pub(in super::super) struct OpenStreams {
     most: usize,
     room: ItemRoom,
     bell: Arc<Bell>,
+    /// What all modules of the tenant may have.
+    ceiling: Arc<Ceiling>,
 }
 
-/// More streams than the module may have open. In words that follow the module's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "may have {most} streams and futures open and has {open}, and this call has {wanted}: wait for some to end, or raise \
-     its limit of open streams"
-)]
-pub(in super::super) struct TooMany {
-    wanted: usize,
-    open: usize,
-    most: usize,
+/// More streams than the module may have open, or all modules of its tenant. In words that follow the module's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in super::super) enum TooMany {
+    #[error(
+        "may have {most} streams and futures open and has {open}, and this call has {wanted}: wait for some to end, or \
+         raise its limit of open streams, open-streams"
+    )]
+    OfModule { wanted: usize, open: usize, most: usize },
+    #[error("has {wanted} streams and futures in this call, and {reached}; wait for some to end")]
+    OfTenant { wanted: usize, reached: CeilingReached },
 }
 
 impl OpenStreams {
     /// So many, with large items of so many bytes on their way; changes of their number ring the bell.
-    pub fn new(most: usize, large_bytes: usize, bell: Arc<Bell>) -> Self {
-        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell }
+    pub fn new(most: usize, large_bytes: usize, bell: Arc<Bell>, ceiling: Arc<Ceiling>) -> Self {
+        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell, ceiling }
     }
 
     /// How many are open, those that its guests read and those that they write.
@@ -53,11 +56,15 @@ impl OpenStreams {
     /// [`TooMany`]
     pub fn take(self: &Arc<Self>, wanted: usize) -> Result<Vec<Place>, TooMany> {
         let add = |open: usize| open.checked_add(wanted).filter(|sum| *sum <= self.most);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map_err(|open| TooMany {
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map_err(|open| TooMany::OfModule {
             wanted,
             open,
             most: self.most,
         })?;
+        if let Err(reached) = self.ceiling.take(Kind::OpenStreams, wanted) {
+            self.open.fetch_sub(wanted, Ordering::Relaxed);
+            return Err(TooMany::OfTenant { wanted, reached });
+        }
         if wanted > 0 {
             self.bell.load_changed();
         }
@@ -79,24 +86,45 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.ceiling.give(Kind::OpenStreams, 1);
         self.0.bell.load_changed();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use daffi_proto::id::TenantName;
+
     use super::*;
+    use crate::guest::ceiling::CeilingLimits;
+
+    fn streams(most: usize, ceiling: &Arc<Ceiling>) -> Arc<OpenStreams> {
+        Arc::new(OpenStreams::new(most, 0, Arc::default(), ceiling.clone()))
+    }
 
     #[test]
     fn streams_beyond_the_limit_take_nothing_and_those_that_end_make_room() {
-        let streams = Arc::new(OpenStreams::new(3, 0, Arc::default()));
+        let streams = streams(3, &Arc::new(Ceiling::none(TenantName::default())));
         let two = streams.take(2).unwrap();
-        assert_eq!(streams.take(2).unwrap_err(), TooMany { wanted: 2, open: 2, most: 3 });
+        assert_eq!(streams.take(2).unwrap_err(), TooMany::OfModule { wanted: 2, open: 2, most: 3 });
         let one = streams.take(1).unwrap();
         assert_eq!(streams.take(0).unwrap().len(), 0);
         drop(two);
         assert_eq!(streams.take(2).unwrap().len(), 2);
         drop(one);
         assert_eq!(Arc::into_inner(streams).unwrap().open.into_inner(), 0);
+    }
+
+    #[test]
+    fn modules_of_a_tenant_share_its_streams_and_one_that_is_refused_has_taken_none() {
+        let limits = CeilingLimits { open_streams: Some(3), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+        let (one, other) = (streams(3, &ceiling), streams(3, &ceiling));
+        let two = one.take(2).unwrap();
+        let error = other.take(2).unwrap_err().to_string();
+        assert!(error.contains("tenant default") && error.contains("max-open-streams"), "{error}");
+        assert_eq!((other.count(), other.take(1).unwrap().len()), (0, 1));
+        drop(two);
+        assert_eq!(other.take(3).unwrap().len(), 3);
     }
 }

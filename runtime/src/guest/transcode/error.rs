@@ -35,7 +35,7 @@ pub enum TranscodeError {
     },
     /// The guest gave more than the store's limit; its instance must end. See [`super::bound_lifts`].
     #[error(
-        "the guest gave more than {limit_bytes} bytes of values in one call; send less, or raise the payload limit"
+        "the guest gave more than {limit_bytes} bytes of values in one call; send less, or raise the runtime's max-payload"
     )]
     TooLarge {
         /// The limit.

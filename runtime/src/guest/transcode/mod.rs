@@ -52,8 +52,14 @@ const MIN_LIFT_BYTES: usize = 4 << 20;
 /// one call of an export. A guest that gives more is ended with [`TranscodeError::TooLarge`] before the host allocates
 /// it. It bounds memory and is no less than 4 MiB; a smaller payload limit is the caller's to compare with the length
 /// of what it got, which costs no instance.
-pub fn bound_lifts<T>(store: &mut Store<T>, payload_bytes: usize) {
-    store.set_hostcall_fuel(payload_bytes.max(MIN_LIFT_BYTES));
+pub fn bound_lifts<T>(store: &mut Store<T>, bytes: usize) {
+    store.set_hostcall_fuel(bytes.max(MIN_LIFT_BYTES));
+}
+
+/// What one call may take out of a guest where payloads have so many bytes: one that is a little larger fails its call, and
+/// only one far over it ends the instance.
+pub fn lifted_bytes(payload_bytes: usize) -> usize {
+    payload_bytes.saturating_mul(2).max(MIN_LIFT_BYTES)
 }
 
 #[cfg(test)]
