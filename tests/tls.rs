@@ -1,5 +1,7 @@
 //! TLS between runtimes: who gets in, as what, and what those are told who do not.
 
+mod times;
+
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
@@ -112,6 +114,47 @@ fn a_node_that_claims_a_name_that_is_not_its_own_is_refused_with_the_names_that_
     says(&squatter.lines().join("\n"), &told);
     controller.wait_for_line_with(&["math of math was refused", "allows \"sensor-*\""]);
     let _rightly = mesh.node("sensor-1", &mesh.shows("edge")).module("sensor-1", "fixtures").ready();
+}
+
+#[test]
+fn a_certificate_for_a_tenant_lets_its_node_register_there_and_nowhere_else_also_when_it_is_renewed() {
+    let mesh = Mesh::new();
+    mesh.certs(&["issue", "edge", "--process", "acme::sensor-*", "--process", "globex::log"]);
+    mesh.certs(&["issue", "alice", "--tenant", "acme"]);
+    let controller = mesh.controller(&mesh.shows("mesh"));
+    for renewed in [false, true] {
+        if renewed {
+            mesh.certs(&["issue", "edge", "--renew"]);
+            mesh.certs(&["issue", "alice", "--renew"]);
+        }
+        let of = |tenant: &str, name: &str| {
+            let flags = [mesh.shows("edge"), vec!["--tenant".to_owned(), tenant.to_owned()]].concat();
+            mesh.node(name, &flags).module(name, "fixtures")
+        };
+        let sensor = of("acme", "sensor-1").ready();
+        controller.wait_for_line_with(&["sensor-1 joined", "certificate of edge"]);
+        let _log = of("globex", "log").ready();
+        let squatter = of("globex", "sensor-2").start();
+        assert_eq!(squatter.exit_code(), 5);
+        let told = ["\"globex::sensor-2\" is not for", "\"sensor-*\" of tenant acme", "--process globex::sensor-2"];
+        says(&squatter.lines().join("\n"), &told);
+        for tenant in ["default", "initech"] {
+            let stranger = of(tenant, "sensor-1").start();
+            assert_eq!(stranger.exit_code(), 5);
+            says(
+                &stranger.lines().join("\n"),
+                &[&format!("the tenant {tenant:?} is not open to the node \"edge\""), "of tenant acme", "--tenant"],
+            );
+        }
+        let alice = |tenant: &str| {
+            let flags = [mesh.shows("alice"), vec!["--tenant".to_owned(), tenant.to_owned()]].concat();
+            mesh.call("add(1, 2)", &flags)
+        };
+        assert_eq!(alice("acme").success(), "3");
+        says(alice("default").one_line_error(5), &["the tenant \"default\" is not open", "only be in tenant acme"]);
+        sensor.terminate();
+        assert_eq!(sensor.exit_code(), 0);
+    }
 }
 
 #[test]

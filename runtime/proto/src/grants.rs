@@ -3,6 +3,7 @@
 //! ```text
 //!   daffi:node/edge-7                            one: the identity, which a renewed certificate keeps
 //!   daffi:tenant/default?process=sensor-*        any number: a pattern for names of processes of that tenant
+//!   daffi:tenant/acme                            any number: it may be in that tenant, to look and call
 //! ```
 //!
 //! These are URIs, so that any authority can write them among a certificate's alternative names. Invariants: what is not
@@ -14,7 +15,7 @@ use std::fmt;
 use crate::id::{MAX_NAME_BYTES, ProcessName, ProcessRef, TenantName};
 use crate::name::covers;
 
-/// Most patterns of one certificate.
+/// Most patterns and tenants of one certificate.
 pub const MAX_GRANTS: usize = 64;
 
 /// How a URI begins that is for us.
@@ -32,7 +33,7 @@ pub enum GrantError {
     #[error("it names two nodes, {0} and {1}")]
     TwoNodes(String, String),
     /// More than is looked at.
-    #[error("it has more than {MAX_GRANTS} patterns for processes")]
+    #[error("it has more than {MAX_GRANTS} patterns for processes, and tenants")]
     TooMany,
     /// A URI of ours that is none.
     #[error("{uri:?} in it is not understood: {why}")]
@@ -83,6 +84,8 @@ impl ProcessGrant {
 pub struct NodeGrants {
     node: ProcessName,
     processes: Vec<ProcessGrant>,
+    /// Where it may be beside these.
+    tenants: Vec<TenantName>,
 }
 
 impl NodeGrants {
@@ -90,12 +93,14 @@ impl NodeGrants {
     ///
     /// # Errors
     /// [`GrantError`] for what no certificate can have.
-    pub fn new(node: ProcessName, processes: Vec<ProcessGrant>) -> Result<Self, GrantError> {
-        ascii(node.as_str())?;
-        if processes.len() > MAX_GRANTS {
+    pub fn new(node: ProcessName, processes: Vec<ProcessGrant>, tenants: Vec<TenantName>) -> Result<Self, GrantError> {
+        for name in std::iter::once(node.as_str()).chain(tenants.iter().map(TenantName::as_str)) {
+            ascii(name)?;
+        }
+        if processes.len() + tenants.len() > MAX_GRANTS {
             return Err(GrantError::TooMany);
         }
-        Ok(Self { node, processes })
+        Ok(Self { node, processes, tenants })
     }
 
     /// From the URIs of a certificate; those of other schemes are no affair of ours.
@@ -104,7 +109,7 @@ impl NodeGrants {
     /// [`GrantError`]
     pub fn from_uris<'a>(uris: impl IntoIterator<Item = &'a str>) -> Result<Self, GrantError> {
         let mut node: Option<ProcessName> = None;
-        let mut processes = Vec::new();
+        let (mut processes, mut tenants) = (Vec::new(), Vec::new());
         for uri in uris {
             let Some(rest) = uri.strip_prefix(SCHEME) else { continue };
             let bad = |why: String| GrantError::BadUri { uri: uri.chars().take(2 * MAX_NAME_BYTES).collect(), why };
@@ -115,24 +120,33 @@ impl NodeGrants {
                         return Err(GrantError::TwoNodes(before.into(), name.into()));
                     }
                 }
-                Some(("tenant", grant)) if processes.len() < MAX_GRANTS => {
-                    let (tenant, pattern) =
-                        grant.split_once("?process=").ok_or_else(|| bad("`?process=PATTERN` is missing".to_owned()))?;
+                Some(("tenant", grant)) if processes.len() + tenants.len() < MAX_GRANTS => {
+                    let (tenant, query) =
+                        grant.split_once('?').map_or((grant, None), |(tenant, query)| (tenant, Some(query)));
                     let tenant = TenantName::new(tenant).map_err(|error| bad(error.to_string()))?;
-                    processes.push(ProcessGrant::new(tenant, pattern).map_err(|error| bad(error.to_string()))?);
+                    match query.map(|query| query.strip_prefix("process=")) {
+                        None => tenants.push(tenant),
+                        Some(Some(pattern)) => {
+                            processes.push(ProcessGrant::new(tenant, pattern).map_err(|error| bad(error.to_string()))?);
+                        }
+                        Some(None) => {
+                            return Err(bad("behind the tenant this version knows ?process=PATTERN".to_owned()));
+                        }
+                    }
                 }
                 Some(("tenant", _)) => return Err(GrantError::TooMany),
                 _ => return Err(bad("this version knows daffi:node/… and daffi:tenant/…".to_owned())),
             }
         }
-        Ok(Self { node: node.ok_or(GrantError::NoNode)?, processes })
+        Ok(Self { node: node.ok_or(GrantError::NoNode)?, processes, tenants })
     }
 
     /// The URIs that say this.
     pub fn uris(&self) -> Vec<String> {
         let grants =
             self.processes.iter().map(|grant| format!("{SCHEME}tenant/{}?process={}", grant.tenant, grant.pattern));
-        std::iter::once(format!("{SCHEME}node/{}", self.node)).chain(grants).collect()
+        let tenants = self.tenants.iter().map(|tenant| format!("{SCHEME}tenant/{tenant}"));
+        std::iter::once(format!("{SCHEME}node/{}", self.node)).chain(grants).chain(tenants).collect()
     }
 
     /// The node that has the certificate.
@@ -140,10 +154,11 @@ impl NodeGrants {
         &self.node
     }
 
-    /// Whether the node may be in this tenant: one that it has a pattern for, or `default` where it has none at all.
+    /// Whether the node may be in this tenant: one that it says or has a pattern for, or `default` where there is none.
     pub fn may_join(&self, tenant: &TenantName) -> bool {
-        let default = self.processes.is_empty() && *tenant == TenantName::default();
-        default || self.processes.iter().any(|grant| grant.tenant == *tenant)
+        let says_none = self.processes.is_empty() && self.tenants.is_empty();
+        let mut said = self.processes.iter().map(|grant| &grant.tenant).chain(&self.tenants);
+        said.any(|said| said == tenant) || says_none && *tenant == TenantName::default()
     }
 
     /// Whether the node may register this process.
@@ -152,11 +167,11 @@ impl NodeGrants {
     }
 }
 
-/// For people: the names of processes that the node may register.
+/// For people: the names of processes that the node may register, and the tenants in which it registers none.
 impl fmt::Display for NodeGrants {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.processes.is_empty() {
-            return f.write_str("no process at all");
+            f.write_str("no process at all")?;
         }
         for (at, grant) in self.processes.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
@@ -165,7 +180,7 @@ impl fmt::Display for NodeGrants {
                 write!(f, " of tenant {}", grant.tenant)?;
             }
         }
-        Ok(())
+        self.tenants.iter().try_for_each(|tenant| write!(f, ", only be in tenant {tenant}"))
     }
 }
 
@@ -188,6 +203,10 @@ mod tests {
         assert_eq!(grants.uris(), uris);
         assert_eq!(grants.node().as_str(), "edge-7");
         assert_eq!(grants.to_string(), "\"sensor-*\", \"log\" of tenant t2");
+        let uris = ["daffi:node/alice", "daffi:tenant/t2", "daffi:tenant/t3"];
+        let grants = NodeGrants::from_uris(uris).unwrap();
+        assert_eq!(grants.uris(), uris);
+        assert_eq!(grants.to_string(), "no process at all, only be in tenant t2, only be in tenant t3");
     }
 
     #[test]
@@ -210,6 +229,8 @@ mod tests {
         let joins = |grants: &NodeGrants, tenant: &str| grants.may_join(&TenantName::new(tenant).unwrap());
         assert!(joins(&grants, "default") && joins(&grants, "t2") && !joins(&grants, "t3"));
         assert!(joins(&none, "default") && !joins(&none, "t2"));
+        let looks = NodeGrants::from_uris(["daffi:node/n", "daffi:tenant/t2"]).unwrap();
+        assert!(joins(&looks, "t2") && !joins(&looks, "default") && !looks.allows(&process("t2", "n")));
     }
 
     #[test]
@@ -222,7 +243,7 @@ mod tests {
             (vec!["daffi:node/"], "no process name"),
             (vec!["daffi:node/a/b"], "no process name"),
             (vec!["daffi:node/a", "daffi:not-after-dark/x"], "this version knows"),
-            (vec!["daffi:node/a", "daffi:tenant/default"], "?process=PATTERN"),
+            (vec!["daffi:node/a", "daffi:tenant/default?only=a"], "?process=PATTERN"),
             (vec!["daffi:node/a", "daffi:tenant/default?process="], "no pattern"),
             (vec!["daffi:node/a", "daffi:tenant/default?process=a&only=b"], "no pattern"),
             (vec!["daffi:node/a", "daffi:tenant/?process=a"], "no tenant name"),
@@ -231,6 +252,6 @@ mod tests {
             let message = NodeGrants::from_uris(uris.clone()).unwrap_err().to_string();
             assert!(message.contains(part), "{uris:?}: {message}");
         }
-        assert!(NodeGrants::new(ProcessName::new("é").unwrap(), Vec::new()).is_err());
+        assert!(NodeGrants::new(ProcessName::new("é").unwrap(), Vec::new(), Vec::new()).is_err());
     }
 }

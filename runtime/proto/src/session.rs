@@ -116,10 +116,18 @@ impl PeerIdentity {
 
     /// Whether a node of this peer may belong to a tenant: the one place where a peer's rights are asked for. Whoever can
     /// connect without a certificate may claim any: the transport says nothing of tenants.
-    pub fn may_claim(&self, tenant: &TenantName) -> bool {
+    ///
+    /// # Errors
+    /// A message that says who may be where.
+    pub fn may_claim(&self, tenant: &TenantName) -> Result<(), String> {
         match self {
-            Self::Certificate { grants, .. } => grants.may_join(tenant),
-            Self::Unix { .. } | Self::Tcp { .. } | Self::Token { .. } | Self::InProcess => true,
+            Self::Certificate { grants, .. } if !grants.may_join(tenant) => Err(format!(
+                "the tenant {:?} is not open to the node {:?}: its certificate allows {grants}; name another with --tenant, or \
+                 issue a certificate with --tenant {tenant}",
+                tenant.as_str(),
+                grants.node().as_str(),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -131,8 +139,8 @@ impl PeerIdentity {
         match self {
             Self::Certificate { grants, .. } if !grants.allows(process) => Err(format!(
                 "the process name {:?} is not for the node {:?}: its certificate allows {grants}; choose another name with \
-                 --name, or issue a certificate with --process {0}",
-                process.name.as_str(),
+                 --name, or issue a certificate with --process {process}",
+                process.to_string(),
                 grants.node().as_str(),
             )),
             _ => Ok(()),

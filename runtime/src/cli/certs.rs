@@ -10,7 +10,7 @@
 //! What a certificate says is in [`daffi_proto::grants`]; whether it may be a controller is the usual purpose of a server's
 //! certificate, and its hosts the usual names, so that certificates of any other authority can say the same. Invariants:
 //! the folder is closed to others (0700), and so are keys (0600); nothing is replaced but by `--renew`, and then each file
-//! as a whole; a certificate that was made has been checked against the authority.
+//! as a whole, and what the certificate may is kept unless something else is said; a certificate that was made has been checked against the authority.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use daffi_proto::grants::{GrantError, NodeGrants, ProcessGrant};
 use daffi_proto::id::TenantName;
+use daffi_proto::name::{BadCallbackName, split_tenant};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
@@ -28,7 +29,7 @@ use time::OffsetDateTime;
 
 use super::args::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
 use crate::exit::Failure;
-use crate::net::tls::{TlsFileError, vouches_for};
+use crate::net::tls::{TlsFileError, said_in, vouches_for};
 
 /// How the authority's name in its certificates begins; its key's number follows, so that no two have the same name.
 const AUTHORITY: &str = "daffi-runtime certs";
@@ -67,6 +68,15 @@ pub enum CertsError {
     /// What the certificate is to say.
     #[error(transparent)]
     Grant(#[from] GrantError),
+    /// The tenant of a pattern.
+    #[error("--process: {0}")]
+    Tenant(#[from] BadCallbackName),
+    /// The certificate that is to be renewed says what cannot be read, or more than is known.
+    #[error("what it says cannot be kept: {0}; say --process or remove the file")]
+    Former(TlsFileError),
+    /// It is a controller's.
+    #[error("{} is a controller's: say --controller and all its --host again, or remove it first", path.display())]
+    WasController { path: PathBuf },
     /// The authority's files do not belong together, or its time is over.
     #[error("the authority cannot sign: {0}")]
     Authoritative(#[from] TlsFileError),
@@ -124,9 +134,6 @@ pub fn issue(args: &CertsIssueArgs) -> Result<String, CertsError> {
     if name == "ca" {
         return Err(CertsError::Reserved);
     }
-    let processes: Result<Vec<_>, _> =
-        args.process.iter().map(|pattern| ProcessGrant::new(TenantName::default(), pattern)).collect();
-    let grants = NodeGrants::new(args.name.clone(), processes?)?;
     let (ca_cert, ca_key) = (dir.join(CA_CERT), dir.join(CA_KEY));
     if !is_there(&ca_key)? {
         return Err(CertsError::NoAuthority { path: dir.clone() });
@@ -138,12 +145,34 @@ pub fn issue(args: &CertsIssueArgs) -> Result<String, CertsError> {
             return Err(CertsError::Exists { path: path.clone() });
         }
     }
+    let grants = granted(args, &cert)?;
     let (made, pair) = signed(args, &grants, &ca_key)?;
     vouches_for(&ca_cert, made.der())?;
     let replace = if args.renew { Replace::Whole } else { Replace::Never };
     put(&key, pair.serialize_pem().as_bytes(), 0o600, replace)?;
     put(&cert, made.pem().as_bytes(), 0o644, replace)?;
     Ok(told(args, &grants, &cert, &key))
+}
+
+/// What the certificate says: what was asked for, or the former one where nothing was.
+fn granted(args: &CertsIssueArgs, former: &Path) -> Result<NodeGrants, CertsError> {
+    let tenant = args.tenant.clone().unwrap_or_default();
+    if args.renew && is_there(former)? {
+        let former_says = said_in(former).map_err(CertsError::Former)?;
+        if former_says.is_controller && !args.controller {
+            return Err(CertsError::WasController { path: former.to_owned() });
+        }
+        if args.process.is_empty() && args.tenant.is_none() {
+            return Ok(former_says.grants);
+        }
+    }
+    let process = |text: &String| {
+        let (named, pattern) = split_tenant(text)?;
+        Ok::<_, CertsError>(ProcessGrant::new(named.unwrap_or_else(|| tenant.clone()), pattern)?)
+    };
+    let processes = args.process.iter().map(process).collect::<Result<Vec<_>, _>>()?;
+    let only = (processes.is_empty() && tenant != TenantName::default()).then_some(tenant.clone());
+    Ok(NodeGrants::new(args.name.clone(), processes, only.into_iter().collect())?)
 }
 
 /// The certificate and its key.

@@ -71,6 +71,37 @@ fn what_is_there_stays_unless_it_is_to_be_renewed() {
 }
 
 #[test]
+fn patterns_name_their_tenant_and_a_renewed_certificate_says_what_the_former_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    certs(&dir, "init").unwrap();
+    for (words, may) in [
+        ("edge --process acme::log --process sensor-*", "it may register \"log\" of tenant acme, \"sensor-*\";"),
+        ("far --tenant acme --process log --process globex::x", "\"log\" of tenant acme, \"x\" of tenant globex;"),
+        ("alice --tenant acme", "it may register no process at all, only be in tenant acme;"),
+        ("bob", "it may register no process at all;"),
+    ] {
+        let name = words.split(' ').next().unwrap();
+        for said in [certs(&dir, &format!("issue {words}")), certs(&dir, &format!("issue {name} --renew --days 3"))] {
+            let said = said.unwrap();
+            assert!(said.contains(may), "{words}: {said}");
+        }
+    }
+    let said = certs(&dir, "issue edge --renew --process other").unwrap();
+    assert!(said.contains("it may register \"other\";"), "{said}");
+    certs(&dir, "issue mesh --controller --host h --process acme::log").unwrap();
+    let error = certs(&dir, "issue mesh --renew").unwrap_err();
+    assert!(error.contains("mesh.pem is a controller's: say --controller and all its --host again"), "{error}");
+    let said = certs(&dir, "issue mesh --renew --controller --host i").unwrap();
+    assert!(said.contains("it may be a controller; it may register \"log\" of tenant acme;"), "{said}");
+    let error = certs(&dir, "issue x --process a:b::c").unwrap_err();
+    assert!(error.contains("before `::` stands the name of a tenant"), "{error}");
+    std::fs::write(dir.join("bob.pem"), "nothing").unwrap();
+    let error = certs(&dir, "issue bob --renew").unwrap_err();
+    assert!(error.contains("bob.pem") && error.contains("cannot be kept"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_is_one_line_and_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("certs");

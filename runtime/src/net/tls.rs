@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use accept::Server;
 pub use dial::Client;
 pub use files::{TlsFileError, TlsFiles};
-pub use sides::vouches_for;
+pub use sides::{Said, said_in, vouches_for};
 
 /// How long it may take from the first byte until a node is let in, or not.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

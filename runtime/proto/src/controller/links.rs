@@ -203,9 +203,8 @@ impl Controller {
         }
         let identity = self.links.get(&link).map(|state| &state.identity);
         let foreign =
-            |identity: &PeerIdentity| hello.tenants.iter().find(|tenant| !identity.may_claim(tenant)).cloned();
-        if let Some((identity, tenant)) = identity.and_then(|identity| Some((identity, foreign(identity)?))) {
-            let message = format!("the tenant {:?} is not open to the node ({identity})", tenant.as_str());
+            |identity: &PeerIdentity| hello.tenants.iter().find_map(|tenant| identity.may_claim(tenant).err());
+        if let Some(message) = identity.and_then(foreign) {
             self.refuse(now, link, refusal::FORBIDDEN, message, false);
             return Ok(());
         }

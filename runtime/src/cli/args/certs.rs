@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use daffi_proto::id::ProcessName;
+use daffi_proto::id::{ProcessName, TenantName};
 
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
@@ -41,10 +41,13 @@ pub struct CertsIssueArgs {
     /// Who has the certificate; a renewed one of the same name is the same node
     #[arg(value_name = "NAME")]
     pub name: ProcessName,
-    /// Names of processes that the node may register, with * for any run of characters; can be repeated. Without it the node
-    /// can only look and call
-    #[arg(long, value_name = "PATTERN")]
+    /// Names of processes that the node may register, with * for any run of characters, and in which tenant; can be repeated.
+    /// Without it the node can only look and call
+    #[arg(long, value_name = "[TENANT::]PATTERN")]
     pub process: Vec<String>,
+    /// The tenant of patterns that name none, and that of a node without any
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<TenantName>,
     /// It may be a controller
     #[arg(long, requires = "host")]
     pub controller: bool,
@@ -54,7 +57,7 @@ pub struct CertsIssueArgs {
     /// For how many days it holds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500), default_value = "365")]
     pub days: u32,
-    /// Replace the certificate and the key that are there
+    /// Replace the certificate and the key that are there; without --process and --tenant what it may stays as it was
     #[arg(long)]
     pub renew: bool,
     /// The folder of the authority
@@ -69,8 +72,9 @@ has them takes renewed ones without a restart.
 Examples:
   daffi-runtime certs issue controller --controller --host mesh.example.org --host 10.0.0.1
   daffi-runtime certs issue edge-7 --process 'sensor-*' --process edge-7
-  daffi-runtime certs issue alice
-  daffi-runtime certs issue edge-7 --process 'sensor-*' --renew";
+  daffi-runtime certs issue edge-8 --process acme::log --process 'globex::sensor-*'
+  daffi-runtime certs issue alice --tenant acme
+  daffi-runtime certs issue edge-7 --renew";
 
 /// A host in a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,9 @@ use std::io;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 
+/// How a certificate is renewed where no other authority has made it.
+const RENEW: &str = "`daffi-runtime certs issue NAME --renew`";
+
 /// A failed handshake, as one side sees it.
 pub(super) struct Fault {
     /// What happened.
@@ -62,7 +65,7 @@ fn of_certificate(error: &CertificateError, whose: &str) -> String {
             format!("no authority in --tls-ca has signed it; is it of {whose} that you mean?")
         }
         CertificateError::ExpiredContext { time, not_after } => {
-            format!("it expired {} ago: {whose} needs a new one", ago(not_after, time))
+            format!("it expired {} ago: {whose} needs a new one, as {RENEW} makes it", ago(not_after, time))
         }
         CertificateError::NotValidYetContext { time, not_before } => {
             format!("it holds only in {}: are the clocks of both machines right?", ago(not_before, time))
@@ -95,7 +98,8 @@ fn of_alert(alert: AlertDescription, we: &str) -> String {
         }
         AlertDescription::CertificateExpired => {
             format!(
-                "the other side does not accept the certificate of {we}: it has expired, or holds only later; renew it"
+                "the other side does not accept the certificate of {we}: it has expired, or holds only later; renew it with \
+                 {RENEW}, or set the clocks of both machines"
             )
         }
         AlertDescription::BadCertificate

@@ -15,10 +15,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::files::{JoinToken, TlsFileError, TlsFiles, authorities, join_token, own_identity};
+use super::files::{JoinToken, TlsFileError, TlsFiles, authorities, certificates, join_token, own_identity};
 
 /// The name of what is spoken inside TLS (ALPN).
 const PROTOCOL: &[u8] = b"daffi/1";
+
+/// The purpose of a TLS server in DER: an object identifier, 1.3.6.1.5.5.7.3.1.
+const SERVER_PURPOSE: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
 /// What a controller needs for a handshake.
 pub(super) struct ServerSide {
@@ -94,6 +97,28 @@ impl ClientSide {
 pub fn vouches_for(ca: &Path, certificate_der: &[u8]) -> Result<(), TlsFileError> {
     let checked = verifier(ca, false)?.verify_client_cert(&CertificateDer::from(certificate_der), &[], UnixTime::now());
     checked.map(drop).map_err(|error| TlsFileError::wrong("--tls-ca", ca, error))
+}
+
+/// What a certificate in a file says.
+pub struct Said {
+    /// Of its node.
+    pub grants: NodeGrants,
+    /// Whether it may be a controller.
+    pub is_controller: bool,
+}
+
+/// Reads what the first certificate of a file says, whoever signed it and whenever it holds.
+///
+/// # Errors
+/// What is wrong, with the file.
+pub fn said_in(cert: &Path) -> Result<Said, TlsFileError> {
+    const FLAG: &str = "certificate";
+    let found = certificates(FLAG, cert)?;
+    let first = found.first().ok_or_else(|| TlsFileError::wrong(FLAG, cert, "there is none in it"))?;
+    let grants = grants(first).map_err(|why| TlsFileError::wrong(FLAG, cert, why))?;
+    // A purpose stands in it as its number, which stands there for nothing else.
+    let is_controller = first.windows(SERVER_PURPOSE.len()).any(|bytes| bytes == SERVER_PURPOSE);
+    Ok(Said { grants, is_controller })
 }
 
 fn verifier(ca: &Path, or_none: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsFileError> {
