@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 pub enum Op {
     Sum,
     Echo,
+    /// Computes for ever, and calls nobody.
+    Spin,
 }
 
 #[allow(dead_code)] // no caller needs all of it
@@ -29,7 +31,8 @@ impl Job {
         let op = match std::env::var("OP").as_deref() {
             Ok("sum") => Op::Sum,
             Ok("echo") => Op::Echo,
-            other => panic!("OP is {other:?}: pass --env OP=sum or --env OP=echo"),
+            Ok("spin") => Op::Spin,
+            other => panic!("OP is {other:?}: pass --env OP=sum, OP=echo or OP=spin"),
         };
         Job {
             op,

@@ -27,6 +27,7 @@ use daffi_proto::share::{Export, Import};
 use crate::cli::args::RunArgs;
 use crate::guest::ceiling::CeilingLimits;
 use crate::guest::engine::DEFAULT_STACK_BYTES;
+use crate::guest::fair::Portion;
 use crate::guest::grants::{Act, Grants};
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::guest::outside::Outside;
@@ -90,6 +91,11 @@ impl RuntimeConfig {
     pub fn max_tasks(&self) -> BTreeMap<TenantName, usize> {
         let of = |tenant: TenantName| self.ceiling(&tenant).schedules.map(|most| (tenant, most));
         self.tenants().into_iter().filter_map(of).collect()
+    }
+
+    /// What part of the guests' threads a tenant has.
+    pub fn portion(&self, tenant: &TenantName) -> Portion {
+        self.shares.portion(tenant)
     }
 
     /// Whether this runtime is the controller.

@@ -92,8 +92,11 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
 /// The two runtimes: the network's has one thread, so that a call that comes in need not change threads.
 fn threads() -> anyhow::Result<(Runtime, Runtime)> {
     let net = Builder::new_multi_thread().worker_threads(1).thread_name(NET_THREAD).enable_all().build();
+    // One more than may compute at a time: `guest::fair` keeps it for tenants that use little.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let guests = Builder::new_multi_thread()
         .thread_name("daffi-guest")
+        .worker_threads(processors + 1)
         .event_interval(GUEST_EVENT_INTERVAL_POLLS)
         .enable_all()
         .build();

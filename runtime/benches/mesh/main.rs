@@ -9,6 +9,7 @@
 //! | [`background`] | BG: 1,000 calls on the way, begun by name from a guest without async |
 //! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes |
 //! | [`streams`] | STREAM of numbers and of bytes, beside a bare tokio stream of the same bytes; small calls beside one |
+//! | [`neighbours`] | calls of a quiet tenant beside noisy ones in the same runtime, and alone |
 //! | [`drift`] | how far scheduled callbacks run from their plan |
 //! | [`echo`] | the bare limit of all others |
 //! | [`report`] | (the rows, and the table of them) |
@@ -20,6 +21,7 @@ mod broadcast;
 mod drift;
 mod echo;
 mod guests;
+mod neighbours;
 mod report;
 mod streams;
 
@@ -104,6 +106,9 @@ fn main() -> anyhow::Result<()> {
     let mut others = Vec::new();
     if is_wanted("stream") {
         others.extend(streams::rows(folder.path())?);
+    }
+    if is_wanted("neighbours") {
+        others.extend(neighbours::rows(folder.path())?);
     }
     if is_wanted("schedule") {
         others.extend(drift::rows(folder.path())?);

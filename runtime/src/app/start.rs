@@ -19,6 +19,7 @@ use crate::exit::{self, Failure};
 use crate::guest::ceiling::Ceiling;
 use crate::guest::component::{self, LoadError, LoadOptions, Loaded, Readable};
 use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
+use crate::guest::fair::{Fair, Share};
 use crate::guest::limits::ModuleLimits;
 use crate::guest::module::{GuestModule, ModuleSpec};
 use crate::mesh::driver::Driver;
@@ -229,7 +230,7 @@ pub(super) async fn start(
     if !config.modules.is_empty() {
         let ledger = state.is_some().then(Ledger::default);
         let (mesh, dialing) = start_node(&config, ledger.clone(), &running)?;
-        running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer).await?;
+        running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer, &running).await?;
         if let (Some(state), Some(ledger)) = (state, ledger) {
             running.tasks.spawn(state.keep(ledger, mesh.clone(), running.cancel.clone()));
         }
@@ -294,15 +295,20 @@ async fn start_modules(
     state: Option<&StateDir>,
     guests: &Handle,
     printer: &Printer,
+    running: &Running,
 ) -> Result<Vec<Arc<GuestModule>>, Failure> {
     let several = config.modules.len() > 1;
-    let mut ceilings: BTreeMap<TenantName, Arc<Ceiling>> = BTreeMap::new();
+    // The guests' runtime has a thread more than there are places: for who is behind all others.
+    let fair = Fair::new(guests.metrics().num_workers().saturating_sub(1));
+    running.tasks.spawn(fair.clone().keep(running.cancel.clone()));
+    let mut tenants: BTreeMap<TenantName, (Arc<Ceiling>, Arc<Share>)> = BTreeMap::new();
     let mut modules = Vec::with_capacity(config.modules.len());
     for (module, (loaded, limits)) in config.modules.iter().zip(loaded) {
         let process = module.process.clone();
-        let ceiling = ceilings
-            .entry(process.tenant.clone())
-            .or_insert_with(|| Arc::new(Ceiling::new(process.tenant.clone(), config.ceiling(&process.tenant))));
+        let (ceiling, share) = tenants.entry(process.tenant.clone()).or_insert_with_key(|tenant| {
+            let ceiling = Ceiling::new(tenant.clone(), config.ceiling(tenant));
+            (Arc::new(ceiling), fair.add(config.portion(tenant)))
+        });
         let kept = state.map(|state| state.tasks(&process, limits.schedules, mesh.clock())).transpose();
         let spec = ModuleSpec {
             process,
@@ -310,6 +316,7 @@ async fn start_modules(
             policy: module.instances,
             limits: limits.clone(),
             ceiling: ceiling.clone(),
+            share: share.clone(),
             on_cancel: module.on_cancel,
             schedules: kept.map_err(Failure::usage)?.map(Box::new),
             outside: module.outside.clone(),

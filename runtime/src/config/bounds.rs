@@ -9,7 +9,7 @@ use daffi_proto::schedule::MAX_TASKS;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::units::ByteSize;
+use super::units::{ByteSize, Processors};
 use crate::guest::limits;
 
 /// Most calls that may wait for an instance.
@@ -34,6 +34,8 @@ pub const MAX_MEMORIES: u32 = limits::MAX_MEMORIES;
 pub const MAX_HANDLES: u32 = 1_000_000;
 /// Most bytes of the names and values of an environment.
 pub const MAX_ENVIRONMENT_BYTES: usize = 64 << 10;
+/// Most weight of a tenant.
+pub const MAX_WEIGHT: u32 = 10_000;
 /// Most scheduled tasks of a module.
 pub const MAX_SCHEDULES: u32 = MAX_TASKS as u32;
 /// Most scheduled tasks of all modules of a tenant.
@@ -51,6 +53,9 @@ const MIN_STACK: ByteSize = ByteSize(64 << 10);
 const MAX_STACK: ByteSize = ByteSize(64 << 20);
 /// The least arguments and results: none at all.
 const NO_BYTES: ByteSize = ByteSize(0);
+/// The least time of processors: with less, a turn of a tick is paid for after seconds.
+const MIN_PROCESSORS: Processors = Processors { thousandths: 10 };
+const MAX_PROCESSORS: Processors = Processors { thousandths: 1_000_000 };
 /// The least payload: an error has room in it.
 const MIN_PAYLOAD: ByteSize = ByteSize(1 << 10);
 const MAX_PAYLOAD: ByteSize = ByteSize(MAX_PAYLOAD_BYTES);
@@ -115,6 +120,12 @@ where
     let count = u64::deserialize(deserializer)?;
     let count = within(count, LEAST.into(), MOST.into()).map_err(D::Error::custom)?;
     u32::try_from(count).map(Some).map_err(D::Error::custom)
+}
+
+/// Reads a number of processors of the file; the error has its place.
+pub(super) fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Processors>, D::Error> {
+    let processors = Processors::deserialize(deserializer)?;
+    within(processors, MIN_PROCESSORS, MAX_PROCESSORS).map(Some).map_err(D::Error::custom)
 }
 
 #[cfg(test)]

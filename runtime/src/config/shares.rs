@@ -21,13 +21,18 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bounds::{self, count};
 use super::file::{memory, output_rate};
-use super::units::ByteSize;
+use super::units::{ByteSize, Processors};
 use crate::guest::ceiling::CeilingLimits;
+use crate::guest::fair::{Portion, USUAL_WEIGHT};
 
 /// `[tenant.NAME]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub(super) struct TenantTable {
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<1, { bounds::MAX_WEIGHT }, _>")]
+    weight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "bounds::processors")]
+    max_cpu: Option<Processors>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "memory")]
     max_memory: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<1, { bounds::MAX_CONCURRENCY }, _>")]
@@ -147,6 +152,15 @@ impl Shares {
             schedules: count(table.max_schedules),
             calls_per_second: table.max_call_rate,
             output_bytes_per_second: table.max_output_rate.and_then(|ByteSize(rate)| u64::try_from(rate).ok()),
+        }
+    }
+
+    /// What part of the guests' threads a tenant has.
+    pub(super) fn portion(&self, tenant: &TenantName) -> Portion {
+        let table = self.0.get(tenant);
+        Portion {
+            weight: table.and_then(|table| table.weight).unwrap_or(USUAL_WEIGHT),
+            cpu_millis: table.and_then(|table| table.max_cpu).map(|Processors { thousandths }| thousandths),
         }
     }
 

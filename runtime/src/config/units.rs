@@ -56,6 +56,34 @@ impl serde::Serialize for ByteSize {
     }
 }
 
+/// A number of processors, `0.5` or `2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Processors {
+    /// Thousandths of one.
+    pub thousandths: u32,
+}
+
+impl fmt::Display for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", f64::from(self.thousandths) / 1000.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Processors {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let thousandths = (f64::deserialize(deserializer)? * 1000.0).round();
+        // What is out of these bounds is out of all others too; what is no number is 0.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within the bounds of a u32")]
+        Ok(Self { thousandths: thousandths.clamp(0.0, f64::from(u32::MAX)) as u32 })
+    }
+}
+
+impl serde::Serialize for Processors {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.thousandths) / 1000.0)
+    }
+}
+
 /// Reads a time: `500ms`, `30s`, `1.5m`, `1h 30m`; from [`MIN_TIMEOUT`] to [`MAX_TIMEOUT`], as everywhere. Every sum of a
 /// few of them and a clock's time can be counted.
 ///

@@ -310,7 +310,7 @@ impl Interleave {
         }
     }
 
-    /// Tells the caller of a call, and the node that it is over where it is.
+    /// Tells the caller of a call, and the node that it is over where it is; then the guest.
     async fn end(&self, open: &Open, error: CallError) {
         let context = &self.template.context;
         if open.end.is_over() {
@@ -318,6 +318,8 @@ impl Interleave {
         } else if !open.told {
             context.mesh.answered(open.id, error.at(context.process.name.as_str())).await;
         }
+        // Not before: what it returns because nobody waits is no result.
+        self.lock().given_up(open.id);
     }
 
     fn verdict(&self, open: &Open, busy: &[Busy]) -> CallError {
@@ -430,7 +432,9 @@ impl Serve for InterleaveService {
         let (left, streams, new) = {
             let mut lanes = self.0.lock();
             let streams = lanes.streams(id);
-            (lanes.leave(id), streams, lanes.serve_queue(&self.0.template.context.process))
+            let left = lanes.leave(id);
+            lanes.given_up(id);
+            (left, streams, lanes.serve_queue(&self.0.template.context.process))
         };
         self.0.go_on(new);
         if let (Some(streams), Some(left)) = (streams, &left) {

@@ -68,10 +68,11 @@ pub(super) enum LaneEnd {
 /// Makes the instance and serves calls in it until it ends. Tracked by the module, ended by the lane's token.
 pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     let NewLane { number, jobs, end } = lane;
+    let stand = pool.template.context.share.stand();
     let why = tokio::select! {
         biased;
         () = end.cancelled() => LaneEnd::Told,
-        why = serve(&pool, number, jobs) => why,
+        why = stand.run(serve(&pool, number, jobs)) => why,
     };
     pool.lane_ended(number, why).await;
 }

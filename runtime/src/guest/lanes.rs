@@ -319,6 +319,14 @@ impl Lanes {
         self.lanes.get(self.whereabouts.get(&id)?)?.running.get(&id)?.streams.clone()
     }
 
+    /// The guest is told that nobody waits for this call any more, if it is in it.
+    pub fn given_up(&self, id: ServeId) {
+        let lane = self.whereabouts.get(&id).and_then(|lane| self.lanes.get(lane));
+        if let Some(running) = lane.and_then(|lane| lane.running.get(&id)) {
+            running.given_up.cancel();
+        }
+    }
+
     /// A lane is no more: the calls that were in it.
     pub fn ended(&mut self, lane: u32) -> Vec<Lost> {
         let running = self.end_lane(lane).into_iter();

@@ -15,6 +15,7 @@
 //! | `instance` | one instance and calls into it |
 //! | [`outside`], [`network`] | what of the host guests see: environment, folders, addresses |
 //! | `rate` | how often a module may be called |
+//! | [`fair`] | whose guests have the threads next, among tenants |
 //! | `roster` | who may run and who waits, as a plain state machine |
 //! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
@@ -34,6 +35,7 @@ mod call;
 pub mod ceiling;
 pub mod component;
 pub mod engine;
+pub mod fair;
 mod fault;
 mod fetch;
 pub mod grants;

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::ceiling::Ceiling;
 use super::component::Loaded;
 use super::engine::EngineKind;
+use super::fair::Share;
 use super::grants::Grants;
 use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
@@ -47,6 +48,8 @@ pub struct ModuleSpec {
     pub limits: ModuleLimits,
     /// What all modules of its tenant may use.
     pub ceiling: Arc<Ceiling>,
+    /// Its tenant's share of the guests' threads.
+    pub share: Arc<Share>,
     /// What becomes of calls that nobody waits for; the policy's own way where none is named.
     pub on_cancel: Option<OnCancel>,
     /// The scheduled tasks that it has from an earlier stay, where they are kept.
@@ -173,12 +176,13 @@ impl GuestModule {
     pub async fn run(&self) -> Option<RunOutcome> {
         let export = self.template.run?;
         let (template, shutdown) = (self.template.clone(), self.shutdown.clone());
+        let stand = template.context.share.stand();
         let task = self.tasks.spawn_on(
             async move {
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => RunOutcome::Stopped,
-                    outcome = run(template, export) => outcome,
+                    outcome = stand.run(run(template, export)) => outcome,
                 }
             },
             &self.guests,

@@ -102,7 +102,8 @@ impl Pool {
         if let Err(error) = may_enter(&self.template, &incoming, began) {
             return Some(signed(&self.template, Err(error)));
         }
-        let short = incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool();
+        let short =
+            incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool() && context.share.may_run_in_driver(began);
         let deadline = context.mesh.instant(incoming.deadline);
         let job = Job::new(incoming, (began, deadline), context.limits.queue_time, Vec::new());
         let (seat, job, ready) = match self.admit(job) {
@@ -183,7 +184,9 @@ impl Pool {
     /// The driver's task was busy here since then.
     fn took_since(&self, began: Instant) {
         let now = Instant::now();
-        self.heat.took(now, now.saturating_duration_since(began));
+        let used = now.saturating_duration_since(began);
+        self.heat.took(now, used);
+        self.template.context.share.ran_in_driver(used, now);
     }
 
     /// Notes what a seat does on a worker thread.

@@ -24,6 +24,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
+use super::fair::Share;
 use super::fault::TimeUp;
 use super::grants::{Act, Grants};
 use super::handles::Handles;
@@ -54,6 +55,8 @@ pub(super) struct ModuleContext {
     pub limits: ModuleLimits,
     /// What all modules of its tenant may use.
     pub ceiling: Arc<Ceiling>,
+    /// Its tenant's share of the guests' threads.
+    pub share: Arc<Share>,
     /// What its guests may ask of the mesh.
     pub grants: Grants,
     /// What of the host its guests see.
@@ -89,7 +92,7 @@ impl ModuleContext {
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
-        let ModuleSpec { process, node, policy, limits, ceiling, outside, grants, exports, .. } = spec;
+        let ModuleSpec { process, node, policy, limits, ceiling, share, outside, grants, exports, .. } = spec;
         let output = ModuleOutput::new(output, limits.output_bytes_per_second, ceiling.output());
         let bell = Arc::new(Bell::default());
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone(), ceiling.clone()));
@@ -102,6 +105,7 @@ impl ModuleContext {
             mesh,
             limits,
             ceiling,
+            share,
             grants,
             outside,
             output,

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use super::answer::{Busy, given_up, late, runs_on};
+use super::fair::Stand;
 use super::fault::TimeUpBy;
 use super::heat::Heat;
 use super::instance::{Called, Instance, StopAt};
@@ -295,9 +296,10 @@ enum Then {
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
 pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
+    let mut stand = pool.template.context.share.stand();
     pool.note_busy(&run);
     loop {
-        let event = next_event(&pool, &mut run).await;
+        let event = next_event(&pool, &mut stand, &mut run).await;
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
             Then::Leave(id, error) => pool.answer(id, Err(error)).await,
@@ -321,7 +323,7 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
 }
 
 /// Waits for what happens next.
-async fn next_event(pool: &Pool, run: &mut Run) -> Event {
+async fn next_event(pool: &Pool, stand: &mut Stand, run: &mut Run) -> Event {
     let time = run.next_time();
     let alarm = async {
         match time {
@@ -343,7 +345,7 @@ async fn next_event(pool: &Pool, run: &mut Run) -> Event {
     };
     let event = tokio::select! {
         biased;
-        progress = poll_fn(|cx| run.poll_and_tell(&pool.heat, cx)) => Event::Progress(progress),
+        progress = poll_fn(|cx| stand.poll(cx, |cx| run.poll_and_tell(&pool.heat, cx))) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,

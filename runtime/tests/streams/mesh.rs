@@ -65,6 +65,7 @@ impl OnMesh {
             on_cancel: None,
             schedules: None,
             ceiling: Arc::new(daffi_runtime::guest::ceiling::Ceiling::none(TenantName::default())),
+            share: daffi_runtime::guest::fair::Share::alone(),
             outside: Default::default(),
             exports: Arc::from([]),
             grants: Grants::default(),

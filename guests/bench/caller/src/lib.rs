@@ -17,6 +17,9 @@ impl exports::wasi::cli0_2_0::run::Guest for Caller {
         let one = |i: u64| match job.op {
             Op::Sum => assert_eq!(ops::sum(i as i64 & 63, 1), (i as i64 & 63) + 1),
             Op::Echo => assert_eq!(ops::echo(&payload).len(), payload.len()),
+            Op::Spin => loop {
+                std::hint::black_box(i);
+            },
         };
         (0..job.warm_up).for_each(one);
         measure::warm();

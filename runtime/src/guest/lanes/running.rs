@@ -74,9 +74,8 @@ impl Lane {
 }
 
 impl Running {
-    /// Its caller waits for nothing any more: what he waited for until now.
+    /// Its caller waits for nothing any more: what he waited for until now. The guest is to be told when he was.
     pub fn close(&mut self) -> CallerWaits {
-        self.given_up.cancel();
         std::mem::replace(&mut self.caller_waits, CallerWaits::No)
     }
 

@@ -31,6 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::ceiling::Ceiling;
 use super::component::{LoadOptions, Loaded, load};
 use super::engine::{AllocatorChoice, EngineConfig, Engines};
+use super::fair::Share;
 use super::grants::Grants;
 use super::limits::{InstancePolicy, ModuleLimits};
 use super::module::{GuestModule, ModuleSpec};
@@ -234,6 +235,7 @@ impl Bench {
             on_cancel: None,
             schedules: None,
             ceiling: Arc::new(Ceiling::none(TenantName::default())),
+            share: Share::alone(),
             outside: Outside::default(),
             exports: Arc::from([]),
             grants: Grants::default(),

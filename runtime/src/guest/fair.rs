@@ -1,0 +1,273 @@
+//! Tenants take turns on the guests' threads, by their weights.
+//!
+//! Whatever polls a guest has a [`Stand`], and polls in its tenant's turn only: so long as there is a free place nobody
+//! notices, and where more guests want to run than there are threads, [`turns`] says who is next. A guest leaves its place
+//! when it waits for the host, and at each tick of the epoch. What short calls use in the driver's task is charged to
+//! their tenants too, and [`driver`] says how much that may be.
+//!
+//! Invariants: nobody waits for a turn on a thread, only as a pending future, which can be dropped at any time; deadlines and
+//! cancellation need no turn. No place is held over an await. The lock is held for moments, and nobody is woken under it.
+
+mod driver;
+mod turns;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+use self::driver::DriverTime;
+use self::turns::{Asked, Place, TenantId, Ticket, Turns};
+pub use self::turns::{Portion, USUAL_WEIGHT};
+
+/// The turns of all tenants of a runtime. Clones are the same.
+#[derive(Clone)]
+pub struct Fair(Arc<Shared>);
+
+struct Shared {
+    epoch: Instant,
+    state: Mutex<State>,
+    /// Whether turns make a difference: there are several tenants, or one has an allowance.
+    counts: AtomicBool,
+    /// A tenant has to wait for its allowance.
+    held: Notify,
+}
+
+struct State {
+    turns: Turns<Waker>,
+    driver: DriverTime,
+    tenants: usize,
+}
+
+impl Fair {
+    /// So many guests run at a time, and one more of a tenant that is behind all others.
+    pub fn new(places: usize) -> Self {
+        let state = State { turns: Turns::new(places), driver: DriverTime::default(), tenants: 0 };
+        Self(Arc::new(Shared {
+            epoch: Instant::now(),
+            state: Mutex::new(state),
+            counts: AtomicBool::new(false),
+            held: Notify::new(),
+        }))
+    }
+
+    /// One more tenant.
+    pub fn add(&self, portion: Portion) -> Arc<Share> {
+        let mut state = self.0.lock();
+        let (tenant, number) = (state.turns.add(portion), state.tenants);
+        state.driver.add(portion.weight);
+        state.tenants += 1;
+        if state.tenants > 1 || portion.cpu_millis.is_some() {
+            self.0.counts.store(true, Ordering::Relaxed);
+        }
+        drop(state);
+        Arc::new(Share { shared: self.0.clone(), tenant, number, driver_from: AtomicU64::new(0) })
+    }
+
+    /// Gives turns to tenants whose allowance was used up, as it flows in. Ends when it is cancelled.
+    pub async fn keep(self, cancel: CancellationToken) {
+        loop {
+            let next = self.0.lock().turns.next_time();
+            let alarm = async {
+                match next {
+                    Some(at) => sleep_until((self.0.epoch + at).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.0.held.notified() => {}
+                () = alarm => self.0.wake_next(),
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.epoch)
+    }
+
+    /// Wakes those who have their turn now.
+    fn wake_next(&self) {
+        loop {
+            let next = self.lock().turns.next(self.time(Instant::now()));
+            match next {
+                Some(waker) => waker.wake(),
+                None => return,
+            }
+        }
+    }
+}
+
+/// One tenant's share of the guests' threads.
+pub struct Share {
+    shared: Arc<Shared>,
+    tenant: TenantId,
+    number: usize,
+    /// From when on its guests may run in the driver's task, in nanoseconds from the epoch; 0 while it is always so.
+    driver_from: AtomicU64,
+}
+
+impl Share {
+    /// That of a tenant that has no other beside it.
+    pub fn alone() -> Arc<Self> {
+        Fair::new(std::thread::available_parallelism().map_or(1, usize::from)).add(Portion::default())
+    }
+
+    /// A place to ask for turns from: one for each task that polls guests.
+    pub(super) fn stand(self: &Arc<Self>) -> Stand {
+        Stand { share: self.clone(), waits: None }
+    }
+
+    /// Whether its guests may run in the driver's task.
+    pub(super) fn may_run_in_driver(&self, now: Instant) -> bool {
+        let from = self.driver_from.load(Ordering::Relaxed);
+        from == 0 || nanos(self.shared.time(now)) >= from
+    }
+
+    /// One of its guests ran in the driver's task, so long until now.
+    pub(super) fn ran_in_driver(&self, used: Duration, now: Instant) {
+        if !self.shared.counts.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.shared.time(now);
+        let mut state = self.shared.lock();
+        state.turns.charge(self.tenant, used, now);
+        let (part, paid) = (state.driver.used(self.number, used, now), state.turns.paid_at(self.tenant, now));
+        drop(state);
+        if let Some(from) = part.max(paid) {
+            self.driver_from.store(nanos(from), Ordering::Relaxed);
+        }
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").field("tenant", &self.number).finish_non_exhaustive()
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Where a task that polls guests waits for its turns. Dropping it gives up what it has.
+pub(super) struct Stand {
+    share: Arc<Share>,
+    waits: Option<Ticket>,
+}
+
+impl Stand {
+    /// Polls a guest if it is its tenant's turn; otherwise the task is woken when it is.
+    pub fn poll<T>(&mut self, cx: &mut Context<'_>, guest: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let began = Instant::now();
+        let shared = &self.share.shared;
+        let now = shared.time(began);
+        let mut state = shared.lock();
+        let asked = state.turns.ask(self.share.tenant, self.waits.take(), cx.waker().clone(), now);
+        let is_held = state.turns.next_time().is_some();
+        drop(state);
+        match asked {
+            Asked::Go(place) => {
+                let _turn = Turn { share: &self.share, place, began };
+                guest(cx)
+            }
+            Asked::Wait(ticket) => {
+                self.waits = Some(ticket);
+                if is_held {
+                    shared.held.notify_one();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Polls it to its end, in its tenant's turns.
+    pub async fn run<T>(mut self, guest: impl Future<Output = T>) -> T {
+        let mut guest = pin!(guest);
+        poll_fn(|cx| self.poll(cx, |cx| guest.as_mut().poll(cx))).await
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.waits.take() {
+            let shared = &self.share.shared;
+            shared.lock().turns.leave(self.share.tenant, ticket, shared.time(Instant::now()));
+            shared.wake_next();
+        }
+    }
+}
+
+/// A guest has the thread, however that ends.
+struct Turn<'a> {
+    share: &'a Share,
+    place: Place,
+    began: Instant,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let shared = &self.share.shared;
+        let now = Instant::now();
+        let used = now.saturating_duration_since(self.began);
+        shared.lock().turns.done(self.share.tenant, self.place, used, shared.time(now));
+        shared.wake_next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_guest_that_waits_is_woken_when_a_turn_ends_and_one_that_has_gone_holds_no_place() {
+        let fair = Fair::new(1);
+        let (one, other) = (fair.add(Portion::default()), fair.add(Portion::default()));
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut first, second) = (one.stand(), other.stand());
+        // While the first has its turn, the second asks for one. It waits, since it is not behind.
+        let mut second = Box::pin(second.run(async { 2 }));
+        let polled = first.poll(&mut cx, |cx| Poll::Ready(second.poll_unpin(cx)));
+        assert!(matches!(polled, Poll::Ready(Poll::Pending)));
+        // Now it has been given the place; the first one has to wait.
+        assert!(first.poll(&mut cx, |_| Poll::Ready(())).is_pending());
+        drop(second);
+        assert!(first.poll(&mut cx, |_| Poll::Ready(())).is_ready());
+    }
+
+    #[tokio::test]
+    async fn an_allowance_that_was_used_up_flows_in_again() {
+        let fair = Fair::new(1);
+        let share = fair.add(Portion { cpu_millis: Some(500), ..Portion::default() });
+        let cancel = CancellationToken::new();
+        let keeper = tokio::spawn(fair.clone().keep(cancel.clone()));
+        let now = Instant::now();
+        share.ran_in_driver(Duration::from_millis(70), now);
+        assert!(!share.may_run_in_driver(now) && share.may_run_in_driver(now + Duration::from_millis(41)));
+        // It resolves at all only if the keeper wakes it.
+        let polls = std::cell::Cell::new(0);
+        let count = poll_fn(|_| {
+            polls.set(polls.get() + 1);
+            Poll::Ready(())
+        });
+        assert_eq!(share.stand().run(count).now_or_never(), None);
+        share.stand().run(async {}).await;
+        cancel.cancel();
+        keeper.await.unwrap();
+    }
+}

@@ -1,0 +1,89 @@
+//! How much of the driver's time the guests of each tenant may take, as a plain state machine.
+//!
+//! A short call runs in the driver's task ([`super::super::pool`]), which has one thread for everybody. Where guests of
+//! several tenants run there, each has its weight's part of every window; what goes beyond it runs in its turn on the
+//! guests' threads. A tenant alone has all of it.
+
+use std::time::Duration;
+
+/// The time over which a tenant's part is counted.
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// Whoever ran here within this time is one of those who share.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// The guests of one tenant here.
+#[derive(Debug)]
+struct Guest {
+    weight: u64,
+    /// When it last ran here.
+    last: Option<Duration>,
+    window: u128,
+    used: Duration,
+    /// Of this window.
+    part: Duration,
+}
+
+/// What all tenants used.
+#[derive(Debug, Default)]
+pub(super) struct DriverTime(Vec<Guest>);
+
+impl DriverTime {
+    /// The next tenant.
+    pub fn add(&mut self, weight: u32) {
+        let guest = Guest { weight: weight.max(1).into(), last: None, window: 0, used: WINDOW, part: WINDOW };
+        self.0.push(guest);
+    }
+
+    /// The tenant of this number used so long. Until when it has no time here, where it has used its part.
+    pub fn used(&mut self, number: usize, time: Duration, now: Duration) -> Option<Duration> {
+        let window = now.as_nanos() / WINDOW.as_nanos();
+        if self.0.get(number)?.window != window {
+            let part = self.part(number, now);
+            let guest = self.0.get_mut(number)?;
+            (guest.window, guest.used, guest.part) = (window, Duration::ZERO, part);
+        }
+        let guest = self.0.get_mut(number)?;
+        guest.last = Some(now);
+        guest.used += time;
+        let end = Duration::from_nanos(u64::try_from((window + 1) * WINDOW.as_nanos()).unwrap_or(u64::MAX));
+        (guest.used >= guest.part && guest.part < WINDOW).then_some(end)
+    }
+
+    /// The part of a window that a tenant has among those who ran here a short time ago.
+    fn part(&self, number: usize, now: Duration) -> Duration {
+        let is_here = |guest: &Guest| guest.last.is_some_and(|last| last + REMEMBERED >= now);
+        let others = self.0.iter().enumerate().filter(|(other, guest)| *other != number && is_here(guest));
+        let others: u64 = others.map(|(_, guest)| guest.weight).sum();
+        let own = self.0.get(number).map_or(1, |guest| guest.weight);
+        let nanos = WINDOW.as_nanos().saturating_mul(own.into()) / u128::from(own + others);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_tenant_alone_has_all_the_time_and_one_of_several_its_weights_part_of_each_window() {
+        let mut time = DriverTime::default();
+        time.add(100);
+        time.add(300);
+        for step in 0..40 {
+            assert_eq!(time.used(0, MS, step * MS), None);
+        }
+        assert_eq!(time.used(1, MS, 40 * MS), None);
+        // From the next window on there are two.
+        assert_eq!(time.used(0, 2 * MS, 50 * MS), None);
+        assert_eq!(time.used(0, MS, 52 * MS), Some(60 * MS));
+        assert_eq!(time.used(1, 7 * MS, 53 * MS), None);
+        assert_eq!(time.used(1, MS, 59 * MS), Some(60 * MS));
+        assert_eq!(time.used(0, MS, 60 * MS), None);
+        // And a second after the other was last here there is one.
+        assert_eq!(time.used(0, 9 * MS, 1070 * MS), None);
+        assert_eq!(time.used(0, 9 * MS, 1075 * MS), None);
+    }
+}
