@@ -99,17 +99,18 @@ pub enum PeerIdentity {
 }
 
 impl PeerIdentity {
-    /// Whether a peer that comes now may take the names that this one has left within the grace time: the same user of
-    /// this machine may, and the node that the same name stands for in a certificate, so also with a renewed one. Where
-    /// the transport does not tell one node from another (a token tells that one may join, not who one is), only the same
-    /// [`NodeKey`] counts, which the caller checks.
-    pub fn may_succeed(&self, former: &Self) -> bool {
+    /// Whether a peer that comes now is the node that was known as this one: it may take over that one's link while it
+    /// lives, and its names within the grace time. The same user of this machine is, and the node that the same name
+    /// stands for in a certificate, so also with a renewed one. Only where the transport does not tell one node from
+    /// another (a token tells that one may join, not who one is) does the same [`NodeKey`] count.
+    pub fn may_succeed(&self, former: &Self, same_key: bool) -> bool {
         match (self, former) {
             (Self::Unix { uid, .. }, Self::Unix { uid: before, .. }) => uid == before,
             (Self::Certificate { grants, .. }, Self::Certificate { grants: before, .. }) => {
                 grants.node() == before.node()
             }
             (Self::InProcess, Self::InProcess) => true,
+            (Self::Tcp { .. }, Self::Tcp { .. }) | (Self::Token { .. }, Self::Token { .. }) => same_key,
             _ => false,
         }
     }
@@ -336,7 +337,7 @@ pub mod refusal {
     pub const VERSION: &str = "version";
     /// The handshake cannot be read, or says what cannot be.
     pub const BAD_HELLO: &str = "bad-hello";
-    /// The controller has as many links as it takes.
+    /// The controller has as many links as it takes, or as many callbacks.
     pub const FULL: &str = "full";
     /// The peer may not claim a tenant that it claims.
     pub const FORBIDDEN: &str = "forbidden";
@@ -372,12 +373,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_user_of_the_machine_succeeds_a_lost_node() {
+    fn only_the_same_user_of_the_machine_succeeds_a_lost_node_and_elsewhere_only_the_same_key() {
         let user = |uid| PeerIdentity::Unix { uid, pid: None };
-        let tcp = PeerIdentity::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 1)) };
-        assert!(user(1).may_succeed(&PeerIdentity::Unix { uid: 1, pid: Some(7) }));
-        assert!(!user(1).may_succeed(&user(2)));
-        assert!(!user(1).may_succeed(&tcp) && !tcp.may_succeed(&tcp) && !tcp.may_succeed(&user(1)));
-        assert!(PeerIdentity::InProcess.may_succeed(&PeerIdentity::InProcess));
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let (tcp, token) = (PeerIdentity::Tcp { address }, PeerIdentity::Token { address });
+        for same_key in [true, false] {
+            assert!(user(1).may_succeed(&PeerIdentity::Unix { uid: 1, pid: Some(7) }, same_key));
+            assert!(PeerIdentity::InProcess.may_succeed(&PeerIdentity::InProcess, same_key));
+            for (one, other) in [(user(1), user(2)), (user(1), tcp.clone()), (tcp.clone(), token.clone())] {
+                assert!(!one.may_succeed(&other, same_key) && !other.may_succeed(&one, same_key), "{one} {other}");
+            }
+            for one in [&tcp, &token] {
+                assert_eq!(one.may_succeed(one, same_key), same_key);
+            }
+        }
     }
 }

@@ -37,6 +37,8 @@ struct Run {
     locals: Vec<LocalId>,
     tokens: Vec<Token>,
     last_token: u64,
+    /// The calls with streams that were answered: each of their ends is dropped by itself.
+    answered: BTreeSet<Token>,
     serves: BTreeMap<ServeId, Incoming>,
     /// Those that were answered while they go on.
     replied: BTreeSet<ServeId>,
@@ -68,6 +70,7 @@ impl Run {
             locals: Vec::new(),
             tokens: Vec::new(),
             last_token: 0,
+            answered: BTreeSet::new(),
             serves: BTreeMap::new(),
             replied: BTreeSet::new(),
             writers: BTreeMap::new(),
@@ -228,10 +231,21 @@ impl Run {
         }
     }
 
-    /// As a handle does it that is dropped: its streams are nobody's any more.
+    /// As a handle does it that is dropped: its streams are nobody's any more, and those that are open say so once it has its
+    /// answer.
     fn give_up(&mut self, token: Token) {
-        self.writers.retain(|id, _| id.call != StreamCall::Made(token));
-        self.readers.retain(|id, _| id.call != StreamCall::Made(token));
+        let is_its = |id: &StreamId| id.call == StreamCall::Made(token);
+        let writers: Vec<StreamId> = self.writers.extract_if(.., |id, _| is_its(id)).map(|(id, _)| id).collect();
+        let readers: Vec<StreamId> = self.readers.extract_if(.., |id, _| is_its(id)).map(|(id, _)| id).collect();
+        if self.answered.contains(&token) {
+            for id in writers {
+                let error = CallError::failed("trap", "it is dropped", "");
+                self.command(Command::Stream { id, act: StreamAct::Fail(error) });
+            }
+            for id in readers {
+                self.command(Command::Stream { id, act: StreamAct::Cancel(None) });
+            }
+        }
         self.command(Command::Cancel(token));
     }
 
@@ -325,6 +339,7 @@ impl Run {
             Output::CloseLink { .. } => self.link = Link::Down,
             Output::ProcessAdded { result: Ok(id), .. } => self.locals.push(id),
             Output::CallDone { token, result: Ok(reply) } => {
+                self.answered.insert(token);
                 self.open_readers(StreamCall::Made(token), &reply.channels)
             }
             Output::Serve(incoming) => {

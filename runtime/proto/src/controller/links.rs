@@ -44,6 +44,8 @@ pub(super) struct Member {
     liveness: Liveness,
     /// Its processes by the numbers that it gave them.
     pub processes: BTreeMap<u32, EntryId>,
+    /// Bytes of the tables of these.
+    pub table_bytes: usize,
     /// Its open calls by its own ids.
     pub calls: BTreeMap<CallId, CallId>,
     pub last_call: Option<CallId>,
@@ -208,8 +210,17 @@ impl Controller {
             self.refuse(now, link, refusal::FORBIDDEN, message, false);
             return Ok(());
         }
-        // The same runtime on a new link: the old one is dead, even where nobody has noticed.
         if let Some(former) = self.keys.get(&hello.key).copied() {
+            let identity_of = |link| self.links.get(link).map(|state| &state.identity);
+            let is_same = identity_of(&link)
+                .zip(identity_of(&former))
+                .is_none_or(|(identity, former)| identity.may_succeed(former, true));
+            if !is_same {
+                let message = "another node has this key: it is secret, and no two nodes have the same".to_owned();
+                self.refuse(now, link, refusal::FORBIDDEN, message, true);
+                return Ok(());
+            }
+            // The same runtime on a new link: the old one is dead, even where nobody has noticed.
             self.drop_link(now, former, "its node came back on another link", Farewell::Tell);
         }
         self.join(now, link, hello);
@@ -233,6 +244,7 @@ impl Controller {
             max_payload_bytes: hello.max_payload_bytes,
             liveness,
             processes: BTreeMap::new(),
+            table_bytes: 0,
             calls: BTreeMap::new(),
             last_call: None,
             serving: BTreeSet::new(),

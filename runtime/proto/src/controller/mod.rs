@@ -39,6 +39,15 @@ pub const MAX_LINKS: usize = 16_384;
 /// Most processes of one node.
 pub const MAX_PROCESSES_PER_NODE: usize = 1024;
 
+/// Most bytes of the callbacks with their signatures, as they are on the wire, of all processes of a node.
+pub const MAX_TABLE_BYTES_PER_NODE: usize = 16 * 1024 * 1024;
+
+/// The same of all nodes: so much the controller keeps, and every replica some times as much at most.
+pub const MAX_TABLE_BYTES_IN_ALL: usize = 64 * 1024 * 1024;
+
+/// Most names that are kept for lost nodes; those of more are free at once.
+pub const MAX_KEPT_NAMES: usize = 65_536;
+
 /// Most tenants that one node belongs to.
 pub const MAX_TENANTS_PER_NODE: usize = 256;
 
@@ -82,6 +91,8 @@ pub struct Controller {
     /// The processes that have names: those of the registry, and those of draining nodes.
     entries: BTreeMap<EntryId, names::Entry>,
     holders: HashMap<ProcessRef, EntryId>,
+    /// Bytes of the tables of all entries.
+    table_bytes: usize,
     reserved: HashMap<ProcessRef, names::Reservation>,
     reserved_until: BTreeSet<(Duration, ProcessRef)>,
     relays: BTreeMap<CallId, relay::Relay>,
@@ -99,6 +110,8 @@ pub struct ControllerCounts {
     pub links: usize,
     /// Processes that can be called.
     pub processes: usize,
+    /// Bytes of the callbacks and signatures of all that have names, as they are on the wire.
+    pub table_bytes: usize,
     /// Names that are kept for lost nodes.
     pub reserved: usize,
     /// Calls that are relayed, cancelled ones that still run included.
@@ -120,6 +133,7 @@ impl Controller {
             registry,
             entries: BTreeMap::new(),
             holders: HashMap::new(),
+            table_bytes: 0,
             reserved: HashMap::new(),
             reserved_until: BTreeSet::new(),
             relays: BTreeMap::new(),
@@ -168,6 +182,7 @@ impl Controller {
         ControllerCounts {
             links: self.links.len(),
             processes: self.registry.len(),
+            table_bytes: self.table_bytes,
             reserved: self.reserved.len(),
             relays: self.relays.len(),
             streams: self.links.values().filter_map(|link| link.member.as_ref()).map(|member| member.streams).sum(),

@@ -17,10 +17,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::links::{Link, Member};
-use super::{Controller, Event, MAX_INSTANCES_BYTES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE};
+use super::{
+    Controller, Event, MAX_INSTANCES_BYTES, MAX_KEPT_NAMES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE,
+    MAX_TABLE_BYTES_IN_ALL, MAX_TABLE_BYTES_PER_NODE,
+};
 use crate::call::Load;
 use crate::frame::{Frame, Header, Loads};
-use crate::id::{EntryId, GroupId, LinkId, NodeKey, ProcessRef};
+use crate::id::{EntryId, GroupId, LinkId, NodeKey, ProcessName, ProcessRef};
 use crate::registry::{CallbackTable, Process};
 use crate::session::{LinkFault, PeerIdentity, Role, refusal};
 use crate::share::{Export, MAX_EXPORTS};
@@ -129,8 +132,7 @@ impl Controller {
             });
         }
         if let Some(kept) = self.reserved.get(process)
-            && kept.key != member.key
-            && !identity.may_succeed(&kept.identity)
+            && !identity.may_succeed(&kept.identity, kept.key == member.key)
         {
             return Err(Refusal {
                 code: refusal::NAME_TAKEN,
@@ -141,6 +143,7 @@ impl Controller {
                 retryable: true,
             });
         }
+        self.has_room(member, name, table.len())?;
         let callbacks =
             CallbackTable::open(table).map_err(|error| Refusal::bad(format!("process {name:?}: {error}")))?;
         Ok(Process {
@@ -149,6 +152,26 @@ impl Controller {
             instances: instances.into(),
             callbacks,
         })
+    }
+
+    /// Whether a node, and all of them together, may have a table of so many bytes more.
+    fn has_room(&self, member: &Member, name: &ProcessName, bytes: usize) -> Result<(), Refusal> {
+        if member.table_bytes + bytes > MAX_TABLE_BYTES_PER_NODE {
+            return Err(Refusal::bad(format!(
+                "process {name:?}: the callbacks and signatures of a node's processes may have {MAX_TABLE_BYTES_PER_NODE} bytes in all"
+            )));
+        }
+        if self.table_bytes + bytes > MAX_TABLE_BYTES_IN_ALL {
+            return Err(Refusal {
+                code: refusal::FULL,
+                message: format!(
+                    "process {name:?}: the controller keeps {MAX_TABLE_BYTES_IN_ALL} bytes of callbacks and signatures, and has them: \
+                     trying again"
+                ),
+                retryable: true,
+            });
+        }
+        Ok(())
     }
 
     /// Puts an admitted process onto the mesh and tells the replicas.
@@ -162,9 +185,11 @@ impl Controller {
         let mut draining = false;
         if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
             member.processes.insert(number, id);
+            member.table_bytes += table.len();
             draining = member.draining;
         }
         self.holders.insert(process.clone(), id);
+        self.table_bytes += table.len();
         self.entries.insert(id, Entry { link, number, process, exports, table, load: Load::default() });
         if !draining {
             self.registry.insert(id, record);
@@ -181,9 +206,10 @@ impl Controller {
             return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
         };
         let node = member.name.clone();
-        self.hide(id);
-        if let Some(entry) = self.entries.remove(&id) {
-            self.holders.remove(&entry.process);
+        if let Some(entry) = self.take_off(id) {
+            if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
+                member.table_bytes = member.table_bytes.saturating_sub(entry.table.len());
+            }
             self.event(Event::Unregistered { process: entry.process, node });
         }
         Ok(())
@@ -202,10 +228,10 @@ impl Controller {
     /// The processes of a node that has gone; the names are kept for it until then, or freed.
     pub(super) fn free_processes(&mut self, member: &Member, identity: &PeerIdentity, keep_until: Option<Duration>) {
         for id in member.processes.values().copied() {
-            self.hide(id);
-            let Some(entry) = self.entries.remove(&id) else { continue };
-            self.holders.remove(&entry.process);
-            if let Some(until) = keep_until {
+            let Some(entry) = self.take_off(id) else { continue };
+            if let Some(until) = keep_until
+                && self.reserved.len() < MAX_KEPT_NAMES
+            {
                 let (key, identity, node) = (member.key, identity.clone(), member.name.clone());
                 self.reserved.insert(entry.process.clone(), Reservation { until, key, identity, node });
                 self.reserved_until.insert((until, entry.process.clone()));
@@ -223,6 +249,15 @@ impl Controller {
                 self.reserved.remove(&process);
             }
         }
+    }
+
+    /// Takes a process off the mesh, and its name from it.
+    fn take_off(&mut self, id: EntryId) -> Option<Entry> {
+        self.hide(id);
+        let entry = self.entries.remove(&id)?;
+        self.holders.remove(&entry.process);
+        self.table_bytes = self.table_bytes.saturating_sub(entry.table.len());
+        Some(entry)
     }
 
     /// Takes a process out of the registry and the replicas, while its entry is still there.

@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use daffi_proto::call::CallRequest;
+use bytes::Bytes;
+use daffi_proto::call::{CallRequest, CallbackSpec};
+use daffi_proto::controller::{
+    self, MAX_KEPT_NAMES, MAX_PROCESSES_PER_NODE, MAX_TABLE_BYTES_IN_ALL, MAX_TABLE_BYTES_PER_NODE,
+};
 use daffi_proto::error::{Outcome, code};
+use daffi_proto::frame::{Frame, Header};
 use daffi_proto::grants::NodeGrants;
-use daffi_proto::id::LocalId;
-use daffi_proto::node::Command;
-use daffi_proto::session::{GRACE, PeerIdentity, REGISTER_RETRY, Role, refusal};
+use daffi_proto::id::{LinkId, LocalId, NodeKey, TenantName};
+use daffi_proto::node::{Command, NodeConfig};
+use daffi_proto::registry::{Callback, CallbackTable};
+use daffi_proto::session::{GRACE, Hello, PROTOCOL_VERSION, PeerIdentity, REGISTER_RETRY, Role, refusal};
 
-use crate::net::{Net, SUM, call, ms, name, secs};
+use crate::net::{Net, SUM, call, ms, name, process, secs};
 
 /// All process names of the one tenant.
 const ANY: &str = "daffi:tenant/default?process=*";
@@ -166,6 +172,51 @@ fn a_runtime_that_comes_back_before_its_old_link_is_known_dead_takes_its_names_o
     assert!(net.result(other, token).is_ok());
 }
 
+/// A node that has copied the key of another one.
+fn copy_of(net: &mut Net, victim: usize, process: &str, identity: PeerIdentity) -> usize {
+    let key = net.nodes[victim].config.key;
+    let copy = net.runtime("copy", Role::Node, identity);
+    net.replace(copy, |config| NodeConfig { key, ..config });
+    net.add(copy, process, &[SUM]);
+    net.dial(copy);
+    net.settle();
+    copy
+}
+
+#[test]
+fn whoever_has_copied_the_key_of_a_node_with_another_certificate_takes_neither_its_link_nor_its_names() {
+    let others = [
+        certificate(&["daffi:node/b", ANY], 2),
+        PeerIdentity::Token { address: SocketAddr::from(([127, 0, 0, 1], 3)) },
+        user(1),
+    ];
+    for (seed, identity) in (60..).zip(others) {
+        let mut net = Net::new(seed);
+        let victim = newcomer(&mut net, "victim", "publisher", certificate(&["daffi:node/a", ANY], 1));
+        let copy = copy_of(&mut net, victim, "publisher", identity.clone());
+        let refused = &net.nodes[copy].log[0];
+        assert!(refused.starts_with("close: another node has this key"), "{identity}: {refused}");
+        assert_eq!(net.nodes[victim].log, ["connected"]);
+        // Nor where the victim's link was lost just now.
+        net.kill_node(victim);
+        net.settle();
+        let late = copy_of(&mut net, victim, "publisher", identity);
+        assert!(net.nodes[late].log[0].contains("is kept for the node \"victim\""), "{:?}", net.nodes[late].log);
+    }
+}
+
+#[test]
+fn whoever_has_copied_a_key_where_the_transport_tells_nobody_from_another_takes_over() {
+    for (seed, identity) in [(70, tcp(2)), (71, PeerIdentity::Token { address: ([127, 0, 0, 1], 3).into() })] {
+        let mut net = Net::new(seed);
+        let victim = newcomer(&mut net, "victim", "publisher", identity.clone());
+        net.nodes[victim].redial = false;
+        let copy = copy_of(&mut net, victim, "publisher", identity);
+        assert_eq!(net.closed, ["its node came back on another link"]);
+        assert_eq!(net.nodes[copy].log, ["connected"]);
+    }
+}
+
 #[test]
 fn leaving_frees_the_names_at_once() {
     let mut net = Net::new(8);
@@ -263,4 +314,84 @@ fn a_process_added_later_is_on_the_mesh_at_once() {
     let token = net.call(client, call(None, SUM));
     net.settle();
     assert_eq!(net.result(client, token).as_ref().unwrap().process.as_str(), "late");
+}
+
+/// A member of which the test itself is the node.
+fn forged_member(net: &mut Net, key: u8) -> LinkId {
+    let link = net.stranger();
+    let hello = Hello {
+        features: 0,
+        key: NodeKey([key; 16]),
+        name: "forged".to_owned(),
+        role: Role::Node,
+        max_payload_bytes: 1 << 20,
+        tenants: vec![TenantName::default()],
+        imports: Vec::new(),
+    };
+    let payload = postcard::to_stdvec(&hello).unwrap().into();
+    net.forge(link, Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload));
+    link
+}
+
+/// Registers a process, and gives the code with which it is refused.
+fn refused(net: &mut Net, link: LinkId, number: u32, table: &Bytes) -> Option<String> {
+    let process = process(&format!("p{}-{number}", link.0));
+    let header = Header::Register { number, process, instances: "singleton".to_owned(), exports: Vec::new() };
+    net.told.clear();
+    net.forge(link, Frame::with_payload(header, table.clone()));
+    net.told.iter().find_map(|frame| match &frame.header {
+        Header::NotRegistered { code, .. } => Some(code.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_callbacks_of_a_node_and_of_all_nodes_have_so_many_bytes_at_most() {
+    let mut net = Net::new(80);
+    let callback = |at| CallbackSpec {
+        name: format!("test:mesh/talk#f{at}{}", "x".repeat(450)).parse().unwrap(),
+        signature: crate::net::sum_type(),
+    };
+    let callbacks: Vec<Callback> = (0..1024).map(|at| Callback::new(&callback(at))).collect();
+    let table = CallbackTable::encode(&callbacks).unwrap();
+    let of_node = MAX_TABLE_BYTES_PER_NODE / table.len();
+    let mut links = Vec::new();
+    let mut full = None;
+    for key in 1..=16 {
+        let link = forged_member(&mut net, key);
+        links.push(link);
+        let mut numbers = 0u32..;
+        full = numbers.find_map(|number| refused(&mut net, link, number, &table));
+        if full.as_deref() == Some(refusal::FULL) {
+            break;
+        }
+        assert_eq!((full.as_deref(), numbers.start as usize), (Some(refusal::BAD_PROCESS), of_node + 1));
+    }
+    assert_eq!(full.as_deref(), Some(refusal::FULL));
+    let kept = |net: &Net| net.controller.as_ref().unwrap().counts().table_bytes;
+    assert!(kept(&net) <= MAX_TABLE_BYTES_IN_ALL && kept(&net) + table.len() > MAX_TABLE_BYTES_IN_ALL);
+    // What one gives up, another one has.
+    net.forge(links[0], Frame::new(Header::Unregister { number: 0 }));
+    assert_eq!(refused(&mut net, links[0], 1000, &table), None);
+    for link in &links[1..] {
+        net.forge(*link, Frame::new(Header::Leave));
+    }
+    assert_eq!(kept(&net), of_node * table.len());
+}
+
+#[test]
+fn no_more_names_are_kept_for_lost_nodes_than_a_controller_keeps() {
+    let mut net = Net::new(81);
+    let table = CallbackTable::encode(&[]).unwrap();
+    for _ in 0..=MAX_KEPT_NAMES / MAX_PROCESSES_PER_NODE {
+        let link = forged_member(&mut net, 1);
+        for number in 0..MAX_PROCESSES_PER_NODE as u32 {
+            assert_eq!(refused(&mut net, link, number, &table), None);
+        }
+        net.controller_input(controller::Input::Closed { link, reason: "gone".to_owned() });
+    }
+    let reserved = |net: &Net| net.controller.as_ref().unwrap().counts().reserved;
+    assert_eq!(reserved(&net), MAX_KEPT_NAMES);
+    net.run(GRACE + ms(1));
+    assert_eq!(reserved(&net), 0);
 }
