@@ -22,6 +22,7 @@
 //! | [`grants`] | what a module may call and do, and what it is told where it may not |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
+//! | [`starvation`] | more guests that spin than threads: who is held up, and which deadline is missed? |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
 //! | [`impostors`] | processes that tell of their schedules what no table has |
@@ -88,6 +89,8 @@ mod output;
 mod readme;
 #[cfg(test)]
 mod schedule;
+#[cfg(test)]
+mod starvation;
 #[cfg(test)]
 mod state_dir;
 #[cfg(test)]

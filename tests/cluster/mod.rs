@@ -127,7 +127,12 @@ impl Cluster {
 
     /// `daffi-runtime ps --json`, parsed.
     pub fn ps(&self) -> serde_json::Value {
-        let output = self.run(["ps", "--json"]);
+        self.ps_in("default")
+    }
+
+    /// The same of this tenant.
+    fn ps_in(&self, tenant: &str) -> serde_json::Value {
+        let output = self.run(["ps", "--json", "--tenant", tenant]);
         serde_json::from_str(output.success()).unwrap()
     }
 
@@ -135,7 +140,7 @@ impl Cluster {
     pub fn becomes_idle(&self) {
         let counts = ["in-flight", "open-calls", "open-streams", "handles", "schedules"];
         let idle = |process: &serde_json::Value| counts.iter().all(|count| process[count] == 0);
-        self.ps_until("no call, stream, handle or task is left", |processes| processes.iter().all(idle));
+        self.ps_until("default", "no call, stream, handle or task is left", |processes| processes.iter().all(idle));
     }
 
     /// Asks until this process serves so many calls, those in its queue included.
@@ -145,14 +150,19 @@ impl Cluster {
 
     /// Asks until this process has so many of what `ps --json` calls so.
     pub fn has(&self, process: &str, what: &str, wanted: u32) {
-        let so = |listed: &serde_json::Value| listed["process"] == process && listed[what] == wanted;
-        self.ps_until(&format!("{process} has {wanted} {what}"), |processes| processes.iter().any(so));
+        self.has_in("default", process, what, wanted);
     }
 
-    fn ps_until(&self, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) {
+    /// The same for a process of this tenant.
+    pub fn has_in(&self, tenant: &str, process: &str, what: &str, wanted: u32) {
+        let so = |listed: &serde_json::Value| listed["process"] == process && listed[what] == wanted;
+        self.ps_until(tenant, &format!("{process} has {wanted} {what}"), |processes| processes.iter().any(so));
+    }
+
+    fn ps_until(&self, tenant: &str, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) {
         let start = Instant::now();
         loop {
-            let ps = self.ps();
+            let ps = self.ps_in(tenant);
             if so(ps.as_array().unwrap()) {
                 return;
             }
