@@ -3,14 +3,21 @@
 //!
 //! Single frames that are wrong are in [`super::faults`], in the protocol's own tests (`runtime/proto/tests/mesh/handshake.rs`,
 //! `faults.rs`, `names.rs`) and in its fuzz targets; handshakes of TLS are in [`super::tls`]. Here is what takes sockets, time
-//! or memory.
+//! or memory. `docs/hostile-peers.md` lists all of it with the tests' names, and a test keeps that list true.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use daffi_proto::call::{CallbackSpec, Hop};
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, Header, LastWord, MAX_HEADER_BYTES, Side, StreamRef};
-use daffi_proto::id::{CallId, NodeKey};
-use daffi_proto::session::Role;
+use daffi_proto::id::{CallId, NodeKey, ProcessName, ProcessRef, TenantName};
+use daffi_proto::registry::{Callback, CallbackTable, MAX_CALLBACKS_PER_PROCESS};
+use daffi_proto::session::{Role, refusal};
+use daffi_proto::signature::Signature;
 use daffi_proto::stream::Credit;
 
+use super::cluster::components::root;
 use super::cluster::impostor::callbacks;
 use super::cluster::output::says;
 use super::cluster::{Cluster, Running};
@@ -125,6 +132,60 @@ fn registrations_without_end_are_refused_and_their_names_are_free_again() {
     });
 }
 
+/// As many callbacks as a process may have, with names as long as they may be.
+fn many_callbacks() -> Bytes {
+    let signature = Arc::new(Signature { defs: Vec::new(), params: Vec::new(), result: None, is_async: false });
+    let name = |at: usize| format!("test:mesh/talk#n{at}{}", "x".repeat(450)).parse().unwrap();
+    let callbacks =
+        (0..MAX_CALLBACKS_PER_PROCESS).map(|at| CallbackSpec { name: name(at), signature: signature.clone() });
+    CallbackTable::encode(&callbacks.map(|spec| Callback::new(&spec)).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn registrations_of_very_many_callbacks_fill_no_more_memory_than_all_callbacks_may() {
+    withstands(|cluster, server| {
+        let table = many_callbacks();
+        let mut peers: Vec<_> = (10..16).map(|key| cluster.peer().joined(Role::Node, NodeKey([key; 16]))).collect();
+        let mut codes = BTreeSet::new();
+        for (at, peer) in peers.iter_mut().enumerate() {
+            for n in 0..40 {
+                peer.register(&format!("p{at}-{n}"), table.clone());
+                if let Header::NotRegistered { code, .. } = registered(peer) {
+                    codes.insert(code);
+                }
+            }
+        }
+        assert_eq!(codes, [refusal::BAD_PROCESS, refusal::FULL].map(str::to_owned).into());
+        for peer in &mut peers {
+            peer.write(Frame::new(Header::Leave));
+            peer.closed();
+        }
+        println!("{} KiB", server.peak_memory_kib());
+        let _next = cluster.runtime("p0-1").module("p0-1", "fixtures").ready();
+    });
+}
+
+#[test]
+fn a_call_in_the_name_of_somebody_elses_process_closes_the_link_of_who_makes_it() {
+    withstands(|cluster, server| {
+        let name = ProcessRef { tenant: TenantName::default(), name: ProcessName::new("other").unwrap() };
+        let (of_other, of_client) = (Hop { process: Some(name), instance: 0 }, Hop { process: None, instance: 0 });
+        for (role, chain) in [
+            (Role::Client, vec![of_other.clone()]),
+            (Role::Node, vec![of_other.clone()]),
+            (Role::Node, vec![of_client, of_other]),
+            (Role::Client, Vec::new()),
+        ] {
+            let mut peer = cluster.peer().joined(role, NodeKey([8; 16]));
+            let target = peer.target("other", "fixtures:guest/sandbox@0.1.0#print");
+            let arguments = postcard::to_stdvec(&("was called",)).unwrap();
+            peer.begin_as(target, arguments.into(), chain);
+            peer.closed();
+        }
+        assert_eq!(server.count("was called"), 0);
+    });
+}
+
 #[test]
 fn frames_of_the_largest_size_are_taken_and_unfinished_ones_hold_no_memory() {
     withstands(|cluster, _| {
@@ -163,4 +224,25 @@ fn who_asks_and_does_not_read_the_answers_loses_his_link() {
             cluster.call("plain-greeting(\"you\")");
         }
     });
+}
+
+#[test]
+fn the_table_of_what_peers_do_names_tests_that_there_are_and_all_of_these() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let docs = read("docs/hostile-peers.md");
+    let rows: Vec<Vec<&str>> = docs
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains("` |"))
+        .map(|line| line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`')).collect())
+        .collect();
+    for row in &rows {
+        let &[_, _, file, test] = row.as_slice() else { panic!("{row:?}") };
+        assert!(read(file).contains(&format!("#[test]\nfn {test}(")), "{file} has no test {test}");
+    }
+    let listed: BTreeSet<&str> = rows.iter().map(|row| row[3]).collect();
+    let here = read("tests/hostile_peers.rs");
+    let here = here.split("#[test]\nfn ").skip(1).filter_map(|test| test.split('(').next());
+    for test in here.filter(|test| !test.starts_with("the_table_of")) {
+        assert!(listed.contains(test), "docs/hostile-peers.md does not list {test}");
+    }
 }

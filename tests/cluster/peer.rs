@@ -139,13 +139,18 @@ impl Peer {
 
     /// Sends a call and does not wait for its answer.
     pub fn begin(&mut self, target: Target, arguments: Bytes) -> CallId {
+        self.begin_as(target, arguments, vec![Hop { process: None, instance: 0 }])
+    }
+
+    /// The same, with these as its callers.
+    pub fn begin_as(&mut self, target: Target, arguments: Bytes, chain: Vec<Hop>) -> CallId {
         self.calls += 1;
         let id = CallId(self.calls);
         let header = Header::Call {
             id,
             target,
             timeout_ms: 30_000,
-            chain: [Hop { process: None, instance: 0 }].into(),
+            chain: chain.into(),
             answer: Answer::Result,
             mode: Mode::Whole,
             channels: [].into(),

@@ -1,4 +1,4 @@
-//! Attacks with calls: too many of them, too deep, in circles, and to whom they are not meant for.
+//! Attacks with calls: too many of them, too deep, in circles, and under names of others.
 
 use super::{Arena, Case, Group, either};
 
@@ -62,12 +62,6 @@ pub const GROUP: Group = Group {
                 squatter.stderr
             },
         },
-        Case {
-            attack: "callbacks of another tenant, by their names",
-            stopped_by: "tenants: it is told what it is told of one that nobody has",
-            sees: "no-such-callback",
-            run: foreign_probe,
-        },
     ],
 };
 
@@ -105,28 +99,4 @@ fn schedule_flood(arena: &Arena) -> String {
         arena.cluster.run(["schedule", "cancel", task["id"].as_str().unwrap()]).success();
     }
     said
-}
-
-/// What a guest is told of a callback of another tenant, where that is also what it is told of one that nobody has.
-fn foreign_probe(arena: &Arena) -> String {
-    let vault = arena.cluster.runtime("vault").module("vault", "fixtures-names").args(["--tenant", "bank"]).ready();
-    let probe = |name: &str, receiver: &str| {
-        let call = format!(r#"forward("{name}", "[]", {receiver}, none)"#);
-        arena.said("villain", &call).replace(name, "NAME")
-    };
-    let name = "fixtures:names/only#unmistakable";
-    let pairs = [
-        (probe(name, "none"), probe("fixtures:names/only#unmistakabbe", "none")),
-        (probe("bank::unmistakable", "none"), probe("bunk::unmistakabbe", "none")),
-        (
-            probe("who", "some(\"vault\")").replace("vault", "IT"),
-            probe("who", "some(\"vauld\")").replace("vauld", "IT"),
-        ),
-    ];
-    drop(vault);
-    for (forbidden, unknown) in &pairs {
-        assert_eq!(forbidden, unknown);
-    }
-    let [(seen, _), ..] = pairs;
-    seen
 }

@@ -3,9 +3,11 @@
 //! | module | attacks with |
 //! |---|---|
 //! | [`compute`] | time, memory, stack, output, traps |
-//! | [`calls`] | calls: too many, too deep, in circles, to whom they are not meant for |
+//! | [`calls`] | calls: too many, too deep, in circles, under names of others |
 //! | [`values`] | arguments and results |
 //! | [`streams`] | streams |
+//! | [`outside`] | what it was given of the host: folders, addresses |
+//! | [`tenants`] | tenants beside its own |
 //! | [`components`] | the component itself |
 //! | [`bystander`] | (somebody honest, who calls on beside each attack) |
 //!
@@ -19,7 +21,9 @@ pub mod bystander;
 mod calls;
 mod components;
 mod compute;
+mod outside;
 mod streams;
+mod tenants;
 mod values;
 
 use std::fmt::Write as _;
@@ -48,7 +52,15 @@ struct Group {
     cases: &'static [Case],
 }
 
-const GROUPS: [&Group; 5] = [&compute::GROUP, &calls::GROUP, &values::GROUP, &streams::GROUP, &components::GROUP];
+const GROUPS: [&Group; 7] = [
+    &compute::GROUP,
+    &calls::GROUP,
+    &values::GROUP,
+    &streams::GROUP,
+    &outside::GROUP,
+    &tenants::GROUP,
+    &components::GROUP,
+];
 
 /// Where attacks go on: one runtime with the attackers and a neighbour, and another one, far.
 struct Arena<'a> {
@@ -58,7 +70,7 @@ struct Arena<'a> {
 }
 
 /// The attackers, and `neighbour`, which means no harm and has the same limits as they have.
-const MODULES: [(&str, &str, &str); 7] = [
+const MODULES: [(&str, &str, &str); 11] = [
     ("villain", "fixtures", ""),
     // As many watches as there are handles: each is an open call.
     ("hostile", "fixtures-hostile", "open-calls = 20000"),
@@ -66,6 +78,14 @@ const MODULES: [(&str, &str, &str); 7] = [
     ("accomplice-b", "fixtures-hostile", "instances = \"per-call\"\nconcurrency = 8\nqueue = 8"),
     ("streams", "fixtures-streams", ""),
     ("streamer", "fixtures-streamer", ""),
+    (
+        "visitor",
+        "fixtures",
+        "preopens = [{ host = 'data', guest = '/data' }]\nnetwork = ['10.0.0.0/8:443', '0.0.0.0/0:7']",
+    ),
+    ("outsider", "fixtures-hostile", "network = ['10.0.0.0/8:*', '127.0.0.1:*']"),
+    ("teller", "fixtures", "tenant = 'bank'"),
+    ("strongbox", "fixtures", "tenant = 'bank'"),
     ("neighbour", "fixtures", ""),
 ];
 
@@ -74,7 +94,8 @@ const LIMITS: &str = "memory = \"64MiB\"\nmax-call-time = \"1s\"\noutput-rate = 
 
 impl<'a> Arena<'a> {
     fn new(cluster: &'a Cluster) -> Self {
-        let mut config = "[runtime]\ncontroller = true\nmax-payload = \"1MiB\"\n".to_owned();
+        let mut config = format!("[runtime]\ncontroller = true\nmax-payload = \"1MiB\"\n{}", tenants::SHARES);
+        outside::make_folder(cluster);
         for (name, file, more) in MODULES {
             let path = component(file);
             write!(config, "\n[[module]]\nname = {name:?}\npath = {path:?}\n{LIMITS}\n{more}\n").unwrap();
@@ -161,6 +182,16 @@ fn attacks_with_values_harm_nobody_else() {
 #[test]
 fn attacks_with_streams_harm_nobody_else() {
     withstands(&streams::GROUP);
+}
+
+#[test]
+fn attacks_on_what_is_outside_harm_nobody_else() {
+    withstands(&outside::GROUP);
+}
+
+#[test]
+fn attacks_on_other_tenants_harm_nobody_else() {
+    withstands(&tenants::GROUP);
 }
 
 #[test]
