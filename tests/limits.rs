@@ -177,6 +177,24 @@ fn a_singleton_runs_on_after_the_deadline_until_its_own_limit() {
 }
 
 #[test]
+fn a_call_may_wait_for_longer_than_it_may_compute() {
+    let cluster = Cluster::new();
+    let server = serving(&cluster, "fixtures", &["--max-call-cpu", "100ms"]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    assert_eq!(cluster.call(r#"hold("x", 1000)"#).success(), r#""x""#);
+    assert_eq!(cluster.call("count()").success(), "2");
+    let error = cluster.call("spin()").one_line_error(1).to_owned();
+    says(&error, &["limit-exceeded", "it computed for longer than the module's max-call-cpu, 100ms"]);
+    assert_eq!(cluster.call("count()").success(), "1");
+    drop(server);
+    // Where calls interleave, each has its own.
+    let cluster = Cluster::new();
+    let _server = serving(&cluster, "fixtures-concurrent", &["--max-call-cpu", "100ms"]);
+    let error = cluster.call("spin()").one_line_error(1).to_owned();
+    says(&error, &["limit-exceeded", "max-call-cpu, 100ms"]);
+}
+
+#[test]
 fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
     let cluster = Cluster::new();
     let server = serving(&cluster, "fixtures", &[]);

@@ -76,6 +76,8 @@ struct ModuleKeys<'a> {
     handles: usize,
     #[serde(serialize_with = "time")]
     max_call_time: Duration,
+    #[serde(serialize_with = "time")]
+    max_call_cpu: Duration,
     call_rate: u32,
     max_arguments: ByteSize,
     max_result: ByteSize,
@@ -144,6 +146,7 @@ impl<'a> ModuleKeys<'a> {
             memories: limits.memories,
             handles: limits.host_handles,
             max_call_time: limits.max_call_time,
+            max_call_cpu: limits.max_call_cpu,
             call_rate: limits.calls_per_second,
             max_arguments: ByteSize(limits.max_arguments()),
             max_result: ByteSize(limits.max_result()),

@@ -172,6 +172,8 @@ pub(super) struct ModuleTable {
     pub(super) handles: Option<u32>,
     #[serde(default, deserialize_with = "duration")]
     pub(super) max_call_time: Option<Duration>,
+    #[serde(default, deserialize_with = "duration")]
+    pub(super) max_call_cpu: Option<Duration>,
     #[serde(default, deserialize_with = "count::<1, { bounds::MAX_CALL_RATE }, _>")]
     pub(super) call_rate: Option<u32>,
     #[serde(default, deserialize_with = "part")]

@@ -38,6 +38,7 @@ pub(super) fn limits_of(args: &RunArgs, table: &ModuleTable, max_payload_bytes: 
     set_count(&mut limits.tables, table.tables);
     set_count(&mut limits.memories, table.memories);
     set(&mut limits.max_call_time, args.max_call_time.or(table.max_call_time));
+    set(&mut limits.max_call_cpu, args.max_call_cpu.or(table.max_call_cpu));
     set(&mut limits.calls_per_second, args.call_rate.or(table.call_rate));
     set_count(&mut limits.queue, args.queue.or(table.queue));
     set(&mut limits.queue_time, args.queue_time.or(table.queue_time));

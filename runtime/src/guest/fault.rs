@@ -4,6 +4,8 @@
 //! and what a guest can cope with (values that [`super::call`] gives it, which never come here).
 //! A message is one line; the backtrace and the guest's last words go into the trace, which is bounded.
 
+use std::time::Duration;
+
 use std::fmt::Write as _;
 
 use daffi_proto::error::{CallError, code};
@@ -29,6 +31,14 @@ const MAX_MESSAGE_BYTES: usize = 1 << 10;
 #[derive(Debug, thiserror::Error)]
 #[error("the guest was still running when its time was up")]
 pub(super) struct TimeUp;
+
+/// The guest computed for as long as a call may.
+#[derive(Debug, thiserror::Error)]
+#[error("it computed for longer than the module's max-call-cpu, {most:?}")]
+pub(super) struct CpuUp {
+    /// So long.
+    pub most: Duration,
+}
 
 /// A typed import that has no place for an error in its type failed: the guest that called it traps.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +71,9 @@ impl Fault {
         let trace = trace(error, &last_words);
         if error.is::<TimeUp>() {
             return Self::TimeUp(trace);
+        }
+        if let Some(up) = error.downcast_ref::<CpuUp>() {
+            return Self::Limit { message: up.to_string(), trace };
         }
         if let Some(I32Exit(status)) = error.downcast_ref::<I32Exit>() {
             return Self::Trap { message: format!("it called exit({status})"), trace };

@@ -170,7 +170,8 @@ impl Instance {
             Err(error) => return (Some(self), Err(error)),
         };
         GuestState::enter(&mut self.store, scope, Some(stop.at));
-        match function.call(&mut self.store, args).await {
+        let turn = self.store.data().turn.clone();
+        match turn.computing(function.call(&mut self.store, args)).await {
             Ok(result) if result.len() > template.context.limits.max_result() => {
                 (Some(self), Err(result_too_large(result.len(), template.context.limits.max_result(), name)))
             }

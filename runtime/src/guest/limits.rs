@@ -43,6 +43,8 @@ pub struct ModuleLimits {
     pub memories: usize,
     /// How long a call may run, whatever its deadline: what ends a guest that nobody waits for any more.
     pub max_call_time: Duration,
+    /// How long a call may compute: what it waits in the host does not count.
+    pub max_call_cpu: Duration,
     /// Calls that a module takes in a second; beyond it they are refused (`overloaded`). A call of a callback that is called
     /// once an item is one for each.
     pub calls_per_second: u32,
@@ -126,6 +128,7 @@ impl Default for ModuleLimits {
             calls_per_second: 1_000_000,
             queue_time: Duration::from_secs(30),
             max_call_time: Duration::from_secs(30),
+            max_call_cpu: Duration::from_secs(30),
             queue: 1024,
             concurrency: 64,
             async_calls: 1024,

@@ -25,7 +25,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::fair::Share;
-use super::fault::TimeUp;
+use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
 use super::handles::Handles;
 use super::limits::{Limiter, ModuleLimits};
@@ -216,7 +216,7 @@ impl GuestState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(module.outside.handles(module.limits.host_handles));
         let scopes = if interleaves {
-            Scopes::ByTask(Tasks::new(module.limits.max_call_time))
+            Scopes::ByTask(Tasks::new(module.limits.max_call_time.min(module.limits.max_call_cpu)))
         } else {
             Scopes::One(Scope::default())
         };
@@ -239,6 +239,7 @@ impl GuestState {
         store.set_epoch_deadline(1);
         let state = store.data_mut();
         state.stop_at = stop_at;
+        state.turn.restart();
         state.limiter.take_refusal();
         state.stderr.start_tail();
         match &mut state.scopes {
@@ -314,8 +315,13 @@ impl GuestState {
 
     fn tick(mut store: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
         let late = store.data().stop_at.is_some_and(|stop_at| Instant::now() >= stop_at);
-        if late || !Self::charge(&mut store) {
+        if late {
             return Err(TimeUp.into());
+        }
+        if !Self::charge(&mut store) {
+            let limits = &store.data().module.limits;
+            let (most, longest) = (limits.max_call_cpu, limits.max_call_time);
+            return Err(if most < longest { CpuUp { most }.into() } else { TimeUp.into() });
         }
         Ok(UpdateDeadline::Yield(1))
     }
@@ -323,6 +329,11 @@ impl GuestState {
     /// Charges the task that runs with the time since the instance was given the thread. False when that is more than
     /// it may use.
     fn charge(store: &mut StoreContextMut<'_, Self>) -> bool {
+        let state = store.data();
+        if matches!(state.scopes, Scopes::One(_)) {
+            // What is no call, `run`, has no end.
+            return state.stop_at.is_none() || state.turn.tick() < state.module.limits.max_call_cpu;
+        }
         let Some(time) = store.data().turn.take() else { return true };
         let task = root_task(store);
         match (&mut store.data_mut().scopes, task) {

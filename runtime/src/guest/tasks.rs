@@ -10,10 +10,13 @@
 //! there were tasks at one time.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::hash::Hash;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::engine::TICK;
 use super::state::Scope;
 
 /// The tasks of an instance.
@@ -114,11 +117,13 @@ pub(super) struct Turn {
     epoch: Instant,
     /// In nanoseconds from the epoch; 0 while nobody counts.
     since: AtomicU64,
+    /// Nanoseconds that the one call of the instance has computed.
+    used: AtomicU64,
 }
 
 impl Turn {
     pub fn new() -> Self {
-        Self { epoch: Instant::now(), since: AtomicU64::new(0) }
+        Self { epoch: Instant::now(), since: AtomicU64::new(0), used: AtomicU64::new(0) }
     }
 
     /// The instance has the thread from now on.
@@ -137,6 +142,40 @@ impl Turn {
         Some(Duration::from_nanos(now.saturating_sub(since)))
     }
 
+    /// A call begins, the only one in the instance.
+    pub fn restart(&self) {
+        self.since.store(0, Ordering::Relaxed);
+        self.used.store(0, Ordering::Relaxed);
+    }
+
+    /// A tick finds the instance computing: how long its call has computed so far. What is not counted from a beginning
+    /// on is taken for a whole tick.
+    pub fn tick(&self) -> Duration {
+        let time = self.take().unwrap_or(TICK);
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.used.fetch_add(time, Ordering::Relaxed).saturating_add(time))
+    }
+
+    /// Polls the one call of the instance, and counts how long it computes. Its first poll, which is all that most calls
+    /// need, is not timed: it ends at the first tick.
+    pub async fn computing<T>(&self, call: impl Future<Output = T>) -> T {
+        let (mut call, mut is_first) = (pin!(call), true);
+        poll_fn(|cx| {
+            if !std::mem::replace(&mut is_first, false) {
+                self.begin();
+            }
+            let polled = call.as_mut().poll(cx);
+            if polled.is_pending()
+                && let Some(time) = self.take()
+            {
+                self.used.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+                self.since.store(0, Ordering::Relaxed);
+            }
+            polled
+        })
+        .await
+    }
+
     fn nanoseconds(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }
@@ -147,8 +186,6 @@ mod tests {
     use daffi_proto::id::ServeId;
 
     use super::*;
-
-    const TICK: Duration = Duration::from_millis(5);
 
     fn scope(call: u64) -> Scope {
         Scope { parent: Some(ServeId(call)), ..Scope::default() }

@@ -100,6 +100,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub max_call_time: Option<Duration>,
 
+    /// How long one call may compute, what it waits for not counted, 1ms to 7days [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
+    pub max_call_cpu: Option<Duration>,
+
     /// Most calls of one module in a second, and at once after a rest, 1 to 1000000; more are refused as `overloaded`
     /// [default: 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CALL_RATE)))]

@@ -114,7 +114,7 @@ async fn handles_of_an_instances_own_are_bounded_too() {
     .await;
     assert!(bench.call(call("hoard", &40u32)).await.is_ok());
     let error = bench.call(call("hoard", &40u32)).await.unwrap_err();
-    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::TRAP));
-    assert!(error.message.contains("handle limit"), "{}", error.message);
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("handles"), "{}", error.message);
     assert!(bench.call(call("hoard", &40u32)).await.is_ok());
 }
