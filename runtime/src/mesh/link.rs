@@ -20,13 +20,20 @@ pub const FRAME_COST_BYTES: usize = 128;
 /// a chunk.
 pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as usize;
 
+/// Up to so many bytes of payload a frame is small, and finds room that larger ones leave to it: whoever asks for much takes
+/// no answers from those who ask for little.
+const SMALL_BYTES: usize = 1 << 10;
+
+/// The same, for what is neither small nor large.
+const MEDIUM_BYTES: usize = 64 << 10;
+
 /// The bounds of a link.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkLimits {
     /// Most bytes of a payload that is received.
     pub max_payload_bytes: usize,
     /// Above this many waiting bytes calls, results and all that streams say are given back: their calls fail as
-    /// `overloaded`.
+    /// `overloaded`. Small ones ([`LinkLimits::admit`]) have up to twice the room.
     pub refuse_above_bytes: usize,
     /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
     pub close_above_bytes: usize,
@@ -63,13 +70,18 @@ impl LinkLimits {
         }
     }
 
-    /// Checks a frame that is to be sent, with so much waiting already.
+    /// Checks a frame that is to be sent, with so much waiting already. What may be refused has the more room the smaller
+    /// it is: half as much again for payloads of up to 64 KiB, twice as much for those of up to 1 KiB.
     ///
     /// # Errors
     /// The frame is not to be sent.
     pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, NotTaken> {
-        let may_be_refused = frame.header.may_be_refused();
-        let most_bytes = if may_be_refused { self.refuse_above_bytes } else { self.close_above_bytes };
+        let most_bytes = match (frame.header.may_be_refused(), frame.payload.len()) {
+            (false, _) => self.close_above_bytes,
+            (true, ..=SMALL_BYTES) => self.refuse_above_bytes.saturating_mul(2),
+            (true, ..=MEDIUM_BYTES) => self.refuse_above_bytes.saturating_add(self.refuse_above_bytes / 2),
+            (true, _) => self.refuse_above_bytes,
+        };
         if waiting_bytes > most_bytes { Err(NotTaken(Box::new(frame))) } else { Ok(frame) }
     }
 

@@ -115,7 +115,7 @@ async fn a_full_link_gives_back_calls_results_and_words_of_streams_and_takes_the
     let (socket, _theirs, _tasks) = over(16, limits);
     let (memory, _other) = pipe::pair(limits);
     for link in [socket, memory] {
-        link.sink.send(call(20_000)).unwrap();
+        link.sink.send(call(21_000)).unwrap();
         link.sink.flush().unwrap();
         let stream = StreamRef { call: CallId(1), from: Side::Caller, number: 0 };
         let words = [
@@ -133,6 +133,22 @@ async fn a_full_link_gives_back_calls_results_and_words_of_streams_and_takes_the
             |bytes: usize| Frame::with_payload(Header::Fail { id: CallId(1), runs_on: false }, vec![0; bytes].into());
         link.sink.send(failed(40_000)).unwrap();
         assert!(matches!(link.sink.send(failed(0)), Err(NotTaken(_))));
+    }
+}
+
+#[tokio::test]
+async fn what_is_large_leaves_room_for_what_is_smaller() {
+    let (large, medium, small) = (100_000, 64 << 10, 1 << 10);
+    let refused = |link: &Link, bytes: usize| link.sink.send(reply(1, &vec![0; bytes])).is_err();
+    let limits = limits(1_000_000, 10_000_000);
+    let (socket, _theirs, _tasks) = over(16, limits);
+    let (memory, _other) = pipe::pair(limits);
+    for link in [socket, memory] {
+        for bytes in [large, medium, small] {
+            while !refused(&link, bytes) {}
+            // Those that are as large have no room now, and those that are smaller have.
+            assert!([large, medium, small].iter().all(|&other| refused(&link, other) == (other >= bytes)));
+        }
     }
 }
 
