@@ -41,12 +41,41 @@ fn check_prints_json() {
 fn check_tells_mistakes_of_the_file_and_of_components() {
     let cluster = Cluster::new();
     for (more, parts) in [
-        ("memroy = \"1MiB\"", &["daffi.toml:7:1: unknown field `memroy`"][..]),
+        ("memroy = \"1MiB\"", &["daffi.toml:7:1: unknown key `memroy`"][..]),
         ("memory = \"1KiB\"", &["daffi.toml:7:10: 1KiB is out of bounds: it is from 64KiB to 32GiB"]),
         ("[[module]]\npath = \"nowhere.wasm\"", &["nowhere.wasm"]),
         ("[[module]]\npath = \"daffi.toml\"", &["daffi.toml", "component"]),
+        ("queue = -1", &["daffi.toml:7:9: -1 is out of bounds: it is from 0"]),
+        (
+            "queue = \"many\"",
+            &["daffi.toml:7:9: invalid type: string \"many\", expected a whole number without quotes"],
+        ),
+        ("preopens = [\"data\"]", &["daffi.toml:7:13: invalid type: string", "expected a folder: { host = \"PATH\""]),
+        ("network = \"h:1\"", &["daffi.toml:7:11: invalid type: string", "expected a list"]),
+        ("[tenant.default]\nexports = [\"a\"]", &["daffi.toml:8:12: invalid type: string", "expected an export: {"]),
+        (
+            "[tenant.default]\nexports = [{ callbacks = [\"arith#ad\"], to = [\"globex\"] }]",
+            &["[tenant.default]: exports \"arith#ad\" matches no callback of its modules here", "arith@0.1.0#add"],
+        ),
     ] {
         let output = cluster.run(["check", &config(&cluster, more)]);
         says(output.one_line_error(2), parts);
+    }
+}
+
+#[test]
+fn a_number_or_a_size_that_cannot_be_names_its_flag() {
+    let cluster = Cluster::new();
+    for (flag, value, why) in [
+        ("--queue", "-1", "it is out of bounds, which are 0 to 1000000"),
+        ("--queue", "99999999999999999999999", "it is out of bounds"),
+        ("--concurrency", "0", "it is out of bounds, which are 1 to 100000"),
+        ("--open-streams", "many", "write a whole number"),
+        ("--memory", "-1MiB", "is no size"),
+        ("--max-call-time", "-5s", "is no time"),
+    ] {
+        let output = cluster.run(["--controller", flag, value]);
+        assert_eq!(output.code(), 2, "{output:#?}");
+        says(&output.stderr, &[&format!("invalid value '{value}' for '{flag} <"), why]);
     }
 }

@@ -11,6 +11,7 @@
 //! whoever waits for one finds all; every task is tracked and has ended, or its time is up, when this returns.
 //! What ends a runtime is decided in [`verdict`], which does nothing itself.
 
+mod exports;
 mod signals;
 mod start;
 mod verdict;

@@ -11,6 +11,7 @@ mod limits;
 pub mod network;
 mod shares;
 pub mod units;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;

@@ -195,14 +195,14 @@ fn no_module_may_have_larger_payloads_than_the_runtime() {
 #[test]
 fn mistakes_in_a_file_are_told_with_their_place() {
     for (text, message) in [
-        ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown field `nmae`"),
+        ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown key `nmae`"),
         ("[[module]]\npath = \"a\"\n  memory = \"lots\"", "DIR/daffi.toml:3:12: \"lots\" is no size"),
         ("[[module]]\npath = \"a\"\ninstances = \"pool:0\"", "DIR/daffi.toml:3:13: \"pool:0\" is no way to keep"),
-        ("[runtime]\ncontroller = 1", "DIR/daffi.toml:2:14: invalid type"),
+        ("[runtime]\ncontroller = 1", "DIR/daffi.toml:2:14: invalid type: integer `1`, expected true or false"),
         ("[runtime]\ncontroller = true\nlisten = [\n  \"nats://x:1\"]", "DIR/daffi.toml:4:3: \"nats://x:1\""),
-        ("[[module]]\nname = \"a\"", "missing field `path`"),
+        ("[[module]]\nname = \"a\"", "missing key `path`"),
         ("[[module]]\npath = \"a\"\nmay-call = [\"a b\"]", "DIR/daffi.toml:3:12: `a b` is no callback name"),
-        ("[[module]]\npath = \"a\"\ndeny = [\"run\"]", "DIR/daffi.toml:3:9: unknown variant `run`"),
+        ("[[module]]\npath = \"a\"\ndeny = [\"run\"]", "DIR/daffi.toml:3:9: unknown value `run`"),
         ("[runtime]\nstate-dir = \"\"", "DIR/daffi.toml:2:13: an empty path"),
         ("[[module]]\npath = \"\"", "DIR/daffi.toml:2:8: an empty path"),
         ("[runtime", "DIR/daffi.toml:1:9: "),
@@ -242,8 +242,8 @@ fn tenants_share_what_their_tables_say() {
         ("[tenant.acme]\nimports = ['acme::f']\n", "shares nothing with itself"),
         ("[tenant.acme]\nexports = [{ callbacks = ['f'], to = ['acme'] }]\n", "shares nothing with itself"),
         ("[tenant.acme]\nimports = ['f']\n", "DIR/daffi.toml:8:11: "),
-        ("[tenant.acme]\nexports = [{ callbacks = ['f'] }]\n", "missing field `to`"),
-        ("[tenant.acme]\nimport = []\n", "unknown field `import`"),
+        ("[tenant.acme]\nexports = [{ callbacks = ['f'] }]\n", "missing key `to`"),
+        ("[tenant.acme]\nimport = []\n", "unknown key `import`"),
     ] {
         let error = with_table(table).unwrap_err();
         assert!(error.contains(part), "{table}: {error}");

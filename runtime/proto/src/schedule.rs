@@ -137,7 +137,9 @@ pub enum ScheduleError {
         now: Utc,
     },
     /// No cron expression.
-    #[error("the cron expression {text:?}: {why}; write `minute hour day month weekday`, such as `30 4 * * MON-FRI`")]
+    #[error(
+        "the cron expression {text:?}: {why}; write `minute hour day month weekday`, with seconds before them or not, such as `30 4 * * MON-FRI`"
+    )]
     BadCron {
         /// What was written, cut.
         text: String,

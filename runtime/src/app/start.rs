@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::exports;
 use crate::config::{ModuleConfig, RuntimeConfig};
 use crate::exit::{self, Failure};
 use crate::guest::ceiling::Ceiling;
@@ -69,8 +70,7 @@ pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
 
 /// First what takes no time, so that nobody waits for what cannot be; then the engines, which are to carry it all.
 fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Failure> {
-    has_files(modules)?;
-    let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
+    let opened = open_all(modules)?;
     let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
     let engines = Engines::new(engine_config(modules, &demands, stack_bytes))
         .map_err(|error| Failure::new(exit::FAILED, error))?;
@@ -91,8 +91,15 @@ fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Fail
 /// # Errors
 /// That one.
 pub(super) fn examine(modules: &[ModuleConfig]) -> Result<(), Failure> {
+    open_all(modules).map(drop)
+}
+
+/// Reads all components, which have together what the config says that they have.
+fn open_all(modules: &[ModuleConfig]) -> Result<Vec<Readable>, Failure> {
     has_files(modules)?;
-    modules.iter().try_for_each(|module| open_one(module).map(drop))
+    let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
+    exports::check(modules, &opened)?;
+    Ok(opened)
 }
 
 /// The callbacks of each module.

@@ -17,6 +17,7 @@ pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
 pub use self::run::RunArgs;
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 pub use self::tls::TlsArgs;
+use crate::config::bounds;
 use crate::config::units::{parse_delay, parse_duration};
 use crate::exit;
 
@@ -208,11 +209,11 @@ pub struct CallArgs {
     #[arg(long, conflicts_with = "receiver")]
     pub broadcast: bool,
     /// With --broadcast: so many values are enough; the other calls are cancelled
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, { u32::MAX }>, allow_hyphen_values = true,
           requires = "broadcast", conflicts_with_all = ["quorum", "no_result"])]
     pub first_n: Option<u32>,
     /// With --broadcast: as --first-n, and it ends as soon as so many values cannot come any more
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..),
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, { u32::MAX }>, allow_hyphen_values = true,
           requires = "broadcast", conflicts_with = "no_result")]
     pub quorum: Option<u32>,
     /// With --broadcast: when nobody answered for so long, 1ms to 7days, those that are missing have failed
@@ -223,7 +224,7 @@ pub struct CallArgs {
     ///
     /// Such as one that was `overloaded`, or whose link was lost before it was taken. A controller that is not there is
     /// waited for. A callback or process that is not there is not tried again: that is what --wait-ready is for.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100),
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, 100>, allow_hyphen_values = true,
           conflicts_with_all = ["no_result", "broadcast"])]
     pub retry: Option<u32>,
     /// With --retry: the callback may run twice, so that any failure is tried again

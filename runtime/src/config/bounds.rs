@@ -10,6 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::units::{ByteSize, Processors};
+use super::words::number;
 use crate::guest::limits;
 
 /// Most calls that may wait for an instance.
@@ -112,12 +113,26 @@ fn within<T: PartialOrd + fmt::Display>(value: T, least: T, most: T) -> Result<T
     Ok(value)
 }
 
+/// Reads a number of the command line.
+///
+/// # Errors
+/// That it is none, or what its bounds are.
+pub fn flag<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(text.strip_prefix('-').unwrap_or(text)) {
+        return Err("write a whole number, such as 100".to_owned());
+    }
+    // What has too many digits for any number is out of bounds as well.
+    let in_bounds = text.parse().ok().filter(|count| (LEAST..=MOST).contains(count));
+    in_bounds.ok_or_else(|| format!("it is out of bounds, which are {LEAST} to {MOST}"))
+}
+
 /// Reads a number of the file; the error has its place.
 pub(super) fn count<'de, const LEAST: u32, const MOST: u32, D>(deserializer: D) -> Result<Option<u32>, D::Error>
 where
     D: Deserializer<'de>,
 {
-    let count = u64::deserialize(deserializer)?;
+    let count = number(deserializer)?;
     let count = within(count, LEAST.into(), MOST.into()).map_err(D::Error::custom)?;
     u32::try_from(count).map(Some).map_err(D::Error::custom)
 }
@@ -144,6 +159,17 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(bounds), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_the_command_line_is_whole_and_within_its_bounds() {
+        assert_eq!((flag::<0, 10>("0"), flag::<0, 10>("10")), (Ok(0), Ok(10)));
+        for text in ["-1", "11", "99999999999999999999999", "-0"] {
+            assert_eq!(flag::<0, 10>(text).unwrap_err(), "it is out of bounds, which are 0 to 10", "{text}");
+        }
+        for text in ["", "-", "1.5", "x", "+1", "1e3"] {
+            assert!(flag::<0, 10>(text).unwrap_err().contains("a whole number"), "{text}");
         }
     }
 }

@@ -32,6 +32,7 @@ use serde::{Deserialize, Deserializer};
 use super::bounds::{self, count};
 use super::shares::TenantTable;
 use super::units::{ByteSize, parse_duration};
+use super::words::plain;
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 use crate::guest::network::Destination;
@@ -109,7 +110,7 @@ pub(super) struct RuntimeKeys {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a config file")]
 pub(super) struct Tables {
     #[serde(default)]
     runtime: RuntimeTable,
@@ -120,7 +121,7 @@ pub(super) struct Tables {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default, expecting = "a table, [runtime]")]
 pub(super) struct RuntimeTable {
     name: Option<ProcessName>,
     controller: Option<bool>,
@@ -150,7 +151,7 @@ pub(super) struct RuntimeTable {
 
 /// `[[module]]`
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table, [[module]]")]
 pub(super) struct ModuleTable {
     #[serde(deserialize_with = "some_path")]
     pub(super) path: PathBuf,
@@ -302,7 +303,7 @@ pub(super) fn read(path: &Path) -> Result<ConfigFile, FileError> {
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
     let source = Arc::new(Source { path: path.to_owned(), text });
     let tables: Tables = toml::from_str(&source.text)
-        .map_err(|error| source.wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+        .map_err(|error| source.wrong(error.span().map_or(0, |span| span.start), plain(error.message())))?;
     Ok(place(tables, &source))
 }
 

@@ -27,7 +27,7 @@ use crate::guest::fair::{Portion, USUAL_WEIGHT};
 
 /// `[tenant.NAME]`
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default, expecting = "a table, [tenant.NAME]")]
 pub(super) struct TenantTable {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<1, { bounds::MAX_WEIGHT }, _>")]
     weight: Option<u32>,
@@ -62,7 +62,11 @@ pub(super) struct TenantTable {
 
 /// One entry of `exports`: all these callbacks, to all these tenants.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    expecting = "an export: { callbacks = [\"PATTERN\"], to = [\"TENANT\"] }"
+)]
 struct ExportTable {
     callbacks: Vec<NameGlob>,
     to: Vec<TenantName>,

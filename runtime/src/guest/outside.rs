@@ -60,7 +60,7 @@ impl Preopen {
 
 /// As in the config file.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a folder: { host = \"PATH\", guest = \"/PATH\" }")]
 struct PreopenTable {
     host: PathBuf,
     guest: String,

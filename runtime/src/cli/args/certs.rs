@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use daffi_proto::id::{ProcessName, TenantName};
 
+use crate::config::bounds;
+
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
 pub enum CertsCommand {
@@ -23,7 +25,7 @@ pub struct CertsInitArgs {
     #[arg(long, value_name = "PATH", default_value = "certs")]
     pub dir: PathBuf,
     /// For how many days the authority holds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500), default_value = "3650")]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, 36_500>, allow_hyphen_values = true, default_value = "3650")]
     pub days: u32,
 }
 
@@ -55,7 +57,7 @@ pub struct CertsIssueArgs {
     #[arg(long, value_name = "HOST", value_parser = parse_host, requires = "controller")]
     pub host: Vec<Host>,
     /// For how many days it holds
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500), default_value = "365")]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, 36_500>, allow_hyphen_values = true, default_value = "365")]
     pub days: u32,
     /// Replace the certificate and the key that are there; without --process and --tenant what it may stays as it was
     #[arg(long)]

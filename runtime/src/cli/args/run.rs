@@ -93,7 +93,7 @@ pub struct RunArgs {
     pub skip_unsupported: bool,
 
     /// Most memory of one instance, 64KiB to 32GiB, such as 64MiB [default: 256MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::memory)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::memory, allow_hyphen_values = true)]
     pub memory: Option<ByteSize>,
 
     /// How long one call may run in an instance, 1ms to 7days, such as 500ms or 2m [default: 30s]
@@ -106,7 +106,7 @@ pub struct RunArgs {
 
     /// Most calls of one module in a second, and at once after a rest, 1 to 1000000; more are refused as `overloaded`
     /// [default: 1000000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CALL_RATE)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, { bounds::MAX_CALL_RATE }>, allow_hyphen_values = true)]
     pub call_rate: Option<u32>,
 
     /// How long a call may wait for an instance, 1ms to 7days; then it is refused as `overloaded` [default: 30s]
@@ -114,29 +114,29 @@ pub struct RunArgs {
     pub queue_time: Option<Duration>,
 
     /// Most calls of one module that wait for an instance; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_QUEUE)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<0, { bounds::MAX_QUEUE }>, allow_hyphen_values = true)]
     pub queue: Option<u32>,
 
     /// Most calls of one module that run at once: instances of `per-call`, calls in one async instance
     /// [default: 64, and 1024 async]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, { bounds::MAX_CONCURRENCY }>, allow_hyphen_values = true)]
     pub concurrency: Option<u32>,
 
     /// Most calls at once in one async instance, where that is not to be as --concurrency says [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::MAX_CONCURRENCY)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<1, { bounds::MAX_CONCURRENCY }>, allow_hyphen_values = true)]
     pub async_calls: Option<u32>,
 
     /// Most calls to others that one module has open at once; more are refused as `overloaded` [default: 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_CALLS)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<0, { bounds::MAX_OPEN_CALLS }>, allow_hyphen_values = true)]
     pub open_calls: Option<u32>,
 
     /// Most scheduled tasks of one module; more are refused as `overloaded` [default: 64]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_SCHEDULES)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<0, { bounds::MAX_SCHEDULES }>, allow_hyphen_values = true)]
     pub max_schedules: Option<u32>,
 
     /// Most streams and futures that one module has open at once; calls with more are refused as `overloaded`
     /// [default: 256]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(bounds::MAX_OPEN_STREAMS)))]
+    #[arg(long, value_name = "N", value_parser = bounds::flag::<0, { bounds::MAX_OPEN_STREAMS }>, allow_hyphen_values = true)]
     pub open_streams: Option<u32>,
 
     /// What the modules may call, such as `demo:shop/*` or `acme::prices#*`; can be repeated [default: all of their tenant,
@@ -154,23 +154,23 @@ pub struct RunArgs {
     pub on_cancel: Option<OnCancel>,
 
     /// Most bytes of a call's arguments or result, 1KiB to 1GiB, such as 1MiB [default: 16MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::payload)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::payload, allow_hyphen_values = true)]
     pub max_payload: Option<ByteSize>,
 
     /// Most bytes of the arguments of the modules' callbacks [default: as --max-payload]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::part, allow_hyphen_values = true)]
     pub max_arguments: Option<ByteSize>,
 
     /// Most bytes of their results [default: as --max-payload]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::part)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::part, allow_hyphen_values = true)]
     pub max_result: Option<ByteSize>,
 
     /// The stack that wasm may use in a call, 64KiB to 64MiB, for the whole runtime [default: 1MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::stack)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::stack, allow_hyphen_values = true)]
     pub stack: Option<ByteSize>,
 
     /// How much the guests of one module may print in a second, from 1KiB on, such as 1MiB; beyond it they wait [default: 10MiB]
-    #[arg(long, value_name = "SIZE", value_parser = bounds::output_rate)]
+    #[arg(long, value_name = "SIZE", value_parser = bounds::output_rate, allow_hyphen_values = true)]
     pub output_rate: Option<ByteSize>,
 
     /// A folder of this runtime's own that keeps its modules' scheduled tasks when it ends, however it ends

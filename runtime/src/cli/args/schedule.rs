@@ -52,8 +52,8 @@ pub struct ScheduleAddArgs {
     /// Once at this time, such as 2026-05-04T12:30:00Z; can be repeated
     #[arg(long, value_name = "TIME")]
     pub at: Vec<String>,
-    /// Whenever this says so, in UTC: `minute hour day month weekday`, such as '30 4 * * MON-FRI'; or
-    /// @yearly, @monthly, @weekly, @daily, @hourly
+    /// Whenever this says so, in UTC: `minute hour day month weekday`, such as '30 4 * * MON-FRI', with seconds before them
+    /// where there are six; or @yearly, @monthly, @weekly, @daily, @hourly
     #[arg(long, value_name = "CRON")]
     pub cron: Option<String>,
     /// The process that keeps the task and runs it [default: one that has the callback]
