@@ -39,6 +39,8 @@ pub(super) struct TenantTable {
     max_instances: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_OPEN_CALLS }, _>")]
     max_open_calls: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "memory")]
+    max_held: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_QUEUE }, _>")]
     max_queue: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_CONCURRENCY }, _>")]
@@ -149,6 +151,7 @@ impl Shares {
             memory_bytes: table.max_memory.map(|ByteSize(bytes)| bytes),
             instances: count(table.max_instances),
             open_calls: count(table.max_open_calls),
+            held_bytes: table.max_held.map(|ByteSize(bytes)| bytes),
             queue: count(table.max_queue),
             concurrency: count(table.max_concurrency),
             open_streams: count(table.max_open_streams),

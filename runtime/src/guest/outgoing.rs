@@ -12,7 +12,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessRef;
 
 use super::bell::Bell;
-use super::ceiling::{Ceiling, Kind};
+use super::ceiling::{Ceiling, CeilingReached, Kind};
 use super::limits::{InstancePolicy, ModuleLimits};
 
 /// What a module has open, and may have.
@@ -76,8 +76,25 @@ impl Outgoing {
             )));
         }
         open.bytes = bytes;
+        if let Err(reached) = self.ceiling.take(Kind::Held, bytes) {
+            // Of the tenant's there are none that it could give back.
+            self.bytes.fetch_sub(std::mem::take(&mut open.bytes), Ordering::Relaxed);
+            let message = format!("{callback} was not called: {reached}; wait for some calls, or send less");
+            return Err(CallError::not_run(code::OVERLOADED, message, callback));
+        }
         Ok(open)
     }
+}
+
+/// A result is larger than what there is room for. In words that follow what was lost.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unheld {
+    #[error(
+        "the arguments and results that this module holds may have {0} bytes; drop what was fetched, or raise the runtime's max-payload"
+    )]
+    OfModule(usize),
+    #[error("{0}; drop what was fetched")]
+    OfTenant(CeilingReached),
 }
 
 fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
@@ -93,15 +110,27 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
-    /// Holds so many bytes from now on instead of those it held: the arguments have gone, a result came. Gives the most
-    /// that all calls may hold where these are too many; it holds none then.
-    pub fn hold(&mut self, bytes: usize) -> Result<(), usize> {
-        self.outgoing.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+    /// Holds so many bytes from now on instead of those it held: the arguments have gone, a result came.
+    ///
+    /// # Errors
+    /// Where these are too many; it holds none then.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Unheld> {
+        self.give_bytes();
         if !take(&self.outgoing.bytes, bytes, self.outgoing.max_bytes) {
-            return Err(self.outgoing.max_bytes);
+            return Err(Unheld::OfModule(self.outgoing.max_bytes));
+        }
+        if let Err(reached) = self.outgoing.ceiling.take(Kind::Held, bytes) {
+            self.outgoing.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Unheld::OfTenant(reached));
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    fn give_bytes(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.outgoing.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.outgoing.ceiling.give(Kind::Held, bytes);
     }
 }
 
@@ -110,7 +139,7 @@ impl Drop for OpenCall {
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
         self.outgoing.ceiling.give(Kind::OpenCalls, 1);
         self.outgoing.bell.load_changed();
-        self.outgoing.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_bytes();
     }
 }
 
@@ -120,6 +149,7 @@ mod tests {
     use daffi_proto::id::{ProcessName, TenantName};
 
     use super::*;
+    use crate::guest::ceiling::CeilingLimits;
 
     fn own() -> ProcessRef {
         ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
@@ -158,10 +188,28 @@ mod tests {
         let mut open = outgoing.open(&own(), "f", 300).unwrap();
         assert_eq!(open.hold(400), Ok(()));
         assert!(outgoing.open(&own(), "f", 1).is_err());
-        assert_eq!(open.hold(401), Err(400));
+        assert_eq!(open.hold(401), Err(Unheld::OfModule(400)));
         assert!(outgoing.open(&own(), "f", 400).is_ok());
         drop(open);
         assert_eq!(Arc::into_inner(outgoing).unwrap().bytes.into_inner(), 0);
+    }
+
+    #[test]
+    fn modules_of_a_tenant_share_the_bytes_that_their_calls_hold() {
+        let of_tenant = CeilingLimits { held_bytes: Some(500), ..CeilingLimits::default() };
+        let ceiling = Arc::new(Ceiling::new(TenantName::default(), of_tenant));
+        let limits = ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() };
+        let new = || Arc::new(Outgoing::new(&limits, InstancePolicy::Singleton, Arc::default(), ceiling.clone()));
+        let (one, other) = (new(), new());
+        let mut open = one.open(&own(), "f", 300).unwrap();
+        let error = other.open(&own(), "f", 201).unwrap_err();
+        assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
+        assert!(error.message.contains("tenant default") && error.message.contains("max-held"), "{error}");
+        assert_eq!((other.count(), other.bytes.load(Ordering::Relaxed)), (0, 0));
+        let rest = other.open(&own(), "f", 200).unwrap();
+        assert!(matches!(open.hold(301), Err(Unheld::OfTenant(_))));
+        drop(rest);
+        assert!(open.hold(301).is_ok() && other.open(&own(), "f", 199).is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Encoded, Encoding, Limits as ValueLimits, ValueError};
 
 use super::super::instance::{bad_arguments, short, unfit};
-use super::super::outgoing::OpenCall;
+use super::super::outgoing::{OpenCall, Unheld};
 use super::super::state::CallOrigin;
 use super::options::How;
 use super::{call, types};
@@ -153,13 +153,9 @@ impl Wish {
 }
 
 impl Reader {
-    /// The error of a result that may not be held: results and arguments may have so many bytes.
-    pub fn unheld(&self, reply: &CallReply, most: usize) -> CallError {
-        let message = format!(
-            "{} ran, and its result is lost: the arguments and results that this module holds may have {most} bytes; \
-             drop what was fetched, or raise the runtime's max-payload",
-            self.callback
-        );
+    /// The error of a result that may not be held.
+    pub fn unheld(&self, reply: &CallReply, why: &Unheld) -> CallError {
+        let message = format!("{} ran, and its result is lost: {why}", self.callback);
         CallError::failed(code::LIMIT_EXCEEDED, message, self.callback.to_string()).at(reply.process.as_str())
     }
 

@@ -103,7 +103,7 @@ async fn start(origin: &CallOrigin, wish: Wish) -> Result<(Placed, Reader), Call
 async fn hold(call: Placed, reader: Reader, place: &Place) -> Result<Held, CallError> {
     let reply = call.await?;
     match lock(place).as_mut().map(|place| place.hold(reply.result.len())) {
-        Some(Err(most)) => Err(reader.unheld(&reply, most)),
+        Some(Err(why)) => Err(reader.unheld(&reply, &why)),
         // Without a place nobody waits for it.
         Some(Ok(())) | None => Ok(Held { reply, reader }),
     }

@@ -232,9 +232,8 @@ impl Known {
             let message = format!("{} ran, and its result is lost: {what}", self.callback);
             CallError::failed(code, message, self.callback.as_str()).at(reply.process.as_str())
         };
-        if let Err(most) = lock(&self.call).hold(reply.result.len()) {
-            let what = format!("arguments and results that this module holds may have {most} bytes");
-            return Err(failed(code::LIMIT_EXCEEDED, &what));
+        if let Err(unheld) = lock(&self.call).hold(reply.result.len()) {
+            return Err(failed(code::LIMIT_EXCEEDED, &unheld.to_string()));
         }
         let (result, items) = self.result(&reply).map_err(|error| failed(code::INTERNAL, &error.to_string()))?;
         if !items.iter().map(|(flow, _)| *flow).eq(readers.iter().map(|reader| reader.flow())) {
