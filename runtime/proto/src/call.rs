@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CallError, Outcome};
 use crate::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
 use crate::name::CallbackName;
+use crate::registry::Callback;
 use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
 use crate::share::Export;
 use crate::signature::{Fingerprint, Signature};
@@ -469,7 +470,14 @@ pub struct Member {
     /// Its name in the watched tenant.
     pub name: ProcessName,
     /// The name of the runtime that it lives in.
-    pub node: String,
+    pub node: Arc<str>,
+    /// Its callbacks, as the registry has them: many may watch, and not read.
+    pub callbacks: Arc<[Callback]>,
+}
+
+impl Member {
     /// The full names of its callbacks.
-    pub callbacks: Vec<CallbackName>,
+    pub fn callback_names(&self) -> impl Iterator<Item = String> {
+        self.callbacks.iter().map(|callback| callback.name.to_string())
+    }
 }

@@ -62,7 +62,7 @@ async fn follow(client: &Client, mut watch: Watch, json: bool) -> Result<(), Fai
 
 fn as_text(event: &MemberEvent) -> String {
     let has = |member: &Member| {
-        let names: Vec<String> = member.callbacks.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = member.callback_names().collect();
         if names.is_empty() { "no callbacks".to_owned() } else { names.join(", ") }
     };
     match event {
@@ -85,12 +85,7 @@ struct Event<'a> {
 
 fn as_json(event: &MemberEvent) -> String {
     let of = |event, member: &'_ Member| {
-        (
-            event,
-            member.name.clone(),
-            member.node.clone(),
-            Some(member.callbacks.iter().map(ToString::to_string).collect()),
-        )
+        (event, member.name.clone(), member.node.to_string(), Some(member.callback_names().collect()))
     };
     let (event, process, node, callbacks) = match event {
         MemberEvent::Joined(member) => of("joined", member),

@@ -98,11 +98,8 @@ impl Node {
 }
 
 fn member(process: &Process) -> Member {
-    Member {
-        name: process.process.name.clone(),
-        node: process.node.as_ref().to_owned(),
-        callbacks: process.callbacks.iter().map(|callback| callback.name.clone()).collect(),
-    }
+    let (name, node) = (process.process.name.clone(), process.node.clone());
+    Member { name, node, callbacks: process.callbacks.clone() }
 }
 
 fn same_callbacks(before: &[Callback], now: &[Callback]) -> bool {

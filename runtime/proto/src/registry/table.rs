@@ -20,7 +20,7 @@ pub const MAX_CALLBACKS_PER_PROCESS: usize = 1024;
 pub const MAX_TABLE_BYTES: usize = 1024 * 1024;
 
 /// A callback as a registry keeps it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
     /// Its full name.
     pub name: CallbackName,

@@ -184,8 +184,8 @@ impl From<MemberEvent> for mesh::MemberEvent {
 
 impl From<Member> for mesh::ProcessInfo {
     fn from(member: Member) -> Self {
-        let mut callbacks: Vec<String> = member.callbacks.iter().map(ToString::to_string).collect();
+        let mut callbacks: Vec<String> = member.callback_names().collect();
         callbacks.sort();
-        Self { name: member.name.to_string(), node: member.node, callbacks }
+        Self { name: member.name.to_string(), node: member.node.to_string(), callbacks }
     }
 }
