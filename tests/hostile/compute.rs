@@ -58,6 +58,25 @@ pub const GROUP: Group = Group {
             run: |arena| arena.said("hostile", "leak-handles(1000000)"),
         },
         Case {
+            attack: "handles of its own resources and streams without end",
+            stopped_by: "10,000 handles in an instance",
+            sees: "handles",
+            run: |arena| {
+                let said =
+                    ["make-resources(100000000)", "make-streams(100000000)"].map(|call| arena.said("maker", call));
+                match said.iter().find(|said| !said.contains("handle")) {
+                    Some(other) => format!("no such limit: {other}"),
+                    None => "handles: ".to_owned() + &said.join("\n"),
+                }
+            },
+        },
+        Case {
+            attack: "single instructions that take long",
+            stopped_by: "`max-call-time`, and other threads than those of the network",
+            sees: "max-call-time",
+            run: |arena| arena.said("filler", "fill()"),
+        },
+        Case {
             attack: "calls of the host without end",
             stopped_by: "`max-call-time`",
             sees: "max-call-time",
@@ -98,6 +117,43 @@ pub const TABLES: &str = r#"
       (table.grow $t (ref.null func) (local.get 0))))
   (core instance $i (instantiate $m))
   (func (export "grow-table") (param "elements" u32) (result u32) (canon lift (core func $i "grow-table"))))
+"#;
+
+/// `make-resources(times)` and `make-streams(times)` make so many handles and drop none.
+pub const MAKER: &str = r#"
+(component
+  (type $resource (resource (rep i32)))
+  (type $stream (stream u8))
+  (core func $resource (canon resource.new $resource))
+  (core func $stream (canon stream.new $stream))
+  (core module $m
+    (import "host" "resource" (func $resource (param i32) (result i32)))
+    (import "host" "stream" (func $stream (result i64)))
+    (func (export "make-resources") (param $times i32)
+      (loop
+        (drop (call $resource (i32.const 0)))
+        (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))
+    (func (export "make-streams") (param $times i32)
+      (loop
+        (drop (call $stream))
+        (br_if 0 (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))))
+  (core instance $i (instantiate $m
+    (with "host" (instance (export "resource" (func $resource)) (export "stream" (func $stream))))))
+  (func (export "make-resources") (param "times" u32) (canon lift (core func $i "make-resources")))
+  (func (export "make-streams") (param "times" u32) (canon lift (core func $i "make-streams"))))
+"#;
+
+/// `fill()` writes 62 MiB over and over, each time by one instruction, within which nothing interrupts it.
+pub const FILLER: &str = r#"
+(component
+  (core module $m
+    (memory 1000)
+    (func (export "fill")
+      (loop
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 65536000))
+        (br 0))))
+  (core instance $i (instantiate $m))
+  (func (export "fill") (canon lift (core func $i "fill"))))
 "#;
 
 fn trap_in_each(arena: &Arena) -> String {

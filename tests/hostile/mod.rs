@@ -100,7 +100,14 @@ impl<'a> Arena<'a> {
             let path = component(file);
             write!(config, "\n[[module]]\nname = {name:?}\npath = {path:?}\n{LIMITS}\n{more}\n").unwrap();
         }
-        for (name, wat) in [("starter", compute::STARTER), ("tables", compute::TABLES), ("caller", calls::FLOOD)] {
+        let written = [
+            ("starter", compute::STARTER),
+            ("tables", compute::TABLES),
+            ("maker", compute::MAKER),
+            ("filler", compute::FILLER),
+            ("caller", calls::FLOOD),
+        ];
+        for (name, wat) in written {
             let path = cluster.file(&format!("{name}.wasm"), wat::parse_str(wat).unwrap());
             write!(config, "\n[[module]]\nname = {name:?}\npath = {path:?}\n{LIMITS}\n").unwrap();
         }
