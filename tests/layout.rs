@@ -35,13 +35,14 @@ fn rustls_is_named_only_in_tls() {
 
 #[test]
 fn postcard_is_named_only_in_the_codecs() {
-    // The codecs of frames, of values, of the table of callbacks that a frame carries, and of journals; and who feeds them
+    // The codecs of frames, of values, of what frames carry (tables of callbacks, usages), and of journals; and who feeds them
     // anything.
     let codecs = [
         "runtime/proto/src/frame",
         "runtime/proto/src/value/",
         "runtime/proto/src/registry/table.rs",
         "runtime/proto/src/schedule/journal.rs",
+        "runtime/proto/src/usage.rs",
         "runtime/proto/fuzz/src/",
     ];
     only_in(&["postcard::"], &codecs);

@@ -25,6 +25,7 @@
 //! | [`starvation`] | more guests that spin than threads: who is held up, and which deadline is missed? |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
+//! | [`metering`] | what processes have done and used, as it is told |
 //! | [`impostors`] | processes that tell of their schedules what no table has |
 //! | [`hostile`] | guests that mean harm: what stops them, what they see, and that a bystander does not notice |
 //! | [`hostile_peers`] | who speaks the protocol and means harm, and that a bystander does not notice |
@@ -81,6 +82,8 @@ mod layout;
 mod lifetime;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod metering;
 #[cfg(test)]
 mod modifiers;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use daffi_proto::call::{CallbackSpec, Load};
+use daffi_proto::call::{CallbackSpec, Detail, Load};
 use daffi_proto::frame::{Frame, Header, Target};
 use daffi_proto::id::NodeKey;
 use daffi_proto::registry::{Callback, CallbackTable};
@@ -46,7 +46,7 @@ fn join(peer: &mut Peer, name: &str) {
     let load = Load { schedules: 1, ..Load::default() };
     peer.write(Frame::new(Header::Load { number: 1, load, apart: 0 }));
     // What was said before this question has been heard when its answer is here.
-    peer.write(Frame::new(Header::ListLoads { id: 1 }));
+    peer.write(Frame::new(Header::ListLoads { id: 1, detail: Detail::Load }));
     while peer.next().is_some_and(|frame| frame.header.kind() != "Loads") {}
 }
 

@@ -159,12 +159,23 @@ impl Cluster {
         self.ps_until(tenant, &format!("{process} has {wanted} {what}"), |processes| processes.iter().any(so));
     }
 
-    fn ps_until(&self, tenant: &str, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) {
+    /// Asks until what this process has used is so, and gives it as `ps --json` does.
+    pub fn usage(&self, process: &str, what: &str, so: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let find = |processes: &[serde_json::Value]| {
+            let usage = &processes.iter().find(|listed| listed["process"] == process)?["usage"];
+            (!usage.is_null() && so(usage)).then(|| usage.clone())
+        };
+        let processes =
+            self.ps_until("default", &format!("{process} has used {what}"), |processes| find(processes).is_some());
+        find(&processes).unwrap()
+    }
+
+    fn ps_until(&self, tenant: &str, what: &str, so: impl Fn(&[serde_json::Value]) -> bool) -> Vec<serde_json::Value> {
         let start = Instant::now();
         loop {
             let ps = self.ps_in(tenant);
             if so(ps.as_array().unwrap()) {
-                return;
+                return ps.as_array().unwrap().clone();
             }
             assert!(start.elapsed() < PATIENCE, "waited until {what}: {ps}");
         }

@@ -17,6 +17,7 @@ use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
 use crate::share::Export;
 use crate::signature::{Fingerprint, Signature};
 use crate::stream::Flow;
+use crate::usage::Usage;
 
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -420,6 +421,18 @@ pub struct ProcessInfo {
     pub load: Load,
     /// Its callbacks.
     pub callbacks: Vec<CallbackInfo>,
+    /// What it has done and used, where that was asked for and its node has told it.
+    pub usage: Option<Box<Usage>>,
+}
+
+/// How much a list tells of each process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Detail {
+    /// 0: what it is doing.
+    #[default]
+    Load,
+    /// 1: and what it has done and used ([`Usage`]).
+    Usage,
 }
 
 /// A callback of a [`ProcessInfo`].

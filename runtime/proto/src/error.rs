@@ -86,6 +86,34 @@ pub mod code {
     pub const INSTANTIATION_FAILED: &str = "instantiation-failed";
     /// A defect of the runtime.
     pub const INTERNAL: &str = "internal";
+
+    /// All of them.
+    pub const ALL: [&str; 21] = [
+        NO_SUCH_CALLBACK,
+        PERMISSION_DENIED,
+        AMBIGUOUS,
+        NO_SUCH_PROCESS,
+        NO_SUCH_TASK,
+        NOT_SAVED,
+        SIGNATURE_MISMATCH,
+        BAD_ARGUMENTS,
+        OVERLOADED,
+        CYCLE,
+        TOO_DEEP,
+        DEADLINE_EXCEEDED,
+        CANCELLED,
+        LINK_LOST,
+        NOT_CONNECTED,
+        DRAINING,
+        TRAP,
+        LIMIT_EXCEEDED,
+        PAYLOAD_TOO_LARGE,
+        INSTANTIATION_FAILED,
+        INTERNAL,
+    ];
+
+    /// What is counted for a code that is none of these; no error has it.
+    pub const OTHER: &str = "other";
 }
 
 impl CallError {

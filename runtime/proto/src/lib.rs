@@ -17,6 +17,7 @@
 //! | [`schedule`] | PERIOD: plans, tasks, what becomes of their ticks |
 //! | [`session`] | the handshake and liveness of one link |
 //! | [`grants`] | what a certificate says of its node: who it is, which processes it may register |
+//! | [`usage`] | what a process has done and used, as counters |
 //! | [`share`] | what tenants share: exports and imports |
 //! | [`node`] | a node's state machine |
 //! | [`controller`] | the controller's state machine |
@@ -35,4 +36,5 @@ pub mod session;
 pub mod share;
 pub mod signature;
 pub mod stream;
+pub mod usage;
 pub mod value;

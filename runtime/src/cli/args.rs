@@ -269,7 +269,7 @@ streams and watches. All of them are as of a moment ago.
 
 Example:
   daffi-runtime ps
-  daffi-runtime ps --json | jq '.[].process'";
+  daffi-runtime ps --json | jq '.[] | {process, usage}'";
 
 /// `ps`
 #[derive(Debug, Args)]

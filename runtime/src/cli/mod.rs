@@ -7,6 +7,7 @@
 //! | [`client`] | joining the mesh as an anonymous client |
 //! | [`written`] | a call as it is written |
 //! | [`table`] | tables for people |
+//! | [`usage`] | what processes have used, in words and in JSON |
 //! | [`stream`] | `call --stream`: lines to items and back |
 //! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`check`], [`explain`], [`doctor`], [`inspect`] | the subcommands |
 
@@ -23,5 +24,6 @@ pub mod ps;
 pub mod schedule;
 pub mod stream;
 pub mod table;
+pub mod usage;
 pub mod words;
 pub mod written;

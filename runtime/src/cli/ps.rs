@@ -4,15 +4,17 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use daffi_proto::call::{CallbackInfo, Load, ProcessInfo};
+use daffi_proto::call::{CallbackInfo, Detail, Load, ProcessInfo};
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::signature::wit::wit_document;
+use daffi_proto::usage::Usage;
 use serde::Serialize;
 
 use super::args::PsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
 use super::table::table;
+use super::usage::{UsageJson, short_bytes, short_time};
 use crate::exit::Failure;
 
 /// How long joining may take.
@@ -25,7 +27,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(args: &PsArgs) -> Result<(), Failure> {
     let processes = client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
-        let processes = client.mesh().processes(client.tenant()).await;
+        let processes = client.mesh().processes_in_detail(client.tenant(), Detail::Usage).await;
         client.leave(LEAVE_TIMEOUT).await;
         processes.map_err(|error| call_failure(&error))
     })?;
@@ -53,6 +55,8 @@ struct Process<'a> {
     open_calls: u32,
     open_streams: u32,
     handles: u32,
+    /// None where its node has not told it yet.
+    usage: Option<UsageJson<'a>>,
     callbacks: Vec<Callback>,
 }
 
@@ -82,6 +86,7 @@ fn as_json(processes: &[ProcessInfo]) -> String {
         open_calls: process.load.open_calls,
         open_streams: process.load.open_streams,
         handles: process.load.handles,
+        usage: process.usage.as_deref().map(UsageJson::from),
         callbacks: process.callbacks.iter().map(callback).collect(),
     });
     let all: Vec<_> = all.collect();
@@ -103,6 +108,17 @@ fn as_wit(processes: &[ProcessInfo]) -> String {
 /// Reads one number of a load.
 type Count = fn(&Load) -> u32;
 
+/// Reads something of what was used; none where there is nothing.
+type Used = fn(&Usage) -> Option<String>;
+
+/// What was used and has a column.
+const USED: [(&str, Used); 4] = [
+    ("SERVED", |usage| Some(usage.served()).filter(|calls| *calls > 0).map(|calls| calls.to_string())),
+    ("FAILED", |usage| Some(usage.failed()).filter(|calls| *calls > 0).map(|calls| calls.to_string())),
+    ("CPU", |usage| Some(usage.cpu_time).filter(|time| !time.is_zero()).map(short_time)),
+    ("MEMORY", |usage| Some(usage.memory_bytes).filter(|bytes| *bytes > 0).map(short_bytes)),
+];
+
 /// A line a process, its callbacks below it.
 fn as_table(processes: &[ProcessInfo]) -> String {
     if processes.is_empty() {
@@ -118,7 +134,11 @@ fn as_table(processes: &[ProcessInfo]) -> String {
     let any = |count: Count| processes.iter().any(|process| count(&process.load) > 0);
     let counts: Vec<_> = counts.into_iter().filter(|(_, count)| any(*count)).collect();
     let heading = ["PROCESS", "TENANT", "NODE", "INSTANCES", "LIVE", "IN-FLIGHT"].into_iter();
-    let heading = heading.chain(counts.iter().map(|(word, _)| *word)).map(str::to_owned).collect();
+    let read = |process: &ProcessInfo, used: Used| process.usage.as_deref().and_then(used);
+    let used: Vec<_> =
+        USED.into_iter().filter(|(_, used)| processes.iter().any(|p| read(p, *used).is_some())).collect();
+    let heading = heading.chain(counts.iter().map(|(word, _)| *word)).chain(used.iter().map(|(word, _)| *word));
+    let heading = heading.map(str::to_owned).collect();
     let rows = processes.iter().map(|process| {
         let fixed = [
             process.process.name.to_string(),
@@ -128,7 +148,9 @@ fn as_table(processes: &[ProcessInfo]) -> String {
             process.load.instances.to_string(),
             process.load.in_flight.to_string(),
         ];
-        fixed.into_iter().chain(counts.iter().map(|(_, count)| count(&process.load).to_string())).collect()
+        let counts = counts.iter().map(|(_, count)| count(&process.load).to_string());
+        let used = used.iter().map(|(_, used)| read(process, *used).unwrap_or_else(|| "0".to_owned()));
+        fixed.into_iter().chain(counts).chain(used).collect()
     });
     let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
     let mut text = String::new();
@@ -166,6 +188,7 @@ mod tests {
             instances: "pool:2".to_owned(),
             load: Load { instances: 2, in_flight: 1, ..Load::default() },
             callbacks: vec![callback],
+            usage: None,
         }
     }
 
@@ -187,6 +210,15 @@ mod tests {
         );
         assert!(table.lines().nth(1).unwrap().ends_with("1          3           2        12"), "{table}");
         assert_eq!(as_table(&[]), "no process is on the mesh\n");
+    }
+
+    #[test]
+    fn what_was_used_has_a_column_where_there_is_some() {
+        let usage = Usage { cpu_time: Duration::from_millis(1500), memory_bytes: 3 << 20, ..Usage::default() };
+        let table = as_table(&[ProcessInfo { usage: Some(usage.into()), ..process("b") }, process("c")]);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[0].ends_with("IN-FLIGHT  CPU   MEMORY"), "{table}");
+        assert!(lines[1].ends_with("1          1.5s  3MiB") && lines[3].ends_with("1          0     0"), "{table}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The bell of a module's housekeeper: whatever a module has open rings it.
+//! The bell of a module's housekeeper: whatever a module has open, and all that it uses, rings it.
 //!
 //! Invariant: a change that was noted before the bell's note was taken is seen by who looks after that.
 
@@ -9,8 +9,28 @@ use tokio::sync::Notify;
 /// The bell.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    load_changed: AtomicBool,
+    load: Note,
+    usage: Note,
     rung: Notify,
+}
+
+/// That something is to be told.
+#[derive(Debug, Default)]
+struct Note(AtomicBool);
+
+impl Note {
+    /// Whether it was not noted yet.
+    fn set(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Bell {
@@ -21,24 +41,46 @@ impl Bell {
 
     /// The load is to be told.
     pub fn load_changed(&self) {
-        if !self.load_changed.swap(true, Ordering::AcqRel) {
+        if self.load.set() {
             self.ring();
         }
     }
 
     /// Whether the load is to be told.
     pub fn has_load(&self) -> bool {
-        self.load_changed.load(Ordering::Acquire)
+        self.load.is_set()
     }
 
     /// The same, for who tells it now: what changes from here on is told the next time.
     pub fn take_load(&self) -> bool {
-        self.load_changed.swap(false, Ordering::AcqRel)
+        self.load.take()
     }
 
     /// It could not be told: it is still to be told, as soon as it may.
     pub fn keep_load(&self) {
-        self.load_changed.store(true, Ordering::Release);
+        self.load.set();
+    }
+
+    /// What was used is to be told.
+    pub fn usage_changed(&self) {
+        if self.usage.set() {
+            self.ring();
+        }
+    }
+
+    /// Whether it is to be told.
+    pub fn has_usage(&self) -> bool {
+        self.usage.is_set()
+    }
+
+    /// As [`Bell::take_load`].
+    pub fn take_usage(&self) -> bool {
+        self.usage.take()
+    }
+
+    /// As [`Bell::keep_load`].
+    pub fn keep_usage(&self) {
+        self.usage.set();
     }
 
     /// Resolves when it rings, or has since this last resolved. Cancel safe.

@@ -1,12 +1,14 @@
-//! What a module does beside its calls: it looks at the clock for those who wait, hears of the link, and tells its load.
+//! What a module does beside its calls: it looks at the clock for those who wait, hears of the link, and tells its load and
+//! what it has used.
 //!
-//! Invariants: the load is told after each change, and not more often than each [`LOAD_INTERVAL`]; none of this runs
+//! Invariants: both are told after each change, and not more often than each [`LOAD_INTERVAL`] and [`USAGE_EVERY`]; none of this runs
 //! among the guests, which may hold all threads that they have for longer than anybody's deadline.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::Load;
+use daffi_proto::usage::USAGE_EVERY;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +18,21 @@ use crate::mesh::handle::LinkState;
 
 /// How often the load is told at most.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
+
+/// When it may be told again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reports {
+    load: Instant,
+    usage: Instant,
+}
+
+impl Reports {
+    /// At once.
+    pub fn at_once() -> Self {
+        let now = Instant::now();
+        Self { load: now, usage: now }
+    }
+}
 
 /// What a module's housekeeper looks at, and hears of.
 pub(super) struct House {
@@ -48,17 +65,18 @@ impl House {
         self.context.bell.load_changed();
     }
 
-    /// Waits for the next chore; `due` is when somebody's deadline passes, `report` when the load may be told again.
+    /// Waits for the next chore; `due` is when somebody's deadline passes.
     /// Cancel safe.
     pub async fn next_chore(
         &self,
         due: Option<Instant>,
-        report: Instant,
+        reports: &Reports,
         link: &mut watch::Receiver<LinkState>,
     ) -> Chore {
-        let report = self.context.bell.has_load().then_some(report);
+        let load = self.context.bell.has_load().then_some(reports.load);
+        let usage = self.context.bell.has_usage().then_some(reports.usage);
         let alarm = async {
-            match due.into_iter().chain(report).min() {
+            match due.into_iter().chain(load).chain(usage).min() {
                 Some(time) => sleep_until(time.into()).await,
                 None => std::future::pending().await,
             }
@@ -71,13 +89,23 @@ impl House {
         }
     }
 
-    /// Tells the load if it changed and may be told; when it may be told next.
-    pub fn report(&self, report: Instant, load: impl FnOnce() -> (usize, usize)) -> Instant {
+    /// Tells what changed and may be told.
+    pub fn report(&self, reports: &mut Reports, load: impl FnOnce() -> (usize, usize)) {
         let now = Instant::now();
-        if now < report || !self.context.bell.take_load() {
-            return report;
+        if now >= reports.load && self.context.bell.take_load() {
+            reports.load = now + LOAD_INTERVAL;
+            self.tell_load(load());
         }
-        let (instances, in_flight) = load();
+        if now >= reports.usage && self.context.bell.take_usage() {
+            reports.usage = now + USAGE_EVERY;
+            let usage = Box::new(self.context.meter.usage());
+            if !self.context.local().is_some_and(|process| self.context.mesh.usage(process, usage)) {
+                self.context.bell.keep_usage();
+            }
+        }
+    }
+
+    fn tell_load(&self, (instances, in_flight): (usize, usize)) {
         let told = self.context.local().is_some_and(|process| {
             let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
             let load = Load {
@@ -93,6 +121,5 @@ impl House {
         if !told {
             self.context.bell.keep_load();
         }
-        now + LOAD_INTERVAL
     }
 }

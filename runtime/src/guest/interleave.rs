@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, runs_on, signed};
 use super::fault::{Fault, TimeUpBy};
-use super::house::{Chore, House};
+use super::house::{Chore, House, Reports};
 use super::instance::LinkHistory;
 use super::lane::{self, Culprit, LaneEnd};
 use super::lanes::{End, Lanes, Lost, NewLane, Open, Placed, Shape, Unqueued};
@@ -80,7 +80,9 @@ impl Interleave {
         let context = &self.template.context;
         context.set_local(incoming.process);
         let now = Instant::now();
+        context.meter.asked(incoming.args.len());
         if let Err(error) = may_enter(&self.template, &incoming, now) {
+            context.meter.failed(&error);
             return Some(signed(&self.template, Err(error)));
         }
         let is_async = self.template.is_async(incoming.callback);
@@ -97,6 +99,7 @@ impl Interleave {
             Placed::New(lane) => self.spawn([lane]),
             Placed::Refused(why, job) => {
                 let error = refused(&self.template, &why, &job.incoming);
+                context.meter.failed(&error);
                 return Some(signed(&self.template, Err(error)));
             }
         }
@@ -124,6 +127,9 @@ impl Interleave {
         let (begins, is_first_due, new) = {
             let mut lanes = self.lock();
             let begins = lanes.begins(lane, id, now, streams);
+            if let Some(came) = lanes.wanted_since(id).filter(|_| begins.is_some()) {
+                self.template.context.meter.waited(now.saturating_duration_since(came));
+            }
             // The call that nobody waits for held a place on the way to the lane that a queued one can have now.
             let new =
                 if begins.is_some() { Unqueued::default() } else { lanes.serve_queue(&self.template.context.process) };
@@ -173,14 +179,18 @@ impl Interleave {
 
     /// A call ended in its lane.
     pub async fn returned(self: &Arc<Self>, lane: u32, id: ServeId, result: ServeResult) {
-        let (over, new) = {
+        let (over, took, new) = {
             let mut lanes = self.lock();
             let now = Instant::now();
+            let took = lanes.wanted_since(id).map(|came| now.saturating_duration_since(came));
             let over = lanes.returned(lane, id, now);
-            (over, lanes.serve_queue(&self.template.context.process))
+            (over, took, lanes.serve_queue(&self.template.context.process))
         };
         self.go_on(new);
         self.house.load_changed();
+        if let Some(took) = took.filter(|_| over) {
+            self.template.context.meter.ended(took, &result);
+        }
         if over {
             self.answer(id, result).await;
         }
@@ -231,7 +241,7 @@ impl Interleave {
                     CallError::failed(code::CANCELLED, format!("{name} was stopped with its instance"), name)
                 }
             };
-            self.answer(call.id, Err(error)).await;
+            self.lose(call, error).await;
         }
     }
 
@@ -265,16 +275,16 @@ impl Interleave {
     pub async fn keep_house(self: Arc<Self>, mut link: watch::Receiver<LinkState>) {
         let state = link.borrow_and_update().clone();
         self.link.send_modify(|history| history.update(&state));
-        let mut report = Instant::now();
+        let mut reports = Reports::at_once();
         loop {
             let due = self.lock().arm();
-            match self.house.next_chore(due, report, &mut link).await {
+            match self.house.next_chore(due, &reports, &mut link).await {
                 Chore::Look => {}
                 Chore::Link(state) => self.link.send_modify(|history| history.update(&state)),
                 Chore::Close => break,
             }
             self.end_due().await;
-            report = self.house.report(report, || {
+            self.house.report(&mut reports, || {
                 let lanes = self.lock();
                 (lanes.instances(), lanes.in_flight())
             });
@@ -313,6 +323,9 @@ impl Interleave {
     /// Tells the caller of a call, and the node that it is over where it is; then the guest.
     async fn end(&self, open: &Open, error: CallError) {
         let context = &self.template.context;
+        if !open.counted {
+            context.meter.failed(&error);
+        }
         if open.end.is_over() {
             self.answer(open.id, Err(error)).await;
         } else if !open.told {
@@ -349,7 +362,7 @@ impl Interleave {
         let (queued, running) = self.lock().close();
         for job in queued {
             let error = refused(&self.template, &Refused::Closed, &job.incoming);
-            self.answer(job.incoming.id, Err(error)).await;
+            self.fail(job.incoming.id, error).await;
         }
         for call in running {
             let name = &*self.template.callback_name(call.callback);
@@ -358,10 +371,25 @@ impl Interleave {
             } else {
                 CallError::not_run(code::DRAINING, format!("{name} was not called: its runtime ends"), name)
             };
-            self.answer(call.id, Err(error)).await;
+            self.lose(&call, error).await;
         }
     }
 
+    /// A call is over with its lane.
+    async fn lose(&self, call: &Lost, error: CallError) {
+        match call.open || call.streams {
+            true => self.fail(call.id, error).await,
+            false => self.answer(call.id, Err(error)).await,
+        }
+    }
+
+    /// A call is over, and has failed.
+    async fn fail(&self, id: ServeId, error: CallError) {
+        self.template.context.meter.failed(&error);
+        self.answer(id, Err(error)).await;
+    }
+
+    /// A call is over, and was counted.
     async fn answer(&self, id: ServeId, result: ServeResult) {
         self.template.context.mesh.served(id, signed(&self.template, result)).await;
     }
@@ -377,7 +405,7 @@ impl Interleave {
         let answers = async move {
             for (job, reached) in turned_away {
                 let error = refused(&pool.template, &Refused::Tenant(reached), &job.incoming);
-                pool.answer(job.incoming.id, Err(error)).await;
+                pool.fail(job.incoming.id, error).await;
             }
         };
         self.tasks.spawn_on(answers, &self.guests);
@@ -440,10 +468,13 @@ impl Serve for InterleaveService {
         if let (Some(streams), Some(left)) = (streams, &left) {
             streams.stop(self.0.verdict(left, &[]));
         }
-        if let Some(open) = left.filter(|left| left.end.is_over()) {
+        let Some(left) = left else { return };
+        let error = self.0.verdict(&left, &[]);
+        self.0.template.context.meter.failed(&error);
+        if left.end.is_over() {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
-            let task = async move { pool.answer(open.id, Err(pool.verdict(&open, &[]))).await };
+            let task = async move { pool.answer(left.id, Err(error)).await };
             self.0.tasks.spawn(task);
             self.0.house.load_changed();
         }

@@ -34,6 +34,7 @@ use super::fault::{Fault, TimeUp};
 use super::instance::{Instance, LinkEvent, LinkHistory, bad_arguments, find, no_such_callback, result_too_large};
 use super::interleave::Interleave;
 use super::lanes::NewLane;
+use super::meter::metered;
 use super::roster::Job;
 use super::state::{GuestState, Scope};
 use super::streams::{CallStreams, Serving};
@@ -72,7 +73,7 @@ pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     let why = tokio::select! {
         biased;
         () = end.cancelled() => LaneEnd::Told,
-        why = stand.run(serve(&pool, number, jobs)) => why,
+        why = stand.run(metered(&pool.template.context.meter, serve(&pool, number, jobs))) => why,
     };
     pool.lane_ended(number, why).await;
 }

@@ -60,6 +60,7 @@ pub(super) struct NewLane {
 }
 
 /// What becomes of a new call.
+#[expect(clippy::large_enum_variant, reason = "it is looked at once, where it is made")]
 pub(super) enum Placed {
     /// A lane has it.
     Sent,
@@ -188,6 +189,12 @@ impl Lanes {
         waits
     }
 
+    /// When a call in a lane came; none where its caller waits for nothing any more, and it was counted.
+    pub fn wanted_since(&self, id: ServeId) -> Option<Instant> {
+        let running = self.lanes.get(self.whereabouts.get(&id)?)?.running.get(&id)?;
+        (running.caller_waits != CallerWaits::No).then_some(running.came)
+    }
+
     /// A call ended in its lane. False when its end was handed out before.
     pub fn returned(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
         let Some(entry) = self.lanes.get_mut(&lane) else { return false };
@@ -256,7 +263,7 @@ impl Lanes {
             if expired {
                 let (id, callback) = (job.incoming.id, job.incoming.callback);
                 let end = if job.leaves_early() { End::Overdue } else { End::Expired };
-                due.push(Open { id, callback, end, told: false });
+                due.push(Open { id, callback, end, told: false, counted: false });
             }
             !expired
         });
@@ -304,7 +311,13 @@ impl Lanes {
     pub fn leave(&mut self, id: ServeId) -> Option<Open> {
         if let Some(at) = self.queue.iter().position(|waiting| waiting.job.incoming.id == id) {
             let job = self.queue.remove(at)?.job;
-            return Some(Open { id, callback: job.incoming.callback, end: End::LeftQueue, told: false });
+            return Some(Open {
+                id,
+                callback: job.incoming.callback,
+                end: End::LeftQueue,
+                told: false,
+                counted: false,
+            });
         }
         self.give_up(id, |stopped| End::GaveUp { stopped })
     }
@@ -393,7 +406,7 @@ impl Lanes {
             }
         };
         let Some(lane) = self.lanes.get_mut(&number) else { return Err(NotPlaced::NoLane(job)) };
-        let (id, deadline, waits_until) = (job.incoming.id, job.deadline, job.waits_until);
+        let (id, came, deadline, waits_until) = (job.incoming.id, job.came, job.deadline, job.waits_until);
         let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| NotPlaced::NoLane(refused.into_inner()))?;
@@ -402,6 +415,7 @@ impl Lanes {
             callback,
             caller,
             is_async,
+            came,
             deadline,
             waits_until,
             too_long: None,
@@ -460,14 +474,14 @@ impl Lanes {
                 _ if leaves_early => End::Overdue,
                 _ => End::Expired,
             };
-            return Some(Open { id, callback, end, told });
+            return Some(Open { id, callback, end, told, counted: false });
         }
         let alone = self.lanes.get(&lane).is_some_and(|lane| lane.running.len() == 1);
         let stopped = self.shape.kills && alone;
         if stopped {
             self.end_lane(lane);
         }
-        Some(Open { id, callback, end: end(stopped), told })
+        Some(Open { id, callback, end: end(stopped), told, counted: false })
     }
 
     /// A call met the module's own limit. When every call of its lane that has begun did, the lane ends: those that have
@@ -478,7 +492,9 @@ impl Lanes {
         if lane.ran_too_long(now, self.shape.max_call_time) {
             due.extend(self.end_lane(number).into_iter().map(|(id, running)| {
                 let end = if running.has_begun() { End::TooLong { stopped: true } } else { End::NotBegun };
-                Open { id, callback: running.callback, end, told: running.caller_waits != CallerWaits::ForResult }
+                let (told, counted) =
+                    (running.caller_waits != CallerWaits::ForResult, running.caller_waits == CallerWaits::No);
+                Open { id, callback: running.callback, end, told, counted }
             }));
             return;
         }
@@ -486,7 +502,7 @@ impl Lanes {
             let waited = running.close();
             if waited != CallerWaits::No {
                 let (end, told) = (End::TooLong { stopped: false }, waited == CallerWaits::ForStreams);
-                due.push(Open { id, callback: running.callback, end, told });
+                due.push(Open { id, callback: running.callback, end, told, counted: false });
             }
         }
     }

@@ -97,7 +97,8 @@ fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
     let _lane = begin(&mut lanes, job(1, now, SECOND), now);
     assert_eq!(lanes.arm(), Some(now + SECOND));
     let late = now + 2 * SECOND;
-    let expected = Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false }, told: false };
+    let expected =
+        Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false }, told: false, counted: false };
     assert_eq!(lanes.due(late), [expected]);
     assert!(lanes.due(late).is_empty());
     assert_eq!(lanes.leave(ServeId(1)), None);
@@ -131,7 +132,7 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
     assert_eq!(due.first().unwrap().end, End::TooLong { stopped: false });
     assert!(!lane.end.is_cancelled());
     assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND));
-    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true }, told: true };
+    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
     assert_eq!(lanes.due(now + 32 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled() && !lanes.returned(0, ServeId(1), now + 32 * SECOND));
 }
@@ -156,7 +157,7 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
     let due = lanes.due(now + 40 * SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true }, told: true };
+    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
     assert_eq!(lanes.due(now + 65 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled());
 }
@@ -190,7 +191,10 @@ fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
     let (mut lanes, now) = (lanes(Shape { kills: true, ..shape() }), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, SECOND), true, &own()) else { panic!("there is room") };
-    assert_eq!(lanes.due(now + SECOND), [Open { id: ServeId(2), callback: 0, end: End::Expired, told: false }]);
+    assert_eq!(
+        lanes.due(now + SECOND),
+        [Open { id: ServeId(2), callback: 0, end: End::Expired, told: false, counted: false }]
+    );
     assert!(!lane.end.is_cancelled());
 }
 

@@ -15,6 +15,7 @@ use daffi_proto::schedule::DEFAULT_MAX_TASKS;
 use wasmtime::ResourceLimiter;
 
 use super::ceiling::{Ceiling, CeilingReached, Kind};
+use super::meter::Meter;
 
 /// Most instances of a `pool:N`.
 pub const MAX_POOL: u32 = 4096;
@@ -287,11 +288,12 @@ pub struct Limiter {
     refusal: Option<Refusal>,
     /// What its tenant may have.
     ceiling: Arc<Ceiling>,
+    meter: Arc<Meter>,
 }
 
 impl Limiter {
     /// A limiter of one store.
-    pub fn new(limits: &ModuleLimits, ceiling: Arc<Ceiling>) -> Self {
+    pub(super) fn new(limits: &ModuleLimits, ceiling: Arc<Ceiling>, meter: Arc<Meter>) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
@@ -303,6 +305,7 @@ impl Limiter {
             table_used: 0,
             refusal: None,
             ceiling,
+            meter,
         }
     }
 
@@ -324,6 +327,7 @@ impl Limiter {
 impl Drop for Limiter {
     fn drop(&mut self) {
         self.ceiling.give(Kind::Memory, self.memory_used);
+        self.meter.memory_given(self.memory_used);
     }
 }
 
@@ -340,6 +344,7 @@ impl ResourceLimiter for Limiter {
             self.refusal = Some(Refusal::Tenant(reached));
             return Ok(false);
         }
+        self.meter.memory_taken(more);
         self.memory_added = more;
         self.memory_used = wanted;
         Ok(true)
@@ -349,6 +354,7 @@ impl ResourceLimiter for Limiter {
         let added = std::mem::take(&mut self.memory_added);
         self.memory_used = self.memory_used.saturating_sub(added);
         self.ceiling.give(Kind::Memory, added);
+        self.meter.memory_given(added);
         self.refusal = Some(Refusal::Machine { reason: one_line(&error.to_string()) });
         Ok(())
     }
@@ -393,7 +399,8 @@ mod tests {
     fn stores_of_one_tenant_share_its_memory_and_give_it_back_when_they_end() {
         let limits = CeilingLimits { memory_bytes: Some(100), ..CeilingLimits::default() };
         let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
-        let limiter = || Limiter::new(&ModuleLimits::default(), ceiling.clone());
+        let meter = Arc::new(Meter::default());
+        let limiter = || Limiter::new(&ModuleLimits::default(), ceiling.clone(), meter.clone());
         let (mut first, mut second) = (limiter(), limiter());
         assert!(first.memory_growing(0, 60, None).unwrap());
         assert!(!second.memory_growing(0, 41, None).unwrap());
@@ -402,6 +409,8 @@ mod tests {
         second.memory_grow_failed(wasmtime::Error::msg("no pages")).unwrap();
         assert!(first.memory_growing(60, 100, None).unwrap());
         drop(first);
+        let used = meter.usage();
+        assert_eq!((used.memory_bytes, used.memory_most_bytes), (0, 100));
         assert!(second.memory_growing(0, 100, None).unwrap());
     }
 
@@ -423,7 +432,8 @@ mod tests {
     #[test]
     fn memories_of_one_store_share_the_limit_and_a_refusal_is_remembered_once() {
         let ceiling = Arc::new(Ceiling::none(TenantName::default()));
-        let mut limiter = Limiter::new(&ModuleLimits { memory_bytes: 100, ..ModuleLimits::default() }, ceiling);
+        let mut limiter =
+            Limiter::new(&ModuleLimits { memory_bytes: 100, ..ModuleLimits::default() }, ceiling, Arc::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(!limiter.memory_growing(40, 41, None).unwrap());

@@ -23,6 +23,7 @@
 //! | `heat` | whether a module's calls may run in the driver's task |
 //! | `house`, `bell` | what a module does beside its calls, and what wakes it |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
+//! | `meter` | what a module has done and used, as counters |
 //! | `outgoing`, `handles` | how many calls a module has open to others, and how many handles its guests hold |
 //! | `answer` | what callers are told of calls that did not run |
 //! | `streams` | streams between guests and the mesh |
@@ -47,6 +48,7 @@ mod interleave;
 mod lane;
 mod lanes;
 pub mod limits;
+mod meter;
 pub mod module;
 pub mod network;
 mod outgoing;

@@ -11,7 +11,7 @@
 //! ends when the pool is shut down.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::CallError;
@@ -23,9 +23,10 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed};
 use super::heat::Heat;
-use super::house::{Chore, House};
+use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
 use super::limits::{InstancePolicy, OnCancel};
+use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
 use super::worker::{self, Progress, Run};
@@ -99,7 +100,9 @@ impl Pool {
         let context = &self.template.context;
         context.set_local(incoming.process);
         let began = Instant::now();
+        context.meter.asked(incoming.args.len());
         if let Err(error) = may_enter(&self.template, &incoming, began) {
+            context.meter.failed(&error);
             return Some(signed(&self.template, Err(error)));
         }
         let short =
@@ -109,7 +112,10 @@ impl Pool {
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,
-            Admitted::Refused(error) => return Some(signed(&self.template, Err(error))),
+            Admitted::Refused(error) => {
+                context.meter.failed(&error);
+                return Some(signed(&self.template, Err(error)));
+            }
         };
         // A long-lived instance that is made or told something first may take its time; a per-call one is made in
         // tens of microseconds.
@@ -125,7 +131,10 @@ impl Pool {
                     Progress::Ended(seat, answer) => {
                         // An instance that is not kept is dropped here, which may take longer than its call.
                         let result = self.finish(seat, answer);
-                        self.took_since(began);
+                        let took = self.took_since(began);
+                        if let Some(result) = &result {
+                            context.meter.ended(took, result);
+                        }
                         return result;
                     }
                 }
@@ -181,12 +190,19 @@ impl Pool {
         self.tasks.spawn_on(worker::work(self.clone(), run), &self.guests);
     }
 
-    /// The driver's task was busy here since then.
-    fn took_since(&self, began: Instant) {
+    /// The driver's task was busy here since then: for how long.
+    fn took_since(&self, began: Instant) -> Duration {
         let now = Instant::now();
-        let used = now.saturating_duration_since(began);
-        self.heat.took(now, used);
-        self.template.context.share.ran_in_driver(used, now);
+        let took = now.saturating_duration_since(began);
+        self.heat.took(now, took);
+        self.template.context.share.ran_in_driver(took, now);
+        self.meter().computed(took);
+        took
+    }
+
+    /// What is counted.
+    pub fn meter(&self) -> &Meter {
+        &self.template.context.meter
     }
 
     /// Notes what a seat does on a worker thread.
@@ -237,17 +253,24 @@ impl Pool {
     async fn refuse(&self, jobs: Vec<Job>, why: &Refused) {
         for job in jobs {
             let error = refused(&self.template, why, &job.incoming);
-            self.answer(job.incoming.id, Err(error)).await;
+            self.fail(job.incoming.id, error).await;
         }
     }
 
     /// Tells the caller why he waits no longer; the call runs on.
     pub async fn runs_on(&self, id: ServeId, error: CallError) {
+        self.meter().failed(&error);
         let error = error.at(self.template.context.process.name.as_str());
         self.template.context.mesh.answered(id, error).await;
     }
 
-    /// A call that was left open is over.
+    /// A call that was left open is over, and has failed.
+    pub async fn fail(&self, id: ServeId, error: CallError) {
+        self.meter().failed(&error);
+        self.answer(id, Err(error)).await;
+    }
+
+    /// A call that was left open is over, and was counted.
     pub async fn answer(&self, id: ServeId, result: ServeResult) {
         self.lock().roster.over(id);
         self.house.load_changed();
@@ -267,16 +290,16 @@ impl Pool {
     /// tells idle instances of the link, and the mesh of the load.
     pub async fn keep_house(self: Arc<Self>, mut link: watch::Receiver<LinkState>) {
         self.link_changed(&link.borrow_and_update().clone());
-        let mut report = Instant::now();
+        let mut reports = Reports::at_once();
         loop {
             let due = self.lock().roster.next_expiry();
-            match self.house.next_chore(due, report, &mut link).await {
+            match self.house.next_chore(due, &reports, &mut link).await {
                 Chore::Look => {}
                 Chore::Link(link) => self.link_changed(&link),
                 Chore::Close => break,
             }
             self.expire().await;
-            report = self.house.report(report, || {
+            self.house.report(&mut reports, || {
                 let state = self.lock();
                 (state.roster.instances(), state.roster.in_flight())
             });
@@ -306,7 +329,7 @@ impl Pool {
         for job in expired {
             let name = self.template.callback_name(job.incoming.callback);
             let late = if job.leaves_early() { queued_too_long } else { late_in_queue };
-            self.answer(job.incoming.id, Err(late(&self.template, &name, &busy))).await;
+            self.fail(job.incoming.id, late(&self.template, &name, &busy)).await;
         }
     }
 
@@ -334,7 +357,7 @@ impl Serve for PoolService {
             let pool = self.0.clone();
             let name = pool.template.callback_name(job.incoming.callback);
             let error = given_up(&name);
-            self.0.tasks.spawn(async move { pool.answer(id, Err(error)).await });
+            self.0.tasks.spawn(async move { pool.fail(id, error).await });
         }
     }
 }

@@ -26,6 +26,8 @@ use crate::mesh::handle::StreamReader;
 #[derive(Debug)]
 pub(super) struct Job {
     pub incoming: Incoming,
+    /// When it came.
+    pub came: Instant,
     /// When its caller stops waiting.
     pub deadline: Instant,
     /// Until when it may wait for an instance: its deadline, or as long as the module lets calls wait.
@@ -43,7 +45,7 @@ impl Job {
         readers: Vec<StreamReader>,
     ) -> Self {
         let waits_until = now.checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
-        Self { incoming, deadline, waits_until, readers: readers.into_boxed_slice() }
+        Self { incoming, came: now, deadline, waits_until, readers: readers.into_boxed_slice() }
     }
 
     /// Whether it may not wait until its deadline: where its wait has ended, that is why.

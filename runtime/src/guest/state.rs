@@ -29,6 +29,7 @@ use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
 use super::handles::Handles;
 use super::limits::{Limiter, ModuleLimits};
+use super::meter::Meter;
 use super::module::ModuleSpec;
 use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
@@ -64,6 +65,8 @@ pub(super) struct ModuleContext {
     pub output: Arc<ModuleOutput>,
     /// What is rung when any of what it has open changes.
     pub bell: Arc<Bell>,
+    /// What it has done and used.
+    pub meter: Arc<Meter>,
     /// How often it may be called.
     pub rate: CallRate,
     /// What its guests have open to others.
@@ -95,8 +98,14 @@ impl ModuleContext {
         let ModuleSpec { process, node, policy, limits, ceiling, share, outside, grants, exports, .. } = spec;
         let output = ModuleOutput::new(output, limits.output_bytes_per_second, ceiling.output());
         let bell = Arc::new(Bell::default());
+        let meter = Arc::new(Meter::new(bell.clone()));
         let outgoing = Arc::new(Outgoing::new(&limits, policy, bell.clone(), ceiling.clone()));
-        let streams = OpenStreams::new(limits.open_streams, limits.held_bytes(policy), bell.clone(), ceiling.clone());
+        let streams = OpenStreams::new(
+            limits.open_streams,
+            limits.held_bytes(policy),
+            (bell.clone(), meter.clone()),
+            ceiling.clone(),
+        );
         let handles = Arc::new(Handles::new(bell.clone(), ceiling.clone()));
         let rate = CallRate::new(limits.calls_per_second, Instant::now());
         Self {
@@ -110,6 +119,7 @@ impl ModuleContext {
             outside,
             output,
             bell,
+            meter,
             rate,
             outgoing,
             streams: Arc::new(streams),
@@ -220,7 +230,7 @@ impl GuestState {
         } else {
             Scopes::One(Scope::default())
         };
-        let limiter = Limiter::new(&module.limits, module.ceiling.clone());
+        let limiter = Limiter::new(&module.limits, module.ceiling.clone(), module.meter.clone());
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
         let (turn, life) = (Arc::new(Turn::new()), Life::default());
         let state =

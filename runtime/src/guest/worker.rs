@@ -28,9 +28,9 @@ use tokio::time::sleep_until;
 use super::answer::{Busy, given_up, late, runs_on};
 use super::fair::Stand;
 use super::fault::TimeUpBy;
-use super::heat::Heat;
 use super::instance::{Called, Instance, StopAt};
 use super::limits::OnCancel;
+use super::meter::Meter;
 use super::pool::Pool;
 use super::roster::{Job, Seat};
 use super::state::Scope;
@@ -43,7 +43,7 @@ pub(super) struct Run {
     step: Current,
     /// The call until it is over; none for an instance that is only prepared.
     call: Option<ServeId>,
-    /// Whether its caller was told, or has gone: it runs on for nobody.
+    /// Whether its caller was told, or has gone, and it was counted then: it runs on for nobody.
     unwanted: bool,
     /// What to call once the instance is prepared.
     job: Option<Job>,
@@ -56,6 +56,8 @@ pub(super) struct Run {
     /// Where its cancellation comes from, once it runs on a worker thread.
     cancel: Option<oneshot::Receiver<()>>,
     entered: Instant,
+    /// When its call came, if it has one.
+    came: Instant,
     /// How long it ran on a thread.
     used: Duration,
 }
@@ -84,6 +86,7 @@ impl Run {
             Some(job) => template.callback_name(job.incoming.callback),
             None => Arc::from(template.context.process.name.as_str()),
         };
+        let now = Instant::now();
         let (number, pool, for_name) = (seat.number, pool.clone(), name.clone());
         let step = async move {
             let mut instance = match seat.instance {
@@ -106,11 +109,12 @@ impl Run {
             unwanted: false,
             caller: job.as_ref().and_then(|job| job.incoming.caller.clone()),
             deadline: job.as_ref().map(|job| job.deadline),
+            came: job.as_ref().map_or(now, |job| job.came),
             job,
             name,
             stop: None,
             cancel: None,
-            entered: Instant::now(),
+            entered: now,
             used: Duration::ZERO,
         }
     }
@@ -118,10 +122,11 @@ impl Run {
     /// Calls into the seat's instance, unless the deadline has passed already.
     pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job) -> Self {
         let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
-        let Job { incoming, deadline, .. } = job;
+        let Job { incoming, came, deadline, .. } = job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
         let name = pool.template.callback_name(callback);
         let now = Instant::now();
+        pool.meter().waited(now.saturating_duration_since(came));
         let longest = now + pool.template.context.limits.max_call_time;
         let stop = if pool.on_cancel == OnCancel::Kill && deadline < longest {
             StopAt { at: deadline, by: TimeUpBy::Deadline }
@@ -147,6 +152,7 @@ impl Run {
             stop: Some(stop),
             cancel: None,
             entered: now,
+            came,
             used: Duration::ZERO,
         }
     }
@@ -183,18 +189,20 @@ impl Run {
     }
 
     /// Goes on, and takes the time.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Progress> {
+    fn poll(&mut self, meter: &Meter, cx: &mut Context<'_>) -> Poll<Progress> {
         let began = Instant::now();
         let progress = self.poll_step(cx);
-        self.used += began.elapsed();
+        let took = began.elapsed();
+        self.used += took;
+        meter.computed(took);
         progress
     }
 
     /// The same; what takes long keeps the next calls out of the driver's task before it ends.
-    fn poll_and_tell(&mut self, heat: &Heat, cx: &mut Context<'_>) -> Poll<Progress> {
-        let progress = self.poll(cx);
+    fn poll_and_tell(&mut self, pool: &Pool, cx: &mut Context<'_>) -> Poll<Progress> {
+        let progress = self.poll(pool.meter(), cx);
         if progress.is_pending() && self.is_calling() {
-            heat.took(Instant::now(), self.used);
+            pool.heat.took(Instant::now(), self.used);
         }
         progress
     }
@@ -275,6 +283,7 @@ impl Run {
 }
 
 /// What happens to a run.
+#[expect(clippy::large_enum_variant, reason = "it is handled at once, where it is made")]
 enum Event {
     Progress(Progress),
     Time,
@@ -302,10 +311,16 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
         let event = next_event(&pool, &mut stand, &mut run).await;
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
-            Then::Leave(id, error) => pool.answer(id, Err(error)).await,
+            Then::Leave(id, error) => pool.fail(id, error).await,
             Then::RunsOn(id, error) => pool.runs_on(id, error).await,
             Then::Free(seat, answer) => {
-                pool.heat.took(Instant::now(), run.used);
+                let now = Instant::now();
+                pool.heat.took(now, run.used);
+                if let Some((_, result)) = &answer
+                    && !run.unwanted
+                {
+                    pool.meter().ended(now.saturating_duration_since(run.came), result);
+                }
                 let next = pool.release(seat);
                 if let Some((id, result)) = answer {
                     pool.answer(id, result).await;
@@ -345,7 +360,7 @@ async fn next_event(pool: &Pool, stand: &mut Stand, run: &mut Run) -> Event {
     };
     let event = tokio::select! {
         biased;
-        progress = poll_fn(|cx| stand.poll(cx, |cx| run.poll_and_tell(&pool.heat, cx))) => Event::Progress(progress),
+        progress = poll_fn(|cx| stand.poll(cx, |cx| run.poll_and_tell(pool, cx))) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,
@@ -408,6 +423,7 @@ fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
         }
         OnCancel::Finish => {
             run.unwanted = true;
+            pool.meter().failed(&runs_on(&run.name, code::CANCELLED, "the caller gave up"));
             Then::GoOn
         }
     }

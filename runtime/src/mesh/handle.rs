@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    CallReply, CallRequest, Caller, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec,
+    CallReply, CallRequest, Caller, Detail, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo, ProcessSpec,
     ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use daffi_proto::error::{CallError, code};
@@ -27,6 +27,7 @@ use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use daffi_proto::name::CallbackName;
 use daffi_proto::schedule::TaskPage;
 use daffi_proto::stream::Flow;
+use daffi_proto::usage::Usage;
 pub use gather::{Gather, Gathered};
 pub use port::{Bell, Port, Word};
 pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
@@ -87,7 +88,7 @@ pub enum Request {
     /// See [`MeshHandle::watch`].
     Watch { token: Token, tenant: TenantName, events: mpsc::Sender<Result<MemberEvent, CallError>> },
     /// See [`MeshHandle::processes`].
-    List { token: Token, tenant: TenantName, reply: oneshot::Sender<Vec<ProcessInfo>> },
+    List { token: Token, tenant: TenantName, detail: Detail, reply: oneshot::Sender<Vec<ProcessInfo>> },
     /// The asker of this token has gone.
     Cancel(Token),
     /// See [`MeshHandle::answered`].
@@ -98,6 +99,8 @@ pub enum Request {
     Served { id: ServeId, result: ServeResult },
     /// See [`MeshHandle::load`].
     Load { process: LocalId, load: Load },
+    /// See [`MeshHandle::usage`].
+    Usage { process: LocalId, usage: Box<Usage> },
     /// See [`MeshHandle::tasks_saved`].
     TasksSaved { process: LocalId, changes: u64, result: Result<(), String> },
     /// See [`MeshHandle::drain`].
@@ -219,7 +222,15 @@ impl MeshHandle {
     /// # Errors
     /// `internal` when the driver has ended.
     pub async fn processes(&self, tenant: TenantName) -> Result<Vec<ProcessInfo>, CallError> {
-        self.ask_cancellable(|token, reply| Request::List { token, tenant, reply }, driver_ended).await
+        self.processes_in_detail(tenant, Detail::Load).await
+    }
+
+    /// The same, with so much of each.
+    ///
+    /// # Errors
+    /// As [`MeshHandle::processes`]. Cancel safe.
+    pub async fn processes_in_detail(&self, tenant: TenantName, detail: Detail) -> Result<Vec<ProcessInfo>, CallError> {
+        self.ask_cancellable(|token, reply| Request::List { token, tenant, detail, reply }, driver_ended).await
     }
 
     /// Tells of the processes of a tenant: of those that are there first, and then of those that come and go.
@@ -247,6 +258,11 @@ impl MeshHandle {
     pub fn load(&self, process: LocalId, load: Load) -> bool {
         // Where the driver has ended there is nobody to tell.
         !matches!(self.requests.try_send(Request::Load { process, load }), Err(TrySendError::Full(_)))
+    }
+
+    /// Tells what a process has done and used; as [`MeshHandle::load`].
+    pub fn usage(&self, process: LocalId, usage: Box<Usage>) -> bool {
+        !matches!(self.requests.try_send(Request::Usage { process, usage }), Err(TrySendError::Full(_)))
     }
 
     /// Takes no new calls from now on, and tells the controller to send none. Resolves when no call is in flight on

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    Answer, CallRequest, CallbackSpec, Caller, GatherRequest, Incoming, Mode, Need, ProcessSpec, ResolveRequest, Retry,
-    ScheduleRequest, Schedules, WaitFor,
+    Answer, CallRequest, CallbackSpec, Caller, Detail, GatherRequest, Incoming, Mode, Need, ProcessSpec,
+    ResolveRequest, Retry, ScheduleRequest, Schedules, WaitFor,
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
@@ -211,7 +211,7 @@ impl Run {
             1 => Command::Wait { token, caller, what: WaitFor::Process(script.name()), timeout },
             2 => Command::Wait { token, caller, what: WaitFor::Callback(pattern), timeout },
             3 => Command::Watch { token, tenant },
-            _ => Command::List { token, tenant },
+            _ => Command::List { token, tenant, detail: if script.flag() { Detail::Load } else { Detail::Usage } },
         });
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use daffi_proto::call::{Answer, Hop, Load, Mode};
+use daffi_proto::call::{Answer, Detail, Hop, Load, Mode};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId, TenantName};
@@ -15,6 +15,7 @@ use daffi_proto::session::Hello;
 use daffi_proto::share::{Export, Import};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
 use daffi_proto::stream::{Chunk, Credit, Flow};
+use daffi_proto::usage::Usage;
 use serde::Serialize;
 
 /// What processes are called: few, so that they meet.
@@ -164,7 +165,12 @@ impl<'a> Script<'a> {
             Header::Call { target: Target::Tasks(_) | Target::TasksHere(_), .. } if self.below(8) != 0 => {
                 payload(&self.task_op())
             }
-            Header::Items { .. } | Header::Call { .. } | Header::Reply { .. } | Header::Loads { .. } => self.bytes(),
+            Header::Usage { .. } if self.flag() => Usage::default().encode().into(),
+            Header::Usage { .. }
+            | Header::Items { .. }
+            | Header::Call { .. }
+            | Header::Reply { .. }
+            | Header::Loads { .. } => self.bytes(),
             _ => Bytes::new(),
         };
         Frame::with_payload(header, payload)
@@ -224,7 +230,10 @@ impl<'a> Script<'a> {
             19 => Header::Cancel { id: self.id(), lost: self.flag() },
             20 => Header::Ended { id: self.id() },
             21 => Header::Load { number: self.number(), load: Load::default(), apart: u32::from(self.below(4)) },
-            22 => Header::ListLoads { id: u64::from(self.below(4)) },
+            22 => Header::ListLoads {
+                id: u64::from(self.below(4)),
+                detail: [Detail::Load, Detail::Usage][usize::from(self.below(2))],
+            },
             23 => Header::Accepted { id: self.id(), process: Some(self.name()) },
             24 => Header::Items { stream: self.stream(), count: u32::from(self.below(4)) },
             25 => {
@@ -239,7 +248,8 @@ impl<'a> Script<'a> {
             28 => Header::Halt { stream: self.stream() },
             _ => {
                 let want = Header::Want { stream: self.stream(), bytes: u64::from(self.below(255)) * 4096 };
-                [Header::Drain, Header::Leave, want][usize::from(self.below(3))].clone()
+                let usage = Header::Usage { number: self.number() };
+                [Header::Drain, Header::Leave, want, usage][usize::from(self.below(4))].clone()
             }
         }
     }

@@ -135,7 +135,8 @@ impl Controller {
             Header::Ended { id } => return self.relay_ended(link, id),
             Header::Cancel { id, .. } => self.relay_cancel(link, id),
             Header::Load { number, load, apart } => return self.take_load(link, number, load, apart),
-            Header::ListLoads { id } => self.tell_loads(link, id),
+            Header::Usage { number } => return self.take_usage(link, number, frame.payload),
+            Header::ListLoads { id, detail } => self.tell_loads(link, id, detail),
             Header::Drain => self.drain(link),
             Header::Leave => self.drop_link(now, link, "it left", Farewell::Orderly),
             Header::Close { reason } => {

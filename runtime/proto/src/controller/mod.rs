@@ -18,6 +18,7 @@
 
 mod api;
 mod links;
+mod loads;
 mod names;
 mod relay;
 mod streams;
@@ -59,6 +60,9 @@ pub const MAX_STREAMS_PER_LINK: usize = 8192;
 
 /// Most processes whose loads are listed at once; those that came last are left out.
 pub const MAX_LISTED_LOADS: usize = 65_536;
+
+/// Most bytes of usages in a list, and half of what the asker takes; processes beyond it have none there.
+pub const MAX_LISTED_USAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Longest description of how a process's instances are kept, in bytes.
 pub const MAX_INSTANCES_BYTES: usize = 64;

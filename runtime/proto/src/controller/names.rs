@@ -18,11 +18,11 @@ use bytes::Bytes;
 
 use super::links::{Link, Member};
 use super::{
-    Controller, Event, MAX_INSTANCES_BYTES, MAX_KEPT_NAMES, MAX_LISTED_LOADS, MAX_PROCESSES_PER_NODE,
-    MAX_TABLE_BYTES_IN_ALL, MAX_TABLE_BYTES_PER_NODE,
+    Controller, Event, MAX_INSTANCES_BYTES, MAX_KEPT_NAMES, MAX_PROCESSES_PER_NODE, MAX_TABLE_BYTES_IN_ALL,
+    MAX_TABLE_BYTES_PER_NODE,
 };
 use crate::call::Load;
-use crate::frame::{Frame, Header, Loads};
+use crate::frame::{Frame, Header};
 use crate::id::{EntryId, GroupId, LinkId, NodeKey, ProcessName, ProcessRef};
 use crate::registry::{CallbackTable, Process};
 use crate::session::{LinkFault, PeerIdentity, Role, refusal};
@@ -38,7 +38,9 @@ pub(super) struct Entry {
     pub exports: Vec<Export>,
     /// Its callbacks as its node sent them, for the replicas.
     table: Bytes,
-    load: Load,
+    pub load: Load,
+    /// What it has used, as its node sent it; empty before that.
+    pub usage: Bytes,
 }
 
 /// A name that is kept for a lost node.
@@ -190,7 +192,8 @@ impl Controller {
         }
         self.holders.insert(process.clone(), id);
         self.table_bytes += table.len();
-        self.entries.insert(id, Entry { link, number, process, exports, table, load: Load::default() });
+        self.entries
+            .insert(id, Entry { link, number, process, exports, table, load: Load::default(), usage: Bytes::new() });
         if !draining {
             self.registry.insert(id, record);
             for other in self.seers(id) {
@@ -323,25 +326,5 @@ impl Controller {
             exports: entry.exports.iter().filter(|export| member.tenants.contains(&export.to)).cloned().collect(),
         };
         Some(Frame::with_payload(header, table))
-    }
-
-    pub(super) fn take_load(&mut self, link: LinkId, number: u32, load: Load, apart: u32) -> Result<(), LinkFault> {
-        let member = self.links.get(&link).and_then(|link| link.member.as_ref());
-        let Some(id) = member.and_then(|member| member.processes.get(&number)) else {
-            return Err(LinkFault::Broken(format!("the process number {number} was never registered")));
-        };
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.load = load;
-        }
-        self.registry.set_apart(*id, apart);
-        Ok(())
-    }
-
-    pub(super) fn tell_loads(&mut self, link: LinkId, id: u64) {
-        let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return };
-        let seen = self.entries.iter().filter(|(_, entry)| member.tenants.contains(&entry.process.tenant));
-        let loads = seen.take(MAX_LISTED_LOADS);
-        let loads: Loads = loads.map(|(id, entry)| (*id, entry.load)).collect();
-        self.send(link, Frame::with_payload(Header::Loads { id }, Frame::encode_payload(&loads)));
     }
 }

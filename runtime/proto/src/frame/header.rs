@@ -42,9 +42,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Answer, Hop, Load, Mode};
+use crate::call::{Answer, Detail, Hop, Load, Mode};
 use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, RepeatKey, SessionId};
 use crate::share::Export;
 use crate::stream::{Credit, Flow};
@@ -215,8 +216,10 @@ pub enum Header {
     ListLoads {
         /// Names the question on this link.
         id: u64,
+        /// And what have they used?
+        detail: Detail,
     },
-    /// 20, the answer. Payload: [`Loads`].
+    /// 20, the answer. Payload: [`LoadList`].
     Loads {
         /// The question.
         id: u64,
@@ -272,6 +275,12 @@ pub enum Header {
         /// How many.
         bytes: u64,
     },
+    /// 30, node to controller: what a process has done and used, [`USAGE_EVERY`](crate::usage::USAGE_EVERY) at most. Payload: a
+    /// [`Usage`](crate::usage::Usage).
+    Usage {
+        /// The process.
+        number: u32,
+    },
 }
 
 /// A stream of a call.
@@ -324,6 +333,16 @@ pub enum Target {
 /// What processes are doing, as their nodes last told.
 pub type Loads = Vec<(EntryId, Load)>;
 
+/// The answer to a [`Header::ListLoads`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadList {
+    /// What the processes are doing.
+    pub loads: Loads,
+    /// What they have used, where that was asked for: a [`Usage`](crate::usage::Usage) each, of those whose nodes told it, as
+    /// far as they fit into [`MAX_LISTED_USAGE_BYTES`](crate::controller::MAX_LISTED_USAGE_BYTES).
+    pub usages: Vec<(EntryId, Bytes)>,
+}
+
 impl Header {
     /// Whether a full link may give it back, since its sender knows what to do without it: the call fails, or is broken
     /// off. The rest cannot be missed.
@@ -374,6 +393,7 @@ impl Header {
             Self::Done { .. } => "Done",
             Self::Halt { .. } => "Halt",
             Self::Want { .. } => "Want",
+            Self::Usage { .. } => "Usage",
         }
     }
 }

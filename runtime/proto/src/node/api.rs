@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::call::{
-    CallReply, CallRequest, Caller, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent, ProcessInfo,
-    ProcessSpec, ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
+    CallReply, CallRequest, Caller, Detail, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent,
+    ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use crate::error::CallError;
 use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
@@ -17,6 +17,7 @@ use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
 use crate::share::Import;
 use crate::stream::{Chunk, Ending, Flow, StreamId};
+use crate::usage::Usage;
 
 /// What a node is made with.
 #[derive(Clone, Debug)]
@@ -147,6 +148,8 @@ pub enum Command {
         token: Token,
         /// Whose processes.
         tenant: TenantName,
+        /// How much of each.
+        detail: Detail,
     },
     /// Be told of the processes that are there, by [`Output::Membership`], and then of those that come and go, until it
     /// is cancelled; or [`Output::WatchRefused`].
@@ -208,6 +211,13 @@ pub enum Command {
         process: LocalId,
         /// What it does.
         load: Load,
+    },
+    /// What a process has done and used until now.
+    Usage {
+        /// The process.
+        process: LocalId,
+        /// Its counters.
+        usage: Box<Usage>,
     },
     /// Take no new calls; the controller sends none from then on. Calls in flight go on, and may make calls below
     /// them. [`Output::Drained`] tells when all have ended.

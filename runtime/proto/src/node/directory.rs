@@ -22,6 +22,7 @@ use crate::id::{EntryId, GroupId, LocalId, ProcessRef, Token};
 use crate::registry::{Callback, CallbackTable, Process};
 use crate::session::{LinkFault, REGISTER_RETRY, Role};
 use crate::share::{Export, MAX_EXPORTS};
+use crate::usage::Usage;
 
 /// A process of this node.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Local {
     pub load: Load,
     /// The load and the calls apart that the controller knows of.
     pub told: (Load, u32),
+    /// What it has used, as it last told.
+    pub usage: Option<Box<Usage>>,
     /// Its room for large items of streams.
     pub large_bytes: usize,
 }
@@ -113,6 +116,7 @@ impl Node {
             relayed: 0,
             told: (Load::default(), 0),
             load: Load::default(),
+            usage: None,
             large_bytes: spec.large_bytes,
         };
         self.locals.insert(id, local);
@@ -132,7 +136,8 @@ impl Node {
             self.tell_left(&process);
         }
         self.remove_table(id);
-        self.loads_changed.remove(&id);
+        self.loads.forget(id);
+        self.usages.forget(id);
         self.forget_if_over(id);
         self.fail_waiting_calls_of(id);
         self.check_connected();
@@ -194,6 +199,7 @@ impl Node {
             0 => self.load_changed(id),
             _ => self.load_changed_now(id),
         }
+        self.usage_changed(id);
         self.look_at_schedules(id);
         self.check_connected();
         // Calls of this process could not go out before.

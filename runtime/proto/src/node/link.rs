@@ -197,8 +197,8 @@ impl Node {
                 self.take_fail(id, error);
             }
             Header::Loads { id } => {
-                let loads = frame.decode_payload()?;
-                self.take_loads(id, loads);
+                let list = frame.decode_payload()?;
+                self.take_loads(id, list);
             }
             Header::Drain => {
                 if let Some(up) = self.link.up_mut() {
@@ -214,6 +214,7 @@ impl Node {
             | Header::Register { .. }
             | Header::Unregister { .. }
             | Header::Load { .. }
+            | Header::Usage { .. }
             | Header::ListLoads { .. }
             | Header::Leave) => return Err(LinkFault::unexpected(&header, "from the controller")),
         }

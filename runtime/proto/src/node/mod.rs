@@ -154,10 +154,10 @@ pub struct Node {
     locals: BTreeMap<LocalId, directory::Local>,
     schedules: schedules::Schedules,
     retry_names_at: Option<Duration>,
-    loads_changed: BTreeSet<LocalId>,
-    /// When to tell them.
-    loads_due: Option<Duration>,
-    loads_told_at: Option<Duration>,
+    /// Whose loads the controller is to be told.
+    loads: loads::Reports,
+    /// Of which processes it is to be told what they have used.
+    usages: loads::Reports,
     requests: HashMap<Token, Request>,
     calls: BTreeMap<CallKey, calls::Call>,
     /// A call that nobody waits for when it is sent, and was given to the link just now.
@@ -272,9 +272,8 @@ impl Node {
             locals: BTreeMap::new(),
             schedules: schedules::Schedules::default(),
             retry_names_at: None,
-            loads_changed: BTreeSet::new(),
-            loads_due: None,
-            loads_told_at: None,
+            loads: loads::Reports::default(),
+            usages: loads::Reports::default(),
             requests: HashMap::new(),
             calls: BTreeMap::new(),
             handed_over: None,
@@ -403,7 +402,7 @@ impl Node {
             Command::Cancel(token) => self.cancel(token),
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, caller, what, timeout } => self.wait(token, &caller, what, timeout),
-            Command::List { token, tenant } => self.list(token, tenant),
+            Command::List { token, tenant, detail } => self.list(token, tenant, detail),
             Command::Watch { token, tenant } => self.watch(token, tenant),
             Command::Accepted(id) => self.accepted(id),
             Command::Answered { id, error } => self.answered(id, error),
@@ -412,6 +411,7 @@ impl Node {
             Command::Served { id, result } => self.served(id, result),
             Command::TasksSaved { process, changes, result } => self.tasks_saved(process, changes, result),
             Command::Load { process, load } => self.take_load(process, load),
+            Command::Usage { process, usage } => self.take_usage(process, usage),
             Command::Drain => self.drain(),
             Command::Leave => self.leave(),
         }

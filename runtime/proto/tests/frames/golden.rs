@@ -2,11 +2,14 @@
 //! breaks the protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use daffi_proto::call::{Answer, CallbackSpec, Hop, Load, Mode};
-use daffi_proto::error::{CallError, code};
-use daffi_proto::frame::{Decoder, Frame, Header, LastWord, Loads, MIN_PAYLOAD_LIMIT_BYTES, Side, StreamRef, Target};
+use daffi_proto::call::{Answer, CallbackSpec, Detail, Hop, Load, Mode};
+use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::frame::{
+    Decoder, Frame, Header, LastWord, LoadList, MIN_PAYLOAD_LIMIT_BYTES, Side, StreamRef, Target,
+};
 use daffi_proto::id::{
     CallId, EntryId, GroupId, NodeKey, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, TenantName,
 };
@@ -16,6 +19,7 @@ use daffi_proto::session::{Hello, PROTOCOL_VERSION, Role};
 use daffi_proto::share::{Export, Import};
 use daffi_proto::signature::{SignatureBuilder, Type};
 use daffi_proto::stream::{Credit, Flow};
+use daffi_proto::usage::{BUCKETS, Failures, Latencies, Usage};
 
 fn glob() -> NameGlob {
     NameGlob::parse("s#*").unwrap()
@@ -114,7 +118,7 @@ fn headers() -> Vec<(Header, &'static str)> {
             },
             "120704c801030506078101",
         ),
-        (Header::ListLoads { id: 3 }, "1303"),
+        (Header::ListLoads { id: 3, detail: Detail::Usage }, "130301"),
         (Header::Loads { id: 3 }, "1403"),
         (Header::Drain, "15"),
         (Header::Leave, "16"),
@@ -128,6 +132,7 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Done { stream: stream(Side::Callee) }, "1bac020101"),
         (Header::Halt { stream: stream(Side::Callee) }, "1cac020101"),
         (Header::Want { stream: stream(Side::Caller), bytes: 16_777_216 }, "1dac02000180808008"),
+        (Header::Usage { number: 7 }, "1e07"),
     ]
 }
 
@@ -187,7 +192,24 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
     };
     let error = CallError::not_run(code::OVERLOADED, "m", "f").at("p");
     let load = Load { instances: 1, in_flight: 2, schedules: 3, open_calls: 4, open_streams: 5, handles: 6 };
-    let loads: Loads = vec![(EntryId(129), load)];
+    let mut counts = [0; BUCKETS];
+    counts[9] = 300;
+    let usage = Usage {
+        age: Duration::new(5, 0),
+        latencies: Latencies::of(counts),
+        served_time: Duration::new(1, 300),
+        failures: vec![Failures { outcome: Outcome::Failed, code: code::TRAP.into(), calls: 4 }],
+        cpu_time: Duration::new(2, 0),
+        argument_bytes: 300,
+        result_bytes: 6,
+        stream_bytes_in: 7,
+        stream_bytes_out: 8,
+        memory_bytes: 9,
+        memory_most_bytes: 10,
+        queue_time: Duration::new(3, 0),
+        queue_longest: Duration::new(4, 0),
+    };
+    let list = LoadList { loads: vec![(EntryId(129), load)], usages: vec![(EntryId(129), vec![1, 2].into())] };
     let signature = Arc::new(SignatureBuilder::new().function([("a", Type::S64)], Some(Type::String)).unwrap());
     let callback = |name: &str| {
         let name = CallbackName::parse(name).unwrap();
@@ -199,7 +221,13 @@ fn the_payloads_of_the_protocol_have_their_golden_bytes() {
         "010909090909090909090909090909090906686f73742d310180808008020764656661756c740461636d65010461636d6506676c6f6265780373232a"
     );
     assert_eq!(hex(&postcard::to_stdvec(&error).unwrap()), "000a6f7665726c6f61646564016d01660101700100");
-    assert_eq!(hex(&postcard::to_stdvec(&loads).unwrap()), "018101010203040506");
+    assert_eq!(
+        hex(&postcard::to_stdvec(&list).unwrap()),
+        "01810101020304050601810102" /* the usage */
+            .to_owned()
+            + "0102"
+    );
+    assert_eq!(hex(&usage.encode()), "05000109ac0201ac0201010474726170040200ac02060708090a03000400");
     assert_eq!(hex(&table), "010001016107010c00020d613a622f6340312e302e30236600016700");
     assert_eq!(CallbackTable::open(&table).unwrap().len(), 2);
 }

@@ -1,6 +1,6 @@
 //! Drain of nodes and of the controller, leave, processes that are taken off; loads and lists.
 
-use daffi_proto::call::{CallRequest, Load};
+use daffi_proto::call::{CallRequest, Detail, Load};
 use daffi_proto::controller::Input;
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::id::TenantName;
@@ -203,7 +203,7 @@ fn a_list_that_the_controller_does_not_answer_is_what_this_node_knows() {
     let client = net.client();
     net.silence(client);
     let token = net.token();
-    net.command(client, Command::List { token, tenant: TenantName::default() });
+    net.command(client, Command::List { token, tenant: TenantName::default(), detail: Detail::Load });
     net.run(HANDSHAKE_TIMEOUT - ms(10));
     assert!(net.nodes[client].lists.is_empty());
     net.run(ms(20));
@@ -248,7 +248,7 @@ fn a_list_without_a_link_shows_what_is_here() {
     net.member("other", &[SUM]);
     net.nodes[node].redial = false;
     let token = net.token();
-    net.command(node, Command::List { token, tenant: Default::default() });
+    net.command(node, Command::List { token, tenant: Default::default(), detail: Detail::Usage });
     net.cut(node);
     net.settle();
     // The one that was open is answered with what was known.

@@ -22,6 +22,7 @@
 //! | `kept` | scheduled tasks that are written down |
 //! | `streams` | streams of calls |
 //! | `sharing` | what is shared across it |
+//! | `usage` | what processes used, as others are told of it |
 //! | `tenants` | what ends at the border between two tenants |
 //! | `soak` | random runs of everything, checked as a whole |
 
@@ -70,5 +71,7 @@ mod soak;
 mod streams;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod usage;
 #[cfg(test)]
 mod watch;

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    Answer, CallRequest, GatherRequest, Hop, MemberEvent, Mode, Need, ResolveRequest, ScheduleRequest, WaitFor,
+    Answer, CallRequest, Detail, GatherRequest, Hop, MemberEvent, Mode, Need, ResolveRequest, ScheduleRequest, WaitFor,
 };
 use daffi_proto::controller::MAX_TENANTS_PER_NODE;
 use daffi_proto::error::{CallError, Outcome, code};
-use daffi_proto::frame::{Frame, Header, Loads, Target};
+use daffi_proto::frame::{Frame, Header, LoadList, Target};
 use daffi_proto::id::{CallId, EntryId, GroupId, LinkId, LocalId, MAX_NAME_BYTES, NodeKey};
 use daffi_proto::node::{Command, NodeConfig};
 use daffi_proto::schedule::{Plan, TaskOp};
@@ -74,17 +74,20 @@ fn a_name_may_be_taken_once_in_each_tenant() {
 #[test]
 fn a_node_is_told_of_its_own_tenants_and_of_nothing_else() {
     let mut net = Net::new(2);
-    let ((acme, _), (globex, shop)) = two_shops(&mut net);
+    let ((acme, acme_shop), (globex, shop)) = two_shops(&mut net);
     assert_eq!((net.count(acme).remotes, net.count(globex).remotes), (0, 0));
     let late = net.runtime_of(&["acme"], Role::Client);
     assert_eq!(net.count(late).remotes, 1);
-    // Nor by asking for another tenant's, nor for what its processes do.
+    for (node, process) in [(acme, acme_shop), (globex, shop)] {
+        net.command(node, Command::Usage { process, usage: Box::default() });
+    }
+    // Nor by asking for another tenant's, nor for what its processes do and have used.
     assert!(net.list_of(late, tenant("globex")).is_empty());
     let link = stranger(&mut net, "acme");
     net.told.clear();
-    net.forge(link, Frame::new(Header::ListLoads { id: 1 }));
-    let loads: Loads = postcard::from_bytes(&net.told.last().unwrap().payload).unwrap();
-    assert_eq!(loads.len(), 1);
+    net.forge(link, Frame::new(Header::ListLoads { id: 1, detail: Detail::Usage }));
+    let list: LoadList = postcard::from_bytes(&net.told.last().unwrap().payload).unwrap();
+    assert_eq!((list.loads.len(), list.usages.len()), (1, 1));
     // Nor when it goes.
     net.told.clear();
     net.command(globex, Command::RemoveProcess(shop));

@@ -40,14 +40,14 @@ enum State {
     Open {
         chunk: Option<Chunk>,
         reader: StreamReader,
-        _held: Held,
+        held: Held,
     },
     Over(Result<(), CallError>),
 }
 
 impl Inbound {
     pub fn new(reader: StreamReader, items: Items, encoding: Encoding, callback: String, held: Held) -> Self {
-        let state = Mutex::new(State::Open { chunk: None, reader, _held: held });
+        let state = Mutex::new(State::Open { chunk: None, reader, held });
         Self(Arc::new(Shared { items, encoding, callback, state }))
     }
 }
@@ -83,13 +83,16 @@ impl Drop for Inbound {
 impl Shared {
     fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.lock();
-        let State::Open { chunk, reader, .. } = &mut *state else { return Poll::Ready(()) };
+        let State::Open { chunk, reader, held } = &mut *state else { return Poll::Ready(()) };
         if chunk.is_some() {
             return Poll::Ready(());
         }
         match reader.poll_next(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(Some(next))) => *chunk = Some(next),
+            Poll::Ready(Ok(Some(next))) => {
+                held.place.read(next.bytes.len());
+                *chunk = Some(next);
+            }
             Poll::Ready(Ok(None)) => *state = State::Over(Ok(())),
             Poll::Ready(Err(ending)) => {
                 let error = ending.error().map_or(Ok(()), |error| Err(self.named(error)));

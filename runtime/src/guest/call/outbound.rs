@@ -147,6 +147,7 @@ async fn pump(mut writer: StreamWriter, shared: Arc<Shared>, held: Held) {
         };
         match step {
             Step::Give(chunk) => {
+                held.place.wrote(chunk.bytes.len());
                 if let Err(ending) = writer.write(chunk).await {
                     break ending;
                 }

@@ -56,7 +56,7 @@ pub(super) struct Wish {
 
 /// What a stream of a call holds until it ends.
 pub(super) struct Held {
-    place: Place,
+    pub place: Place,
     _call: Arc<Mutex<OpenCall>>,
 }
 

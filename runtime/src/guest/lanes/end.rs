@@ -10,6 +10,8 @@ pub struct Open {
     pub end: End,
     /// Whether its caller was told before.
     pub told: bool,
+    /// Whether he waited for nothing any more: then it was counted.
+    pub counted: bool,
 }
 
 /// A call that was in a lane that ended.

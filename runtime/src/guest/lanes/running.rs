@@ -28,6 +28,7 @@ pub(super) struct Running {
     pub callback: u32,
     pub caller: Option<ProcessRef>,
     pub is_async: bool,
+    pub came: Instant,
     pub deadline: Instant,
     /// Until when it may wait for the guest to be entered.
     pub waits_until: Instant,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::bell::Bell;
 use super::super::ceiling::{Ceiling, CeilingReached, Kind};
+use super::super::meter::Meter;
 use super::super::transcode::stream::{ItemRoom, StreamRoom};
 
 /// The streams that a module has open, and may have.
@@ -18,6 +19,7 @@ pub(in super::super) struct OpenStreams {
     most: usize,
     room: ItemRoom,
     bell: Arc<Bell>,
+    meter: Arc<Meter>,
     /// What all modules of the tenant may have.
     ceiling: Arc<Ceiling>,
 }
@@ -35,9 +37,10 @@ pub(in super::super) enum TooMany {
 }
 
 impl OpenStreams {
-    /// So many, with large items of so many bytes on their way; changes of their number ring the bell.
-    pub fn new(most: usize, large_bytes: usize, bell: Arc<Bell>, ceiling: Arc<Ceiling>) -> Self {
-        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell, ceiling }
+    /// So many, with large items of so many bytes on their way; changes of their number ring the bell, and what goes
+    /// through them is counted.
+    pub fn new(most: usize, large_bytes: usize, (bell, meter): (Arc<Bell>, Arc<Meter>), ceiling: Arc<Ceiling>) -> Self {
+        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell, meter, ceiling }
     }
 
     /// How many are open, those that its guests read and those that they write.
@@ -77,6 +80,16 @@ impl OpenStreams {
 pub(in super::super) struct Place(Arc<OpenStreams>);
 
 impl Place {
+    /// A guest was given so many bytes of it.
+    pub fn read(&self, bytes: usize) {
+        self.0.meter.streamed_in(bytes);
+    }
+
+    /// A guest wrote so many bytes of it.
+    pub fn wrote(&self, bytes: usize) {
+        self.0.meter.streamed_out(bytes);
+    }
+
     /// Room for the large items of this stream.
     pub fn room(&self) -> StreamRoom {
         self.0.room.of_stream()
@@ -99,7 +112,7 @@ mod tests {
     use crate::guest::ceiling::CeilingLimits;
 
     fn streams(most: usize, ceiling: &Arc<Ceiling>) -> Arc<OpenStreams> {
-        Arc::new(OpenStreams::new(most, 0, Arc::default(), ceiling.clone()))
+        Arc::new(OpenStreams::new(most, 0, Default::default(), ceiling.clone()))
     }
 
     #[test]

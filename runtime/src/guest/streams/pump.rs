@@ -27,7 +27,7 @@ use crate::mesh::handle::{StreamReader, StreamWriter};
 
 /// What an open stream holds until its pump ends.
 pub(in super::super) struct Held {
-    _place: Place,
+    place: Place,
     member: Option<Member>,
     call: Option<Arc<OpenCall>>,
     /// How long a guest may leave the end of a stream unread: a part of the time after which the call runs too long.
@@ -37,12 +37,12 @@ pub(in super::super) struct Held {
 impl Held {
     /// A stream of a call that an instance serves, which stays for its sake.
     pub fn served(place: Place, member: Member, limits: &ModuleLimits) -> Self {
-        Self { _place: place, member: Some(member), call: None, patience: limits.max_call_time / 2 }
+        Self { place, member: Some(member), call: None, patience: limits.max_call_time / 2 }
     }
 
     /// A stream of a call that the module makes, perhaps for one that it serves.
     pub fn made(place: Place, member: Option<Member>, call: Arc<OpenCall>, limits: &ModuleLimits) -> Self {
-        Self { _place: place, member, call: Some(call), patience: limits.max_call_time / 2 }
+        Self { place, member, call: Some(call), patience: limits.max_call_time / 2 }
     }
 
     fn moved(&self) {
@@ -188,6 +188,7 @@ async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck,
         };
         check.check(&chunk)?;
         // There is room: it was waited for, and nobody else feeds.
+        held.place.read(chunk.bytes.len());
         let _ = feed.put(chunk);
         held.moved();
     }
@@ -219,6 +220,7 @@ async fn empty(drain: &mut Drain, writer: &mut StreamWriter, held: &Held) -> Res
         };
         let Some(chunk) = next else { break };
         // There is room: it was waited for, and nobody else writes.
+        held.place.wrote(chunk.bytes.len());
         let _ = writer.put(chunk);
         held.moved();
     }
@@ -246,7 +248,7 @@ mod tests {
     fn what_ends_while_its_call_is_stopped_has_not_come_to_its_end() {
         let streams = CallStreams::new();
         let ceiling = Arc::new(Ceiling::none(TenantName::default()));
-        let place = Arc::new(OpenStreams::new(1, 0, Arc::default(), ceiling)).take(1).unwrap().remove(0);
+        let place = Arc::new(OpenStreams::new(1, 0, Default::default(), ceiling)).take(1).unwrap().remove(0);
         let held = Held::served(place, streams.enter(), &ModuleLimits::default());
         let through = held.unless_stopped(async { 1 }).now_or_never();
         assert_eq!(through.unwrap().unwrap(), 1);

@@ -57,9 +57,9 @@ impl Driver {
                 self.asked.insert(token, Asker::Wait(reply));
                 Command::Wait { token, caller, what, timeout }
             }
-            Request::List { token, tenant, reply } => {
+            Request::List { token, tenant, detail, reply } => {
                 self.asked.insert(token, Asker::List(reply));
-                Command::List { token, tenant }
+                Command::List { token, tenant, detail }
             }
             Request::Watch { token, tenant, events } => {
                 self.asked.insert(token, Asker::Watch(events));
@@ -81,6 +81,7 @@ impl Driver {
             }
             Request::TasksSaved { process, changes, result } => Command::TasksSaved { process, changes, result },
             Request::Load { process, load } => Command::Load { process, load },
+            Request::Usage { process, usage } => Command::Usage { process, usage },
             Request::Drain { reply } => {
                 if self.drained {
                     let _ = reply.send(());

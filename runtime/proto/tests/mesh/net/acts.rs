@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, Caller, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest,
+    CallReply, CallRequest, CallbackSpec, Caller, Detail, GatherRequest, ProcessInfo, ProcessSpec, ResolveRequest,
     ScheduleRequest, Schedules, ServeResult, TasksRequest, WaitFor,
 };
 use daffi_proto::error::CallError;
@@ -229,8 +229,12 @@ impl Net {
 
     /// The processes of this tenant.
     pub fn list_of(&mut self, node: usize, tenant: TenantName) -> Vec<ProcessInfo> {
+        self.list_in_detail(node, tenant, Detail::Load)
+    }
+
+    pub fn list_in_detail(&mut self, node: usize, tenant: TenantName, detail: Detail) -> Vec<ProcessInfo> {
         let token = self.token();
-        self.command(node, Command::List { token, tenant });
+        self.command(node, Command::List { token, tenant, detail });
         self.settle();
         self.nodes[node].lists[&token].clone()
     }
