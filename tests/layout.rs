@@ -34,6 +34,11 @@ fn rustls_is_named_only_in_tls() {
 }
 
 #[test]
+fn http_is_named_only_in_metrics() {
+    only_in(&["httparse::"], &["runtime/src/metrics"]);
+}
+
+#[test]
 fn postcard_is_named_only_in_the_codecs() {
     // The codecs of frames, of values, of what frames carry (tables of callbacks, usages), and of journals; and who feeds them
     // anything.
@@ -72,6 +77,8 @@ fn dependencies_point_from_main_through_app_guest_and_net_to_mesh_and_the_protoc
     free_of("runtime/src/net/", &["crate::guest", "crate::app", "crate::cli"]);
     free_of("runtime/src/guest/", &["crate::net", "crate::app", "crate::cli"]);
     free_of("runtime/src/app", &["crate::cli"]);
+    let others = ["crate::guest", "crate::mesh", "crate::net", "crate::app", "crate::cli", "crate::config"];
+    free_of("runtime/src/metrics", &others);
 }
 
 #[test]

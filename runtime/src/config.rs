@@ -14,6 +14,7 @@ pub mod units;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct RuntimeConfig {
     pub drain_timeout: Duration,
     /// Where scheduled tasks are kept, if they are to outlive it.
     pub state_dir: Option<PathBuf>,
+    /// Where its metrics are told, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// Most bytes of a payload.
     pub max_payload_bytes: usize,
     /// Bytes of stack that wasm may use in a call.
@@ -238,6 +241,16 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     if state_dir.is_some() && !has_modules {
         return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
     }
+    let metrics = args.metrics.or(runtime.metrics);
+    if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
+        return Err(flags(format!(
+            "metrics at {address} are open to whoever reaches the port: use 127.0.0.1, or say --insecure if the network is \
+             yours alone"
+        )));
+    }
+    if metrics.is_some() && !has_modules {
+        return Err(flags("--metrics tells what modules use, and there is no module: leave it out"));
+    }
     let mut modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
     let of_modules: Vec<TenantName> = tenants_of(&modules).into_iter().collect();
     let shares = Shares::new(tenants, &of_modules).map_err(flags)?;
@@ -261,6 +274,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
         state_dir,
+        metrics,
         max_payload_bytes,
         stack_bytes: args.stack.or(runtime.stack).map_or(DEFAULT_STACK_BYTES, |ByteSize(bytes)| bytes),
         log: args.log.or(runtime.log),

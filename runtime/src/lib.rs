@@ -10,6 +10,7 @@ pub mod config;
 pub mod exit;
 pub mod guest;
 pub mod mesh;
+pub mod metrics;
 pub mod net;
 pub mod output;
 pub mod plain;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
-use daffi_runtime::cli::{call, certs, check, doctor, events, explain, ps, schedule};
+use daffi_runtime::cli::{call, certs, check, doctor, events, explain, ps, schedule, top};
 use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             start_log(schedule::connect(&command).log.as_deref()).and_then(|()| schedule::run(&command)).map(|()| 0)
         }
         Some(Command::Ps(args)) => start_log(args.connect.log.as_deref()).and_then(|()| ps::run(&args)).map(|()| 0),
+        Some(Command::Top(args)) => start_log(args.connect.log.as_deref()).and_then(|()| top::run(&args)).map(|()| 0),
         Some(Command::Events(args)) => {
             start_log(args.connect.log.as_deref()).and_then(|()| events::run(&args)).map(|()| 0)
         }

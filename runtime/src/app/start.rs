@@ -1,6 +1,7 @@
 //! How a runtime starts: everything that can go wrong with what the user gave goes wrong here.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use crate::mesh::hub::{Hub, HubHandle, NewLink, join_in_memory};
 use crate::mesh::ledger::Ledger;
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink::{self, Dialing};
+use crate::metrics::{Measured, Metrics};
 use crate::net::dial::{self, Target};
 use crate::net::listener::{Accepted, Listener, MAX_CONNECTIONS, is_open_to_others};
 use crate::output::Printer;
@@ -222,6 +224,10 @@ pub(super) async fn start(
     for endpoint in &config.listen {
         listeners.push(Listener::bind(endpoint, &config.tls).await.map_err(Failure::usage)?);
     }
+    let metrics = match config.metrics {
+        Some(address) => Some(metrics_at(address).await?),
+        None => None,
+    };
     let hub = config.is_controller().then(|| {
         let mut controller = ControllerConfig::new(random_seed());
         controller.max_payload_bytes = config.max_payload_bytes;
@@ -238,6 +244,9 @@ pub(super) async fn start(
         let ledger = state.is_some().then(Ledger::default);
         let (mesh, dialing) = start_node(&config, ledger.clone(), &running)?;
         running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer, &running).await?;
+        if let Some(metrics) = metrics {
+            tell_metrics(metrics, &running);
+        }
         if let (Some(state), Some(ledger)) = (state, ledger) {
             running.tasks.spawn(state.keep(ledger, mesh.clone(), running.cancel.clone()));
         }
@@ -246,6 +255,23 @@ pub(super) async fn start(
         running.mesh = Some(mesh);
     }
     Ok(running)
+}
+
+async fn metrics_at(address: SocketAddr) -> Result<Metrics, Failure> {
+    let failure = |error| Failure::usage(format!("metrics cannot be told at {address}: {error}"));
+    Metrics::bind(address).await.map_err(failure)
+}
+
+/// Tells what the modules use to whoever asks there.
+fn tell_metrics(metrics: Metrics, running: &Running) {
+    tracing::info!("metrics at http://{}/metrics", metrics.address());
+    let modules = running.modules.clone();
+    let measure = move || {
+        let measured =
+            modules.iter().map(|module| Measured { process: module.process().clone(), usage: module.usage() });
+        measured.collect()
+    };
+    running.tasks.spawn(metrics.run(measure, running.tasks.clone(), running.cancel.clone()));
 }
 
 /// Accepts connections on all addresses, for the hub.

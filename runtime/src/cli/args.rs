@@ -82,6 +82,8 @@ pub enum Command {
     Schedule(ScheduleCommand),
     /// List the processes of the mesh and their callbacks
     Ps(PsArgs),
+    /// Show what processes do and use, as it happens: calls a second, latencies, errors, CPU, memory
+    Top(TopArgs),
     /// Tell of processes that come and go, as it happens
     Events(EventsArgs),
     /// Make certificates for tls://: an authority, and what it signs
@@ -281,6 +283,36 @@ pub struct PsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Where the mesh is.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+const TOP_HELP: &str = "\
+Rates and latencies are those of the last 3 seconds; errors are counted by kind. A line `all of` sums up a tenant.
+Keys: q quit, left and right (or < and >) choose the column to sort by, up and down scroll, t shows tenants only.
+
+Examples:
+  daffi-runtime top
+  daffi-runtime top --once
+  daffi-runtime top --json | jq '.processes[] | {process, \"calls-per-second\"}'";
+
+/// `top`
+#[derive(Debug, Args)]
+#[command(after_help = TOP_HELP)]
+pub struct TopArgs {
+    /// How often to look, 1ms to 7days
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, default_value = "1s")]
+    pub interval: Duration,
+    /// Look twice, print what was between, and end; so it is where stdout is no terminal
+    #[arg(long)]
+    pub once: bool,
+    /// The same in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show the processes of this tenant too; can be repeated
+    #[arg(long, value_name = "NAME")]
+    pub also: Vec<TenantName>,
     /// Where the mesh is.
     #[command(flatten)]
     pub connect: ConnectArgs,

@@ -70,6 +70,14 @@ impl Client {
     /// # Errors
     /// Bad endpoints, no controller, or one that refuses us.
     pub async fn join(args: &ConnectArgs, joining: Joining) -> Result<Self, Failure> {
+        Self::join_in(args, joining, &[]).await
+    }
+
+    /// Joins, and is in these tenants too.
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join_in(args: &ConnectArgs, joining: Joining, also: &[TenantName]) -> Result<Self, Failure> {
         let started = Instant::now();
         let endpoint = match &args.connect {
             Some(url) => Endpoint::parse(url, args.insecure),
@@ -106,7 +114,7 @@ impl Client {
         let config = NodeConfig {
             seed,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
-            tenants: vec![args.tenant.clone()],
+            tenants: std::iter::once(&args.tenant).chain(also).cloned().collect(),
             ..NodeConfig::new(NodeKey(random_key()?), format!("client-{}", std::process::id()), Role::Client)
         };
         let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());

@@ -9,7 +9,7 @@
 //! | [`table`] | tables for people |
 //! | [`usage`] | what processes have used, in words and in JSON |
 //! | [`stream`] | `call --stream`: lines to items and back |
-//! | [`call`], [`schedule`], [`ps`], [`events`], [`certs`], [`check`], [`explain`], [`doctor`], [`inspect`] | the subcommands |
+//! | [`call`], [`schedule`], [`ps`], [`top`], [`events`], [`certs`], [`check`], [`explain`], [`doctor`], [`inspect`] | the subcommands |
 
 pub mod args;
 pub mod call;
@@ -24,6 +24,7 @@ pub mod ps;
 pub mod schedule;
 pub mod stream;
 pub mod table;
+pub mod top;
 pub mod usage;
 pub mod words;
 pub mod written;

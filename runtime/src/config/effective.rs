@@ -57,6 +57,8 @@ struct RuntimeKeys<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    metrics: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<&'a str>,
 }
 
@@ -124,6 +126,7 @@ impl<'a> Effective<'a> {
             stack: ByteSize(config.stack_bytes),
             drain_timeout: config.drain_timeout,
             state_dir: absolute_of(&config.state_dir),
+            metrics: config.metrics.as_ref().map(ToString::to_string),
             log: config.log.as_deref(),
         };
         Self { runtime, tenants: &config.shares, modules: config.modules.iter().map(ModuleKeys::of).collect() }

@@ -100,7 +100,7 @@ fn the_example_says_the_defaults() {
 
 #[test]
 fn what_check_prints_has_every_key_that_has_a_value_and_gives_the_same_settings() {
-    let text = "[runtime]\nname = 'x'\ncontroller = true\ninsecure = true\nlisten = ['tcp://0.0.0.0:1', 'tls://h:1']\n\
+    let text = "[runtime]\nname = 'x'\ncontroller = true\ninsecure = true\nmetrics = '127.0.0.1:1'\nlisten = ['tcp://0.0.0.0:1', 'tls://h:1']\n\
                 tls-cert = 'c'\ntls-key = 'k'\ntls-ca = 'a'\njoin-token-file = 't'\nstate-dir = 's'\nlog = 'warn'\n\
                 [[module]]\npath = 'app.wasm'\ninstances = 'pool:3'\nconcurrency = 5\ncallbacks = ['a*']\n\
                 may-call = ['a*', 'x::b#c']\ndeny = ['list']\nenv = { A = '1' }\nfetchers = { 'd:t/a' = 'd:t/b' }\n[[module]]\npath = 'app.wasm'\nname = 'second'\n\

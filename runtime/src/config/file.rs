@@ -19,6 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -106,6 +107,7 @@ pub(super) struct RuntimeKeys {
     pub(super) stack: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) log: Option<String>,
 }
 
@@ -146,6 +148,7 @@ pub(super) struct RuntimeTable {
     drain_timeout: Option<Duration>,
     #[serde(deserialize_with = "path")]
     state_dir: Option<PathBuf>,
+    metrics: Option<SocketAddr>,
     log: Option<String>,
 }
 
@@ -332,6 +335,7 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         stack: table.stack,
         drain_timeout: table.drain_timeout,
         state_dir: table.state_dir.map(in_folder),
+        metrics: table.metrics,
         log: table.log,
     };
     let preopen = |preopen: Preopen| Preopen { host: in_folder(preopen.host), ..preopen };

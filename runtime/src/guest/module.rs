@@ -16,6 +16,7 @@ use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessRef};
 use daffi_proto::schedule::Tasks;
 use daffi_proto::share::Export;
+use daffi_proto::usage::Usage;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -157,6 +158,11 @@ impl GuestModule {
     /// Its number in this node.
     pub fn local(&self) -> LocalId {
         self.local
+    }
+
+    /// What it has done and used until now.
+    pub fn usage(&self) -> Usage {
+        self.template.context.meter.usage()
     }
 
     /// Whether other processes can call it.

@@ -1,5 +1,6 @@
 //! The flags of a runtime: who it is, where its mesh is, what it runs and what that may use.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -178,6 +179,12 @@ pub struct RunArgs {
     /// It is made where it is not there, with mode 0700. Without it schedules end with the runtime.
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
+
+    /// Where to tell metrics of the modules, in the text of OpenMetrics: http://ADDRESS/metrics, such as 127.0.0.1:9464
+    ///
+    /// Loopback only, unless --insecure is said: it has no TLS. Port 0 lets the system choose one.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<SocketAddr>,
 
     /// How long calls in flight may take to finish when the runtime ends, 1ms to 7days [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]

@@ -1,0 +1,172 @@
+//! `daffi-runtime top`: what processes do and use, as it happens.
+//!
+//! ```text
+//!   list, each interval ──▶ Window ──▶ rows (what changed within it) ──▶ view ──▶ screen, or stdout
+//! ```
+//! Nothing of it asks a process: what is shown is what nodes tell the controller, so that looking costs guests nothing.
+
+mod rows;
+mod screen;
+mod view;
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use daffi_proto::call::{Detail, ProcessInfo};
+use daffi_proto::id::TenantName;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use self::rows::{Row, Window, rows, totals};
+use self::screen::{Key, Screen, keys};
+use self::view::{Choice, View};
+use super::args::TopArgs;
+use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use super::table::table;
+use super::usage::UsageJson;
+use crate::exit::{self, Failure};
+use crate::mesh::handle::LinkState;
+
+/// How long joining may take.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Shows what is going on until it is told to stop, or once.
+///
+/// # Errors
+/// No controller, or no terminal to be had.
+pub fn run(args: &TopArgs) -> Result<(), Failure> {
+    client::block_on(async {
+        let client = Client::join_in(&args.connect, Joining::Again(JOIN_TIMEOUT), &args.also).await?;
+        let shown = if args.once || args.json || !std::io::stdout().is_terminal() {
+            client.connected(once(&client, args)).await
+        } else {
+            follow(&client, args).await
+        };
+        client.leave(LEAVE_TIMEOUT).await;
+        shown
+    })
+}
+
+/// The processes of all tenants that are looked at.
+async fn look(client: &Client, also: &[TenantName]) -> Result<Vec<ProcessInfo>, Failure> {
+    let mut all = Vec::new();
+    let own = client.tenant();
+    let tenants: BTreeSet<&TenantName> = std::iter::once(&own).chain(also).collect();
+    for tenant in tenants {
+        let processes = client.mesh().processes_in_detail(tenant.clone(), Detail::Usage).await;
+        all.extend(processes.map_err(|error| call_failure(&error))?);
+    }
+    Ok(all)
+}
+
+/// Looks twice, and prints what was between.
+async fn once(client: &Client, args: &TopArgs) -> Result<(), Failure> {
+    let mut window = Window::default();
+    window.add(Instant::now(), look(client, &args.also).await?);
+    tokio::time::sleep(args.interval).await;
+    window.add(Instant::now(), look(client, &args.also).await?);
+    let mut rows = rows(&window);
+    Choice::default().sort(&mut rows);
+    let totals = totals(&rows);
+    let text = match args.json {
+        true => as_json(&rows, &totals),
+        false => table(&view::cells(&rows, &totals)).join("\n") + "\n",
+    };
+    // A reader that has gone is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
+
+/// Shows it on the terminal until a key or a signal ends it.
+async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
+    let no_terminal = |error| Failure::new(exit::FAILED, format!("the terminal cannot be used: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_terminal)?;
+    let mut screen = Screen::open().map_err(no_terminal)?;
+    let mut keys = keys();
+    let mut ticks = interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut window, mut choice) = (Window::default(), Choice::default());
+    let link = client.mesh().link();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                // Without a link there is nothing new, and what was is left on the screen.
+                if *link.borrow() == LinkState::Up {
+                    window.add(Instant::now(), look(client, &args.also).await?);
+                }
+            }
+            key = keys.recv() => match key {
+                Some(Key::Quit) | None => return Ok(()),
+                Some(key) => choice.press(key),
+            },
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        }
+        let trouble = match &*link.borrow() {
+            LinkState::Up => None,
+            LinkState::Down { reason } => Some(format!("no controller: {reason}; waiting for one")),
+            LinkState::Refused { message, .. } => return Err(Failure::new(exit::NO_CONTROLLER, message)),
+        };
+        let mut rows = rows(&window);
+        choice.sort(&mut rows);
+        let totals = totals(&rows);
+        let view = View { rows: &rows, totals: &totals, choice: &choice, trouble: trouble.as_deref() };
+        // A terminal that has gone is the end.
+        if screen.draw(|width, height| view.lines(width, height)).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// A row in JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RowJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<&'a str>,
+    tenant: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<&'a str>,
+    in_flight: u64,
+    calls_per_second: f64,
+    failures_per_second: f64,
+    processors: f64,
+    /// What was used since the first look.
+    since: UsageJson<'a>,
+    /// What was used in all.
+    usage: UsageJson<'a>,
+}
+
+impl<'a> From<&'a Row> for RowJson<'a> {
+    fn from(row: &'a Row) -> Self {
+        Self {
+            process: row.process.as_deref(),
+            tenant: &row.tenant,
+            node: row.process.as_ref().map(|_| row.node.as_str()),
+            in_flight: row.in_flight,
+            calls_per_second: row.calls_per_second,
+            failures_per_second: row.failures_per_second,
+            processors: row.processors,
+            since: (&row.since).into(),
+            usage: (&row.all).into(),
+        }
+    }
+}
+
+/// All of it in JSON.
+#[derive(Serialize)]
+struct Json<'a> {
+    processes: Vec<RowJson<'a>>,
+    tenants: Vec<RowJson<'a>>,
+}
+
+fn as_json(rows: &[Row], totals: &[Row]) -> String {
+    let json = Json {
+        processes: rows.iter().map(RowJson::from).collect(),
+        tenants: totals.iter().map(RowJson::from).collect(),
+    };
+    // Nothing in it can fail to be JSON.
+    serde_json::to_string_pretty(&json).unwrap_or_default() + "\n"
+}
