@@ -55,8 +55,8 @@ const MAX_STACK: ByteSize = ByteSize(64 << 20);
 /// The least arguments and results: none at all.
 const NO_BYTES: ByteSize = ByteSize(0);
 /// The least time of processors: with less, a turn of a tick is paid for after seconds.
-const MIN_PROCESSORS: Processors = Processors { thousandths: 10 };
-const MAX_PROCESSORS: Processors = Processors { thousandths: 1_000_000 };
+const MIN_PROCESSORS: f64 = 0.01;
+const MAX_PROCESSORS: f64 = 1000.0;
 /// The least payload: an error has room in it.
 const MIN_PAYLOAD: ByteSize = ByteSize(1 << 10);
 const MAX_PAYLOAD: ByteSize = ByteSize(MAX_PAYLOAD_BYTES);
@@ -139,8 +139,12 @@ where
 
 /// Reads a number of processors of the file; the error has its place.
 pub(super) fn processors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Processors>, D::Error> {
-    let processors = Processors::deserialize(deserializer)?;
-    within(processors, MIN_PROCESSORS, MAX_PROCESSORS).map(Some).map_err(D::Error::custom)
+    let number = f64::deserialize(deserializer)?;
+    if !(MIN_PROCESSORS..=MAX_PROCESSORS).contains(&number) {
+        let message = format!("{number} is out of bounds: it is from {MIN_PROCESSORS} to {MAX_PROCESSORS}");
+        return Err(D::Error::custom(message));
+    }
+    Ok(Some(Processors::new(number)))
 }
 
 #[cfg(test)]

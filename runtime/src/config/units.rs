@@ -69,12 +69,12 @@ impl fmt::Display for Processors {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Processors {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let thousandths = (f64::deserialize(deserializer)? * 1000.0).round();
-        // What is out of these bounds is out of all others too; what is no number is 0.
+impl Processors {
+    /// So many; what is no number or below 0 is none, and there are 4 million at most.
+    pub fn new(number: f64) -> Self {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within the bounds of a u32")]
-        Ok(Self { thousandths: thousandths.clamp(0.0, f64::from(u32::MAX)) as u32 })
+        let thousandths = (number * 1000.0).round().clamp(0.0, f64::from(u32::MAX)) as u32;
+        Self { thousandths }
     }
 }
 

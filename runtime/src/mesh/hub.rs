@@ -7,23 +7,26 @@
 //! ```
 //!
 //! Invariants: [`Controller`] is told everything in the order in which it happened; its outputs are carried out before
-//! the next event; a link that does not read costs its own calls, then itself, never another link. What was said by a
+//! the next event; links are heard in rounds ([`super::rounds`]), so that one that says much holds up no other; a link that
+//! does not read costs its own calls, then itself, never another link. What was said by a
 //! link that is closed is not heard any more. Nothing here waits but for the next event.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use daffi_proto::controller::{Controller, ControllerConfig, Event as Told, Input, Output};
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
 use daffi_proto::session::PeerIdentity;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
 use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, NotTaken, recv};
 use super::pipe;
+use super::rounds::{Batch, Rounds, Said};
 use super::uplink::{Dialing, Order};
 
 /// Links that were accepted and wait to be taken in.
@@ -32,8 +35,14 @@ const MAX_NEW_LINKS: usize = 64;
 /// Batches of frames that wait to be handled; each is what one read brought.
 const MAX_BATCHES: usize = 256;
 
-/// Most batches that are handled before what they gave to send is sent.
+/// Most batches that are taken in one go.
 const BATCHES_AT_ONCE: usize = 32;
+
+/// Batches of one link that wait.
+const BATCHES_A_LINK: usize = 2;
+
+/// Most frames that are handled before what they gave to send is sent, and something else has its turn.
+const FRAMES_AT_ONCE: usize = 1024;
 
 /// Who wait to be told that the hub is drained, and have not been heard yet.
 const MAX_DRAINS: usize = 4;
@@ -76,17 +85,13 @@ impl HubHandle {
     }
 }
 
-/// Frames of one link (none, when only a part of one has come), or its end.
-struct Batch {
-    link: LinkId,
-    frames: Result<Vec<Frame>, LinkEnd>,
-}
-
 /// What happens to the hub.
 enum Event {
     NewLink(NewLink),
     /// Batches are in the hub's `batches_taken`.
     Batches,
+    /// Not all was heard that links have said.
+    Round,
     /// Somebody wants it drained.
     Drain(oneshot::Sender<()>),
     Alarm,
@@ -101,6 +106,7 @@ pub struct Hub {
     new_links: mpsc::Receiver<NewLink>,
     batches: mpsc::Receiver<Batch>,
     batches_taken: Vec<Batch>,
+    rounds: Rounds,
     pumps: mpsc::Sender<Batch>,
     drain_requests: mpsc::Receiver<oneshot::Sender<()>>,
     drained: bool,
@@ -139,6 +145,7 @@ impl Hub {
             new_links,
             batches,
             batches_taken: Vec::with_capacity(BATCHES_AT_ONCE),
+            rounds: Rounds::default(),
             pumps,
             drain_requests,
             drained: false,
@@ -160,6 +167,10 @@ impl Hub {
                 Event::Cancelled => break,
                 event => self.handle(event),
             }
+            if !self.rounds.is_empty() {
+                // Without this, nobody else in this thread would have a turn.
+                tokio::task::yield_now().await;
+            }
         }
         let all: Vec<LinkId> = self.links.keys().copied().collect();
         for link in all {
@@ -175,6 +186,7 @@ impl Hub {
             // Both senders are held by this very hub, or by a handle whose end is no reason to stop.
             Some(link) = self.new_links.recv() => Event::NewLink(link),
             _ = self.batches.recv_many(&mut self.batches_taken, BATCHES_AT_ONCE) => Event::Batches,
+            () = std::future::ready(()), if !self.rounds.is_empty() => Event::Round,
             Some(reply) = self.drain_requests.recv() => Event::Drain(reply),
             () = self.alarm.rings() => Event::Alarm,
             () = cancel.cancelled() => Event::Cancelled,
@@ -185,10 +197,10 @@ impl Hub {
         match event {
             Event::NewLink(link) => self.take_in(link),
             Event::Batches => {
-                let mut batches = std::mem::take(&mut self.batches_taken);
-                batches.drain(..).for_each(|batch| self.take_batch(batch));
-                self.batches_taken = batches;
+                self.batches_taken.drain(..).for_each(|batch| self.rounds.add(batch));
+                self.hear();
             }
+            Event::Round => self.hear(),
             Event::Drain(reply) if self.drained => drop(reply.send(())),
             Event::Drain(reply) => {
                 self.drains.push(reply);
@@ -215,30 +227,28 @@ impl Hub {
         self.tell(Input::Accepted { link: id, identity });
     }
 
-    fn take_batch(&mut self, Batch { link, frames }: Batch) {
-        if !self.links.contains_key(&link) {
-            return; // said before it was closed
-        }
-        match frames {
-            Ok(frames) if frames.is_empty() => {
-                self.tell(Input::Heard { link });
-                self.carry_out();
+    /// Hears what links have said, as much as may be heard at once.
+    fn hear(&mut self) {
+        for _ in 0..FRAMES_AT_ONCE {
+            let Some((link, said)) = self.rounds.next() else { return };
+            if !self.links.contains_key(&link) {
+                self.rounds.forget(link); // said before it was closed
+                continue;
             }
-            Ok(frames) => {
-                for frame in frames {
-                    self.tell(Input::Frame { link, frame });
+            match said {
+                Said::Frame(frame) => self.tell(Input::Frame { link, frame }),
+                Said::Something => self.tell(Input::Heard { link }),
+                Said::End(end) => {
+                    if let LinkEnd::Garbage(error) = &end {
+                        // The peer is told why; the log, by the controller's event.
+                        self.send(link, Frame::close(&error.to_string()));
+                    }
+                    self.tell(Input::Closed { link, reason: end.to_string() });
                     self.carry_out();
+                    self.close(link);
                 }
             }
-            Err(end) => {
-                if let LinkEnd::Garbage(error) = &end {
-                    // The peer is told why; the log, by the controller's event.
-                    self.send(link, Frame::close(&error.to_string()));
-                }
-                self.tell(Input::Closed { link, reason: end.to_string() });
-                self.carry_out();
-                self.close(link);
-            }
+            self.carry_out();
         }
     }
 
@@ -284,6 +294,7 @@ impl Hub {
     /// Closes a link when what was to be sent is, without waiting for it.
     fn close(&mut self, link: LinkId) {
         let Some(open) = self.links.remove(&link) else { return };
+        self.rounds.forget(link);
         open.pump.cancel();
         let closed = open.sink.close();
         let place = open.place;
@@ -333,14 +344,20 @@ async fn pump_frames(
     batches: mpsc::Sender<Batch>,
     cancel: CancellationToken,
 ) {
+    let places = Arc::new(Semaphore::new(BATCHES_A_LINK));
     loop {
         let mut frames = Vec::new();
-        let received = tokio::select! {
-            received = recv(&mut *source, &mut frames) => received,
+        let (place, received) = tokio::select! {
+            received = async {
+                // It is never closed.
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, recv(&mut *source, &mut frames).await)
+            } => received,
             () = cancel.cancelled() => return,
         };
+        let Ok(place) = place else { return };
         let ended = received.is_err();
-        let batch = Batch { link, frames: received.map(|()| frames) };
+        let batch = Batch { link, frames: received.map(|()| frames), place };
         if batches.send(batch).await.is_err() || ended {
             return;
         }

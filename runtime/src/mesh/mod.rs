@@ -9,6 +9,7 @@
 //! | [`link`] | a link as the drivers see it: frames go out, frames come in |
 //! | [`news`] | what the log says of a node's link, and how often |
 //! | [`pipe`] | a link in memory, between a node and a controller of one process |
+//! | `rounds` | what links have said and the hub has not heard, a few frames of each in turn |
 //! | `streams` | the ends of streams in this runtime, between whoever holds them and the node |
 //! | [`uplink`] | how the driver gets its link to the controller |
 
@@ -21,5 +22,6 @@ pub mod ledger;
 pub mod link;
 pub mod news;
 pub mod pipe;
+mod rounds;
 mod streams;
 pub mod uplink;
