@@ -63,12 +63,6 @@ pub struct Processors {
     pub thousandths: u32,
 }
 
-impl fmt::Display for Processors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", f64::from(self.thousandths) / 1000.0)
-    }
-}
-
 impl Processors {
     /// So many; what is no number or below 0 is none, and there are 4 million at most.
     pub fn new(number: f64) -> Self {
