@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::cluster::output::says;
-use super::cluster::{Cluster, Running, component};
+use super::cluster::{Cluster, PATIENCE, Running, component};
 
 /// A runtime with a process `worker` of the fixtures, of so many instances, in each tenant; with these keys for the tenants.
 fn serving(cluster: &Cluster, tenants: &[(&str, &str)]) -> Running {
@@ -35,20 +35,29 @@ fn computed(cluster: &Cluster, tenant: &str) -> f64 {
     list[0]["usage"]["cpu-seconds"].as_f64().unwrap_or_default()
 }
 
+/// Looks until this gives something.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not come");
+    }
+}
+
 #[test]
 fn busy_tenants_compute_by_their_weights() {
     let cluster = Cluster::new();
     let _host = serving(&cluster, &[("light", ""), ("heavy", "weight = 300")]);
     let _spinning = [spin(&cluster, "light", SPINNERS), spin(&cluster, "heavy", SPINNERS / 2)];
     // From here on all of them are at it.
-    while computed(&cluster, "light") == 0.0 || computed(&cluster, "heavy") == 0.0 {}
+    until(|| (computed(&cluster, "light") > 0.0 && computed(&cluster, "heavy") > 0.0).then_some(()));
     let (light_before, heavy_before) = (computed(&cluster, "light"), computed(&cluster, "heavy"));
-    let ratio = loop {
+    let ratio = until(|| {
         let (light, heavy) = (computed(&cluster, "light") - light_before, computed(&cluster, "heavy") - heavy_before);
-        if light >= 2.0 {
-            break heavy / light;
-        }
-    };
+        (light >= 2.0).then(|| heavy / light)
+    });
     // What a process has used is told once a second, and not of all at the same moment.
     assert!((1.8..5.0).contains(&ratio), "{ratio}");
 }
@@ -59,9 +68,10 @@ fn a_tenant_computes_no_longer_than_its_processors_allow_and_others_do_not_notic
     let _host = serving(&cluster, &[("tight", "max-cpu = 0.2"), ("free", "")]);
     let began = Instant::now();
     let _spinning = spin(&cluster, "tight", 2);
-    while computed(&cluster, "tight") < 0.4 {
+    until(|| {
         assert_eq!(cluster.run(["call", "add(1, 2)", "--tenant", "free"]).success(), "3");
-    }
+        (computed(&cluster, "tight") >= 0.4).then_some(())
+    });
     // Two seconds, less what it had in store.
     assert!(began.elapsed() >= Duration::from_millis(1700), "{:?}", began.elapsed());
     // Its own calls wait for their turn as well.
