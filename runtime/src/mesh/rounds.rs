@@ -123,13 +123,14 @@ mod tests {
     use std::sync::Arc;
 
     use daffi_proto::frame::Header;
+    use daffi_proto::id::CallId;
     use tokio::sync::Semaphore;
 
     use super::*;
 
     /// Batches of so many frames of a link, numbered from the one given.
     async fn batch(link: u64, frames: std::ops::Range<u64>) -> Batch {
-        let frames = frames.map(|id| Frame::new(Header::ListLoads { id })).collect();
+        let frames = frames.map(|id| Frame::new(Header::Ended { id: CallId(id) })).collect();
         Batch { link: LinkId(link), frames: Ok(frames), place: place().await }
     }
 
@@ -139,7 +140,7 @@ mod tests {
 
     fn heard(rounds: &mut Rounds) -> Option<(u64, u64)> {
         match rounds.next()? {
-            (link, Said::Frame(Frame { header: Header::ListLoads { id }, .. })) => Some((link.0, id)),
+            (link, Said::Frame(Frame { header: Header::Ended { id }, .. })) => Some((link.0, id.0)),
             other => panic!("{other:?}"),
         }
     }
