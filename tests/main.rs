@@ -49,6 +49,7 @@ mod bad_input;
 mod broadcast;
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
 mod ceilings;
 #[cfg(test)]
 mod check;
