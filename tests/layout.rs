@@ -35,7 +35,7 @@ fn rustls_is_named_only_in_tls() {
 
 #[test]
 fn http_is_named_only_in_metrics() {
-    only_in(&["httparse::"], &["runtime/src/metrics"]);
+    only_in(&["hyper::"], &["runtime/src/metrics"]);
 }
 
 #[test]

@@ -108,6 +108,8 @@ mod streams_sdk;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
+mod terminal;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod trees;

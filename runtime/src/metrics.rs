@@ -7,12 +7,19 @@
 
 mod text;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -32,6 +39,10 @@ const MAX_REQUEST_BYTES: usize = 8 << 10;
 
 /// Most headers of one.
 const MAX_HEADERS: usize = 64;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// The pause after a connection could not be accepted, which is where the process has no files left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -77,10 +88,9 @@ impl Metrics {
                 let (measure, cancel) = (Arc::clone(&measure), cancel.clone());
                 tasks.spawn(async move {
                     let _place = place;
-                    // Who asks and goes, or is slow, has no answer.
                     tokio::select! {
                         () = cancel.cancelled() => {}
-                        _ = timeout(CONNECTION_TIMEOUT, answer(stream, &*measure)) => {}
+                        () = serve(stream, &*measure) => {}
                     }
                 });
             }
@@ -92,79 +102,46 @@ impl Metrics {
     }
 }
 
-/// One request and its answer.
-async fn answer(mut stream: TcpStream, measure: &(dyn Fn() -> Vec<Measured> + Sync)) -> io::Result<()> {
-    let mut request = Vec::new();
-    let asked = loop {
-        match asked(&request) {
-            Some(asked) => break asked,
-            None if request.len() >= MAX_REQUEST_BYTES => break Asked::Senseless,
-            None => {}
-        }
-        let room = (MAX_REQUEST_BYTES - request.len()) as u64;
-        if (&mut stream).take(room).read_buf(&mut request).await? == 0 {
-            return Ok(());
-        }
-    };
-    let (status, body) = match asked {
-        Asked::Metrics => ("200 OK", text(&measure())),
-        Asked::Elsewhere => ("404 Not Found", "metrics are at /metrics\n".to_owned()),
-        Asked::Otherwise => ("405 Method Not Allowed", "only GET\n".to_owned()),
-        Asked::Senseless => ("400 Bad Request", "this is no request\n".to_owned()),
-    };
-    let kind = match asked {
-        Asked::Metrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        _ => "text/plain; charset=utf-8",
-    };
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
+/// Answers what is asked on a connection, within its time.
+async fn serve(stream: TcpStream, measure: &(dyn Fn() -> Vec<Measured> + Sync)) {
+    let answers = service_fn(async |request| Ok::<_, Infallible>(answer(&request, measure)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(CONNECTION_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(MAX_REQUEST_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), answers);
+    // Who asks and goes, or is slow, has no answer.
+    let _ = timeout(CONNECTION_TIMEOUT, connection).await;
 }
 
-/// What a request is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Metrics,
-    Elsewhere,
-    Otherwise,
-    Senseless,
-}
-
-/// None as long as it is not all there.
-fn asked(bytes: &[u8]) -> Option<Asked> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    match request.parse(bytes) {
-        Ok(httparse::Status::Partial) => None,
-        Ok(httparse::Status::Complete(_)) => Some(match (request.method, request.path) {
-            (Some("GET"), Some(path)) if path.split('?').next() == Some("/metrics") => Asked::Metrics,
-            (Some("GET"), _) => Asked::Elsewhere,
-            _ => Asked::Otherwise,
-        }),
-        Err(_) => Some(Asked::Senseless),
-    }
+fn answer<B>(request: &Request<B>, measure: &(dyn Fn() -> Vec<Measured> + Sync)) -> Response<Full<Bytes>> {
+    let (status, kind, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/metrics") => (StatusCode::OK, OPENMETRICS, text(&measure())),
+        (&Method::GET, _) => (StatusCode::NOT_FOUND, PLAIN, "metrics are at /metrics\n".to_owned()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET\n".to_owned()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
     fn requests_are_told_apart() {
-        for (request, is) in [
-            ("GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n", Some(Asked::Metrics)),
-            ("GET /metrics?name=x HTTP/1.0\r\n\r\n", Some(Asked::Metrics)),
-            ("GET / HTTP/1.1\r\n\r\n", Some(Asked::Elsewhere)),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Some(Asked::Otherwise)),
-            ("GET /metrics HTTP/1.1\r\nhost: x\r\n", None),
-            ("", None),
-            ("\0\0\0\0", Some(Asked::Senseless)),
-        ] {
-            assert_eq!(asked(request.as_bytes()), is, "{request:?}");
-        }
+        let answer = |method: &str, path: &str| {
+            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            super::answer(&request, &Vec::new).status().as_u16()
+        };
+        assert_eq!([answer("GET", "/metrics"), answer("GET", "/metrics?name=x")], [200, 200]);
+        assert_eq!([answer("GET", "/"), answer("GET", "/metrics/x"), answer("POST", "/metrics")], [404, 404, 405]);
     }
 
     async fn ask(address: SocketAddr, request: &[u8]) -> String {
@@ -182,7 +159,8 @@ mod tests {
         tasks.spawn(metrics.run(Vec::new, tasks.clone(), cancel.clone()));
         let endless = [b"GET /metrics HTTP/1.1\r\nx: ".as_slice(), &[b'x'; MAX_REQUEST_BYTES]].concat();
         let endless = endless.get(..MAX_REQUEST_BYTES).unwrap();
-        assert!(ask(address, endless).await.starts_with("HTTP/1.1 400 "));
+        assert!(ask(address, endless).await.starts_with("HTTP/1.1 431 "));
+        assert!(ask(address, b"\0\0\0\0").await.starts_with("HTTP/1.1 400 "));
         let told = ask(address, b"GET /metrics HTTP/1.1\r\n\r\n").await;
         assert!(told.starts_with("HTTP/1.1 200 OK\r\n") && told.ends_with("# EOF\n"), "{told}");
         cancel.cancel();

@@ -20,6 +20,7 @@ pub mod raw;
 pub mod running;
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{PipeReader, PipeWriter};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -269,6 +270,12 @@ impl Start<'_> {
         let (reader, writer) = std::io::pipe().unwrap();
         self.command.stdin(reader);
         (self.start(), writer)
+    }
+
+    /// Starts it on this terminal: its input and its output.
+    pub fn start_on(mut self, terminal: &File) -> Running {
+        self.command.stdin(terminal.try_clone().unwrap()).stdout(terminal.try_clone().unwrap());
+        self.start()
     }
 
     /// Starts it with a standard error that is read by nobody but the test.

@@ -114,7 +114,7 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
         let totals = totals(&rows);
         let view = View { rows: &rows, totals: &totals, choice: &choice, trouble: trouble.as_deref() };
         // A terminal that has gone is the end.
-        if screen.draw(|width, height| view.lines(width, height)).is_err() {
+        if screen.draw(|frame| frame.render_widget(&view, frame.area())).is_err() {
             return Ok(());
         }
     }

@@ -1,19 +1,17 @@
-//! The terminal: what is drawn on it, keys, and that it is afterwards as it was before, however the end comes.
+//! The terminal: that it is afterwards as it was before, however the end comes, and the keys that are pressed on it.
 
-use std::io::{self, Read, Stdout, Write};
-use std::sync::Arc;
+use std::io;
+use std::time::Duration;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::{DefaultTerminal, Frame};
 use tokio::sync::mpsc;
-
-/// To the other screen of the terminal, without a cursor.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-
-/// The end of [`ENTER`].
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// Keys that wait to be looked at; more are dropped.
 const MAX_KEYS_WAITING: usize = 64;
+
+/// How long the thread that reads keys may notice late that nobody wants them any more.
+const KEYS_POLL: Duration = Duration::from_millis(200);
 
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,116 +22,73 @@ pub enum Key {
     Up,
     Down,
     Tenants,
+    /// The terminal has another size, or something else is to be drawn anew.
     Other,
 }
 
 /// The terminal while `top` has it.
-pub struct Screen {
-    stdout: Stdout,
-    /// Given back, once.
-    before: Arc<Termios>,
-}
+pub struct Screen(DefaultTerminal);
 
 impl Screen {
-    /// Takes the terminal.
+    /// Takes the terminal: its other screen, without a cursor, with each key as it is pressed. A panic gives it back first, so
+    /// that what it says is to be read where the user is afterwards.
     ///
     /// # Errors
     /// There is none, or it has gone.
     pub fn open() -> io::Result<Self> {
-        let before = Arc::new(tcgetattr(io::stdin())?);
-        let mut raw = (*before).clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
-        let screen = Self { stdout: io::stdout(), before: before.clone() };
-        // What a panic says is to be read where the user is afterwards.
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            give_back(&before);
-            print(panic);
-        }));
-        (&screen.stdout).write_all(ENTER.as_bytes())?;
-        Ok(screen)
+        ratatui::try_init().map(Self)
     }
 
-    /// Draws these lines, the second one as a heading.
+    /// Draws what has changed.
     ///
     /// # Errors
     /// The terminal has gone.
-    pub fn draw(&mut self, lines: impl FnOnce(usize, usize) -> Vec<String>) -> io::Result<()> {
-        let size = tcgetwinsize(&self.stdout)?;
-        let mut text = String::from("\x1b[H");
-        for (number, line) in lines(size.ws_col.into(), size.ws_row.into()).iter().enumerate() {
-            let (on, off) = if number == 1 { ("\x1b[7m", "\x1b[0m") } else { ("", "") };
-            let next = if number == 0 { "" } else { "\r\n" };
-            text.push_str(&format!("{next}{on}{line}\x1b[K{off}"));
-        }
-        text.push_str("\x1b[J");
-        self.stdout.write_all(text.as_bytes())?;
-        self.stdout.flush()
+    pub fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.0.draw(view).map(drop)
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back(&self.before);
+        // A terminal that has gone needs nothing more.
+        let _ = ratatui::try_restore();
     }
 }
 
-fn give_back(before: &Termios) {
-    let mut stdout = io::stdout();
-    let _ = stdout.write_all(LEAVE.as_bytes()).and_then(|()| stdout.flush());
-    let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
-}
-
-/// The keys that are pressed from now on. A thread reads them, which ends with its process.
+/// The keys that are pressed from now on. A thread reads them, and ends when nobody wants them or the terminal has gone.
 pub fn keys() -> mpsc::Receiver<Key> {
     let (sender, keys) = mpsc::channel(MAX_KEYS_WAITING);
     std::thread::spawn(move || {
-        let mut bytes = [0; 64];
-        while let Ok(length @ 1..) = io::stdin().read(&mut bytes) {
-            for key in read(bytes.get(..length).unwrap_or_default()) {
-                let _ = sender.try_send(key);
-            }
-            if sender.is_closed() {
-                return;
+        while !sender.is_closed() {
+            let event = match event::poll(KEYS_POLL) {
+                Ok(true) => event::read(),
+                Ok(false) => continue,
+                Err(error) => Err(error),
+            };
+            match event {
+                Ok(event) => drop(read(&event).map(|key| sender.try_send(key))),
+                Err(_) => return,
             }
         }
     });
     keys
 }
 
-/// The keys of what a terminal sends at once.
-fn read(mut bytes: &[u8]) -> Vec<Key> {
-    let mut keys = Vec::new();
-    while let Some((key, rest)) = first(bytes) {
-        keys.push(key);
-        bytes = rest;
-    }
-    keys
-}
-
-fn first(bytes: &[u8]) -> Option<(Key, &[u8])> {
-    Some(match bytes {
-        [] => return None,
-        // An arrow, in either of its two forms.
-        [0x1b, b'[' | b'O', letter, rest @ ..] => {
-            let key = match letter {
-                b'A' => Key::Up,
-                b'B' => Key::Down,
-                b'C' => Key::Right,
-                b'D' => Key::Left,
-                _ => Key::Other,
-            };
-            (key, rest)
-        }
-        // Ctrl-C does not interrupt in this mode.
-        [b'q' | b'Q' | 3, rest @ ..] => (Key::Quit, rest),
-        [b't' | b'T', rest @ ..] => (Key::Tenants, rest),
-        [b'<' | b'h', rest @ ..] => (Key::Left, rest),
-        [b'>' | b'l', rest @ ..] => (Key::Right, rest),
-        [b'k', rest @ ..] => (Key::Up, rest),
-        [b'j', rest @ ..] => (Key::Down, rest),
-        [_, rest @ ..] => (Key::Other, rest),
+/// What an event of the terminal asks for, if anything.
+fn read(event: &Event) -> Option<Key> {
+    let Event::Key(KeyEvent { code, modifiers, kind: KeyEventKind::Press | KeyEventKind::Repeat, .. }) = event else {
+        return matches!(event, Event::Resize(..)).then_some(Key::Other);
+    };
+    Some(match code {
+        // It interrupts nothing in this mode.
+        KeyCode::Char('c') if modifiers.contains(KeyModifiers::CONTROL) => Key::Quit,
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Key::Quit,
+        KeyCode::Char('t' | 'T') => Key::Tenants,
+        KeyCode::Left | KeyCode::Char('<' | 'h') => Key::Left,
+        KeyCode::Right | KeyCode::Char('>' | 'l') => Key::Right,
+        KeyCode::Up | KeyCode::Char('k') => Key::Up,
+        KeyCode::Down | KeyCode::Char('j') => Key::Down,
+        _ => Key::Other,
     })
 }
 
@@ -142,10 +97,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_from_what_a_terminal_sends() {
-        assert_eq!(read(b"\x1b[A\x1bOBq"), [Key::Up, Key::Down, Key::Quit]);
-        assert_eq!(read(b"t\x03x"), [Key::Tenants, Key::Quit, Key::Other]);
-        assert_eq!(read(b"\x1b["), [Key::Other, Key::Other]);
-        assert_eq!(read(b""), []);
+    fn keys_mean_what_the_status_line_says() {
+        let press = |code, modifiers| read(&Event::Key(KeyEvent::new(code, modifiers)));
+        let plain = |code| press(code, KeyModifiers::NONE);
+        assert_eq!(plain(KeyCode::Char('q')), Some(Key::Quit));
+        assert_eq!(plain(KeyCode::Char('c')), Some(Key::Other));
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Some(Key::Quit));
+        assert_eq!([KeyCode::Left, KeyCode::Up].map(plain), [Some(Key::Left), Some(Key::Up)]);
+        assert_eq!(plain(KeyCode::Char('t')), Some(Key::Tenants));
+        assert_eq!(read(&Event::Resize(80, 24)), Some(Key::Other));
+        assert_eq!(read(&Event::FocusLost), None);
     }
 }

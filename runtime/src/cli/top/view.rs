@@ -1,6 +1,12 @@
-//! What `top` shows, as lines of text: a function of rows, choice and size, which knows no terminal.
+//! What `top` shows: a widget of rows and a choice, which knows no terminal.
 
 use std::cmp::Ordering;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::Line;
+use ratatui::widgets::Widget;
 
 use super::rows::Row;
 use super::screen::Key;
@@ -89,9 +95,11 @@ pub struct View<'a> {
     pub trouble: Option<&'a str>,
 }
 
-impl View<'_> {
-    /// The lines of a screen of this size; the second one is the heading.
-    pub fn lines(&self, width: usize, height: usize) -> Vec<String> {
+impl Widget for &View<'_> {
+    /// A line that says what is shown, the heading, and as many rows as there is room for.
+    fn render(self, area: Rect, buffer: &mut Buffer) {
+        let [status_line, heading_line, room] =
+            Layout::vertical([Constraint::Length(1), Constraint::Length(1), Constraint::Fill(1)]).areas(area);
         let (processes, tenants) = (self.rows.len(), self.totals.len());
         let sorted = COLUMNS.get(self.choice.column).copied().unwrap_or_default();
         let status = match self.trouble {
@@ -104,11 +112,13 @@ impl View<'_> {
         let rows = if self.choice.by_tenant { &[] } else { self.rows };
         let mut lines = table(&cells(rows, self.totals));
         let heading = if lines.is_empty() { String::new() } else { lines.remove(0) };
-        let room = height.saturating_sub(2);
-        let above = self.choice.above.min(lines.len().saturating_sub(room));
-        let shown = lines.into_iter().skip(above).take(room);
-        let cut = |line: String| line.chars().take(width).collect();
-        [status, heading].into_iter().chain(shown).take(height).map(cut).collect()
+        Line::raw(status).render(status_line, buffer);
+        buffer.set_style(heading_line, Style::new().reversed());
+        Line::raw(heading).render(heading_line, buffer);
+        let above = self.choice.above.min(lines.len().saturating_sub(room.height.into()));
+        for (line, place) in lines.into_iter().skip(above).zip(room.rows()) {
+            Line::raw(line).render(place, buffer);
+        }
     }
 }
 
@@ -166,11 +176,15 @@ mod tests {
         rows(&window)
     }
 
-    fn shown(choice: &Choice, width: usize, height: usize, trouble: Option<&str>) -> Vec<String> {
+    fn shown(choice: &Choice, width: u16, height: u16, trouble: Option<&str>) -> Vec<String> {
         let mut rows = busy();
         choice.sort(&mut rows);
         let totals = totals(&rows);
-        View { rows: &rows, totals: &totals, choice, trouble }.lines(width, height)
+        let area = Rect::new(0, 0, width, height);
+        let mut buffer = Buffer::empty(area);
+        View { rows: &rows, totals: &totals, choice, trouble }.render(area, &mut buffer);
+        let line = |row: Rect| row.columns().map(|cell| buffer[cell.as_position()].symbol()).collect::<String>();
+        area.rows().map(|row| line(row).trim_end().to_owned()).collect()
     }
 
     #[test]
@@ -190,7 +204,8 @@ mod tests {
         [Key::Right, Key::Right, Key::Right].into_iter().for_each(|key| choice.press(key));
         assert!(shown(&choice, 200, 40, None)[2].starts_with("b "), "by failures");
         choice.press(Key::Tenants);
-        assert_eq!(shown(&choice, 200, 40, None).len(), 4);
+        let lines = shown(&choice, 200, 40, None);
+        assert!(lines[3].starts_with("all of") && lines[4].is_empty(), "{lines:#?}");
         [Key::Tenants, Key::Down, Key::Left, Key::Left, Key::Left].into_iter().for_each(|key| choice.press(key));
         assert!(shown(&choice, 200, 5, None)[2].starts_with("c "), "one is above the screen");
     }
@@ -199,7 +214,6 @@ mod tests {
     fn nothing_is_outside_of_the_screen_and_trouble_is_told() {
         for (width, height) in [(20, 3), (1, 1), (0, 0), (300, 2)] {
             let lines = shown(&Choice::default(), width, height, Some("no controller\u{1b}[2J"));
-            assert!(lines.len() <= height && lines.iter().all(|line| line.chars().count() <= width));
             assert!(lines.iter().all(|line| !line.contains('\u{1b}')));
         }
         assert!(shown(&Choice::default(), 80, 10, Some("no controller"))[0].starts_with("no controller"));
