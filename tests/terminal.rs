@@ -4,19 +4,77 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use super::cluster::{Cluster, PATIENCE, Running};
 
-/// A terminal of 120 columns and 30 lines, as its user sees it.
+/// How many lines and columns a terminal has.
+const LINES: usize = 30;
+const COLUMNS: usize = 120;
+
+/// A terminal, as its user sees it. A program draws what has changed, and nothing else: so it keeps what is there.
 struct Terminal {
     keyboard: File,
     /// The end that a program has.
     line: File,
     shows: Receiver<Vec<u8>>,
-    shown: String,
+    screen: Screen,
+}
+
+/// What is drawn: single-byte characters, and a `?` for each other one.
+struct Screen {
+    cells: [[u8; COLUMNS]; LINES],
+    line: usize,
+    column: usize,
+    /// The control sequence that has begun.
+    sequence: Option<Vec<u8>>,
+    /// Whether a program has the other screen of the terminal.
+    is_other: bool,
+}
+
+impl Screen {
+    fn take(&mut self, byte: u8) {
+        if let Some(mut sequence) = self.sequence.take() {
+            sequence.push(byte);
+            // It ends with a letter.
+            match byte {
+                b'[' | b'?' | b';' | b'0'..=b'9' => self.sequence = Some(sequence),
+                _ => self.control(&String::from_utf8(sequence).unwrap()),
+            }
+            return;
+        }
+        match byte {
+            0x1b => self.sequence = Some(Vec::new()),
+            0x80..=0xbf => {} // the rest of one that was begun
+            byte => {
+                self.cells[self.line][self.column] = if byte < 0x80 { byte } else { b'?' };
+                self.column = (self.column + 1).min(COLUMNS - 1);
+            }
+        }
+    }
+
+    fn control(&mut self, sequence: &str) {
+        match sequence {
+            "[?1049h" => self.is_other = true,
+            "[?1049l" => self.is_other = false,
+            "[2J" => self.cells = [[b' '; COLUMNS]; LINES],
+            _ => {}
+        }
+        let place =
+            sequence.strip_prefix('[').and_then(|rest| rest.strip_suffix('H')).and_then(|at| at.split_once(';'));
+        if let Some((line, column)) = place {
+            let number = |text: &str| text.parse::<usize>().unwrap() - 1;
+            (self.line, self.column) = (number(line), number(column));
+        }
+    }
+
+    fn text(&self) -> String {
+        let line = |line: &[u8; COLUMNS]| String::from_utf8_lossy(line).trim_end().to_owned();
+        self.cells.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Terminal {
@@ -25,31 +83,39 @@ impl Terminal {
         grantpt(&user).and_then(|()| unlockpt(&user)).unwrap();
         let path = ptsname(&user, Vec::new()).unwrap().into_string().unwrap();
         let line = File::options().read(true).write(true).open(path).unwrap();
-        tcsetwinsize(&line, Winsize { ws_row: 30, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        let size = Winsize { ws_row: LINES as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&line, size).unwrap();
         let keyboard = File::from(user);
-        let mut screen = keyboard.try_clone().unwrap();
+        let mut output = keyboard.try_clone().unwrap();
         let (send, shows) = channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = screen.read(&mut bytes) {
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
                 if send.send(bytes[..length].to_vec()).is_err() {
                     return;
                 }
             }
         });
-        Self { keyboard, line, shows, shown: String::new() }
+        let cells = [[b' '; COLUMNS]; LINES];
+        let screen = Screen { cells, line: 0, column: 0, sequence: None, is_other: false };
+        Self { keyboard, line, shows, screen }
     }
 
-    /// Waits until this was drawn since it was asked last.
+    /// Waits until the screen is so.
+    #[track_caller]
+    fn wait_until(&mut self, what: &str, is_so: impl Fn(&Screen) -> bool) {
+        let start = Instant::now();
+        while !is_so(&self.screen) {
+            let left = PATIENCE.saturating_sub(start.elapsed());
+            let Ok(bytes) = self.shows.recv_timeout(left) else { panic!("no {what}:\n{}", self.screen.text()) };
+            bytes.into_iter().for_each(|byte| self.screen.take(byte));
+        }
+    }
+
+    /// Waits until this is shown.
     #[track_caller]
     fn wait_for(&mut self, text: &str) {
-        while !self.shown.contains(text) {
-            let more = self.shows.recv_timeout(PATIENCE);
-            let more = more.unwrap_or_else(|_| panic!("{text:?} is not shown: {:?}", self.shown));
-            self.shown.push_str(&String::from_utf8_lossy(&more));
-        }
-        let end = self.shown.find(text).unwrap() + text.len();
-        self.shown.drain(..end);
+        self.wait_until(text, |screen| screen.text().contains(text));
     }
 
     fn press(&mut self, keys: &str) {
@@ -69,10 +135,9 @@ fn watching(cluster: &Cluster) -> (Running, Running, Terminal) {
     let mut terminal = Terminal::new();
     assert!(terminal.is_a_shells());
     let top = cluster.bare("top").args(["top", "--interval", "200ms"]).start_on(&terminal.line);
-    // The other screen.
-    terminal.wait_for("\x1b[?1049h");
     terminal.wait_for("PROCESS");
     terminal.wait_for("publisher");
+    assert!(terminal.screen.is_other);
     assert!(!terminal.is_a_shells());
     (server, top, terminal)
 }
@@ -80,7 +145,7 @@ fn watching(cluster: &Cluster) -> (Running, Running, Terminal) {
 /// It has left the terminal as it found it.
 fn has_left(top: &Running, mut terminal: Terminal, code: i32) {
     assert_eq!(top.exit_code(), code);
-    terminal.wait_for("\x1b[?1049l");
+    terminal.wait_until("own screen", |screen| !screen.is_other);
     assert!(terminal.is_a_shells());
 }
 
@@ -89,8 +154,10 @@ fn keys_change_what_top_shows_and_end_it() {
     let cluster = Cluster::new();
     let (_server, top, mut terminal) = watching(&cluster);
     terminal.press("t");
-    // Only what changes is drawn: of the hint, most of `processes`, which the key would bring back.
-    terminal.wait_for("proces");
+    terminal.wait_until("list of tenants alone", |screen| !screen.text().contains("publisher"));
+    terminal.wait_for("all of");
+    terminal.press("t");
+    terminal.wait_for("publisher");
     terminal.press("q");
     has_left(&top, terminal, 0);
 }
