@@ -89,12 +89,20 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut window, mut choice) = (Window::default(), Choice::default());
     let link = client.mesh().link();
+    // Why the last look failed, if it did: the link may have been lost meanwhile.
+    let mut failed = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
                 // Without a link there is nothing new, and what was is left on the screen.
                 if *link.borrow() == LinkState::Up {
-                    window.add(Instant::now(), look(client, &args.also).await?);
+                    match look(client, &args.also).await {
+                        Ok(processes) => {
+                            window.add(Instant::now(), processes);
+                            failed = None;
+                        }
+                        Err(failure) => failed = Some(failure.to_string()),
+                    }
                 }
             }
             key = keys.recv() => match key {
@@ -105,7 +113,7 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
             _ = terminate.recv() => return Ok(()),
         }
         let trouble = match &*link.borrow() {
-            LinkState::Up => None,
+            LinkState::Up => failed.clone(),
             LinkState::Down { reason } => Some(format!("no controller: {reason}; waiting for one")),
             LinkState::Refused { message, .. } => return Err(Failure::new(exit::NO_CONTROLLER, message)),
         };
