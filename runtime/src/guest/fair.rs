@@ -2,8 +2,9 @@
 //!
 //! Whatever polls a guest has a [`Stand`], and polls in its tenant's turn only: so long as there is a free place nobody
 //! notices, and where more guests want to run than there are threads, [`turns`] says who is next. A guest leaves its place
-//! when it waits for the host, and at each tick of the epoch. What short calls use in the driver's task is charged to
-//! their tenants too, and [`driver`] says how much that may be.
+//! when it waits for the host, and at each tick of the epoch. How long it had the thread is measured here, once, for its
+//! tenant's turns and for what its module is counted. What short calls use in the driver's task is charged to their
+//! tenants too, and [`driver`] says how much that may be.
 //!
 //! Invariants: nobody waits for a turn on a thread, only as a pending future, which can be dropped at any time; deadlines and
 //! cancellation need no turn. No place is held over an await. The lock is held for moments, and nobody is woken under it.
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::driver::DriverTime;
 use self::turns::{Asked, Place, TenantId, Ticket, Turns};
 pub use self::turns::{Portion, USUAL_WEIGHT};
+use super::meter::Meter;
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]
@@ -84,7 +86,7 @@ impl Fair {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = self.0.held.notified() => {}
-                () = alarm => self.0.wake_next(),
+                () = alarm => self.0.settle(self.0.time(Instant::now()), |_| {}),
             }
         }
     }
@@ -99,14 +101,15 @@ impl Shared {
         at.saturating_duration_since(self.epoch)
     }
 
-    /// Wakes those who have their turn now.
-    fn wake_next(&self) {
-        loop {
-            let next = self.lock().turns.next(self.time(Instant::now()));
-            match next {
-                Some(waker) => waker.wake(),
-                None => return,
-            }
+    /// Changes something, and wakes those who have their turn then.
+    fn settle(&self, now: Duration, change: impl FnOnce(&mut Turns<Waker>)) {
+        let mut state = self.lock();
+        change(&mut state.turns);
+        let mut next = state.turns.next(now);
+        drop(state);
+        while let Some(waker) = next {
+            waker.wake();
+            next = self.lock().turns.next(now);
         }
     }
 }
@@ -126,9 +129,9 @@ impl Share {
         Fair::new(std::thread::available_parallelism().map_or(1, usize::from)).add(Portion::default())
     }
 
-    /// A place to ask for turns from: one for each task that polls guests.
-    pub(super) fn stand(self: &Arc<Self>) -> Stand {
-        Stand { share: self.clone(), waits: None }
+    /// A place to ask for turns from: one for each task that polls guests, of the module that has this meter.
+    pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>) -> Stand {
+        Stand { share: self.clone(), meter, waits: None, took: Duration::ZERO }
     }
 
     /// Whether its guests may run in the driver's task.
@@ -166,7 +169,10 @@ fn nanos(time: Duration) -> u64 {
 /// Where a task that polls guests waits for its turns. Dropping it gives up what it has.
 pub(super) struct Stand {
     share: Arc<Share>,
+    meter: Arc<Meter>,
     waits: Option<Ticket>,
+    /// How long the last turn took.
+    took: Duration,
 }
 
 impl Stand {
@@ -175,23 +181,27 @@ impl Stand {
         let began = Instant::now();
         let shared = &self.share.shared;
         let now = shared.time(began);
+        self.took = Duration::ZERO;
         let mut state = shared.lock();
-        let asked = state.turns.ask(self.share.tenant, self.waits.take(), cx.waker().clone(), now);
-        let is_held = state.turns.next_time().is_some();
-        drop(state);
-        match asked {
+        match state.turns.ask(self.share.tenant, self.waits.take(), || cx.waker().clone(), now) {
             Asked::Go(place) => {
-                let _turn = Turn { share: &self.share, place, began };
+                drop(state);
+                let _turn = Turn { share: &self.share, meter: &self.meter, place, began, took: &mut self.took };
                 guest(cx)
             }
             Asked::Wait(ticket) => {
                 self.waits = Some(ticket);
-                if is_held {
+                if state.turns.next_time().is_some() {
                     shared.held.notify_one();
                 }
                 Poll::Pending
             }
         }
+    }
+
+    /// How long the guest had the thread when it was polled last; nothing, where that was not its turn.
+    pub fn took(&self) -> Duration {
+        self.took
     }
 
     /// Polls it to its end, in its tenant's turns.
@@ -205,8 +215,8 @@ impl Drop for Stand {
     fn drop(&mut self) {
         if let Some(ticket) = self.waits.take() {
             let shared = &self.share.shared;
-            shared.lock().turns.leave(self.share.tenant, ticket, shared.time(Instant::now()));
-            shared.wake_next();
+            let now = shared.time(Instant::now());
+            shared.settle(now, |turns| turns.leave(self.share.tenant, ticket, now));
         }
     }
 }
@@ -214,8 +224,10 @@ impl Drop for Stand {
 /// A guest has the thread, however that ends.
 struct Turn<'a> {
     share: &'a Share,
+    meter: &'a Meter,
     place: Place,
     began: Instant,
+    took: &'a mut Duration,
 }
 
 impl Drop for Turn<'_> {
@@ -223,8 +235,10 @@ impl Drop for Turn<'_> {
         let shared = &self.share.shared;
         let now = Instant::now();
         let used = now.saturating_duration_since(self.began);
-        shared.lock().turns.done(self.share.tenant, self.place, used, shared.time(now));
-        shared.wake_next();
+        *self.took = used;
+        self.meter.computed(used);
+        let now = shared.time(now);
+        shared.settle(now, |turns| turns.done(self.share.tenant, self.place, used, now));
     }
 }
 
@@ -234,12 +248,16 @@ mod tests {
 
     use super::*;
 
+    fn stand(share: &Arc<Share>) -> Stand {
+        share.stand(Arc::default())
+    }
+
     #[tokio::test]
     async fn a_guest_that_waits_is_woken_when_a_turn_ends_and_one_that_has_gone_holds_no_place() {
         let fair = Fair::new(1);
         let (one, other) = (fair.add(Portion::default()), fair.add(Portion::default()));
         let mut cx = Context::from_waker(Waker::noop());
-        let (mut first, second) = (one.stand(), other.stand());
+        let (mut first, second) = (stand(&one), stand(&other));
         // While the first has its turn, the second asks for one. It waits, since it is not behind.
         let mut second = Box::pin(second.run(async { 2 }));
         let polled = first.poll(&mut cx, |cx| Poll::Ready(second.poll_unpin(cx)));
@@ -265,8 +283,8 @@ mod tests {
             polls.set(polls.get() + 1);
             Poll::Ready(())
         });
-        assert_eq!(share.stand().run(count).now_or_never(), None);
-        share.stand().run(async {}).await;
+        assert_eq!(stand(&share).run(count).now_or_never(), None);
+        stand(&share).run(async {}).await;
         cancel.cancel();
         keeper.await.unwrap();
     }

@@ -4,9 +4,8 @@
 //! and what a guest can cope with (values that [`super::call`] gives it, which never come here).
 //! A message is one line; the backtrace and the guest's last words go into the trace, which is bounded.
 
-use std::time::Duration;
-
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;

@@ -34,7 +34,6 @@ use super::fault::{Fault, TimeUp};
 use super::instance::{Instance, LinkEvent, LinkHistory, bad_arguments, find, no_such_callback, result_too_large};
 use super::interleave::Interleave;
 use super::lanes::NewLane;
-use super::meter::metered;
 use super::roster::Job;
 use super::state::{GuestState, Scope};
 use super::streams::{CallStreams, Serving};
@@ -69,11 +68,11 @@ pub(super) enum LaneEnd {
 /// Makes the instance and serves calls in it until it ends. Tracked by the module, ended by the lane's token.
 pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     let NewLane { number, jobs, end } = lane;
-    let stand = pool.template.context.share.stand();
+    let stand = pool.template.context.stand();
     let why = tokio::select! {
         biased;
         () = end.cancelled() => LaneEnd::Told,
-        why = stand.run(metered(&pool.template.context.meter, serve(&pool, number, jobs))) => why,
+        why = stand.run(serve(&pool, number, jobs)) => why,
     };
     pool.lane_ended(number, why).await;
 }

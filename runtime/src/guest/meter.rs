@@ -5,8 +5,6 @@
 //! a time has measured it for another reason; a change rings the housekeeper once, until it has told of it.
 //! Counters of one look need not be of the same moment.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -171,18 +169,6 @@ impl Default for Meter {
     fn default() -> Self {
         Self::new(Arc::default())
     }
-}
-
-/// Polls guests, and charges the module with the time that they have the thread.
-pub(super) async fn metered<T>(meter: &Meter, guests: impl Future<Output = T>) -> T {
-    let mut guests = pin!(guests);
-    poll_fn(|cx| {
-        let began = Instant::now();
-        let polled = guests.as_mut().poll(cx);
-        meter.computed(began.elapsed());
-        polled
-    })
-    .await
 }
 
 fn add(counter: &AtomicU64, more: u64) {

@@ -182,7 +182,7 @@ impl GuestModule {
     pub async fn run(&self) -> Option<RunOutcome> {
         let export = self.template.run?;
         let (template, shutdown) = (self.template.clone(), self.shutdown.clone());
-        let stand = template.context.share.stand();
+        let stand = template.context.stand();
         let task = self.tasks.spawn_on(
             async move {
                 tokio::select! {

@@ -14,7 +14,6 @@ use wasmtime::component::{Accessor, ComponentExportIndex};
 use wasmtime_wasi::I32Exit;
 
 use super::fault::Fault;
-use super::meter::metered;
 use super::state::{GuestState, RUN_INSTANCE, Scope};
 use super::streams::CallStreams;
 use super::template::Template;
@@ -74,7 +73,7 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
     let streams = template.has_streams.then(CallStreams::new);
     let longest = template.context.limits.max_call_time;
     GuestState::enter(&mut store, Scope { streams: streams.clone(), ..Scope::default() }, None);
-    let result = metered(&template.context.meter, async {
+    let result = async {
         let instance = template.pre.instantiate_async(&mut store).await?;
         let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut store, export)?;
         let Some(streams) = streams else { return run.call_async(&mut store, ()).await };
@@ -91,7 +90,7 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
             Ok(returned)
         };
         store.run_concurrent(to_the_end).await?
-    })
+    }
     .await;
     match result {
         Ok((Ok(()),)) => RunOutcome::Ok,

@@ -24,7 +24,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
-use super::fair::Share;
+use super::fair::{Share, Stand};
 use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
 use super::handles::Handles;
@@ -130,6 +130,11 @@ impl ModuleContext {
             is_shared: !exports.is_empty(),
             local: OnceLock::new(),
         }
+    }
+
+    /// Where a task that polls guests waits for their turns.
+    pub fn stand(&self) -> Stand {
+        self.share.stand(self.meter.clone())
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.

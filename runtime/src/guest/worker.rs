@@ -28,9 +28,9 @@ use tokio::time::sleep_until;
 use super::answer::{Busy, given_up, late, runs_on};
 use super::fair::Stand;
 use super::fault::TimeUpBy;
+use super::heat::Heat;
 use super::instance::{Called, Instance, StopAt};
 use super::limits::OnCancel;
-use super::meter::Meter;
 use super::pool::Pool;
 use super::roster::{Job, Seat};
 use super::state::Scope;
@@ -188,21 +188,13 @@ impl Run {
         }
     }
 
-    /// Goes on, and takes the time.
-    fn poll(&mut self, meter: &Meter, cx: &mut Context<'_>) -> Poll<Progress> {
-        let began = Instant::now();
-        let progress = self.poll_step(cx);
-        let took = began.elapsed();
+    /// Goes on in its tenant's turn. What takes long keeps the next calls out of the driver's task before it ends.
+    fn poll(&mut self, stand: &mut Stand, heat: &Heat, cx: &mut Context<'_>) -> Poll<Progress> {
+        let progress = stand.poll(cx, |cx| self.poll_step(cx));
+        let took = stand.took();
         self.used += took;
-        meter.computed(took);
-        progress
-    }
-
-    /// The same; what takes long keeps the next calls out of the driver's task before it ends.
-    fn poll_and_tell(&mut self, pool: &Pool, cx: &mut Context<'_>) -> Poll<Progress> {
-        let progress = self.poll(pool.meter(), cx);
-        if progress.is_pending() && self.is_calling() {
-            pool.heat.took(Instant::now(), self.used);
+        if progress.is_pending() && !took.is_zero() && self.is_calling() {
+            heat.took(Instant::now(), self.used);
         }
         progress
     }
@@ -305,7 +297,7 @@ enum Then {
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
 pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
-    let mut stand = pool.template.context.share.stand();
+    let mut stand = pool.template.context.stand();
     pool.note_busy(&run);
     loop {
         let event = next_event(&pool, &mut stand, &mut run).await;
@@ -360,7 +352,7 @@ async fn next_event(pool: &Pool, stand: &mut Stand, run: &mut Run) -> Event {
     };
     let event = tokio::select! {
         biased;
-        progress = poll_fn(|cx| stand.poll(cx, |cx| run.poll_and_tell(pool, cx))) => Event::Progress(progress),
+        progress = poll_fn(|cx| run.poll(stand, &pool.heat, cx)) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,

@@ -174,13 +174,13 @@ impl<W> Turns<W> {
     }
 
     /// Somebody of this tenant wants a turn, or, with the ticket that he was given, asks whether it is his.
-    pub fn ask(&mut self, id: TenantId, ticket: Option<Ticket>, waker: W, now: Duration) -> Asked {
+    pub fn ask(&mut self, id: TenantId, ticket: Option<Ticket>, waker: impl FnOnce() -> W, now: Duration) -> Asked {
         if let Some(ticket) = ticket {
             if let Some(place) = self.granted.remove(&ticket) {
                 return Asked::Go(place);
             }
             if let Some(waiting) = self.waiting.get_mut(&ticket) {
-                *waiting = waker;
+                *waiting = waker();
                 return Asked::Wait(ticket);
             }
         }
@@ -193,7 +193,7 @@ impl<W> Turns<W> {
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.insert(ticket, waker);
+        self.waiting.insert(ticket, waker());
         if let Some(tenant) = self.tenants.get_mut(id.0) {
             tenant.queue.push_back(ticket);
         }

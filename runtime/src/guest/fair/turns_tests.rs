@@ -4,6 +4,9 @@ use super::*;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// What goes by at a time: less than any turn takes.
+const STEP: Duration = Duration::from_micros(100);
+
 /// Guests that run for a tick at a time, on as many threads as there are places.
 struct World {
     turns: Turns<usize>,
@@ -39,37 +42,44 @@ impl World {
 
     fn ask(&mut self, number: usize) {
         let guest = &mut self.guests[number];
-        match self.turns.ask(guest.tenant, guest.ticket.take(), number, self.now) {
+        match self.turns.ask(guest.tenant, guest.ticket.take(), || number, self.now) {
             Asked::Go(place) => guest.runs = Some((place, self.now + guest.turn)),
             Asked::Wait(ticket) => guest.ticket = Some(ticket),
         }
     }
 
-    fn wake(&mut self) {
+    /// Wakes all who have their turn, but for this one, who looks for himself.
+    fn wake(&mut self, but: Option<usize>) {
         while let Some(number) = self.turns.next(self.now) {
-            self.ask(number);
-            assert!(self.guests[number].runs.is_some(), "who is woken has his turn");
+            if Some(number) != but {
+                self.ask(number);
+                assert!(self.guests[number].runs.is_some(), "who is woken has his turn");
+            }
         }
     }
 
-    /// Lets time go by in steps.
+    /// Lets a step of time go by.
+    fn step(&mut self, but: Option<usize>) {
+        self.now += STEP;
+        for number in 0..self.guests.len() {
+            let guest = &mut self.guests[number];
+            if let Some((place, until)) = guest.runs
+                && until <= self.now
+            {
+                (guest.runs, guest.used) = (None, guest.used + guest.turn);
+                let (tenant, turn) = (guest.tenant, guest.turn);
+                self.turns.done(tenant, place, turn, self.now);
+                self.wake(but);
+                self.ask(number);
+            }
+        }
+        self.wake(but);
+    }
+
     fn run_for(&mut self, time: Duration) {
         let end = self.now + time;
         while self.now < end {
-            self.now += MS / 10;
-            for number in 0..self.guests.len() {
-                let guest = &mut self.guests[number];
-                if let Some((place, until)) = guest.runs
-                    && until <= self.now
-                {
-                    (guest.runs, guest.used) = (None, guest.used + guest.turn);
-                    let (tenant, turn) = (guest.tenant, guest.turn);
-                    self.turns.done(tenant, place, turn, self.now);
-                    self.wake();
-                    self.ask(number);
-                }
-            }
-            self.wake();
+            self.step(None);
         }
     }
 
@@ -81,11 +91,11 @@ impl World {
     fn call(&mut self, tenant: TenantId) -> Duration {
         let began = self.now;
         let number = usize::MAX;
-        let place = match self.turns.ask(tenant, None, number, self.now) {
+        let place = match self.turns.ask(tenant, None, || number, self.now) {
             Asked::Go(place) => place,
             Asked::Wait(ticket) => loop {
-                self.run_for_but(MS / 10, number);
-                match self.turns.ask(tenant, Some(ticket), number, self.now) {
+                self.step(Some(number));
+                match self.turns.ask(tenant, Some(ticket), || number, self.now) {
                     Asked::Go(place) => break place,
                     Asked::Wait(same) => assert_eq!(same, ticket),
                 }
@@ -93,28 +103,6 @@ impl World {
         };
         self.turns.done(tenant, place, MS / 20, self.now);
         self.now - began
-    }
-
-    /// The same as [`World::run_for`], beside a call that looks for itself.
-    fn run_for_but(&mut self, time: Duration, call: usize) {
-        self.guests.iter().for_each(|guest| assert!(guest.turn >= time));
-        self.now += time;
-        for number in 0..self.guests.len() {
-            let guest = &mut self.guests[number];
-            if let Some((place, until)) = guest.runs
-                && until <= self.now
-            {
-                (guest.runs, guest.used) = (None, guest.used + guest.turn);
-                let (tenant, turn) = (guest.tenant, guest.turn);
-                self.turns.done(tenant, place, turn, self.now);
-                while let Some(woken) = self.turns.next(self.now) {
-                    if woken != call {
-                        self.ask(woken);
-                    }
-                }
-                self.ask(number);
-            }
-        }
     }
 }
 
@@ -201,9 +189,9 @@ fn who_leaves_frees_his_place_and_those_behind_him_move_up() {
     let mut turns: Turns<u32> = Turns::new(1);
     let tenant = turns.add(Portion::default());
     let now = Duration::ZERO;
-    assert_eq!(turns.ask(tenant, None, 0, now), Asked::Go(Place::Usual));
+    assert_eq!(turns.ask(tenant, None, || 0, now), Asked::Go(Place::Usual));
     let tickets: Vec<Ticket> = (1..=3)
-        .map(|number| match turns.ask(tenant, None, number, now) {
+        .map(|number| match turns.ask(tenant, None, || number, now) {
             Asked::Wait(ticket) => ticket,
             Asked::Go(_) => panic!("there is no place"),
         })
@@ -216,8 +204,8 @@ fn who_leaves_frees_his_place_and_those_behind_him_move_up() {
     assert_eq!(turns.next(now), None);
     turns.leave(tenant, tickets[1], now);
     assert_eq!(turns.next(now), Some(3));
-    assert_eq!(turns.ask(tenant, Some(tickets[2]), 3, now), Asked::Go(Place::Usual));
+    assert_eq!(turns.ask(tenant, Some(tickets[2]), || 3, now), Asked::Go(Place::Usual));
     turns.done(tenant, Place::Usual, MS, now);
     assert_eq!((turns.next(now), turns.waiting.len(), turns.granted.len()), (None, 0, 0));
-    assert_eq!(turns.ask(tenant, None, 4, now), Asked::Go(Place::Usual));
+    assert_eq!(turns.ask(tenant, None, || 4, now), Asked::Go(Place::Usual));
 }
