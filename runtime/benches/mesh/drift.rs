@@ -3,14 +3,13 @@
 //! The process prints a line a run, and the bench notes when each comes; the clock of the plan is not seen from outside, so
 //! the earliest line, counted from its own tick, is taken for on time.
 
-use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use crate::guests::component;
+use crate::guests::{Runtime, component};
 
 /// How often the callback is to run.
 const EVERY: Duration = Duration::from_millis(20);
@@ -45,8 +44,9 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<serde_json::Value>> {
 fn measure(loaded: bool, folder: &Path) -> anyhow::Result<Drift> {
     let socket = folder.join("drift.sock");
     let (server, ticker) = (component("bench-server")?, component("fixtures")?);
-    let (_runtime, lines) =
-        start(&socket, &["--controller", "--name", "server", "--module", &server, "--module", &ticker])?;
+    let args = ["--controller", "--name", "server", "--module", &server, "--module", &ticker];
+    let mut runtime = Runtime::with(&socket, &args)?;
+    let lines = runtime.lines()?;
     let mut caller = None;
     if loaded {
         let component = component("bench-caller-async")?;
@@ -54,7 +54,8 @@ fn measure(loaded: bool, folder: &Path) -> anyhow::Result<Drift> {
         for pair in ["OP=sum", "PAYLOAD_BYTES=8", "IN_FLIGHT=64", "CALLS=10000000", "WARM_UP=64"] {
             args.extend(["--env", pair]);
         }
-        let (load, mut said) = start(&socket, &args)?;
+        let mut load = Runtime::with(&socket, &args)?;
+        let mut said = load.lines()?;
         ensure!(said.next().context("the caller ended early")?? == "warm", "the caller's first line is not `warm`");
         // Whoever stops reading would hold the caller up at its next line.
         caller = Some((load, said));
@@ -76,27 +77,9 @@ fn measure(loaded: bool, folder: &Path) -> anyhow::Result<Drift> {
     }
     ensure!(came.len() == RUNS, "the runtime ended after {} runs", came.len());
     if let Some((mut load, _)) = caller {
-        ensure!(load.0.try_wait()?.is_none(), "the load ended before the runs did");
+        ensure!(load.runs()?, "the load ended before the runs did");
     }
     Ok(Drift::of(if loaded { "64 calls in flight" } else { "none" }, &came))
-}
-
-/// A runtime that ends with its owner.
-struct Runtime(Child);
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-fn start(socket: &Path, args: &[&str]) -> anyhow::Result<(Runtime, Lines<BufReader<ChildStdout>>)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
-    command.args(["--log", "error"]).args(args).env("DAFFI_SOCKET", socket);
-    let mut runtime = Runtime(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
-    let lines = BufReader::new(runtime.0.stdout.take().context("the runtime's stdout")?).lines();
-    Ok((runtime, lines))
 }
 
 impl Drift {

@@ -74,13 +74,22 @@ impl Runtime {
     /// Starts one whose module is the component of this name.
     pub fn start(socket: &Path, args: &[&str], component: &str, env: &[String]) -> anyhow::Result<Self> {
         let component = self::component(component)?;
+        let env = env.iter().flat_map(|pair| ["--env", pair]);
+        let args: Vec<&str> = args.iter().copied().chain(["--module", &component]).chain(env).collect();
+        Self::with(socket, &args)
+    }
+
+    /// Starts one with these flags.
+    pub fn with(socket: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
-        command.args(["--log", "error"]).args(args).arg("--module").arg(component).env("DAFFI_SOCKET", socket);
-        for pair in env {
-            command.arg("--env").arg(pair);
-        }
+        command.args(["--log", "error"]).args(args).env("DAFFI_SOCKET", socket);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         Ok(Self { child })
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
     }
 
     /// What its guests print; whose line it is, which a runtime of several modules says before it, is left off.

@@ -4,15 +4,13 @@
 //! callers of the noisy tenants, which share another one. All have the same weight.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
-use crate::guests::component;
+use crate::guests::{Runtime, component};
 use crate::report::micros;
 
 /// How many noisy tenants there are.
@@ -124,10 +122,11 @@ fn measure(callee: Callee, noise: Option<Noise>, noisy: usize, folder: &Path) ->
         };
         callers += &module(&component("bench-caller-async")?, "caller", &tenant, &job);
     }
-    let _server = Runtime::start(&socket, folder, "server", "controller = true\n", &server)?;
+    let _server = start(&socket, folder, "server", "controller = true\n", &server)?;
     let mut noise_makers = Vec::new();
     if !callers.is_empty() {
-        let (runtime, mut lines) = Runtime::start(&socket, folder, "noise", "", &callers)?;
+        let mut runtime = start(&socket, folder, "noise", "", &callers)?;
+        let mut lines = runtime.lines()?;
         for _ in 0..noisy {
             // `warm`: its calls are on the way.
             lines.next().context("the noisy callers ended early")??;
@@ -139,11 +138,12 @@ fn measure(callee: Callee, noise: Option<Noise>, noisy: usize, folder: &Path) ->
         Callee::Async => "fetchers = { \"daffi:bench/ops\" = \"daffi:bench/ops-async\" }\n",
     };
     let job = env("sum", 8, 1, CALLS) + alias;
-    let (_caller, mut lines) = Runtime::start(&socket, folder, "quiet", "", &module(&caller, "caller", "quiet", &job))?;
+    let mut caller = start(&socket, folder, "quiet", "", &module(&caller, "caller", "quiet", &job))?;
+    let mut lines = caller.lines()?;
     ensure!(lines.next().context("the caller ended early")?? == "warm", "the caller's first line is not `warm`");
     ensure!(lines.next().context("the caller ended early")?? == "done", "the caller's second line is not `done`");
     for (runtime, _) in &mut noise_makers {
-        ensure!(runtime.0.try_wait()?.is_none(), "the noise ended before the calls did");
+        ensure!(runtime.runs()?, "the noise ended before the calls did");
     }
     Ok(serde_json::from_str(&lines.next().context("the caller's result")??)?)
 }
@@ -162,30 +162,9 @@ fn env(op: &str, payload_bytes: usize, in_flight: usize, calls: usize) -> String
     line
 }
 
-/// A runtime that ends with its owner.
-struct Runtime(Child);
-
-impl Runtime {
-    fn start(
-        socket: &Path,
-        folder: &Path,
-        name: &str,
-        keys: &str,
-        modules: &str,
-    ) -> anyhow::Result<(Self, Lines<BufReader<ChildStdout>>)> {
-        let config = folder.join(format!("{name}.toml"));
-        std::fs::write(&config, format!("[runtime]\nname = '{name}'\nlog = 'error'\n{keys}{modules}"))?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
-        command.arg("--config").arg(config).env("DAFFI_SOCKET", socket).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn()?;
-        let stdout = child.stdout.take().context("the runtime's stdout")?;
-        Ok((Self(child), BufReader::new(stdout).lines()))
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
+/// A runtime of this name and these modules, with more keys of its own.
+fn start(socket: &Path, folder: &Path, name: &str, keys: &str, modules: &str) -> anyhow::Result<Runtime> {
+    let config = folder.join(format!("{name}.toml"));
+    std::fs::write(&config, format!("[runtime]\nname = '{name}'\n{keys}{modules}"))?;
+    Runtime::with(socket, &["--config", &config.display().to_string()])
 }
