@@ -10,11 +10,15 @@ mod screen;
 mod view;
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::io::{IsTerminal, Write};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Detail, ProcessInfo};
 use daffi_proto::id::TenantName;
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
@@ -89,20 +93,27 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut window, mut choice) = (Window::default(), Choice::default());
     let link = client.mesh().link();
+    // The look that is under way: a controller that does not answer keeps no key waiting.
+    let mut looking: Option<LocalBoxFuture<'_, _>> = None;
     // Why the last look failed, if it did: the link may have been lost meanwhile.
     let mut failed = None;
     loop {
         tokio::select! {
-            _ = ticks.tick() => {
+            _ = ticks.tick(), if looking.is_none() => {
                 // Without a link there is nothing new, and what was is left on the screen.
-                if *link.borrow() == LinkState::Up {
-                    match look(client, &args.also).await {
-                        Ok(processes) => {
-                            window.add(Instant::now(), processes);
-                            failed = None;
-                        }
-                        Err(failure) => failed = Some(failure.to_string()),
+                looking = (*link.borrow() == LinkState::Up).then(|| look(client, &args.also).boxed_local());
+            }
+            looked = poll_fn(|context| match &mut looking {
+                Some(look) => look.as_mut().poll(context),
+                None => Poll::Pending,
+            }) => {
+                looking = None;
+                match looked {
+                    Ok(processes) => {
+                        window.add(Instant::now(), processes);
+                        failed = None;
                     }
+                    Err(failure) => failed = Some(failure.to_string()),
                 }
             }
             key = keys.recv() => match key {
