@@ -92,8 +92,8 @@ fn guests_know_of_the_mesh_only_its_handle() {
 }
 
 #[test]
-fn unsafe_code_is_in_the_transcoder_alone() {
-    only_in(&["unsafe "], &["runtime/src/guest/transcode/"]);
+fn unsafe_code_is_in_the_transcoder_and_where_compiled_code_is_taken() {
+    only_in(&["unsafe "], &["runtime/src/guest/transcode/", "runtime/src/guest/component/cache.rs"]);
 }
 
 /// Checks that of the runtime's and the protocol's sources only those under `places` name any of `words`.

@@ -48,6 +48,8 @@ mod bad_input;
 #[cfg(test)]
 mod broadcast;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod ceilings;

@@ -70,6 +70,8 @@ pub struct RuntimeConfig {
     pub drain_timeout: Duration,
     /// Where scheduled tasks are kept, if they are to outlive it.
     pub state_dir: Option<PathBuf>,
+    /// Where the compiled code of its modules is kept, if anywhere.
+    pub cache_dir: Option<PathBuf>,
     /// Where its metrics are told, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// Most bytes of a payload.
@@ -241,6 +243,14 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     if state_dir.is_some() && !has_modules {
         return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
     }
+    let (cache_dir, no_cache) = match args.cache_dir.is_some() || args.no_cache {
+        true => (args.cache_dir.clone(), args.no_cache),
+        false => (runtime.cache_dir, runtime.no_cache.unwrap_or(false)),
+    };
+    if no_cache && cache_dir.is_some() {
+        return Err(flags("cache-dir and no-cache exclude each other: leave one of them out"));
+    }
+    let cache_dir = cache_dir.or_else(|| around.cache_dir.clone()).filter(|_| !no_cache);
     let metrics = args.metrics.or(runtime.metrics);
     if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
         return Err(flags(format!(
@@ -274,6 +284,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         exit_after_run: args.exit_after_run || runtime.exit_after_run.unwrap_or(false),
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
         state_dir,
+        cache_dir,
         metrics,
         max_payload_bytes,
         stack_bytes: args.stack.or(runtime.stack).map_or(DEFAULT_STACK_BYTES, |ByteSize(bytes)| bytes),

@@ -7,7 +7,13 @@ use crate::cli::args::Cli;
 use crate::guest::grants::{Act, Grants};
 
 fn around() -> Surroundings {
-    Surroundings { daffi_socket: None, xdg_runtime_dir: Some("/run/u".into()), temp_dir: "/tmp".into(), uid: 1 }
+    Surroundings {
+        daffi_socket: None,
+        xdg_runtime_dir: Some("/run/u".into()),
+        temp_dir: "/tmp".into(),
+        cache_dir: None,
+        uid: 1,
+    }
 }
 
 fn with(command: &str) -> Result<RuntimeConfig, String> {

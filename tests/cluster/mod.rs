@@ -190,6 +190,8 @@ impl Cluster {
         let kept = ["PATH", "HOME", "LLVM_PROFILE_FILE"].map(|key| (key, std::env::var_os(key)));
         command.env_clear().envs(kept.into_iter().filter_map(|(key, value)| Some((key, value?))));
         command.env("DAFFI_SOCKET", self.socket()).env("TMPDIR", self.dir.path()).current_dir(self.dir.path());
+        // Compiled code is the same for all clusters.
+        command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

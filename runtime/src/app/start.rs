@@ -19,6 +19,7 @@ use super::exports;
 use crate::config::{ModuleConfig, RuntimeConfig};
 use crate::exit::{self, Failure};
 use crate::guest::ceiling::Ceiling;
+use crate::guest::component::cache::Cache;
 use crate::guest::component::{self, LoadError, LoadOptions, Loaded, Readable};
 use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
 use crate::guest::fair::{Fair, Share};
@@ -65,21 +66,22 @@ pub(super) async fn load(config: &RuntimeConfig) -> Result<Guests, Failure> {
         return Ok(Guests { modules: Vec::new() });
     }
     let modules = config.modules.clone();
-    let stack_bytes = config.stack_bytes;
-    let loading = tokio::task::spawn_blocking(move || load_all(&modules, stack_bytes));
+    let (stack_bytes, cache_dir) = (config.stack_bytes, config.cache_dir.clone());
+    let loading = tokio::task::spawn_blocking(move || load_all(&modules, stack_bytes, cache_dir.as_deref()));
     loading.await.map_err(|error| Failure::new(exit::FAILED, format!("loading ended unexpectedly: {error}")))?
 }
 
 /// First what takes no time, so that nobody waits for what cannot be; then the engines, which are to carry it all.
-fn load_all(modules: &[ModuleConfig], stack_bytes: usize) -> Result<Guests, Failure> {
+fn load_all(modules: &[ModuleConfig], stack_bytes: usize, cache_dir: Option<&Path>) -> Result<Guests, Failure> {
     let opened = open_all(modules)?;
     let demands: Vec<Demand> = modules.iter().zip(&opened).map(|(module, opened)| demand(module, opened)).collect();
     let engines = Engines::new(engine_config(modules, &demands, stack_bytes))
         .map_err(|error| Failure::new(exit::FAILED, error))?;
+    let cache = cache_dir.map_or_else(Cache::default, Cache::in_folder);
     let mut guests = Guests { modules: Vec::new() };
     let mut lodgers = Vec::new();
     for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
-        let loaded = opened.compile(&engines).map_err(|error| load_failure(&module.path, &error))?;
+        let loaded = opened.compile(&engines, &cache).map_err(|error| load_failure(&module.path, &error))?;
         let limits = with_stacks(module, &engines, &demand);
         lodgers.push(Lodger::new(module.process.to_string(), demand, &loaded.component));
         guests.modules.push((loaded, limits));

@@ -57,6 +57,9 @@ struct RuntimeKeys<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    cache_dir: Option<PathBuf>,
+    no_cache: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     metrics: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<&'a str>,
@@ -126,6 +129,8 @@ impl<'a> Effective<'a> {
             stack: ByteSize(config.stack_bytes),
             drain_timeout: config.drain_timeout,
             state_dir: absolute_of(&config.state_dir),
+            cache_dir: absolute_of(&config.cache_dir),
+            no_cache: config.cache_dir.is_none(),
             metrics: config.metrics.as_ref().map(ToString::to_string),
             log: config.log.as_deref(),
         };

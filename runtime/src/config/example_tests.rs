@@ -55,8 +55,13 @@ fn read(text: &str) -> RuntimeConfig {
     let path = folder.path().join("daffi.toml");
     std::fs::write(&path, text).unwrap();
     let cli = Cli::try_parse_from(["daffi-runtime", "--config", path.to_str().unwrap()]).unwrap();
-    let around =
-        Surroundings { daffi_socket: None, xdg_runtime_dir: Some("/run/u".into()), temp_dir: "/tmp".into(), uid: 1 };
+    let around = Surroundings {
+        daffi_socket: None,
+        xdg_runtime_dir: Some("/run/u".into()),
+        temp_dir: "/tmp".into(),
+        cache_dir: None,
+        uid: 1,
+    };
     resolve(cli.run, &around).unwrap()
 }
 
@@ -101,7 +106,7 @@ fn the_example_says_the_defaults() {
 #[test]
 fn what_check_prints_has_every_key_that_has_a_value_and_gives_the_same_settings() {
     let text = "[runtime]\nname = 'x'\ncontroller = true\ninsecure = true\nmetrics = '127.0.0.1:1'\nlisten = ['tcp://0.0.0.0:1', 'tls://h:1']\n\
-                tls-cert = 'c'\ntls-key = 'k'\ntls-ca = 'a'\njoin-token-file = 't'\nstate-dir = 's'\nlog = 'warn'\n\
+                tls-cert = 'c'\ntls-key = 'k'\ntls-ca = 'a'\njoin-token-file = 't'\nstate-dir = 's'\ncache-dir = 'c'\nlog = 'warn'\n\
                 [[module]]\npath = 'app.wasm'\ninstances = 'pool:3'\nconcurrency = 5\ncallbacks = ['a*']\n\
                 may-call = ['a*', 'x::b#c']\ndeny = ['list']\nenv = { A = '1' }\nfetchers = { 'd:t/a' = 'd:t/b' }\n[[module]]\npath = 'app.wasm'\nname = 'second'\n\
                 tenant = 'acme'\nmax-call-time = '90s'\n\

@@ -107,6 +107,8 @@ pub(super) struct RuntimeKeys {
     pub(super) stack: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) cache_dir: Option<PathBuf>,
+    pub(super) no_cache: Option<bool>,
     pub(super) metrics: Option<SocketAddr>,
     pub(super) log: Option<String>,
 }
@@ -148,6 +150,9 @@ pub(super) struct RuntimeTable {
     drain_timeout: Option<Duration>,
     #[serde(deserialize_with = "path")]
     state_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "path")]
+    cache_dir: Option<PathBuf>,
+    no_cache: Option<bool>,
     metrics: Option<SocketAddr>,
     log: Option<String>,
 }
@@ -335,6 +340,8 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         stack: table.stack,
         drain_timeout: table.drain_timeout,
         state_dir: table.state_dir.map(in_folder),
+        cache_dir: table.cache_dir.map(in_folder),
+        no_cache: table.no_cache,
         metrics: table.metrics,
         log: table.log,
     };

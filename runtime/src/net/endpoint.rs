@@ -81,7 +81,7 @@ pub enum EndpointError {
     BadFolder { folder: PathBuf, why: String, advice: &'static str },
 }
 
-/// What the default socket depends on; taken from the process's environment, or made up by a test.
+/// What defaults depend on; taken from the process's environment, or made up by a test.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
     /// `$DAFFI_SOCKET`
@@ -90,6 +90,8 @@ pub struct Surroundings {
     pub xdg_runtime_dir: Option<OsString>,
     /// The folder for temporary files.
     pub temp_dir: PathBuf,
+    /// Where compiled code is kept: `$XDG_CACHE_HOME/daffi`, else `~/.cache/daffi`.
+    pub cache_dir: Option<PathBuf>,
     /// Who we are.
     pub uid: u32,
 }
@@ -97,13 +99,20 @@ pub struct Surroundings {
 impl Surroundings {
     /// Those of this process.
     pub fn of_this_process() -> Self {
+        let cache_home = folder_in("XDG_CACHE_HOME").or_else(|| Some(folder_in("HOME")?.join(".cache")));
         Self {
             daffi_socket: std::env::var_os("DAFFI_SOCKET").filter(|value| !value.is_empty()),
             xdg_runtime_dir: std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()),
             temp_dir: std::env::temp_dir(),
+            cache_dir: cache_home.map(|home| home.join("daffi")),
             uid: rustix::process::getuid().as_raw(),
         }
     }
+}
+
+/// The folder that a variable names. One that is relative is none, as the XDG Base Directory specification says.
+fn folder_in(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
 }
 
 impl Endpoint {

@@ -13,6 +13,7 @@ fn around(daffi_socket: Option<&str>, xdg: Option<&str>) -> Surroundings {
         daffi_socket: daffi_socket.map(Into::into),
         xdg_runtime_dir: xdg.map(Into::into),
         temp_dir: "/tmp".into(),
+        cache_dir: None,
         uid: 1000,
     }
 }

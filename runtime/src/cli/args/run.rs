@@ -180,6 +180,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
 
+    /// A folder that keeps compiled code of components, so that each is compiled once [default: $XDG_CACHE_HOME/daffi]
+    ///
+    /// Several runtimes of one user may share it. Without $XDG_CACHE_HOME it is ~/.cache/daffi. It is made where it is not there, and
+    /// one that others may write is left alone. 1 GiB is kept, of what was used last.
+    #[arg(long, value_name = "PATH")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Keep no compiled code
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub no_cache: bool,
+
     /// Where to tell metrics of the modules, in the text of OpenMetrics: http://ADDRESS/metrics, such as 127.0.0.1:9464
     ///
     /// Loopback only, unless --insecure is said: it has no TLS. Port 0 lets the system choose one.

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`cache`] | compiled code that is kept |
 //! | [`description`] | what a component has, needs and lacks, as plain data |
 //! | [`error`] | why a component cannot be loaded |
 //! | `sniff`, `parse` | from bytes to validated types |
@@ -14,6 +15,7 @@
 //! Invariant: [`describe`] and [`open`] never compile, so they take milliseconds; [`load`] compiles, which can take seconds, and
 //! belongs on a thread that may block. Neither keeps anything of the component but what it returns.
 
+pub mod cache;
 pub mod description;
 mod discover;
 pub mod error;
@@ -36,6 +38,7 @@ use daffi_proto::name::NameGlob;
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex};
 
+use self::cache::Cache;
 pub use self::description::Description;
 use self::description::Place;
 pub use self::error::LoadError;
@@ -168,12 +171,12 @@ pub fn open(path: &Path, options: LoadOptions) -> Result<Readable, LoadError> {
 }
 
 impl Readable {
-    /// Compiles it. It blocks, up to a minute for a large component; run it on a thread that may.
+    /// Compiles it, where its code was not kept. It blocks, up to a minute for a large component; run it on a thread that may.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong and what to do.
-    pub fn compile(self, engines: &Engines) -> Result<Loaded, LoadError> {
-        compile(engines, &self.name, &self.bytes, self.description, &self.options)
+    pub fn compile(self, engines: &Engines, cache: &Cache) -> Result<Loaded, LoadError> {
+        compile(engines, cache, &self.name, &self.bytes, self.description, &self.options)
     }
 }
 
@@ -182,7 +185,7 @@ impl Readable {
 /// # Errors
 /// [`LoadError`] says what is wrong and what to do.
 pub fn load(engines: &Engines, name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Loaded, LoadError> {
-    compile(engines, name, bytes, servable(name, bytes, options)?, options)
+    compile(engines, &Cache::default(), name, bytes, servable(name, bytes, options)?, options)
 }
 
 fn servable(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Description, LoadError> {
@@ -196,13 +199,15 @@ fn servable(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Descripti
 
 fn compile(
     engines: &Engines,
+    cache: &Cache,
     name: &str,
     bytes: &[u8],
     description: Description,
     options: &LoadOptions,
 ) -> Result<Loaded, LoadError> {
     let engine = engines.with_types(description.engine, description.types)?;
-    let component = watched(name, bytes.len(), options, || Component::new(&engine, bytes))
+    let component = cache
+        .get(&engine, bytes, || watched(name, bytes.len(), options, || Component::new(&engine, bytes)))
         .map_err(|error| LoadError::Compile { name: name.to_owned(), message: format!("{error:#}") })?;
     let find = |place: &Place| {
         export(&component, place).ok_or_else(|| LoadError::Compile {

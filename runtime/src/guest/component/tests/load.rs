@@ -1,5 +1,6 @@
 //! Compiling: engines, exports by place, and what is left out.
 
+use crate::guest::component::cache::Cache;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
@@ -36,7 +37,7 @@ fn a_component_is_loaded_from_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.wasm");
     std::fs::write(&path, demo("", "export f: func();")).unwrap();
-    assert!(open(&path, LoadOptions::default()).unwrap().compile(&engines()).is_ok());
+    assert!(open(&path, LoadOptions::default()).unwrap().compile(&engines(), &Cache::default()).is_ok());
     let error = open(&folder.path().join("no.wasm"), LoadOptions::default()).err().unwrap();
     assert!(matches!(error, LoadError::NoSuchFile(_)));
 }
