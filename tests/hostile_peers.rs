@@ -6,9 +6,11 @@
 //! or memory. `docs/hostile-peers.md` lists all of it with the tests' names, and a test keeps that list true.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use daffi_proto::call::{CallbackSpec, Hop};
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, Header, LastWord, MAX_HEADER_BYTES, Side, StreamRef};
 use daffi_proto::id::{CallId, NodeKey, ProcessName, ProcessRef, TenantName};
@@ -20,6 +22,7 @@ use daffi_proto::stream::Credit;
 use super::cluster::components::root;
 use super::cluster::impostor::callbacks;
 use super::cluster::output::says;
+use super::cluster::peer::Peer;
 use super::cluster::{Cluster, Running};
 use super::hostile::bystander::Bystander;
 
@@ -145,21 +148,31 @@ fn many_callbacks() -> Bytes {
 fn registrations_of_very_many_callbacks_fill_no_more_memory_than_all_callbacks_may() {
     withstands(|cluster, server| {
         let table = many_callbacks();
-        let mut peers: Vec<_> = (10..16).map(|key| cluster.peer().joined(Role::Node, NodeKey([key; 16]))).collect();
-        let mut codes = BTreeSet::new();
-        for (at, peer) in peers.iter_mut().enumerate() {
-            for n in 0..40 {
-                peer.register(&format!("p{at}-{n}"), table.clone());
-                if let Header::NotRegistered { code, .. } = registered(peer) {
-                    codes.insert(code);
-                }
+        let peers: Vec<_> = (10..16).map(|key| cluster.peer().joined(Role::Node, NodeKey([key; 16]))).collect();
+        let lines: Vec<_> = peers.iter().map(Peer::socket).collect();
+        let (done, all) = channel();
+        let codes: BTreeSet<String> = std::thread::scope(|scope| {
+            // Each has a thread, so that none is silent for long while others register.
+            for (at, (mut peer, done)) in peers.into_iter().zip(std::iter::repeat(done)).enumerate() {
+                let table = &table;
+                scope.spawn(move || {
+                    for n in 0..40 {
+                        peer.register(&format!("p{at}-{n}"), table.clone());
+                        if let Header::NotRegistered { code, .. } = registered(&mut peer) {
+                            done.send(code).unwrap();
+                        }
+                    }
+                    drop(done);
+                    peer.closed();
+                });
             }
-        }
+            let codes = all.iter().collect();
+            let mut leave = BytesMut::new();
+            Frame::new(Header::Leave).encode_into(&mut leave).unwrap();
+            lines.into_iter().for_each(|mut line| line.write_all(&leave).unwrap());
+            codes
+        });
         assert_eq!(codes, [refusal::BAD_PROCESS, refusal::FULL].map(str::to_owned).into());
-        for peer in &mut peers {
-            peer.write(Frame::new(Header::Leave));
-            peer.closed();
-        }
         println!("{} KiB", server.peak_memory_kib());
         let _next = cluster.runtime("p0-1").module("p0-1", "fixtures").ready();
     });
