@@ -1,7 +1,8 @@
 //! The bare limit: two tokio processes over the same kind of socket, one frame of the same payload each way, many
 //! frames a read, one write for all that a read brought. Nothing else: no header, no names, no check.
 //!
-//! The server is this binary started again with [`SERVER_ENV`] set to the socket's path; it ends when its client goes.
+//! The server is this binary started again with [`SERVER_ENV`] set to the socket's path; it ends when its client goes. So is
+//! what stands between the two where calls are relayed ([`RELAY_ENV`]), which passes on what a read brings.
 
 use std::io::{ErrorKind, Result};
 use std::path::Path;
@@ -16,6 +17,9 @@ use crate::report::{Case, Sample, cpu_of};
 
 /// Set to a socket's path, it turns this binary into the echo server.
 pub const SERVER_ENV: &str = "DAFFI_BENCH_ECHO";
+
+/// Set to the path of a server's socket, with `.relay` behind it, it turns this binary into what stands before that server.
+pub const RELAY_ENV: &str = "DAFFI_BENCH_RELAY";
 
 const READ_BYTES: usize = 256 * 1024;
 
@@ -36,18 +40,46 @@ pub fn serve(socket: &Path) -> Result<()> {
     })
 }
 
+/// Stands between one client and the server, until either closes.
+pub fn relay(socket: &Path) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = UnixListener::bind(socket)?;
+        let mut server = connect(&socket.with_extension("")).await?;
+        let (mut client, _) = listener.accept().await?;
+        tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, READ_BYTES, READ_BYTES).await?;
+        Ok(())
+    })
+}
+
 /// Measures `case` against a server of its own.
 pub fn measure(case: &Case, folder: &Path) -> Result<Sample> {
-    let socket = folder.join(format!("echo-{}-{}.sock", case.payload_bytes, case.in_flight));
-    let mut server = start(&socket)?;
+    run(case, folder, false)
+}
+
+/// The same through a relay.
+pub fn measure_relayed(case: &Case, folder: &Path) -> Result<Sample> {
+    run(case, folder, true)
+}
+
+fn run(case: &Case, folder: &Path, relayed: bool) -> Result<Sample> {
+    let at_server = folder.join(format!("echo-{}-{}", case.payload_bytes, case.in_flight));
+    let at_relay = at_server.with_extension("relay");
+    let mut others = vec![(start(&at_server)?, &at_server)];
+    if relayed {
+        others.push((start_as(RELAY_ENV, &at_relay)?, &at_relay));
+    }
+    let pids: Vec<u32> = others.iter().map(|(child, _)| child.id()).collect();
+    let socket = if relayed { &at_relay } else { &at_server };
     let sample = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
-        .block_on(async { drive(connect(&socket).await?, case, server.id()).await });
-    server.kill().ok();
-    server.wait()?;
-    // The next round listens at the same path.
-    std::fs::remove_file(&socket)?;
+        .block_on(async { drive(connect(socket).await?, case, &pids).await });
+    for (mut child, socket) in others {
+        child.kill().ok();
+        child.wait()?;
+        // The next round listens at the same path.
+        std::fs::remove_file(socket)?;
+    }
     sample
 }
 
@@ -74,7 +106,7 @@ pub async fn connect(socket: &Path) -> Result<UnixStream> {
 }
 
 /// Keeps `in_flight` frames on the way; a frame carries its number, by which its time of departure is found.
-async fn drive(mut stream: UnixStream, case: &Case, server: u32) -> Result<Sample> {
+async fn drive(mut stream: UnixStream, case: &Case, others: &[u32]) -> Result<Sample> {
     let mut payload = vec![7u8; case.payload_bytes.max(size_of::<u64>())];
     let mut run = async |calls: u64| -> Result<Vec<u64>> {
         let (mut input, mut output) = (BytesMut::with_capacity(READ_BYTES), BytesMut::with_capacity(READ_BYTES));
@@ -116,10 +148,11 @@ async fn drive(mut stream: UnixStream, case: &Case, server: u32) -> Result<Sampl
         Ok(latencies)
     };
     run(case.warm_up_calls()).await?;
-    let before = cpu_of(&[server, std::process::id()]);
+    let all: Vec<u32> = others.iter().copied().chain([std::process::id()]).collect();
+    let before = cpu_of(&all);
     let started = Instant::now();
     let latencies = run(case.calls).await?;
-    Ok(Sample::new(latencies, started.elapsed(), cpu_of(&[server, std::process::id()]).saturating_sub(before)))
+    Ok(Sample::new(latencies, started.elapsed(), cpu_of(&all).saturating_sub(before)))
 }
 
 /// Reads what is there, or waits for something.

@@ -25,11 +25,28 @@ struct Line {
 pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
     let socket = folder.join("mesh.sock");
     let server = Runtime::start(&socket, &["--controller", "--name", "server"], "bench-server", &[])?;
-    let caller_component = if case.in_flight == 1 { "bench-caller" } else { "bench-caller-async" };
+    let caller_component = caller_of(case);
     // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
     let caller_args = ["--name", "caller", "--max-payload", "32MiB"];
     let caller = Runtime::start(&socket, &caller_args, caller_component, &job(case))?;
     timed(caller, &[server])
+}
+
+/// Measures them between two modules of one runtime.
+pub fn measure_local(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
+    let modules = [("server", "bench-server"), ("caller", caller_of(case))];
+    let modules = modules.map(|(name, file)| Ok::<_, anyhow::Error>(format!("{name}={}", component(file)?)));
+    let mut args = vec!["--controller".to_owned(), "--max-payload".to_owned(), "32MiB".to_owned()];
+    for module in modules {
+        args.extend(["--module".to_owned(), module?]);
+    }
+    args.extend(job(case).into_iter().flat_map(|pair| ["--env".to_owned(), pair]));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    timed(Runtime::with(&folder.join("mesh.sock"), &args)?, &[])
+}
+
+fn caller_of(case: &Case) -> &'static str {
+    if case.in_flight == 1 { "bench-caller" } else { "bench-caller-async" }
 }
 
 /// What a caller's guest is told by its environment.

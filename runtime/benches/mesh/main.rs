@@ -1,4 +1,4 @@
-//! `make bench`: calls between two sandboxed guests in two processes, beside the bare limit of the same socket.
+//! `make bench`: calls between two sandboxed guests, in two processes or in one, beside the bare limit of the same socket.
 //!
 //! Each row is measured in alternation (bare, guests, bare, guests, …) and shows the median pair, so that a machine
 //! that slows down slows both.
@@ -57,6 +57,10 @@ fn cases() -> Vec<Case> {
         });
         cases.push(Case { how: How::Typed, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
     }
+    for (in_flight, calls) in [(1, 100_000), (64, 200_000)] {
+        cases.push(Case { how: How::Local, op: "sum", payload_bytes: SUM_BYTES, in_flight, calls });
+    }
+    cases.push(Case { how: How::Local, op: "echo", payload_bytes: 1 << 20, in_flight: 1, calls: 1_000 });
     cases.push(Case { how: How::Background, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1000, calls: 100_000 });
     for (receivers, calls) in [(2, 10_000), (8, 4_000), (32, 1_000)] {
         let how = How::Broadcast(receivers);
@@ -68,8 +72,9 @@ fn cases() -> Vec<Case> {
 /// The bare limit, and what the guests reach.
 fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
     Ok(match case.how {
-        How::Typed => (echo::measure(case, folder)?, guests::measure(case, folder)?),
-        How::Background => (echo::measure(case, folder)?, background::measure(case, folder)?),
+        How::Typed => (echo::measure_relayed(case, folder)?, guests::measure(case, folder)?),
+        How::Local => (echo::measure(case, folder)?, guests::measure_local(case, folder)?),
+        How::Background => (echo::measure_relayed(case, folder)?, background::measure(case, folder)?),
         How::Broadcast(receivers) => {
             (broadcast::bare(case, receivers, folder)?, broadcast::measure(case, receivers, folder)?)
         }
@@ -79,6 +84,9 @@ fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
 fn main() -> anyhow::Result<()> {
     if let Some(socket) = std::env::var_os(echo::SERVER_ENV) {
         return Ok(echo::serve(&PathBuf::from(socket))?);
+    }
+    if let Some(socket) = std::env::var_os(echo::RELAY_ENV) {
+        return Ok(echo::relay(&PathBuf::from(socket))?);
     }
     if let Some(socket) = std::env::var_os(streams::READER_ENV) {
         return Ok(streams::read(&PathBuf::from(socket))?);
@@ -99,7 +107,8 @@ fn main() -> anyhow::Result<()> {
     }
     if !report.text().is_empty() {
         println!(
-            "\nguest to guest, processes of their own, unix sockets; ratios to a bare tokio echo of the same run\n"
+            "\nguest to guest, through the controller over unix sockets, or local; ratios to a bare tokio echo of the same run, \
+             relayed where the guests' calls are\n"
         );
         print!("{}", report.text());
     }

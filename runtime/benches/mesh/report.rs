@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 pub enum How {
     /// A typed import: each call is waited for, or many by `async func`.
     Typed,
+    /// The same between two modules of one runtime.
+    Local,
     /// BG, by name, from a guest without async.
     Background,
     /// BROADCAST, by name, to so many processes in runtimes of their own.
@@ -46,6 +48,7 @@ impl Case {
         };
         match self.how {
             How::Typed => what,
+            How::Local => format!("{what} local"),
             How::Background => format!("{what} BG"),
             How::Broadcast(receivers) => format!("{what} at {receivers}"),
         }
@@ -95,7 +98,7 @@ impl Report {
         if self.text.is_empty() {
             let _ = writeln!(
                 self.text,
-                "{:<16} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
+                "{:<20} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
                 "op", "in flight", "p50 bare", "p50", "ratio", "calls/s bare", "calls/s", "ratio", "cpu bare", "cpu"
             );
         }
@@ -105,7 +108,7 @@ impl Report {
         let rate = daffi.calls_per_second / bare.calls_per_second;
         let _ = writeln!(
             self.text,
-            "{:<16} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
+            "{:<20} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
             case.label(),
             case.in_flight,
             micros(bare.p50),
