@@ -3,7 +3,7 @@
 //! Whatever polls a guest has a [`Stand`], and polls in its tenant's turn only: so long as there is a free place nobody
 //! notices, and where more guests want to run than there are threads, [`turns`] says who is next. A guest leaves its place
 //! when it waits for the host, and at each tick of the epoch. How long it had the thread is measured here, once, for its
-//! tenant's turns and for what its module is counted. What short calls use in the driver's task is charged to their
+//! tenant's turns and for what its module is counted. What short calls use at the driver's desk is charged to their
 //! tenants too, and [`driver`] says how much that may be.
 //!
 //! Invariants: nobody waits for a turn on a thread, only as a pending future, which can be dropped at any time; deadlines and
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::driver::DriverTime;
 use self::turns::{Asked, Place, TenantId, Ticket, Turns};
 pub use self::turns::{Portion, USUAL_WEIGHT};
+use super::lent::lent;
 use super::meter::Meter;
 
 /// The turns of all tenants of a runtime. Clones are the same.
@@ -119,7 +120,7 @@ pub struct Share {
     shared: Arc<Shared>,
     tenant: TenantId,
     number: usize,
-    /// From when on its guests may run in the driver's task, in nanoseconds from the epoch; 0 while it is always so.
+    /// From when on its guests may run at the driver's desk, in nanoseconds from the epoch; 0 while it is always so.
     driver_from: AtomicU64,
 }
 
@@ -134,13 +135,13 @@ impl Share {
         Stand { share: self.clone(), meter, waits: None, took: Duration::ZERO }
     }
 
-    /// Whether its guests may run in the driver's task.
+    /// Whether its guests may run at the driver's desk.
     pub(super) fn may_run_in_driver(&self, now: Instant) -> bool {
         let from = self.driver_from.load(Ordering::Relaxed);
         from == 0 || nanos(self.shared.time(now)) >= from
     }
 
-    /// One of its guests ran in the driver's task, so long until now.
+    /// One of its guests ran at the driver's desk, so long until now.
     pub(super) fn ran_in_driver(&self, used: Duration, now: Instant) {
         if !self.shared.counts.load(Ordering::Relaxed) {
             return;
@@ -186,7 +187,8 @@ impl Stand {
         match state.turns.ask(self.share.tenant, self.waits.take(), || cx.waker().clone(), now) {
             Asked::Go(place) => {
                 drop(state);
-                let _turn = Turn { share: &self.share, meter: &self.meter, place, began, took: &mut self.took };
+                let (share, meter, took) = (&self.share, &self.meter, &mut self.took);
+                let _turn = Turn { share, meter, place, began, lent: lent(), took };
                 guest(cx)
             }
             Asked::Wait(ticket) => {
@@ -227,6 +229,8 @@ struct Turn<'a> {
     meter: &'a Meter,
     place: Place,
     began: Instant,
+    /// What the thread had lent by then.
+    lent: Duration,
     took: &'a mut Duration,
 }
 
@@ -234,7 +238,8 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let shared = &self.share.shared;
         let now = Instant::now();
-        let used = now.saturating_duration_since(self.began);
+        // Of a guest that it called here, the time is that one's.
+        let used = now.saturating_duration_since(self.began).saturating_sub(lent().saturating_sub(self.lent));
         *self.took = used;
         self.meter.computed(used);
         let now = shared.time(now);

@@ -17,10 +17,11 @@
 //! | `rate` | how often a module may be called |
 //! | [`fair`] | whose guests have the threads next, among tenants |
 //! | `roster` | who may run and who waits, as a plain state machine |
-//! | `pool`, `worker` | the calls of a module, in the driver's task and on the worker threads |
+//! | `pool`, `worker` | the calls of a module, at the driver's desk and on the worker threads |
 //! | `interleave`, `lanes`, `lane` | the same for components with async functions, whose calls interleave |
 //! | `tasks` | what the tasks of an instance work for, and the time that each used |
-//! | `heat` | whether a module's calls may run in the driver's task |
+//! | `heat` | whether a module's calls may run at the driver's desk |
+//! | `lent` | time for which a thread ran another guest than its own |
 //! | `house`, `bell` | what a module does beside its calls, and what wakes it |
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
 //! | `meter` | what a module has done and used, as counters |
@@ -47,6 +48,7 @@ mod instance;
 mod interleave;
 mod lane;
 mod lanes;
+mod lent;
 pub mod limits;
 mod meter;
 pub mod module;

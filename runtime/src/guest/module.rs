@@ -89,7 +89,7 @@ pub struct GuestModule {
 }
 
 impl GuestModule {
-    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run in the driver's task; what
+    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run at the driver's desk; what
     /// looks at the clock for those who wait runs on the caller's own runtime, where no guest holds it up.
     ///
     /// # Errors

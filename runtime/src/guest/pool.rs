@@ -1,7 +1,7 @@
 //! The calls of one module with synchronous callbacks, and its instances.
 //!
 //! ```text
-//!   driver's task: serve ──► seat ──► polled once ──► done: answered on the spot
+//!   driver's desk: serve ──► seat ──► polled once ──► done: answered on the spot
 //!                    │                     └──► pending or a tick passed ──► worker thread ([`super::worker`])
 //!                    └──► queued ──► the next worker that is free
 //! ```
@@ -25,6 +25,7 @@ use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, r
 use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
+use super::lent::lend;
 use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
@@ -32,7 +33,7 @@ use super::template::Template;
 use super::worker::{self, Progress, Run};
 use crate::mesh::handle::{LinkState, Serve};
 
-/// Arguments up to this length are checked and lowered in the driver's task; what is longer would hold up its links.
+/// Arguments up to this length are checked and lowered at the driver's desk; what is longer would hold it up.
 const INLINE_ARGS_BYTES: usize = 256 << 10;
 
 /// The instances and the queue of one module of synchronous callbacks.
@@ -170,7 +171,7 @@ impl Pool {
         }
     }
 
-    /// A call ended in the driver's task.
+    /// A call ended at the driver's desk.
     fn finish(
         self: &Arc<Self>,
         seat: Seat<Box<Instance>>,
@@ -190,10 +191,11 @@ impl Pool {
         self.tasks.spawn_on(worker::work(self.clone(), run), &self.guests);
     }
 
-    /// The driver's task was busy here since then: for how long.
+    /// Whoever is at the driver's desk was busy here since then: for how long.
     fn took_since(&self, began: Instant) -> Duration {
         let now = Instant::now();
         let took = now.saturating_duration_since(began);
+        lend(took);
         self.heat.took(now, took);
         self.template.context.share.ran_in_driver(took, now);
         self.meter().computed(took);

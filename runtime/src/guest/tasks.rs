@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::engine::TICK;
+use super::lent::lent;
 use super::state::Scope;
 
 /// The tasks of an instance.
@@ -115,7 +116,7 @@ impl<Id: Eq + Hash> Tasks<Id> {
 #[derive(Debug)]
 pub(super) struct Turn {
     epoch: Instant,
-    /// In nanoseconds from the epoch; 0 while nobody counts.
+    /// By the clock of the thread that has it; 0 while nobody counts.
     since: AtomicU64,
     /// Nanoseconds that the one call of the instance has computed.
     used: AtomicU64,
@@ -139,7 +140,7 @@ impl Turn {
             return None;
         }
         self.since.store(now, Ordering::Relaxed);
-        Some(Duration::from_nanos(now.saturating_sub(since)))
+        Some(Duration::from_nanos(now.wrapping_sub(since)))
     }
 
     /// A call begins, the only one in the instance.
@@ -176,8 +177,11 @@ impl Turn {
         .await
     }
 
+    /// A clock of this thread, which stands still while it runs another guest. Two of its times in one poll have a difference;
+    /// alone they mean nothing, and may have gone round.
     fn nanoseconds(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        nanos(self.epoch.elapsed()).wrapping_sub(nanos(lent())).max(1)
     }
 }
 

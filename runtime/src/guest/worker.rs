@@ -177,7 +177,7 @@ impl Run {
         Self { entered: at, ..self }
     }
 
-    /// Goes on without waiting; for the driver's task, which is not woken by guests.
+    /// Goes on without waiting; for the driver's desk, which is not woken by guests.
     pub fn poll_once(&mut self) -> Progress {
         match self.poll_step(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(progress) => progress,
@@ -188,7 +188,7 @@ impl Run {
         }
     }
 
-    /// Goes on in its tenant's turn. What takes long keeps the next calls out of the driver's task before it ends.
+    /// Goes on in its tenant's turn. What takes long keeps the next calls away from the driver's desk before it ends.
     fn poll(&mut self, stand: &mut Stand, heat: &Heat, cx: &mut Context<'_>) -> Poll<Progress> {
         let progress = stand.poll(cx, |cx| self.poll_step(cx));
         let took = stand.took();

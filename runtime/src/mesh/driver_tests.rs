@@ -1,5 +1,7 @@
 //! Tests of drivers and a hub together: frames go through links in memory, processes are made up.
 
+#[path = "driver_tests/desk.rs"]
+mod desk;
 #[path = "driver_tests/detached.rs"]
 mod detached;
 #[path = "driver_tests/gather.rs"]
@@ -8,18 +10,22 @@ mod gather;
 mod streams;
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use daffi_proto::call::{
-    CallReply, CallRequest, CallbackSpec, Caller, MemberEvent, ProcessSpec, ResolveRequest, ServeResult, WaitFor,
+    CallReply, CallRequest, CallbackSpec, Caller, Incoming, MemberEvent, ProcessSpec, ResolveRequest, ServeResult,
+    WaitFor,
 };
 use daffi_proto::controller::ControllerConfig;
-use daffi_proto::error::{Outcome, code};
-use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, TenantName};
+use daffi_proto::error::{CallError, Outcome, code};
+use daffi_proto::id::{NodeKey, ProcessName, ProcessRef, ServeId, TenantName};
 use daffi_proto::session::Role;
 use daffi_proto::signature::{Field, Signature, Type};
 
+use super::core::TURN;
 use super::*;
+use crate::mesh::handle::Serve;
 use crate::mesh::hub::{Hub, HubHandle, join_in_memory};
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink;

@@ -3,7 +3,8 @@
 //! Invariants: the channel to the driver is bounded; a question that is open holds a place in it, so that giving the
 //! question up (dropping the future) always finds room. Open questions are fewer than the channel has places, so that
 //! an answer ([`MeshHandle::served`]), on which others' questions may depend, soon finds room too.
-//! It does not know frames, links or guests.
+//! What is asked is done in the asker's own thread where the driver's desk is free (`driver::desk`). It does not know frames,
+//! links or guests.
 
 mod gather;
 mod port;
@@ -12,8 +13,8 @@ mod tasks;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingRep
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::driver::Desk;
+
 /// Places in the channel to the driver, for requests on their way and for the cancellations of open ones.
 pub const MAX_QUEUED_REQUESTS: usize = 65_536;
 
@@ -45,8 +48,9 @@ pub const MAX_UNREAD_EVENTS: usize = 4096;
 
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
-    /// Takes a call. The driver calls this in its own task: it may run a guest for one epoch tick at most, and must not
-    /// block. `Some` is the answer; with `None` it comes later through [`MeshHandle::served`], exactly once.
+    /// Takes a call. Whoever is at the driver's desk calls this, the driver's task or the caller: it may run a guest for one
+    /// epoch tick at most, must not block, and finds the desk taken for what it asks itself. `Some` is the answer; with
+    /// `None` it comes later through [`MeshHandle::served`], exactly once.
     fn serve(&self, incoming: Incoming) -> Option<ServeResult>;
 
     /// Takes a call whose caller streams: with a reader for each of [`Incoming::channels`]. Otherwise as [`Serve::serve`]. A
@@ -142,6 +146,8 @@ struct Shared {
     link: watch::Receiver<LinkState>,
     stop: watch::Sender<Option<u8>>,
     bell: Bell,
+    /// Where what is asked may be done at once, once the driver has opened it.
+    desk: OnceLock<Arc<Desk>>,
 }
 
 /// The driver's end of a handle.
@@ -161,8 +167,33 @@ impl MeshHandle {
         let (bell, bells) = mpsc::unbounded_channel();
         let (stop, _) = watch::channel(None);
         let (next_token, open) = (AtomicU64::new(1), AtomicUsize::new(0));
-        let shared = Shared { next_token, open, epoch, link, stop, bell: bell.clone() };
+        let shared = Shared { next_token, open, epoch, link, stop, bell: bell.clone(), desk: OnceLock::new() };
         (Self { requests, shared: Arc::new(shared) }, Asks { requests: receiver, bells, bell })
+    }
+
+    /// From now on what is asked may be done there.
+    pub(super) fn open_desk(&self, desk: Arc<Desk>) {
+        let _ = self.shared.desk.set(desk);
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared_desk(&self) -> Arc<Desk> {
+        self.shared.desk.get().map(Arc::clone).unwrap()
+    }
+
+    /// Has something done at once, in this thread, where nobody is at the driver's desk; otherwise gives it back.
+    fn do_here(&self, request: Request) -> Option<Request> {
+        match self.shared.desk.get() {
+            Some(desk) => desk.take(request),
+            None => Some(request),
+        }
+    }
+
+    /// Has something done, at once or as soon as the driver comes to it.
+    async fn tell(&self, request: Request) {
+        if let Some(request) = self.do_here(request) {
+            let _ = self.requests.send(request).await;
+        }
     }
 
     /// The `Instant` of a time that the node tells ([`Incoming::deadline`]).
@@ -245,12 +276,12 @@ impl MeshHandle {
 
     /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
     pub async fn answered(&self, id: ServeId, error: CallError) {
-        let _ = self.requests.send(Request::Answered { id, error }).await;
+        self.tell(Request::Answered { id, error }).await;
     }
 
     /// A call that [`Serve::serve`] left open is over; the answer, unless its caller was told or has gone.
     pub async fn served(&self, id: ServeId, result: ServeResult) {
-        let _ = self.requests.send(Request::Served { id, result }).await;
+        self.tell(Request::Served { id, result }).await;
     }
 
     /// Tells what a process is doing. False where there was no room for it: it is to be told again, since nothing else may
@@ -343,12 +374,13 @@ impl MeshHandle {
         let counted = Counted::new(&self.shared)?;
         let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
         let permit = self.requests.reserve().await.map_err(|_| driver_ended())?;
-        Ok(Room { token, permit, place, counted })
+        Ok(Room { mesh: self, token, permit, place, counted })
     }
 }
 
 /// Room at the driver for a request, and for giving it up.
 struct Room<'a> {
+    mesh: &'a MeshHandle,
     token: Token,
     permit: mpsc::Permit<'a, Request>,
     place: mpsc::OwnedPermit<Request>,
@@ -357,8 +389,10 @@ struct Room<'a> {
 
 impl Room<'_> {
     fn fill(self, request: Request) -> OpenRequest {
-        let Self { token, permit, place, counted } = self;
-        permit.send(request);
+        let Self { mesh, token, permit, place, counted } = self;
+        if let Some(request) = mesh.do_here(request) {
+            permit.send(request);
+        }
         OpenRequest { token, place: Some(place), _counted: counted }
     }
 }

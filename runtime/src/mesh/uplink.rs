@@ -30,11 +30,19 @@ pub enum Delivery {
     Refused(String),
 }
 
-/// The driver's end.
+/// The driver's end: what it orders, and what it is delivered.
 pub struct Uplink {
-    orders: mpsc::Sender<Order>,
-    deliveries: mpsc::Receiver<Delivery>,
+    /// To the dialer.
+    pub orders: Orders,
+    /// From the dialer.
+    pub deliveries: Deliveries,
 }
+
+/// Orders to the dialer.
+pub struct Orders(mpsc::Sender<Order>);
+
+/// What the dialer delivers.
+pub struct Deliveries(mpsc::Receiver<Delivery>);
 
 /// The dialer's end.
 pub struct Dialing {
@@ -46,18 +54,23 @@ pub struct Dialing {
 pub fn channel() -> (Uplink, Dialing) {
     let (orders_in, orders) = mpsc::channel(ORDERS);
     let (deliveries_in, deliveries) = mpsc::channel(ORDERS);
-    (Uplink { orders: orders_in, deliveries }, Dialing { orders, deliveries: deliveries_in })
+    (
+        Uplink { orders: Orders(orders_in), deliveries: Deliveries(deliveries) },
+        Dialing { orders, deliveries: deliveries_in },
+    )
 }
 
-impl Uplink {
+impl Orders {
     /// Tells the dialer. An order beyond the channel's places is dropped: that many are open already.
-    pub fn order(&self, order: Order) {
-        let _ = self.orders.try_send(order);
+    pub fn send(&self, order: Order) {
+        let _ = self.0.try_send(order);
     }
+}
 
+impl Deliveries {
     /// The next delivery; `None` when the dialer has ended. Cancel safe.
-    pub async fn delivery(&mut self) -> Option<Delivery> {
-        self.deliveries.recv().await
+    pub async fn next(&mut self) -> Option<Delivery> {
+        self.0.recv().await
     }
 }
 

@@ -1,6 +1,6 @@
 //! How much of the driver's time the guests of each tenant may take, as a plain state machine.
 //!
-//! A short call runs in the driver's task ([`super::super::pool`]), which has one thread for everybody. Where guests of
+//! A short call runs at the driver's desk ([`super::super::pool`]), which has one thread for everybody. Where guests of
 //! several tenants run there, each has its weight's part of every window; what goes beyond it runs in its turn on the
 //! guests' threads. A tenant alone has all of it.
 

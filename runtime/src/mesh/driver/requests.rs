@@ -6,9 +6,9 @@ use daffi_proto::node::{Command, Input};
 
 use super::super::asked::Asker;
 use super::super::handle::Request;
-use super::Driver;
+use super::core::Core;
 
-impl Driver {
+impl Core {
     /// Takes requests for one turn.
     pub(super) fn take_requests(&mut self) {
         self.requests_left.extend(self.requests_taken.drain(..));
@@ -20,7 +20,7 @@ impl Driver {
         }
     }
 
-    fn take_request(&mut self, request: Request) {
+    pub(super) fn take_request(&mut self, request: Request) {
         let command = match request {
             Request::AddProcess { spec, service, reply } => {
                 let token = self.asked.next_token();
@@ -34,8 +34,7 @@ impl Driver {
             Request::Call { token, request, ports, reply } => {
                 self.asked.insert(token, Asker::Call(reply));
                 self.tell(Input::Command(Command::Call { token, request }));
-                let acts = self.streams.add_writers(ports);
-                return self.act(acts);
+                return self.add_writers(ports);
             }
             Request::Gather { token, request, reply } => {
                 self.asked.insert(token, Asker::Gather(reply));
@@ -72,8 +71,7 @@ impl Driver {
             Request::Answered { id, error } => Command::Answered { id, error },
             Request::Replied { id, result, channels, ports } => {
                 self.tell(Input::Command(Command::Replied { id, result, channels }));
-                let acts = self.streams.add_writers(ports);
-                return self.act(acts);
+                return self.add_writers(ports);
             }
             Request::Served { id, result } => {
                 self.serving.remove(&id);
@@ -91,7 +89,7 @@ impl Driver {
                 Command::Drain
             }
             Request::Leave { reply } => {
-                self.news.leaving();
+                self.news().leaving();
                 self.leaves.push(reply);
                 Command::Leave
             }

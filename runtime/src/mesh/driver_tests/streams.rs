@@ -282,7 +282,7 @@ struct Busy {
 impl Serve for Busy {
     fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
         let began = std::time::Instant::now();
-        while began.elapsed() < crate::mesh::driver::TURN {
+        while began.elapsed() < TURN {
             std::hint::spin_loop();
         }
         if self.served.fetch_add(1, Ordering::Relaxed) == 0 {

@@ -98,7 +98,7 @@ impl MeshHandle {
     pub async fn reply(&self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) -> Vec<StreamWriter> {
         let ports = self.outgoing(StreamCall::Served(id), &channels);
         let writers = ports.iter().map(|port| StreamWriter { port: port.clone() }).collect();
-        let _ = self.requests.send(Request::Replied { id, result, channels, ports }).await;
+        self.tell(Request::Replied { id, result, channels, ports }).await;
         writers
     }
 

@@ -1,0 +1,434 @@
+//! The node's state with all that it needs to be carried out, whoever's thread that is in.
+//!
+//! Invariants: [`Node`] is told everything in the order in which it happened, with times that never go back; its
+//! outputs are carried out before the next event; its streams move for a turn at most, so that whatever flows, a heartbeat
+//! and a small call wait no longer than that and the guest that is polled in it. Nothing here waits: a full link gives the
+//! frame back to the node. It decides nothing about calls: that is the node's.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use daffi_proto::call::{Answer, Incoming};
+use daffi_proto::error::{CallError, code};
+use daffi_proto::frame::{Frame, Header};
+use daffi_proto::id::{LocalId, ServeId, Token};
+use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct};
+use daffi_proto::schedule::Clock;
+use daffi_proto::stream::{StreamCall, StreamId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+use super::super::asked::Asked;
+use super::super::handle::{Bell, LinkState, Port, Request, Serve, StreamingReply};
+use super::super::ledger::Ledger;
+use super::super::link::{FrameSink, LinkEnd, NotTaken};
+use super::super::news::News;
+use super::super::streams::Streams;
+use super::super::uplink::{Order, Orders};
+
+/// Guests that are polled here may take so long together before what is ready to be sent is sent.
+const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
+
+/// So long frames or requests may be taken and streams may move before something else has its turn: guests may run in
+/// each of their steps.
+pub(super) const TURN: Duration = Duration::from_millis(2);
+
+/// Counts the links that a core has had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LinkNumber(u64);
+
+/// What the driver's task waits for beside what it is asked, as the core would have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waits {
+    /// When the node is to look at its clock.
+    pub alarm: Option<Duration>,
+    /// Whether a link is on order.
+    pub dialing: bool,
+    /// Which link's frames are heard, if there is one.
+    pub link: Option<LinkNumber>,
+    /// Whether nothing can be sent over the link any more: it is only heard out.
+    pub mute: bool,
+    /// Whether the streams wait for room on the link.
+    pub congested: bool,
+    /// Whether there is something to be done at once: streams move, requests are left, a flush is due.
+    pub work: bool,
+}
+
+impl Waits {
+    /// Whether who waits for what was is to know of what is. An alarm that is later is none: it is looked at when it rings.
+    pub fn differ(self, before: Self) -> bool {
+        let is_earlier = self.alarm.is_some_and(|alarm| before.alarm.is_none_or(|before| alarm < before));
+        is_earlier || Self { alarm: before.alarm, ..self } != before
+    }
+}
+
+/// See the module.
+pub(super) struct Core {
+    node: Node,
+    news: News,
+    /// Where scheduled tasks go that are to be written down, if anybody writes them.
+    pub ledger: Option<Ledger>,
+    pub epoch: Instant,
+    pub requests: mpsc::Receiver<Request>,
+    pub requests_taken: Vec<Request>,
+    /// What an earlier turn has left.
+    pub requests_left: VecDeque<Request>,
+    streams: Streams,
+    orders: Orders,
+    pub dialing: bool,
+    link: Option<(LinkNumber, Box<dyn FrameSink>)>,
+    links: LinkNumber,
+    pub mute: bool,
+    pub congested: bool,
+    /// Whether something was sent and not sent off.
+    pub unflushed: bool,
+    link_state: watch::Sender<LinkState>,
+    pub(super) asked: Asked,
+    pub(super) services: HashMap<LocalId, Arc<dyn Serve>>,
+    pub(super) serving: HashMap<ServeId, Arc<dyn Serve>>,
+    last_flush: Instant,
+    /// What the driver's task waits for.
+    pub awaited: Waits,
+    /// When the turn under way is over.
+    pub turn_ends: Instant,
+    /// For how long others were at the desk since the driver's task was there.
+    helped: Duration,
+    pub(super) drained: bool,
+    pub(super) drains: Vec<oneshot::Sender<()>>,
+    pub(super) leaves: Vec<oneshot::Sender<()>>,
+    tasks: TaskTracker,
+}
+
+/// What a core is made of.
+pub(super) struct Parts {
+    pub config: NodeConfig,
+    pub news: News,
+    pub epoch: Instant,
+    pub requests: mpsc::Receiver<Request>,
+    pub bell: Bell,
+    pub orders: Orders,
+    pub link_state: watch::Sender<LinkState>,
+    pub tasks: TaskTracker,
+}
+
+impl Core {
+    /// A core without a link, which has ordered one.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { config, news, epoch, requests, bell, orders, link_state, tasks } = parts;
+        orders.send(Order::Dial);
+        let nothing = Waits { alarm: None, dialing: true, link: None, mute: false, congested: false, work: false };
+        Self {
+            node: Node::new(config),
+            awaited: nothing,
+            news,
+            ledger: None,
+            epoch,
+            requests,
+            requests_taken: Vec::new(),
+            requests_left: VecDeque::new(),
+            streams: Streams::new(bell),
+            orders,
+            dialing: true,
+            link: None,
+            links: LinkNumber(0),
+            mute: false,
+            congested: false,
+            unflushed: false,
+            link_state,
+            asked: Asked::new(),
+            services: HashMap::new(),
+            serving: HashMap::new(),
+            last_flush: epoch,
+            turn_ends: epoch,
+            helped: Duration::ZERO,
+            drained: false,
+            drains: Vec::new(),
+            leaves: Vec::new(),
+            tasks,
+        }
+    }
+
+    /// What the driver's task is to wait for.
+    pub fn waits(&self) -> Waits {
+        Waits {
+            alarm: self.node.next_timeout(),
+            dialing: self.dialing,
+            link: self.link_number(),
+            mute: self.mute,
+            congested: self.congested,
+            work: self.node.has_steps() || !self.requests_left.is_empty() || self.unflushed,
+        }
+    }
+
+    /// Which link there is.
+    pub fn link_number(&self) -> Option<LinkNumber> {
+        self.link.as_ref().map(|(number, _)| *number)
+    }
+
+    /// A turn begins.
+    pub fn begin_turn(&mut self) {
+        self.turn_ends = Instant::now() + TURN;
+    }
+
+    /// The driver's task is at the desk.
+    pub fn is_attended(&mut self) {
+        self.helped = Duration::ZERO;
+    }
+
+    /// Whether others than the driver's task may be at the desk.
+    pub fn may_be_helped(&self) -> bool {
+        self.helped < TURN
+    }
+
+    /// Somebody else was at the desk, for this turn.
+    pub fn helped(&mut self) {
+        // It was to end so long after it began.
+        let left = self.turn_ends.saturating_duration_since(Instant::now());
+        self.helped += TURN.saturating_sub(left);
+    }
+
+    /// A turn ends: what it gave to send is sent off.
+    pub fn end_turn(&mut self) {
+        self.carry_out();
+        self.flush();
+        // Only a link that is there can carry a goodbye.
+        if self.link.is_none() {
+            self.leaves.drain(..).for_each(|leave| leave.send(()).unwrap_or(()));
+        }
+    }
+
+    /// How long ago something was sent off.
+    pub fn since_flush(&self) -> Duration {
+        self.last_flush.elapsed()
+    }
+
+    pub fn tell(&mut self, input: Input) {
+        self.node.handle(Clock { mono: self.epoch.elapsed(), utc: SystemTime::now().into() }, input);
+    }
+
+    /// Looks at an end of a stream that has something.
+    pub fn take_bell(&mut self, port: &Arc<Port>) {
+        let acts = self.streams.rung(port);
+        self.act(acts);
+    }
+
+    fn act(&mut self, acts: Vec<(StreamId, StreamAct)>) {
+        for (id, act) in acts {
+            self.tell(Input::Command(Command::Stream { id, act }));
+        }
+    }
+
+    /// Ends of streams that are written here, whose call the node knows by now.
+    pub(super) fn add_writers(&mut self, ports: Vec<Arc<Port>>) {
+        let acts = self.streams.add_writers(ports);
+        self.act(acts);
+    }
+
+    /// There is a link. Gives its number.
+    pub fn take_link_in(&mut self, sink: Box<dyn FrameSink>) -> LinkNumber {
+        self.links = LinkNumber(self.links.0.wrapping_add(1));
+        self.link = Some((self.links, sink));
+        self.tell(Input::LinkUp);
+        self.links
+    }
+
+    /// Does what the node wants, until it wants nothing more, or nothing but to let streams move and the turn is over.
+    pub fn carry_out(&mut self) {
+        loop {
+            self.carry_all();
+            // The clock is looked at for streams alone: most events are of calls without any.
+            if !self.node.has_steps() || Instant::now() >= self.turn_ends {
+                return;
+            }
+            self.node.step_streams();
+        }
+    }
+
+    /// The same, and lets no streams move.
+    pub fn carry_all(&mut self) {
+        while let Some(output) = self.node.take_output() {
+            self.carry(output);
+        }
+    }
+
+    fn carry(&mut self, output: Output) {
+        match output {
+            Output::Send(frame) => self.send(frame),
+            Output::CloseLink { reason, again } => self.close_link(&reason, again),
+            Output::Connected => {
+                self.orders.send(Order::LinkWasGood);
+                self.set_link_state(LinkState::Up);
+            }
+            Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
+            Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
+            Output::NameHeld { process, message } => self.news.name_held(process, &message),
+            Output::Serve(incoming) => self.serve(incoming),
+            Output::CancelServe(id) => {
+                if let Some(service) = self.serving.get(&id) {
+                    service.cancel(id);
+                }
+            }
+            Output::Drained => {
+                self.drained = true;
+                self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
+            }
+            Output::ProcessAdded { token, result } => self.process_added(token, result),
+            Output::CallDone { token, result } => {
+                let streams = &mut self.streams;
+                let result = result.map(|reply| {
+                    let readers = streams.readers(StreamCall::Made(token), &reply.channels);
+                    StreamingReply { reply, readers }
+                });
+                self.asked.call_done(token, result);
+            }
+            Output::Stream { id, event } => {
+                let acts = self.streams.take_event(id, event);
+                self.act(acts);
+            }
+            Output::GatherEntry { token, entry } => self.asked.gathered(token, entry),
+            Output::GatherDone { token, result } => self.asked.gather_done(token, result),
+            Output::TasksDone { token, result } => self.asked.tasks_done(token, result),
+            Output::SaveTasks { process, name, save, changes } => match &self.ledger {
+                Some(ledger) => ledger.put(process, name, save, changes),
+                // Nobody says that they are kept, where nobody keeps them.
+                None => self.tell(Input::Command(Command::TasksSaved { process, changes, result: Ok(()) })),
+            },
+            Output::TaskTrouble { task, trouble } => self.news.task(&task, &trouble),
+            Output::Resolved { token, result } => self.asked.resolved(token, result),
+            Output::WaitDone { token, result } => self.asked.wait_done(token, result),
+            Output::Membership { token, event } => {
+                if !self.asked.member(token, event) {
+                    self.tell(Input::Command(Command::Cancel(token)));
+                }
+            }
+            Output::WatchRefused { token, error } => self.asked.watch_refused(token, error),
+            Output::Processes { token, processes } => self.asked.listed(token, processes),
+        }
+    }
+
+    fn process_added(&mut self, token: Token, result: Result<LocalId, CallError>) {
+        let Some((service, reply)) = self.asked.take_add(token) else { return };
+        if let Ok(process) = &result {
+            self.services.insert(*process, service);
+        }
+        if let Err(Ok(process)) = reply.send(result) {
+            // Whoever added it is gone, so nobody would ever take it off.
+            self.services.remove(&process);
+            self.tell(Input::Command(Command::RemoveProcess(process)));
+        }
+    }
+
+    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most.
+    fn serve(&mut self, incoming: Incoming) {
+        let (id, answer) = (incoming.id, incoming.answer);
+        let Some(service) = self.services.get(&incoming.process).map(Arc::clone) else {
+            // Taken off a moment ago; the node knows by now, or will with the next input.
+            let error = CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "");
+            return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
+        };
+        let served = match incoming.channels.is_empty() {
+            true => service.serve(incoming),
+            false => {
+                let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
+                service.serve_streams(incoming, readers)
+            }
+        };
+        match served {
+            Some(result) => self.tell(Input::Command(Command::Served { id, result })),
+            None => {
+                if answer == Answer::Accepted {
+                    self.tell(Input::Command(Command::Accepted(id)));
+                }
+                self.serving.insert(id, service);
+            }
+        }
+        // Behind this call others may wait to be served: what is ready by now must not wait for all of them.
+        if self.since_flush() >= FLUSH_AT_LEAST_EVERY {
+            self.flush();
+        }
+    }
+
+    fn send(&mut self, frame: Frame) {
+        let Some((_, sink)) = &self.link else { return };
+        let is_of_stream = matches!(frame.header, Header::Items { .. });
+        if let Err(NotTaken(frame)) = sink.send(frame) {
+            self.tell(Input::NotSent(*frame));
+            return;
+        }
+        self.unflushed = true;
+        if is_of_stream && sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.set_congested(true);
+        }
+    }
+
+    /// Whether the link has room for streams; where there is none, whoever asks is woken when there is.
+    pub fn has_room(&self, cx: &mut Context<'_>) -> bool {
+        self.link.as_ref().is_some_and(|(_, sink)| sink.poll_room(cx).is_ready())
+    }
+
+    pub fn set_congested(&mut self, congested: bool) {
+        if std::mem::replace(&mut self.congested, congested) != congested {
+            self.tell(Input::Congested(congested));
+        }
+    }
+
+    /// Sends off what was sent.
+    pub fn flush(&mut self) {
+        self.last_flush = Instant::now();
+        self.unflushed = false;
+        self.mute = self.link.as_ref().is_some_and(|(_, sink)| sink.flush().is_err());
+    }
+
+    /// Nothing more arrives.
+    pub fn lose_link(&mut self, end: &LinkEnd) {
+        if let (LinkEnd::Garbage(error), Some((_, sink))) = (end, &self.link) {
+            // Tell the peer, who is defective, why.
+            let _ = sink.send(Frame::close(&error.to_string()));
+            let _ = sink.flush();
+        }
+        if self.take_link().is_some() {
+            let reason = end.to_string();
+            self.news.detail(&reason);
+            self.tell(Input::LinkDown(reason));
+            self.dial();
+        }
+    }
+
+    /// The node wants the link closed, when all that was to be sent before is.
+    fn close_link(&mut self, reason: &str, again: bool) {
+        let Some(sink) = self.take_link() else { return };
+        self.news.detail(&format!("closing the link: {reason}"));
+        let leaves = std::mem::take(&mut self.leaves);
+        let closed = sink.close();
+        self.tasks.spawn(async move {
+            closed.await;
+            leaves.into_iter().for_each(|leave| leave.send(()).unwrap_or(()));
+        });
+        if again {
+            self.dial();
+        }
+    }
+
+    /// Forgets the link. Whoever hears it sees by its number that it is no more.
+    fn take_link(&mut self) -> Option<Box<dyn FrameSink>> {
+        self.set_congested(false);
+        self.unflushed = false;
+        self.link.take().map(|(_, sink)| sink)
+    }
+
+    fn dial(&mut self) {
+        self.dialing = true;
+        self.orders.send(Order::Dial);
+    }
+
+    pub fn set_link_state(&mut self, state: LinkState) {
+        self.news.link(&state);
+        self.link_state.send_replace(state);
+    }
+
+    pub fn news(&mut self) -> &mut News {
+        &mut self.news
+    }
+}

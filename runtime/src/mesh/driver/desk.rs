@@ -1,0 +1,96 @@
+//! Where the driver's work may be done by others: whoever asks something does it himself, where nobody is at it.
+//!
+//! ```text
+//!   MeshHandle::call ──▶ is the desk free? ──yes──▶ the node is told, its outputs are carried out, here and now
+//!                             └──no──▶ the channel ──▶ whoever is at the desk, or the driver's task next
+//! ```
+//!
+//! To hand a call to another thread and to be woken there costs many times what the node needs for it. So a call between
+//! modules of one runtime is made, served and answered in the caller's thread, and one to another runtime is written to the
+//! socket there.
+//!
+//! Invariants: who is at the desk does first what was asked before, so that requests are heard in their order; nobody but the
+//! driver's task waits for the desk, which is held for as long as the node takes and a guest that is polled there, a tick of the epoch at
+//! most; when others were at it for a turn, it is the task's. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends
+//! off the next: so many calls at once go in few writes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::super::handle::Request;
+use super::core::{Core, Waits};
+
+/// Who sends within so short a time after the last flush leaves the next one to the driver's task.
+const COALESCE: Duration = Duration::from_micros(20);
+
+/// More requests that wait are the task's to take.
+const REQUESTS_HERE: usize = 16;
+
+/// The core, for one at a time; none when the driver has ended.
+pub struct Desk {
+    core: Mutex<Option<Core>>,
+    /// What the driver's task waits for has changed.
+    changed: Notify,
+}
+
+impl Desk {
+    pub(super) fn new(core: Core) -> Self {
+        Self { core: Mutex::new(Some(core)), changed: Notify::new() }
+    }
+
+    /// Does what is asked here and now, where nobody is at the desk. Otherwise it gives the request back, for the driver's
+    /// channel.
+    pub fn take(&self, request: Request) -> Option<Request> {
+        let Ok(mut guard) = self.core.try_lock() else { return Some(request) };
+        let Some(core) = guard.as_mut() else { return Some(request) };
+        let is_behind = !core.requests_left.is_empty() || core.requests.len() > REQUESTS_HERE;
+        if core.mute || is_behind || !core.may_be_helped() {
+            return Some(request);
+        }
+        core.begin_turn();
+        while let Ok(earlier) = core.requests.try_recv() {
+            core.take_request(earlier);
+            core.carry_all();
+        }
+        core.take_request(request);
+        core.carry_all();
+        if core.unflushed && core.since_flush() >= COALESCE {
+            core.flush();
+        }
+        core.helped();
+        let changed = core.waits().differ(core.awaited);
+        drop(guard);
+        if changed {
+            self.changed.notify_one();
+        }
+        None
+    }
+
+    /// Waits for the desk, for moments: nobody is there for longer than a tick.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Core>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the task is to wait for, and does from now on; none, when there is nothing left to do: a defect has ended whoever
+    /// was here last.
+    pub(super) fn waits(&self) -> Option<Waits> {
+        let mut guard = self.core.lock().ok()?;
+        let core = guard.as_mut()?;
+        core.awaited = core.waits();
+        Some(core.awaited)
+    }
+
+    /// Resolves when there is something else to wait for. Cancel safe.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The driver has ended: everybody who waits is told by what is dropped.
+    pub(super) fn close(&self) {
+        // Not under the lock: what is dropped may ask.
+        let core = self.lock().take();
+        drop(core);
+    }
+}
