@@ -33,6 +33,7 @@
 //! | [`output`] | prints and logs that nobody reads |
 //! | [`check`] | a config file is judged, and its settings shown, without starting anything |
 //! | [`cli`] | `call`, `ps`, `inspect`, `doctor` |
+//! | [`explain`] | whether a process may call a callback: of config files, and of a running mesh |
 //! | [`events`] | who comes and goes, as it happens |
 //! | [`bad_input`] | one line of error: what, where, what to do |
 //! | [`layout`] | who may name what, and who depends on whom |
@@ -65,6 +66,8 @@ mod conformance;
 mod detached;
 #[cfg(test)]
 mod events;
+#[cfg(test)]
+mod explain;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]

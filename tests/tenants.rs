@@ -110,7 +110,7 @@ fn events_and_schedules_end_at_the_border() {
 }
 
 /// A config with a shop of acme that exports so, and a script of globex that imports so.
-fn sharing(cluster: &Cluster, exports: &str, imports: &str, fetchers: &str) -> (String, String) {
+pub fn sharing(cluster: &Cluster, exports: &str, imports: &str, fetchers: &str) -> (String, String) {
     let module = |tenant: &str, name: &str, guest: &str| {
         format!("[[module]]\npath = '{}'\nname = '{name}'\ntenant = '{tenant}'\n", component(guest).display())
     };
@@ -122,7 +122,8 @@ fn sharing(cluster: &Cluster, exports: &str, imports: &str, fetchers: &str) -> (
     (cluster.file("acme.toml", acme), cluster.file("globex.toml", globex))
 }
 
-const ARITH: &str = "{ callbacks = ['fixtures:guest/arith*'], to = ['globex'] }";
+/// An export of simple callbacks to globex.
+pub const ARITH: &str = "{ callbacks = ['fixtures:guest/arith*'], to = ['globex'] }";
 
 #[test]
 fn a_callback_that_one_exports_and_the_other_imports_is_called_by_its_tenant_and_name() {
@@ -170,47 +171,4 @@ fn what_one_side_alone_says_is_not_shared() {
         let output = cluster.runtime("host").controller().args(script).start();
         says(&output.wait_for_line("acme::add failed"), &["not-run no-such-callback"]);
     }
-}
-
-#[test]
-fn explain_says_which_rules_allow_a_call_and_what_is_missing() {
-    let cluster = Cluster::new();
-    let import = "'acme::fixtures:guest/arith*'";
-    let (acme, globex) = sharing(&cluster, ARITH, import, "");
-    let explain = |files: [&str; 2], caller: &str, callback: &str| {
-        cluster.run(["explain", "--config", files[0], "--config", files[1], caller, callback])
-    };
-    let both = [acme.as_str(), &globex];
-    let allowed = explain(both, "globex::script", "acme::arith#add");
-    let lines: Vec<&str> = allowed.success().lines().collect();
-    assert_eq!(lines[0], "globex::script may call acme::fixtures:guest/arith@0.1.0#add");
-    for (line, rule) in lines[1..].iter().zip([
-        ["callback", "yes", "acme::shop has it", "acme.toml"],
-        ["import", "yes", "[tenant.globex] imports \"acme::fixtures:guest/arith*\"", "globex.toml"],
-        ["export", "yes", "[tenant.acme] exports \"fixtures:guest/arith*\" to globex", "acme.toml"],
-        ["grant", "yes", "no `may-call`", "globex.toml"],
-    ]) {
-        says(line, &rule);
-    }
-    assert_eq!(lines.len(), 5);
-    // Each thing that is missing, with what to write.
-    let refused = |callback: &str, words: &[&str]| {
-        let output = explain(both, "globex::script", callback);
-        assert_eq!(output.status.code(), Some(3), "{output:?}");
-        says(&output.stdout, words);
-    };
-    refused("acme::who", &["may not call", "import    no", "add imports = [\"acme::fixtures:guest/", "export    no"]);
-    refused("acme::nobody", &["callback  no", "no module of tenant acme in these files has such a callback"]);
-    refused("add", &["no module of tenant globex in these files"]);
-    let text =
-        std::fs::read_to_string(&globex).unwrap().replace("tenant = 'globex'", "tenant = 'globex'\nmay-call = ['x']");
-    let granted = cluster.file("granted.toml", text);
-    let output =
-        cluster.run(["explain", "--json", "--config", &acme, "--config", &granted, "globex::script", "acme::add"]);
-    assert_eq!(output.status.code(), Some(3));
-    let answer: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
-    assert_eq!((&answer["allowed"], &answer["rules"][3]["rule"]), (&false.into(), &"grant".into()));
-    assert_eq!(answer["rules"].as_array().unwrap().iter().filter(|rule| rule["allows"] == false).count(), 1);
-    let stranger = explain(both, "globex::nobody", "acme::add");
-    says(stranger.one_line_error(2), &["no module of these files is globex::nobody", "globex::script"]);
 }

@@ -152,6 +152,16 @@ fn a_certificate_for_a_tenant_lets_its_node_register_there_and_nowhere_else_also
         };
         assert_eq!(alice("acme").success(), "3");
         says(alice("default").one_line_error(5), &["the tenant \"default\" is not open", "only be in tenant acme"]);
+        // Of another tenant than hers she asks as little.
+        let explain = |caller: &str| {
+            let words = ["explain", caller, "add", "--connect", &mesh.url].map(str::to_owned);
+            mesh.cluster.run([words.to_vec(), mesh.shows("alice")].concat())
+        };
+        says(&explain("acme::sensor-1").stdout, &["only the caller itself has it"]);
+        says(
+            explain("globex::log").one_line_error(5),
+            &["the tenant \"globex\" is not open", "only be in tenant acme"],
+        );
         sensor.terminate();
         assert_eq!(sensor.exit_code(), 0);
     }

@@ -53,7 +53,10 @@ fn main() -> ExitCode {
             print(inspect(&args.path, format, &LoadOptions::default()).map_err(Failure::usage))
         }
         Some(Command::Check(args)) => print(check::check(&args)),
-        Some(Command::Explain(args)) => explain::explain(&args).and_then(|(text, code)| print(Ok(text)).map(|_| code)),
+        Some(Command::Explain(args)) => {
+            let log = if args.config.is_empty() { start_log(args.connect.log.as_deref()) } else { Ok(()) };
+            log.and_then(|()| explain::run(&args)).and_then(|(text, code)| print(Ok(text)).map(|_| code))
+        }
         Some(Command::Certs(command)) => print(certs::run(&command)),
         Some(Command::Doctor(args)) => print(doctor::examine(args.json)),
     };

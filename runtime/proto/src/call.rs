@@ -444,6 +444,12 @@ pub struct CallbackInfo {
     pub signature: Arc<Signature>,
 }
 
+impl From<&Callback> for CallbackInfo {
+    fn from(callback: &Callback) -> Self {
+        Self { name: callback.name.clone(), signature: callback.signature.clone() }
+    }
+}
+
 /// What a process is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {

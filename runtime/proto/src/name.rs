@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::glob::NameGlob;
 pub(crate) use self::glob::covers;
-pub(crate) use self::near::{Likeness, NEAR, nearest};
+pub use self::near::{names_like, nearest};
 pub use self::pattern::{Lookup, MAX_NEAR_MATCHES, Pattern, Qualified, split_tenant};
 
 /// Longest callback name, in bytes.

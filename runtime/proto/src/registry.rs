@@ -158,6 +158,13 @@ impl<M: Copy + Ord> Registry<M> {
         self.seats.get(&id).map_or(&[], |seat| &seat.groups)
     }
 
+    /// The callbacks of a process that can be found.
+    pub fn shown(&self, id: M) -> impl Iterator<Item = &Callback> {
+        let seats = self.seats.get(&id).into_iter();
+        let callbacks = seats.flat_map(|seat| seat.process.callbacks.iter().zip(&seat.groups));
+        callbacks.filter(|(_, group)| **group != NO_GROUP).map(|(callback, _)| callback)
+    }
+
     /// All processes, in the order of their numbers.
     pub fn processes(&self) -> impl Iterator<Item = (M, &Process)> {
         self.seats.iter().map(|(id, seat)| (*id, &seat.process))

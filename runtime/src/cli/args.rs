@@ -3,6 +3,7 @@
 //! What is said here is checked for itself only; how flags and config go together is in [`crate::config`].
 
 mod certs;
+mod explain;
 mod run;
 mod schedule;
 mod tls;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use daffi_proto::id::TenantName;
 
 pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
+pub use self::explain::ExplainArgs;
 pub use self::run::RunArgs;
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 pub use self::tls::TlsArgs;
@@ -73,7 +75,7 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Check a config file and its components without starting anything, and print all settings
     Check(CheckArgs),
-    /// Say whether a module may call a callback, and by which rules of which config files
+    /// Say whether a process may call a callback, and by which rules: of the running mesh, or of config files
     Explain(ExplainArgs),
     /// Call a callback and print its result
     Call(CallArgs),
@@ -129,32 +131,8 @@ Example:
   daffi-runtime check daffi.toml
   daffi-runtime check --json daffi.toml | jq '.module[].memory'";
 
-/// `explain`
-#[derive(Debug, Args)]
-#[command(after_help = EXPLAIN_HELP)]
-pub struct ExplainArgs {
-    /// Who calls: PROCESS or TENANT::PROCESS
-    pub caller: String,
-    /// What is called: a name as the caller writes it, TENANT::NAME for another tenant's
-    pub callback: String,
-    /// The config files of the runtimes that have them; can be repeated
-    #[arg(long, value_name = "PATH", required = true)]
-    pub config: Vec<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-const EXPLAIN_HELP: &str = "\
-One line a rule: the callback that the name means and who has it; between tenants the import and the export; the caller's
-grants. What is missing is told with what to write where. Nothing is started, and no mesh is asked: processes that no file
-names are not known. The exit code is 3 where the call would not run.
-
-Example:
-  daffi-runtime explain --config acme.toml --config globex.toml globex::shop acme::prices#of";
-
 /// Where a client finds the mesh.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ConnectArgs {
     /// Where the controller is: unix:///path, tcp://127.0.0.1:8888 or tls://host:port [default: the default socket]
     #[arg(long, value_name = "URL")]
@@ -162,9 +140,9 @@ pub struct ConnectArgs {
     /// Allow plain TCP with other machines
     #[arg(long)]
     pub insecure: bool,
-    /// The tenant to be in: the command sees and calls the processes of this one alone
-    #[arg(long, value_name = "NAME", default_value_t)]
-    pub tenant: TenantName,
+    /// The tenant to be in: the command sees and calls the processes of this one alone [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<TenantName>,
     /// The files of TLS.
     #[command(flatten)]
     pub tls: TlsArgs,

@@ -11,6 +11,7 @@ use daffi_proto::error::{CallError, Outcome};
 use daffi_proto::id::{NodeKey, TenantName};
 use daffi_proto::node::NodeConfig;
 use daffi_proto::session::{HANDSHAKE_TIMEOUT, Role};
+use daffi_proto::share::Import;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,15 @@ pub enum Joining {
     Patiently(Duration),
 }
 
+/// What a client sees beside its own tenant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sight<'a> {
+    /// Tenants that it is in too.
+    pub also: &'a [TenantName],
+    /// What it imports of others.
+    pub imports: &'a [Import],
+}
+
 /// A client that has joined.
 pub struct Client {
     mesh: MeshHandle,
@@ -70,14 +80,14 @@ impl Client {
     /// # Errors
     /// Bad endpoints, no controller, or one that refuses us.
     pub async fn join(args: &ConnectArgs, joining: Joining) -> Result<Self, Failure> {
-        Self::join_in(args, joining, &[]).await
+        Self::join_seeing(args, joining, Sight::default()).await
     }
 
-    /// Joins, and is in these tenants too.
+    /// Joins, and sees more than its own tenant.
     ///
     /// # Errors
     /// As [`Client::join`].
-    pub async fn join_in(args: &ConnectArgs, joining: Joining, also: &[TenantName]) -> Result<Self, Failure> {
+    pub async fn join_seeing(args: &ConnectArgs, joining: Joining, sight: Sight<'_>) -> Result<Self, Failure> {
         let started = Instant::now();
         let endpoint = match &args.connect {
             Some(url) => Endpoint::parse(url, args.insecure),
@@ -111,15 +121,17 @@ impl Client {
                 if left > HANDSHAKE_TIMEOUT { (HANDSHAKE_TIMEOUT, HANDSHAKE_TIMEOUT) } else { (left, within) }
             }
         };
+        let tenant = args.tenant.clone().unwrap_or_default();
         let config = NodeConfig {
             seed,
             max_payload_bytes: MAX_PAYLOAD_BYTES,
-            tenants: std::iter::once(&args.tenant).chain(also).cloned().collect(),
+            tenants: std::iter::once(&tenant).chain(sight.also).cloned().collect(),
+            imports: sight.imports.to_vec(),
             ..NodeConfig::new(NodeKey(random_key()?), format!("client-{}", std::process::id()), Role::Client)
         };
         let (mesh, driver) = Driver::new(config, endpoint.to_string(), uplink, tasks.clone());
         tasks.spawn(driver.run(cancel.clone()));
-        let client = Self { mesh, tenant: args.tenant.clone(), endpoint, tasks, cancel };
+        let client = Self { mesh, tenant, endpoint, tasks, cancel };
         let settled = tokio::time::timeout(left, client.settled()).await;
         settled.map_err(|_| no_answer(&client.endpoint, within))??;
         Ok(client)
@@ -158,6 +170,18 @@ impl Client {
             biased;
             done = work => done,
             message = gone => Err(Failure::new(exit::NO_CONTROLLER, message)),
+        }
+    }
+
+    /// Whether the link still stands: what was asked before is the mesh's own answer then, and not what is left of a replica.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn still_up(&self) -> Result<(), Failure> {
+        match &*self.mesh.link().borrow() {
+            LinkState::Up => Ok(()),
+            LinkState::Down { reason } => Err(Failure::new(exit::NO_CONTROLLER, reason)),
+            LinkState::Refused { message, .. } => Err(Failure::new(exit::NO_CONTROLLER, message)),
         }
     }
 

@@ -27,7 +27,7 @@ use self::rows::{Row, Window, rows, totals};
 use self::screen::{Key, Screen, keys};
 use self::view::{Choice, View};
 use super::args::TopArgs;
-use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use super::client::{self, Client, Joining, LEAVE_TIMEOUT, Sight, call_failure};
 use super::table::table;
 use super::usage::UsageJson;
 use crate::exit::{self, Failure};
@@ -41,8 +41,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// No controller, or no terminal to be had.
 pub fn run(args: &TopArgs) -> Result<(), Failure> {
+    let sight = Sight { also: &args.also, ..Sight::default() };
     client::block_on(async {
-        let client = Client::join_in(&args.connect, Joining::Again(JOIN_TIMEOUT), &args.also).await?;
+        let client = Client::join_seeing(&args.connect, Joining::Again(JOIN_TIMEOUT), sight).await?;
         let shown = if args.once || args.json || !std::io::stdout().is_terminal() {
             client.connected(once(&client, args)).await
         } else {

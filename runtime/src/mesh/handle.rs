@@ -93,6 +93,8 @@ pub enum Request {
     Watch { token: Token, tenant: TenantName, events: mpsc::Sender<Result<MemberEvent, CallError>> },
     /// See [`MeshHandle::processes`].
     List { token: Token, tenant: TenantName, detail: Detail, reply: oneshot::Sender<Vec<ProcessInfo>> },
+    /// See [`MeshHandle::shared`].
+    Shared { token: Token, from: TenantName, into: TenantName, reply: oneshot::Sender<Vec<ProcessInfo>> },
     /// The asker of this token has gone.
     Cancel(Token),
     /// See [`MeshHandle::answered`].
@@ -262,6 +264,15 @@ impl MeshHandle {
     /// As [`MeshHandle::processes`]. Cancel safe.
     pub async fn processes_in_detail(&self, tenant: TenantName, detail: Detail) -> Result<Vec<ProcessInfo>, CallError> {
         self.ask_cancellable(|token, reply| Request::List { token, tenant, detail, reply }, driver_ended).await
+    }
+
+    /// What one tenant shares with another, as far as this node imports it: of each process its name and the shared
+    /// callbacks alone, by name. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`MeshHandle::processes`].
+    pub async fn shared(&self, from: TenantName, into: TenantName) -> Result<Vec<ProcessInfo>, CallError> {
+        self.ask_cancellable(|token, reply| Request::Shared { token, from, into, reply }, driver_ended).await
     }
 
     /// Tells of the processes of a tenant: of those that are there first, and then of those that come and go.

@@ -202,7 +202,7 @@ impl Run {
         let timeout = Duration::from_millis(u64::from(script.below(100)) * 50);
         let tenant = TenantName::default();
         let pattern = CALLBACKS[usize::from(script.below(3))].to_owned();
-        self.command(match script.below(5) {
+        self.command(match script.below(6) {
             0 => {
                 let (receiver, wait_ready) = (script.flag().then(|| script.name()), script.flag());
                 let request = ResolveRequest { caller, pattern, receiver, timeout, spent: Duration::ZERO, wait_ready };
@@ -211,6 +211,7 @@ impl Run {
             1 => Command::Wait { token, caller, what: WaitFor::Process(script.name()), timeout },
             2 => Command::Wait { token, caller, what: WaitFor::Callback(pattern), timeout },
             3 => Command::Watch { token, tenant },
+            4 => Command::Shared { token, from: script.tenant(), into: tenant },
             _ => Command::List { token, tenant, detail: if script.flag() { Detail::Load } else { Detail::Usage } },
         });
     }

@@ -4,6 +4,8 @@
 //! left out first by what letters they have, which takes tens of nanoseconds; and of the rest a bounded number is
 //! compared.
 
+use super::MAX_NEAR_MATCHES;
+
 /// Names this like each other are near, of 0 to 1.
 pub(crate) const NEAR: f64 = 0.6;
 
@@ -74,8 +76,19 @@ impl<'a> Likeness<'a> {
     }
 }
 
+/// Of these names, those that are like one that nobody has, [`MAX_NEAR_MATCHES`] at most, the likest first. It looks at all of
+/// them: only for an error that somebody reads.
+pub fn names_like<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let likeness = Likeness::to(wanted);
+    let near = likeness.candidates(names, |name| name).into_iter().map(|name| (likeness.of(name), name));
+    let mut near: Vec<(f64, &str)> = near.filter(|(likeness, _)| *likeness >= NEAR).collect();
+    near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
+    near.dedup();
+    near.into_iter().take(MAX_NEAR_MATCHES).map(|(_, name)| name.to_owned()).collect()
+}
+
 /// The end of a sentence about an unknown name: `` ; did you mean `a` or `b`? ``, or nothing.
-pub(crate) fn nearest(near: &[String]) -> String {
+pub fn nearest(near: &[String]) -> String {
     match near {
         [] => String::new(),
         near => format!("; did you mean `{}`?", near.join("` or `")),
@@ -107,6 +120,13 @@ mod tests {
         let candidates = Likeness::to("function-abd").candidates(names.iter(), |name| name);
         assert_eq!(candidates.len(), MAX_COMPARED_NAMES);
         assert!(candidates.contains(&&"function-abc".to_owned()));
+    }
+
+    #[test]
+    fn the_likest_names_come_first_and_each_once() {
+        let names = ["shop", "sop", "shops", "shop", "cart", "shoq"];
+        assert_eq!(names_like("shop", names.into_iter()), ["shop", "shops", "shoq"]);
+        assert_eq!(nearest(&names_like("nothing-like-it", names.into_iter())), "");
     }
 
     #[test]

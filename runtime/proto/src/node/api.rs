@@ -151,6 +151,16 @@ pub enum Command {
         /// How much of each.
         detail: Detail,
     },
+    /// What one tenant shares with another, as far as this node imports it. Answered by [`Output::Processes`] at once: of
+    /// each process with its name and the shared callbacks alone.
+    Shared {
+        /// Names the request.
+        token: Token,
+        /// Whose processes.
+        from: TenantName,
+        /// Who asks.
+        into: TenantName,
+    },
     /// Be told of the processes that are there, by [`Output::Membership`], and then of those that come and go, until it
     /// is cancelled; or [`Output::WatchRefused`].
     Watch {

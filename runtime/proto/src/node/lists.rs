@@ -103,16 +103,12 @@ impl Node {
 }
 
 fn process_info(process: &Process, load: Load, usage: Option<Box<Usage>>) -> ProcessInfo {
-    let info = |callback: &crate::registry::Callback| CallbackInfo {
-        name: callback.name.clone(),
-        signature: callback.signature.clone(),
-    };
     ProcessInfo {
         process: process.process.clone(),
         node: process.node.as_ref().to_owned(),
         instances: process.instances.as_ref().to_owned(),
         load,
-        callbacks: process.callbacks.iter().map(info).collect(),
+        callbacks: process.callbacks.iter().map(CallbackInfo::from).collect(),
         usage,
     }
 }

@@ -403,6 +403,7 @@ impl Node {
             Command::Resolve { token, request } => self.resolve(token, request),
             Command::Wait { token, caller, what, timeout } => self.wait(token, &caller, what, timeout),
             Command::List { token, tenant, detail } => self.list(token, tenant, detail),
+            Command::Shared { token, from, into } => self.list_shared(token, from, into),
             Command::Watch { token, tenant } => self.watch(token, tenant),
             Command::Accepted(id) => self.accepted(id),
             Command::Answered { id, error } => self.answered(id, error),

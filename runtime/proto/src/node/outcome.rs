@@ -15,7 +15,7 @@ use super::{Node, Peer};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::ProcessName;
-use crate::name::{BadCallbackName, Likeness, Lookup, MAX_NEAR_MATCHES, NEAR, Pattern, nearest};
+use crate::name::{BadCallbackName, Lookup, Pattern, names_like, nearest};
 use crate::registry::{Group, process_ref};
 use crate::schedule::TaskId;
 use crate::session::refusal;
@@ -122,17 +122,7 @@ impl Node {
 
     pub(super) fn no_such_process(&self, origin: &Origin, receiver: &ProcessName, callback: String) -> CallError {
         let all = self.seen_by(origin).processes().filter(|(_, process)| process.process.tenant == origin.tenant);
-        let likeness = Likeness::to(receiver.as_str());
-        let names = all.map(|(_, process)| process.process.name.as_str());
-        let mut near: Vec<(f64, &str)> = likeness
-            .candidates(names, |name| name)
-            .into_iter()
-            .map(|name| (likeness.of(name), name))
-            .filter(|(likeness, _)| *likeness >= NEAR)
-            .collect();
-        near.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.cmp(y)));
-        near.dedup();
-        let near: Vec<String> = near.into_iter().take(MAX_NEAR_MATCHES).map(|(_, name)| name.to_owned()).collect();
+        let near = names_like(receiver.as_str(), all.map(|(_, process)| process.process.name.as_str()));
         let message = format!("no process {:?} is on the mesh{}", receiver.as_str(), nearest(&near));
         CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str())
     }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::origin::Origin;
-use super::{Node, Peer};
-use crate::id::TenantName;
+use super::{Node, Output, Peer};
+use crate::call::{CallbackInfo, Load, ProcessInfo};
+use crate::id::{TenantName, Token};
 use crate::name::Pattern;
 use crate::registry::{Group, Process, Registry};
 use crate::share::{Export, Import, is_shared};
@@ -65,6 +66,26 @@ impl Node {
         }
         let pair = (origin.home.clone(), origin.tenant.clone());
         self.shares.views.get(&pair).unwrap_or(&self.shares.nothing)
+    }
+
+    /// Answers what a tenant shares with another. Whoever calls it learns who has it and of which type, and no more: neither
+    /// does this tell where it runs, or what it does.
+    pub(super) fn list_shared(&mut self, token: Token, from: TenantName, into: TenantName) {
+        let mut by_name = BTreeMap::new();
+        if let Some(view) = self.shares.views.get(&(into, from)) {
+            for (peer, process) in view.processes() {
+                let info = || ProcessInfo {
+                    process: process.process.clone(),
+                    node: String::new(),
+                    instances: String::new(),
+                    load: Load::default(),
+                    callbacks: view.shown(peer).map(CallbackInfo::from).collect(),
+                    usage: None,
+                };
+                by_name.entry(process.process.name.clone()).or_insert_with(info);
+            }
+        }
+        self.outputs.push_back(Output::Processes { token, processes: by_name.into_values().collect() });
     }
 
     /// The names that are like one that nobody has where an origin looks, as he writes them.

@@ -34,8 +34,13 @@ fn importer(net: &mut Net, tenants: &[&str], imports: &[Import]) -> usize {
 
 /// A node of acme whose process `shop` has PRICE and STOCK and exports them so.
 fn shop(net: &mut Net, exports: &[Export]) -> (usize, LocalId) {
+    shop_of(net, "acme::shop", exports)
+}
+
+/// The same with another name.
+fn shop_of(net: &mut Net, name: &str, exports: &[Export]) -> (usize, LocalId) {
     let node = net.runtime_of(&["acme"], Role::Node);
-    let id = net.add_exporting(node, "acme::shop", &[PRICE, STOCK], exports);
+    let id = net.add_exporting(node, name, &[PRICE, STOCK], exports);
     net.settle();
     (node, id)
 }
@@ -106,6 +111,30 @@ fn a_runtime_with_both_tenants_needs_both_sides_too() {
             assert!(called(&mut net, node, from(STOCK)).is_err());
         }
         assert_eq!(net.nodes[node].served.len(), if open { 3 } else { 0 });
+    }
+}
+
+#[test]
+fn what_is_shared_is_listed_with_the_shared_callbacks_alone_and_for_the_tenant_that_imports_it() {
+    let imports = [import("globex", "acme", "*"), import("initech", "acme", "stock#*")];
+    // Far away, and in the same runtime, where the node has the whole process.
+    for tenants in [&["globex", "initech"][..], &["globex", "initech", "acme"]] {
+        let mut net = Net::new(4);
+        let node = importer(&mut net, tenants, &imports);
+        let exports = [export("globex", "prices#*"), export("initech", "*"), export("umbrella", "*")];
+        match tenants.contains(&"acme") {
+            true => _ = net.add_exporting(node, "acme::shop", &[PRICE, STOCK], &exports),
+            false => _ = shop(&mut net, &exports),
+        }
+        shop_of(&mut net, "acme::silent", &[]);
+        net.settle();
+        let with = |callback: &str| vec![("acme::shop".to_owned(), vec![callback.to_owned()])];
+        assert_eq!(net.shared(node, "acme", "globex"), with(PRICE));
+        assert_eq!(net.shared(node, "acme", "initech"), with(STOCK));
+        // Who imports nothing, a tenant that shares nothing, and one that nobody has, look the same.
+        for (from, into) in [("acme", "umbrella"), ("globex", "initech"), ("nowhere", "globex"), ("acme", "acme")] {
+            assert!(net.shared(node, from, into).is_empty());
+        }
     }
 }
 

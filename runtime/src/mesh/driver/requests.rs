@@ -60,6 +60,10 @@ impl Core {
                 self.asked.insert(token, Asker::List(reply));
                 Command::List { token, tenant, detail }
             }
+            Request::Shared { token, from, into, reply } => {
+                self.asked.insert(token, Asker::List(reply));
+                Command::Shared { token, from, into }
+            }
             Request::Watch { token, tenant, events } => {
                 self.asked.insert(token, Asker::Watch(events));
                 Command::Watch { token, tenant }

@@ -239,6 +239,16 @@ impl Net {
         self.nodes[node].lists[&token].clone()
     }
 
+    /// What a tenant shares with another, as a node sees it: processes and callbacks.
+    pub fn shared(&mut self, node: usize, from: &str, into: &str) -> Vec<(String, Vec<String>)> {
+        let token = self.token();
+        self.command(node, Command::Shared { token, from: tenant(from), into: tenant(into) });
+        self.settle();
+        let names =
+            |process: &ProcessInfo| process.callbacks.iter().map(|callback| callback.name.to_string()).collect();
+        self.nodes[node].lists[&token].iter().map(|process| (process.process.to_string(), names(process))).collect()
+    }
+
     pub fn command(&mut self, node: usize, command: Command) {
         self.node_input(node, node::Input::Command(command));
     }
