@@ -43,13 +43,15 @@ pub(super) enum Asker {
 /// All who wait.
 pub(super) struct Asked {
     askers: HashMap<Token, Asker>,
+    /// How many of them wait for the end of a call.
+    calls: usize,
     last_own_token: u64,
 }
 
 impl Asked {
     /// Nobody.
     pub(super) fn new() -> Self {
-        Self { askers: HashMap::new(), last_own_token: OWN_TOKENS }
+        Self { askers: HashMap::new(), calls: 0, last_own_token: OWN_TOKENS }
     }
 
     /// A token for a request whose asker brought none.
@@ -60,17 +62,29 @@ impl Asked {
 
     /// One more.
     pub(super) fn insert(&mut self, token: Token, asker: Asker) {
+        self.calls += usize::from(matches!(asker, Asker::Call(_)));
         self.askers.insert(token, asker);
     }
 
     /// He waits no more.
     pub(super) fn forget(&mut self, token: Token) {
-        self.askers.remove(&token);
+        self.take(token);
+    }
+
+    /// How many wait for the end of a call.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
+    }
+
+    fn take(&mut self, token: Token) -> Option<Asker> {
+        let asker = self.askers.remove(&token)?;
+        self.calls -= usize::from(matches!(asker, Asker::Call(_)));
+        Some(asker)
     }
 
     /// Who wanted to add a process.
     pub(super) fn take_add(&mut self, token: Token) -> Option<(Arc<dyn Serve>, Reply<LocalId>)> {
-        match self.askers.remove(&token) {
+        match self.take(token) {
             Some(Asker::Add(service, reply)) => Some((service, reply)),
             _ => None,
         }
@@ -78,7 +92,7 @@ impl Asked {
 
     /// A call ended.
     pub(super) fn call_done(&mut self, token: Token, result: Answer) {
-        if let Some(Asker::Call(reply)) = self.askers.remove(&token) {
+        if let Some(Asker::Call(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
     }
@@ -93,28 +107,28 @@ impl Asked {
 
     /// A broadcast ended.
     pub(super) fn gather_done(&mut self, token: Token, result: Result<GatherEnd, CallError>) {
-        if let Some(Asker::Gather(entries)) = self.askers.remove(&token) {
+        if let Some(Asker::Gather(entries)) = self.take(token) {
             let _ = entries.try_send(Gathered::Done(result));
         }
     }
 
     /// A schedule was made, or tasks were looked at or cancelled.
     pub(super) fn tasks_done(&mut self, token: Token, result: Result<TaskPage, CallError>) {
-        if let Some(Asker::Tasks(reply)) = self.askers.remove(&token) {
+        if let Some(Asker::Tasks(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
     }
 
     /// A name was looked up.
     pub(super) fn resolved(&mut self, token: Token, result: Result<Resolved, CallError>) {
-        if let Some(Asker::Resolve(reply)) = self.askers.remove(&token) {
+        if let Some(Asker::Resolve(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
     }
 
     /// A wait ended.
     pub(super) fn wait_done(&mut self, token: Token, result: Result<(), CallError>) {
-        if let Some(Asker::Wait(reply)) = self.askers.remove(&token) {
+        if let Some(Asker::Wait(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
     }
@@ -124,21 +138,21 @@ impl Asked {
         let Some(Asker::Watch(events)) = self.askers.get(&token) else { return true };
         let told = events.try_send(Ok(event)).is_ok();
         if !told {
-            self.askers.remove(&token);
+            self.take(token);
         }
         told
     }
 
     /// There will be nothing to watch.
     pub(super) fn watch_refused(&mut self, token: Token, error: CallError) {
-        if let Some(Asker::Watch(events)) = self.askers.remove(&token) {
+        if let Some(Asker::Watch(events)) = self.take(token) {
             let _ = events.try_send(Err(error));
         }
     }
 
     /// A list is there.
     pub(super) fn listed(&mut self, token: Token, processes: Vec<ProcessInfo>) {
-        if let Some(Asker::List(reply)) = self.askers.remove(&token) {
+        if let Some(Asker::List(reply)) = self.take(token) {
             let _ = reply.send(processes);
         }
     }

@@ -204,6 +204,11 @@ impl Core {
         self.last_flush.elapsed()
     }
 
+    /// How many calls are open, made or served.
+    pub fn open_calls(&self) -> usize {
+        self.asked.calls() + self.serving.len()
+    }
+
     pub fn tell(&mut self, input: Input) {
         self.node.handle(Clock { mono: self.epoch.elapsed(), utc: SystemTime::now().into() }, input);
     }

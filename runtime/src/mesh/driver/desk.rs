@@ -25,6 +25,10 @@ use super::core::{Core, Waits};
 /// Who sends within so short a time after the last flush leaves the next one to the driver's task.
 const COALESCE: Duration = Duration::from_micros(20);
 
+/// Where more calls than this are open, many are sent about the same time, and a flush for each would cost more than it saves:
+/// they are left to the task too, which comes to it when some have gathered.
+const FEW_CALLS: usize = 4;
+
 /// More requests that wait are the task's to take.
 const REQUESTS_HERE: usize = 16;
 
@@ -56,7 +60,7 @@ impl Desk {
         }
         core.take_request(request);
         core.carry_all();
-        if core.unflushed && core.since_flush() >= COALESCE {
+        if core.unflushed && core.open_calls() <= FEW_CALLS && core.since_flush() >= COALESCE {
             core.flush();
         }
         core.helped();
