@@ -143,6 +143,155 @@ fn handles_and_schedules_of_a_tenant_are_shared() {
 }
 
 #[test]
+fn handles_of_wasi_count_among_those_of_a_tenant_and_what_is_closed_makes_room() {
+    let cluster = Cluster::new();
+    let _server = files(&cluster);
+    let keep = |process: &str, times: u32| {
+        let call = format!("keep-files(\"/data/note\", {times})");
+        cluster.run(["call", "--tenant", tenant_of(process), "--receiver", process, &call])
+    };
+    // Each may have 256 by itself, and the adapter in the component has room for 128.
+    says(keep("a", 60).success(), &["ok"]);
+    let refused = keep("b", 60);
+    says(refused.one_line_error(1), &["limit-exceeded", "tenant default may have 100 handles", "max-handles"]);
+    says(keep("c", 110).success(), &["ok"]);
+    // What the instance had that has ended is free, and what is closed is: an instance needs a few for itself.
+    says(keep("b", 20).success(), &["ok"]);
+    cluster.run(["call", "--receiver", "a", "close-files()"]).success();
+    says(keep("b", 60).success(), &["ok"]);
+}
+
+/// Modules `a` and `b` of the tenant `default`, which may have 100 handles, and `c` of globex, which read a folder.
+fn files(cluster: &Cluster) -> Running {
+    std::fs::create_dir(cluster.path("data")).unwrap();
+    cluster.file("data/note", "a note");
+    let module = |name: &str| {
+        let (path, tenant) = (component("fixtures-hostile"), tenant_of(name));
+        format!(
+            "[[module]]\npath = {path:?}\nname = {name:?}\ntenant = {tenant:?}\n\
+             preopens = [{{ host = 'data', guest = '/data' }}]\n"
+        )
+    };
+    let modules = ["a", "b", "c"].map(module).concat();
+    let config = format!("[runtime]\ncontroller = true\n[tenant.default]\nmax-handles = 100\n{modules}");
+    cluster.bare("server").config(&config).ready()
+}
+
+#[test]
+fn what_open_calls_of_a_tenant_hold_is_shared_and_comes_back_when_they_end() {
+    let cluster = Cluster::new();
+    // Each calls the one that holds calls, of its own tenant.
+    let path = component("fixtures");
+    let module = |tenant: &str, name: &str, keys: &str| {
+        format!("[[module]]\npath = {path:?}\nname = {name:?}\ntenant = {tenant:?}\n{keys}\n")
+    };
+    let caller = "callbacks = ['fixtures:guest/calls*']";
+    let holder = "callbacks = ['fixtures:guest/state*']\ninstances = 'per-call'";
+    let modules = [
+        module("default", "a", caller),
+        module("default", "b", caller),
+        module("default", "holder", holder),
+        module("globex", "c", caller),
+        module("globex", "keeper", holder),
+    ];
+    let modules = modules.concat();
+    let config = format!("[runtime]\ncontroller = true\n[tenant.default]\nmax-held = '64KiB'\n{modules}");
+    let _server = cluster.bare("server").config(&config).ready();
+    let begin = |process: &str| {
+        let arguments = format!("[\"{}\", 60000]", "x".repeat(40_000)).replace('"', "\\\"");
+        let call = format!("begin(\"hold\", \"{arguments}\", 1)");
+        cluster.run(["call", "--tenant", tenant_of(process), "--receiver", process, &call])
+    };
+    // Each may hold 64 MiB by itself.
+    says(begin("a").success(), &["ok"]);
+    says(begin("b").success(), &["err", "overloaded", "tenant default may have 65536 bytes", "max-held"]);
+    says(begin("c").success(), &["ok"]);
+    assert_eq!(cluster.run(["call", "--receiver", "a", "forget()"]).success(), "1");
+    cluster.has("a", "open-calls", 0);
+    says(begin("b").success(), &["ok"]);
+}
+
+/// Two modules of the tenant `default`, which may have 1.5 MiB of large items on their way, and one of globex, that do what
+/// their scripts say.
+fn scripted(cluster: &Cluster, scripts: [&[&str]; 3]) -> Running {
+    let path = component("script");
+    let module = |(name, steps): (&str, &[&str])| {
+        let (tenant, steps) = (tenant_of(name), steps.join("\n"));
+        format!("[[module]]\npath = {path:?}\nname = {name:?}\ntenant = {tenant:?}\nenv = {{ SCRIPT = {steps:?} }}\n")
+    };
+    let modules: String = ["a", "b", "c"].into_iter().zip(scripts).map(module).collect();
+    let config = format!("[runtime]\ncontroller = true\n[tenant.default]\nmax-stream-bytes = '1536KiB'\n{modules}");
+    cluster.bare("server").config(&config).start()
+}
+
+/// A process of each tenant, in runtimes of their own, that writes and reads what it is asked to.
+fn peers(cluster: &Cluster) -> [Running; 2] {
+    ["default", "globex"].map(|tenant| {
+        let peer = cluster.runtime(&format!("peer-{tenant}")).module("peer", "fixtures-streams");
+        peer.args(["--instances", "per-call", "--tenant", tenant]).start()
+    })
+}
+
+/// What scripts wait for: a process of this name.
+fn signal(cluster: &Cluster, name: &str) -> Running {
+    cluster.runtime(name).module(name, "fixtures").ready()
+}
+
+const READY: &str = "wait-callback hold-blobs 60000";
+
+#[test]
+fn large_items_that_guests_of_a_tenant_wrote_are_shared_and_the_writer_waits() {
+    let cluster = Cluster::new();
+    // Of each stream the first item goes to the reader's runtime, and the second stays here while that is not read.
+    let two = ["stream readers#hold-blobs [0, 0]", "blob 0 1048576", "blob 0 1048576", "print has written two"];
+    let a: [&[&str]; 3] =
+        [&[READY], &two[..], &["wait-process full 60000", "wait-process over 60000", "drop-reply", "ended 0"]];
+    let b: [&[&str]; 3] = [
+        &["wait-process full 60000", "stream-within 2000 readers#hold-blobs [0, 0]", "blob 0 1048576", "ended 0"],
+        &["print waited", "wait-process free 60000"],
+        &two[..],
+    ];
+    let c: [&[&str]; 2] = [&[READY], &two[..]];
+    let server = scripted(&cluster, [&a.concat(), &b.concat(), &c.concat()]);
+    let _peers = peers(&cluster);
+    server.wait_for_line("a | has written two");
+    server.wait_for_line("globex::c | has written two");
+    let _full = signal(&cluster, "full");
+    let refused = server.wait_for_line("b | write failed");
+    says(&refused, &["deadline-exceeded"]);
+    server.wait_for_line("b | waited");
+    let _over = signal(&cluster, "over");
+    server.wait_for_line("a | 0 failed");
+    let _free = signal(&cluster, "free");
+    server.wait_for_line("b | has written two");
+}
+
+#[test]
+fn large_items_that_guests_of_a_tenant_are_to_read_are_shared_and_stay_with_their_writers() {
+    let cluster = Cluster::new();
+    let comes = ["stream writers#blobs [[1048576, 1048576, 1048576]]", "reply", "arrives 0"];
+    let all = ["drain 0", "print has read all"];
+    let a: [&[&str]; 4] = [&[READY], &comes[..], &["wait-process over 60000"], &all[..]];
+    let b: [&[&str]; 4] = [
+        &["wait-process full 60000", "stream-within 2000 writers#blobs [[1048576]]", "reply", "read 0"],
+        &["wait-process free 60000"],
+        &comes[..],
+        &all[..],
+    ];
+    let c: [&[&str]; 3] = [&[READY], &comes[..], &all[..]];
+    let server = scripted(&cluster, [&a.concat(), &b.concat(), &c.concat()]);
+    let _peers = peers(&cluster);
+    server.wait_for_line("a | 0 has something");
+    let _full = signal(&cluster, "full");
+    says(&server.wait_for_line("b | 0 failed"), &["deadline-exceeded"]);
+    server.wait_for_line("globex::c | has read all");
+    let _over = signal(&cluster, "over");
+    says(&server.wait_for_line("a | 0 gave"), &["3 in all"]);
+    let _free = signal(&cluster, "free");
+    says(&server.wait_for_line("b | 0 gave"), &["3 in all"]);
+}
+
+#[test]
 fn guests_of_a_tenant_print_no_faster_than_it_may() {
     let shared = Shared::with("fixtures", "max-output-rate = '1KiB'", "instances = 'per-call'");
     let print = format!("print({:?})", "x".repeat(60_000));

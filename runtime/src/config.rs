@@ -99,6 +99,12 @@ impl RuntimeConfig {
         self.tenants().into_iter().filter_map(of).collect()
     }
 
+    /// How many bytes of large items of streams they may have to read, where there is such a ceiling.
+    pub fn max_stream_bytes(&self) -> BTreeMap<TenantName, usize> {
+        let of = |tenant: TenantName| self.ceiling(&tenant).stream_bytes.map(|most| (tenant, most));
+        self.tenants().into_iter().filter_map(of).collect()
+    }
+
     /// What part of the guests' threads a tenant has.
     pub fn portion(&self, tenant: &TenantName) -> Portion {
         self.shares.portion(tenant)

@@ -311,6 +311,7 @@ fn start_node(
         tenants: config.tenants(),
         imports: config.imports.clone(),
         max_tasks: config.max_tasks(),
+        max_stream_bytes: config.max_stream_bytes(),
         ..NodeConfig::new(NodeKey(key), config.name.clone(), Role::Node)
     };
     let target = match &config.connect {

@@ -46,6 +46,9 @@ pub const MAX_TENANT_SCHEDULES: u32 = 1_000_000;
 const MIN_MEMORY: ByteSize = ByteSize(64 << 10);
 /// The most: what 32 bits address, for each of the few memories that a component may have.
 const MAX_MEMORY: ByteSize = ByteSize(32 << 30);
+/// The least bytes of large items of streams: no smaller one is counted.
+const MIN_STREAM_BYTES: ByteSize = ByteSize(64 << 10);
+const MAX_STREAM_BYTES: ByteSize = ByteSize(4 << 30);
 /// The least that may be printed in a second: with less, nothing that guests say would be heard.
 const MIN_OUTPUT_RATE: ByteSize = ByteSize(1 << 10);
 const MAX_OUTPUT_RATE: ByteSize = ByteSize(1 << 40);
@@ -67,6 +70,14 @@ const MAX_PAYLOAD: ByteSize = ByteSize(MAX_PAYLOAD_BYTES);
 /// How it is written, or what its bounds are.
 pub fn memory(text: &str) -> Result<ByteSize, String> {
     size(text, MIN_MEMORY, MAX_MEMORY)
+}
+
+/// Reads the bytes of large items of streams that a tenant may have.
+///
+/// # Errors
+/// The same.
+pub fn stream_bytes(text: &str) -> Result<ByteSize, String> {
+    size(text, MIN_STREAM_BYTES, MAX_STREAM_BYTES)
 }
 
 /// Reads the bytes that guests may print in a second.
@@ -159,6 +170,7 @@ mod tests {
             (output_rate, "1023", "it is from 1KiB to"),
             (memory, "1KiB", "it is from 64KiB to 32GiB"),
             (memory, "33GiB", "it is from 64KiB to 32GiB"),
+            (stream_bytes, "5GiB", "it is from 64KiB to 4GiB"),
             (memory, "lots", "such as 256MiB"),
         ] {
             let error = read(text).unwrap_err();

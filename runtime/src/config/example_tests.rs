@@ -111,7 +111,7 @@ fn what_check_prints_has_every_key_that_has_a_value_and_gives_the_same_settings(
                 may-call = ['a*', 'x::b#c']\ndeny = ['list']\nenv = { A = '1' }\nfetchers = { 'd:t/a' = 'd:t/b' }\n[[module]]\npath = 'app.wasm'\nname = 'second'\n\
                 tenant = 'acme'\nmax-call-time = '90s'\n\
                 [tenant.acme]\nweight = 7\nmax-cpu = 0.5\nmax-memory = '1GiB'\nmax-instances = 3\nmax-open-calls = 4\nmax-held = '2MiB'\nmax-queue = 5\n\
-                max-concurrency = 6\nmax-call-rate = 7\nmax-open-streams = 8\nmax-handles = 9\nmax-schedules = 10\n\
+                max-concurrency = 6\nmax-call-rate = 7\nmax-open-streams = 8\nmax-stream-bytes = '3MiB'\nmax-handles = 9\nmax-schedules = 10\n\
                 max-output-rate = '1MiB'\nexports = [{ callbacks = ['a*'], to = ['x'] }]\nimports = ['x::b#*']";
     let once = effective(&read(text));
     assert_eq!(effective(&read(&toml::to_string(&once).unwrap())), once);

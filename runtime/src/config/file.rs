@@ -259,6 +259,10 @@ pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     read_by(bounds::memory, deserializer)
 }
 
+pub(super) fn stream_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
+    read_by(bounds::stream_bytes, deserializer)
+}
+
 pub(super) fn output_rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
     read_by(bounds::output_rate, deserializer)
 }

@@ -20,7 +20,7 @@ use daffi_proto::share::{Export, Import, MAX_EXPORTS, MAX_IMPORTS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bounds::{self, count};
-use super::file::{memory, output_rate};
+use super::file::{memory, output_rate, stream_bytes};
 use super::units::{ByteSize, Processors};
 use crate::guest::ceiling::CeilingLimits;
 use crate::guest::fair::{Portion, USUAL_WEIGHT};
@@ -49,6 +49,8 @@ pub(super) struct TenantTable {
     max_call_rate: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_OPEN_STREAMS }, _>")]
     max_open_streams: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "stream_bytes")]
+    max_stream_bytes: Option<ByteSize>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "count::<0, { bounds::MAX_HANDLES }, _>")]
     max_handles: Option<u32>,
     #[serde(
@@ -155,6 +157,7 @@ impl Shares {
             queue: count(table.max_queue),
             concurrency: count(table.max_concurrency),
             open_streams: count(table.max_open_streams),
+            stream_bytes: table.max_stream_bytes.map(|ByteSize(bytes)| bytes),
             handles: count(table.max_handles),
             schedules: count(table.max_schedules),
             calls_per_second: table.max_call_rate,

@@ -337,34 +337,33 @@ impl call::HostPendingWithStore<GuestState> for Guests {
 /// Gives a guest a handle.
 ///
 /// # Errors
-/// `overloaded` when its instance has as many as it may have.
+/// `overloaded` when its instance, or its tenant, has as many as it may have.
 fn push<T: Send + 'static>(
     host: &mut Access<'_, GuestState, Guests>,
     what: T,
     callback: &str,
 ) -> Result<Resource<Handle<T>>, CallError> {
     let state = host.get();
-    let what = state
-        .module
-        .handles
-        .of(what)
-        .map_err(|reached| CallError::not_run(code::OVERLOADED, format!("{reached}: drop some"), callback))?;
+    let what = state.module.handles.of(what);
     state.ctx().table.push(what).map_err(|_| no_handle(state, callback))
 }
 
 /// Gives a guest something to wait for with `wasi:io/poll`. It is no child of what it tells of, so that a guest may drop
 /// both in any order.
 fn pollable<T: Pollable>(state: &mut GuestState, what: T) -> wasmtime::Result<Resource<DynPollable>> {
-    let what = state.module.handles.of(what)?;
+    let what = state.module.handles.of(what);
     let table = state.ctx().table;
     let what = table.push(what)?;
     subscribe_to(table, what)
 }
 
-/// The error of a guest whose instance has as many handles as it may.
+/// The error of a guest whose instance, or whose tenant, has as many handles as it may.
 fn no_handle(state: &GuestState, callback: &str) -> CallError {
     let limit = state.module.limits.host_handles;
-    let message = out_of_handles("this instance", state.module.outside.handles(limit), limit);
+    let message = match state.handles_refused() {
+        Some(reached) => format!("{reached}: drop some"),
+        None => out_of_handles("this instance", state.module.outside.handles(limit), limit),
+    };
     CallError::not_run(code::OVERLOADED, message, callback)
 }
 

@@ -1,9 +1,10 @@
 //! What all modules of one tenant in this runtime may use together, beside what each may by itself.
 //!
 //! Invariants: what was taken is given back when what it was taken for ends, however it does; what a ceiling has no room
-//! for is refused at once, so that nobody waits for another module, but for what guests print: who prints waits. Each
-//! module still has limits of its own. What has no ceiling is not counted, and costs nothing.
-//! The tenant's schedules are bounded by the node, which has them.
+//! for is refused at once, so that nobody waits for another module, but for what guests print and for large items of
+//! streams: who prints or writes waits. Each module still has limits of its own. What has no ceiling is not counted, and
+//! costs nothing.
+//! The tenant's schedules, and what its modules are to read of streams, are bounded by the node, which has them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use daffi_proto::id::TenantName;
 
 use super::output::Rate;
 use super::rate::CallRate;
+use super::transcode::stream::ItemBudget;
 
 /// What a tenant may have in this runtime; none for what only its modules' own limits bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +34,10 @@ pub struct CeilingLimits {
     pub concurrency: Option<usize>,
     /// Streams and futures that all modules have open.
     pub open_streams: Option<usize>,
-    /// Handles of `daffi:runtime` that all instances hold.
+    /// Bytes of large items of streams that guests of all modules wrote and that are still in this runtime; and as many of
+    /// those that they are to read.
+    pub stream_bytes: Option<usize>,
+    /// Handles of the host that all instances hold, of `daffi:runtime` and of WASI.
     pub handles: Option<usize>,
     /// Scheduled tasks of all modules that have not finished.
     pub schedules: Option<usize>,
@@ -111,6 +116,7 @@ pub struct Ceiling {
     running: Gauge,
     open_streams: Gauge,
     handles: Gauge,
+    items: Option<ItemBudget>,
     calls: Option<(CallRate, u32)>,
     output: Option<Arc<Rate>>,
 }
@@ -153,6 +159,7 @@ impl Ceiling {
             running: Gauge::new(limits.concurrency),
             open_streams: Gauge::new(limits.open_streams),
             handles: Gauge::new(limits.handles),
+            items: limits.stream_bytes.map(ItemBudget::new),
             calls: limits.calls_per_second.map(|rate| (CallRate::new(rate, now), rate)),
             output: limits.output_bytes_per_second.map(|rate| Arc::new(Rate::new(rate, now))),
         }
@@ -175,6 +182,11 @@ impl Ceiling {
         }
     }
 
+    /// Whether there is a ceiling on this at all.
+    pub(super) fn bounds(&self, kind: Kind) -> bool {
+        !self.gauge(kind).is_open()
+    }
+
     /// Gives back what was taken.
     pub(super) fn give(&self, kind: Kind, less: usize) {
         self.gauge(kind).give(less);
@@ -185,7 +197,7 @@ impl Ceiling {
     /// # Errors
     /// [`CeilingReached`]
     pub(super) fn place(self: &Arc<Self>, kind: Kind) -> Result<Option<Place>, CeilingReached> {
-        if self.gauge(kind).is_open() {
+        if !self.bounds(kind) {
             return Ok(None);
         }
         self.take(kind, 1)?;
@@ -205,6 +217,11 @@ impl Ceiling {
     /// How fast all guests may print, where there is a ceiling.
     pub(super) fn output(&self) -> Option<Arc<Rate>> {
         self.output.clone()
+    }
+
+    /// How many bytes of large items guests may have written to streams, where there is a ceiling.
+    pub(super) fn items(&self) -> Option<ItemBudget> {
+        self.items.clone()
     }
 
     fn gauge(&self, kind: Kind) -> &Gauge {
@@ -301,7 +318,7 @@ mod tests {
             assert!(ceiling.take(Kind::Memory, usize::MAX).is_ok());
             assert!(ceiling.take(Kind::OpenCalls, 1).is_ok() && ceiling.call(Instant::now()).is_ok());
         }
-        assert!(ceiling.output().is_none());
+        assert!(ceiling.output().is_none() && ceiling.items().is_none());
     }
 
     #[test]

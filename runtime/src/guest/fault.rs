@@ -14,7 +14,6 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::backtrace;
-use super::ceiling::CeilingReached;
 use super::limits::one_line;
 use super::state::GuestState;
 use super::transcode::stream::StreamFailure;
@@ -226,11 +225,11 @@ pub(super) fn instantiation_error(error: &wasmtime::Error, state: &mut GuestStat
 
 /// Which limit ended a guest that wasmtime itself holds it to: in the words of its key. Some wasmtime tells by words alone.
 fn passed(error: &wasmtime::Error, state: &GuestState) -> Option<String> {
-    if let Some(reached) = error.downcast_ref::<CeilingReached>() {
-        return Some(reached.to_string());
-    }
     let (limits, outside) = (&state.module.limits, &state.module.outside);
     if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full))) {
+        if let Some(reached) = state.handles_refused() {
+            return Some(reached.to_string());
+        }
         return Some(out_of_handles("it", outside.handles(limits.host_handles), limits.host_handles));
     }
     let cause = error.root_cause().to_string();

@@ -1,7 +1,8 @@
 //! The handles that a module's guests hold of `daffi:runtime`: calls, streams, watches, and what they wait for of these.
 //!
-//! They are bounded for each instance (`host-handles`), by its table; here they are counted for the module, so that a leak
-//! shows. Handles of WASI are not among them: a guest keeps its standard output for as long as it lives.
+//! They are bounded for each instance and each tenant by the instance's table ([`super::handle_table`]); here they are counted
+//! for the module, so that a leak shows. Handles of WASI are not among them: a guest keeps its standard output for as long as
+//! it lives.
 //! Invariant: a handle counts from when it is made until it is dropped, by its guest or with its guest's store.
 
 use std::ops::Deref;
@@ -12,32 +13,25 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::Pollable;
 
 use super::bell::Bell;
-use super::ceiling::{Ceiling, CeilingReached, Kind};
 
 /// How many handles a module's guests hold, all its instances together.
 #[derive(Debug)]
 pub(super) struct Handles {
     held: AtomicUsize,
     bell: Arc<Bell>,
-    /// What all modules of the tenant may hold.
-    ceiling: Arc<Ceiling>,
 }
 
 impl Handles {
     /// None yet; changes ring the bell.
-    pub fn new(bell: Arc<Bell>, ceiling: Arc<Ceiling>) -> Self {
-        Self { held: AtomicUsize::new(0), bell, ceiling }
+    pub fn new(bell: Arc<Bell>) -> Self {
+        Self { held: AtomicUsize::new(0), bell }
     }
 
     /// A handle of this.
-    ///
-    /// # Errors
-    /// The tenant holds as many as it may.
-    pub fn of<T>(self: &Arc<Self>, what: T) -> Result<Handle<T>, CeilingReached> {
-        self.ceiling.take(Kind::Handles, 1)?;
+    pub fn of<T>(self: &Arc<Self>, what: T) -> Handle<T> {
         self.held.fetch_add(1, Ordering::Relaxed);
         self.bell.load_changed();
-        Ok(Handle { what, _count: Count(self.clone()) })
+        Handle { what, _count: Count(self.clone()) }
     }
 
     /// How many are held.
@@ -59,7 +53,6 @@ struct Count(Arc<Handles>);
 impl Drop for Count {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.ceiling.give(Kind::Handles, 1);
         self.0.bell.load_changed();
     }
 }
@@ -81,23 +74,17 @@ impl<T: Pollable> Pollable for Handle<T> {
 
 #[cfg(test)]
 mod tests {
-    use daffi_proto::id::TenantName;
-
     use super::*;
-    use crate::guest::ceiling::CeilingLimits;
 
     #[test]
     fn a_handle_counts_until_it_is_dropped_and_each_change_is_to_be_told() {
         let bell = Arc::new(Bell::default());
-        let limits = CeilingLimits { handles: Some(2), ..CeilingLimits::default() };
-        let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
-        let handles = Arc::new(Handles::new(bell.clone(), ceiling));
-        let (one, two) = (handles.of("one").unwrap(), handles.of("two").unwrap());
-        assert!(handles.of("three").unwrap_err().to_string().contains("max-handles"));
+        let handles = Arc::new(Handles::new(bell.clone()));
+        let (one, two) = (handles.of("one"), handles.of("two"));
         assert_eq!((handles.held(), *one), (2, "one"));
         assert!(bell.take_load() && !bell.has_load());
         drop(one);
-        assert!(bell.take_load() && handles.of("three").is_ok() && bell.take_load());
+        assert!(bell.take_load());
         drop(two);
         assert_eq!((handles.held(), bell.has_load()), (0, true));
     }

@@ -26,6 +26,7 @@
 //! | `fetch`, `call` | what guests import: typed calls, and `daffi:runtime` |
 //! | `meter` | what a module has done and used, as counters |
 //! | `outgoing`, `handles` | how many calls a module has open to others, and how many handles its guests hold |
+//! | `handle_table` | what an instance holds of the host, and how much of it its tenant may |
 //! | `answer` | what callers are told of calls that did not run |
 //! | `streams` | streams between guests and the mesh |
 //! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
@@ -41,6 +42,7 @@ pub mod fair;
 mod fault;
 mod fetch;
 pub mod grants;
+mod handle_table;
 mod handles;
 mod heat;
 mod house;

@@ -136,10 +136,10 @@ impl OpenCall {
 
 impl Drop for OpenCall {
     fn drop(&mut self) {
+        self.give_bytes();
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
         self.outgoing.ceiling.give(Kind::OpenCalls, 1);
         self.outgoing.bell.load_changed();
-        self.give_bytes();
     }
 }
 

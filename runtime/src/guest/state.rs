@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::{GuestTaskId, ResourceTable};
+use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -27,6 +27,7 @@ use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::fair::{Share, Stand};
 use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
+use super::handle_table::HandleTable;
 use super::handles::Handles;
 use super::limits::{Limiter, ModuleLimits};
 use super::meter::Meter;
@@ -106,7 +107,7 @@ impl ModuleContext {
             (bell.clone(), meter.clone()),
             ceiling.clone(),
         );
-        let handles = Arc::new(Handles::new(bell.clone(), ceiling.clone()));
+        let handles = Arc::new(Handles::new(bell.clone()));
         let rate = CallRate::new(limits.calls_per_second, Instant::now());
         Self {
             process,
@@ -194,7 +195,7 @@ enum Scopes {
 /// The data of a guest's store.
 pub(super) struct GuestState {
     wasi: WasiCtx,
-    table: ResourceTable,
+    table: HandleTable,
     pub limiter: Limiter,
     pub module: Arc<ModuleContext>,
     /// Which instance of the process this is.
@@ -228,8 +229,8 @@ impl GuestState {
         wasi.arg(module.process.name.as_str()).stdout(stdout).stderr(stderr.clone()).max_random_size(MAX_RANDOM_BYTES);
         module.outside.give(&mut wasi);
         let wasi = wasi.build();
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(module.outside.handles(module.limits.host_handles));
+        let (most, folders) = (module.outside.handles(module.limits.host_handles), module.outside.preopens.len());
+        let table = HandleTable::new(most, folders, module.ceiling.clone());
         let scopes = if interleaves {
             Scopes::ByTask(Tasks::new(module.limits.max_call_time.min(module.limits.max_call_cpu)))
         } else {
@@ -323,6 +324,11 @@ impl GuestState {
         }
     }
 
+    /// Why there was no room for a handle, where it was its tenant's.
+    pub fn handles_refused(&self) -> Option<&CeilingReached> {
+        self.table.refused()
+    }
+
     /// What the guest last wrote to its stderr in this call.
     pub fn last_words(&self) -> String {
         self.stderr.tail()
@@ -365,7 +371,7 @@ fn root_task(store: &mut StoreContextMut<'_, GuestState>) -> Option<GuestTaskId>
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: &mut self.wasi, table: self.table.get() }
     }
 }
 

@@ -39,6 +39,9 @@ pub struct NodeConfig {
     pub imports: Vec<Import>,
     /// How many scheduled tasks that have not finished all processes of a tenant may have here, beside what each may.
     pub max_tasks: BTreeMap<TenantName, usize>,
+    /// How many bytes of large items of streams may wait here for all processes of a tenant to read them, unless one alone
+    /// is larger, and how many of results of callbacks that are called once an item, beside what each may.
+    pub max_stream_bytes: BTreeMap<TenantName, usize>,
 }
 
 impl NodeConfig {
@@ -53,6 +56,7 @@ impl NodeConfig {
             tenants: vec![TenantName::default()],
             imports: Vec::new(),
             max_tasks: BTreeMap::new(),
+            max_stream_bytes: BTreeMap::new(),
         }
     }
 }

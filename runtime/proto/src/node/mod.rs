@@ -252,6 +252,7 @@ pub struct NodeCounts {
 impl Node {
     /// A node without a link or processes.
     pub fn new(config: NodeConfig) -> Self {
+        let rooms = rooms::Rooms::new(&config.max_stream_bytes);
         let (seed, mark) = (config.seed, config.key.mark());
         let shares = shares::Shares::new(&config.imports, seed);
         Self {
@@ -286,7 +287,7 @@ impl Node {
             held: BTreeSet::new(),
             open_streams: 0,
             stream_bytes: 0,
-            rooms: rooms::Rooms::default(),
+            rooms,
             eaches: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),

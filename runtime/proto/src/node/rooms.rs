@@ -9,10 +9,14 @@
 //! read holds up those who write to it, and nobody else; and however many streams it has open, and whatever is
 //! sent to it, what is here for it is bounded by their windows and [`ProcessSpec::large_bytes`](crate::call::ProcessSpec).
 //!
+//! Where a tenant has a ceiling ([`NodeConfig::max_stream_bytes`](super::NodeConfig)), its processes have no more than that
+//! together: they take turns, an item each, and one whose own room is full lets the others pass.
+//!
 //! Results of callbacks that are called once an item ([`super::each`]) have a room of the same size. A stream has two of
 //! them at most; but how large one is, is known when it is there, so that one that finds no room fails its stream.
 //!
-//! Invariant: what was let in counts until its reader is done with it, also when its stream has ended before.
+//! Invariants: what was let in counts until its reader is done with it, also when its stream has ended before. An item that
+//! is as large as all there is, or larger, is let in when nothing else is there.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -20,25 +24,87 @@ use super::each::Each;
 use super::streams::Counted;
 use super::{Node, outcome};
 use crate::error::CallError;
-use crate::id::{LocalId, ServeId};
+use crate::id::{LocalId, ServeId, TenantName};
 use crate::stream::{CHUNK_BYTES, StreamCall, StreamId};
 
 /// How many payloads of full size clients of this node have room for together.
 const CLIENT_PAYLOADS: usize = 4;
 
-/// By process; clients have one together.
-pub(super) type Rooms = BTreeMap<Option<LocalId>, Room>;
+/// What there is room for.
+#[derive(Debug, Default)]
+pub(super) struct Rooms {
+    /// By process; clients have one together.
+    of: BTreeMap<Option<LocalId>, Room>,
+    /// By tenant, where it has a ceiling.
+    tenants: BTreeMap<TenantName, TenantRoom>,
+}
 
 /// What a process has.
 #[derive(Debug)]
-pub(super) struct Room {
+struct Room {
+    budget: Budget,
+    /// Whose item is let in next; perhaps some that have ended.
+    waits: VecDeque<StreamId>,
+    /// Its tenant, where that has a ceiling, and whether the process is in its line.
+    tenant: Option<TenantName>,
+    in_line: bool,
+}
+
+/// What the processes of a tenant have together.
+#[derive(Debug)]
+struct TenantRoom {
+    budget: Budget,
+    /// Whose item is let in next; perhaps some that have nothing to be let in now.
+    line: VecDeque<LocalId>,
+}
+
+/// How many bytes there are, and may be.
+#[derive(Debug)]
+struct Budget {
     most: u64,
     /// Bytes of large items that are here or were let in.
     large: u64,
     /// Bytes of results that wait for their readers.
     results: u64,
-    /// Whose item is let in next; perhaps some that have ended.
-    waits: VecDeque<StreamId>,
+}
+
+impl Budget {
+    fn new(most: u64) -> Self {
+        Self { most, large: 0, results: 0 }
+    }
+
+    /// Whether an item of so many bytes may come.
+    fn admits(&self, bytes: u64) -> bool {
+        self.large == 0 || self.large + bytes <= self.most
+    }
+
+    /// Whether there are more results than may be, one of so many bytes among them.
+    fn is_past(&self, bytes: u64) -> bool {
+        self.results > self.most.max(bytes)
+    }
+
+    fn change(&mut self, before: Counted, now: Counted) {
+        self.large = (self.large + now.large).saturating_sub(before.large);
+        self.results = (self.results + now.results).saturating_sub(before.results);
+    }
+}
+
+impl Rooms {
+    /// With these ceilings of tenants.
+    pub fn new(ceilings: &BTreeMap<TenantName, usize>) -> Self {
+        let room = |most: usize| TenantRoom { budget: Budget::new(most as u64), line: VecDeque::new() };
+        let tenants = ceilings.iter().map(|(tenant, most)| (tenant.clone(), room(*most))).collect();
+        Self { of: BTreeMap::new(), tenants }
+    }
+
+    /// A room that nothing is in, and nobody waits for, is made anew when it is needed.
+    fn forget_empty(&mut self, process: Option<LocalId>) {
+        let is_empty =
+            |room: &Room| (room.budget.large, room.budget.results) == (0, 0) && room.waits.is_empty() && !room.in_line;
+        if self.of.get(&process).is_some_and(is_empty) {
+            self.of.remove(&process);
+        }
+    }
 }
 
 impl Node {
@@ -65,9 +131,15 @@ impl Node {
         self.count_streams(call);
         let process = self.exchanges.get(&call).and_then(|exchange| exchange.process);
         let bytes = self.eaches.get(&whole).map_or(0, Each::result_bytes);
-        match self.rooms.get(&process) {
-            Some(room) if bytes as u64 > CHUNK_BYTES.into() && room.results > room.most.max(bytes as u64) => {
-                Err(outcome::results_unread(bytes, room.most))
+        let Some(room) = self.rooms.of.get(&process).filter(|_| bytes as u64 > CHUNK_BYTES.into()) else {
+            return Ok(());
+        };
+        if room.budget.is_past(bytes as u64) {
+            return Err(outcome::results_unread(bytes, room.budget.most));
+        }
+        match room.tenant.as_ref().and_then(|name| Some((name, &self.rooms.tenants.get(name)?.budget))) {
+            Some((name, budget)) if budget.is_past(bytes as u64) => {
+                Err(outcome::results_of_tenant_unread(bytes, name, budget.most))
             }
             _ => Ok(()),
         }
@@ -76,40 +148,89 @@ impl Node {
     /// The part of a process in what there is has changed.
     pub(super) fn count_room(&mut self, process: Option<LocalId>, before: Counted, now: Counted) {
         let room = self.room_of(process);
-        room.large = (room.large + now.large).saturating_sub(before.large);
-        room.results = (room.results + now.results).saturating_sub(before.results);
+        room.budget.change(before, now);
+        if let Some(tenant) = room.tenant.clone()
+            && let Some(of_tenant) = self.rooms.tenants.get_mut(&tenant)
+        {
+            of_tenant.budget.change(before, now);
+        }
     }
 
-    /// Lets in what there is room for, in turn; of one that is as large as all of it, when nothing else is there.
+    /// Lets in what there is room for, in turn: of this process, and where its tenant has a ceiling of all processes of
+    /// that.
     pub(super) fn let_in(&mut self, process: Option<LocalId>) {
-        while let Some(room) = self.rooms.get_mut(&process) {
-            let Some(&stream) = room.waits.front() else {
-                if (room.large, room.results) == (0, 0) {
-                    self.rooms.remove(&process);
+        let Some(room) = self.rooms.of.get_mut(&process) else { return };
+        match (room.tenant.clone(), process) {
+            (Some(tenant), Some(local)) => {
+                let was_in_line = std::mem::replace(&mut room.in_line, true);
+                if let Some(of_tenant) = self.rooms.tenants.get_mut(&tenant)
+                    && !was_in_line
+                {
+                    of_tenant.line.push_back(local);
                 }
-                return;
-            };
-            let exchange = self.exchanges.get_mut(&stream.call);
-            if let Some(inlet) = exchange.and_then(|exchange| exchange.channels.inlet(stream.number))
-                && let Some(bytes) = inlet.wants()
-            {
-                if room.large > 0 && room.large + bytes > room.most {
-                    return;
+                self.let_in_of(&tenant);
+            }
+            _ => {
+                while let Some((stream, _)) = self.next_in(process) {
+                    self.allow(process, stream);
                 }
-                inlet.allow();
-                room.waits.pop_front();
-                self.recount(stream.call);
-                self.stir(stream.call);
-            } else {
-                // It has ended.
-                room.waits.pop_front();
+                self.rooms.forget_empty(process);
             }
         }
     }
 
+    /// The same of the processes of a tenant, an item each in turn.
+    fn let_in_of(&mut self, tenant: &TenantName) {
+        while let Some(local) = self.rooms.tenants.get(tenant).and_then(|of_tenant| of_tenant.line.front().copied()) {
+            let process = Some(local);
+            let next = self.next_in(process);
+            let Some(of_tenant) = self.rooms.tenants.get_mut(tenant) else { return };
+            if next.is_some_and(|(_, bytes)| !of_tenant.budget.admits(bytes)) {
+                return;
+            }
+            of_tenant.line.pop_front();
+            if let Some((stream, _)) = next {
+                of_tenant.line.push_back(local);
+                self.allow(process, stream);
+            } else {
+                if let Some(room) = self.rooms.of.get_mut(&process) {
+                    room.in_line = false;
+                }
+                self.rooms.forget_empty(process);
+            }
+        }
+    }
+
+    /// Whose item a process has room for next, and of how many bytes.
+    fn next_in(&mut self, process: Option<LocalId>) -> Option<(StreamId, u64)> {
+        let (room, exchanges) = (self.rooms.of.get_mut(&process)?, &mut self.exchanges);
+        while let Some(&stream) = room.waits.front() {
+            let exchange = exchanges.get_mut(&stream.call);
+            match exchange.and_then(|exchange| exchange.channels.inlet(stream.number)).and_then(|inlet| inlet.wants()) {
+                Some(bytes) => return room.budget.admits(bytes).then_some((stream, bytes)),
+                // It has ended.
+                None => room.waits.pop_front(),
+            };
+        }
+        None
+    }
+
+    /// Lets the item in that is next.
+    fn allow(&mut self, process: Option<LocalId>, stream: StreamId) {
+        if let Some(room) = self.rooms.of.get_mut(&process) {
+            room.waits.pop_front();
+        }
+        let exchange = self.exchanges.get_mut(&stream.call);
+        if let Some(inlet) = exchange.and_then(|exchange| exchange.channels.inlet(stream.number)) {
+            inlet.allow();
+        }
+        self.recount(stream.call);
+        self.stir(stream.call);
+    }
+
     /// Streams that ended while they waited are in nobody's way, but take place.
     fn forget_ended(&mut self, process: Option<LocalId>) {
-        let Some(room) = self.rooms.get_mut(&process) else { return };
+        let Some(room) = self.rooms.of.get_mut(&process) else { return };
         let exchanges = &mut self.exchanges;
         room.waits.retain(|stream| {
             let exchange = exchanges.get_mut(&stream.call);
@@ -121,16 +242,19 @@ impl Node {
 
     fn room_of(&mut self, process: Option<LocalId>) -> &mut Room {
         let (locals, payload) = (&self.locals, self.config.max_payload_bytes);
-        self.rooms.entry(process).or_insert_with(|| {
-            let own = process.and_then(|process| locals.get(&process)).map(|local| local.large_bytes);
-            let most = own.unwrap_or(payload.saturating_mul(CLIENT_PAYLOADS)) as u64;
-            Room { most, large: 0, results: 0, waits: VecDeque::new() }
+        let Rooms { of, tenants } = &mut self.rooms;
+        of.entry(process).or_insert_with(|| {
+            let local = process.and_then(|process| locals.get(&process));
+            let most = local.map_or(payload.saturating_mul(CLIENT_PAYLOADS), |local| local.large_bytes);
+            let tenant =
+                local.map(|local| &local.process.tenant).filter(|tenant| tenants.contains_key(tenant)).cloned();
+            Room { budget: Budget::new(most as u64), waits: VecDeque::new(), tenant, in_line: false }
         })
     }
 
     /// How many bytes of large items, and of results, all of them have.
     pub(super) fn in_rooms(&self) -> (u64, u64) {
-        let rooms = self.rooms.values();
-        rooms.fold((0, 0), |(large, results), room| (large + room.large, results + room.results))
+        let budgets = self.rooms.of.values().map(|room| &room.budget);
+        budgets.fold((0, 0), |(large, results), budget| (large + budget.large, results + budget.results))
     }
 }

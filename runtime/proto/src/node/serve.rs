@@ -169,6 +169,10 @@ impl Node {
     /// Begins a call in the way that it is to be served.
     fn begin(&mut self, caller: AnswerTo, way: Way, incoming: Incoming) {
         let call = StreamCall::Served(incoming.id);
+        // What comes from its first item on takes the room of its process.
+        if let Some(exchange) = self.exchanges.get_mut(&call) {
+            exchange.process = Some(incoming.process);
+        }
         match way.mode {
             Mode::Whole => {
                 self.open_readers(call, &incoming.channels);

@@ -160,7 +160,6 @@ impl Node {
     /// Opens ends that the user reads.
     pub(super) fn open_readers(&mut self, call: StreamCall, flows: &[Flow]) {
         let (now, most) = (self.now, self.config.max_payload_bytes);
-        self.note_process(call);
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         for (number, flow) in (0..).zip(flows) {
             exchange.channels.add_inlet(number, Inlet::new(*flow, most, now));
@@ -173,21 +172,11 @@ impl Node {
     /// Opens the two ends that the node itself has in a call that is made once an item.
     pub(super) fn open_own_ends(&mut self, call: StreamCall) {
         let (now, most) = (self.now, self.config.max_payload_bytes);
-        self.note_process(call);
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         exchange.channels.add_inlet(0, Inlet::new(Flow::Items, most, now));
         exchange.channels.add_outlet(0, Outlet::new(Flow::Items, most, now));
         self.count_streams(call);
         self.stir(call);
-    }
-
-    /// Whose room the streams of a served call take; of one that is made, it is known from its begin.
-    fn note_process(&mut self, call: StreamCall) {
-        if let StreamCall::Served(serve) = call
-            && let (Some(served), Some(exchange)) = (self.serves.get(&serve), self.exchanges.get_mut(&call))
-        {
-            exchange.process = Some(served.process);
-        }
     }
 
     /// Tells writers that nothing will come of their streams, of which there is no exchange.

@@ -40,7 +40,8 @@ impl OpenStreams {
     /// So many, with large items of so many bytes on their way; changes of their number ring the bell, and what goes
     /// through them is counted.
     pub fn new(most: usize, large_bytes: usize, (bell, meter): (Arc<Bell>, Arc<Meter>), ceiling: Arc<Ceiling>) -> Self {
-        Self { open: AtomicUsize::new(0), most, room: ItemRoom::new(large_bytes), bell, meter, ceiling }
+        let room = ItemRoom::new(large_bytes).within(ceiling.items());
+        Self { open: AtomicUsize::new(0), most, room, bell, meter, ceiling }
     }
 
     /// How many are open, those that its guests read and those that they write.

@@ -1,11 +1,14 @@
 //! Every limit of a module, run into.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use daffi_proto::error::{Outcome, code};
+use daffi_proto::id::TenantName;
 
 use super::world::{CLOCKS, KITCHEN};
 use super::{Bench, call, value};
+use crate::guest::ceiling::{Ceiling, CeilingLimits};
 use crate::guest::limits::InstancePolicy;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,6 +161,25 @@ async fn a_guest_that_hoards_handles_is_ended() {
     let error = bench.call(call("hoard", &50u32)).await.unwrap_err();
     assert_eq!(error.outcome, Outcome::Failed);
     assert!(bench.call(call("hoard", &10u32)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_of_a_tenant_share_the_handles_of_wasi_and_an_instance_that_ends_gives_its_own_back() {
+    let limits = CeilingLimits { handles: Some(50), ..CeilingLimits::default() };
+    let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+    let module = || Bench::with(CLOCKS, InstancePolicy::Singleton, |spec| spec.ceiling = ceiling.clone());
+    let (mut one, mut other) = (module().await, module().await);
+    // Each pollable is two handles of the host, itself and its time.
+    assert!(one.call(call("hoard", &10u32)).await.is_ok() && other.call(call("hoard", &10u32)).await.is_ok());
+    let error = one.call(call("hoard", &10u32)).await.unwrap_err();
+    assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::LIMIT_EXCEEDED));
+    assert!(error.message.contains("tenant default may have 50 handles"), "{}", error.message);
+    // What is dropped is given back while the instance lives.
+    for _ in 0..100 {
+        assert!(other.call(call("sleep", &1u64)).await.is_ok());
+    }
+    assert!(other.call(call("hoard", &13u32)).await.is_ok() && other.call(call("hoard", &3u32)).await.is_err());
+    assert!(one.call(call("hoard", &20u32)).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

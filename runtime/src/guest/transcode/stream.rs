@@ -28,7 +28,7 @@
 //! | `feed` | [`Feed`], and the producers that empty it |
 //! | `ends` | a guest's ends of streams, in and out of its table of handles |
 //! | `batch` | items that are lifted at once |
-//! | `room` | [`ItemRoom`]: what large items a module may have on their way |
+//! | `room` | [`ItemRoom`]: what large items a module may have on their way, and a tenant's [`ItemBudget`] |
 //! | `item` | the item type that wasmtime sees; `unsafe` |
 
 mod batch;
@@ -47,7 +47,7 @@ pub use self::drain::Drain;
 pub(super) use self::ends::{Inflows, LiftedParts, Reader, lower_channel};
 pub use self::feed::{Feed, Inflow, feed};
 pub use self::life::{Life, Witness};
-pub use self::room::{ItemRoom, Room, StreamRoom};
+pub use self::room::{ItemBudget, ItemRoom, Room, StreamRoom};
 pub use self::slot::ReaderGone;
 
 /// A value that a guest gave: arguments of an import, or the result of an export.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{lasting, seconds};
 use crate::call::{Answer, Mode};
 use crate::error::{CallError, code};
-use crate::id::ProcessName;
+use crate::id::{ProcessName, TenantName};
 use crate::node::{MAX_STREAM_BYTES, MAX_STREAMS};
 use crate::stream::{BadStream, Flow, NotTaken};
 
@@ -75,6 +75,15 @@ pub(in crate::node) fn results_unread(bytes: usize, most: u64) -> CallError {
     let message = format!(
         "it ran, and there is no room for its result of {bytes} bytes: results of this process wait for their readers, \
          and {most} bytes of them may"
+    );
+    CallError::failed(code::OVERLOADED, message, "")
+}
+
+/// The same of all processes of its tenant.
+pub(in crate::node) fn results_of_tenant_unread(bytes: usize, tenant: &TenantName, most: u64) -> CallError {
+    let message = format!(
+        "it ran, and there is no room for its result of {bytes} bytes: results of tenant {tenant} wait for their readers, \
+         and {most} bytes of them may in this runtime, its max-stream-bytes"
     );
     CallError::failed(code::OVERLOADED, message, "")
 }

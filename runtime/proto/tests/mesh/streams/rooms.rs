@@ -4,12 +4,13 @@ use bytes::Bytes;
 use daffi_proto::call::{CallRequest, Mode};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header, Side, StreamRef};
-use daffi_proto::id::CallId;
-use daffi_proto::node::{Command, Input};
+use daffi_proto::id::{CallId, ServeId, Token};
+use daffi_proto::node::{Command, Input, NodeConfig};
+use daffi_proto::session::{PeerIdentity, Role};
 use daffi_proto::stream::{Chunk, Flow};
 
-use super::{DONE, Pair, both};
-use crate::net::{LARGE_BYTES, SUM, call, chunk, made, served};
+use super::{DONE, Pair, both, nothing_is_left};
+use crate::net::{Behaviour, LARGE_BYTES, Net, SUM, call, call_in, chunk, made, name, served, tenant};
 
 const GIANT: usize = 16 * 1024 * 1024;
 
@@ -198,4 +199,144 @@ fn results_of_items_that_wait_for_readers_who_do_not_read_are_bounded_and_the_ne
     pair.net.settle();
     assert!(kept.iter().all(|token| pair.net.reader(caller, made(*token, 0)).bytes().len() == GIANT));
     pair.nothing_is_left();
+}
+
+/// A node with processes `a` and `b` of acme, which has this ceiling, and `c` of globex, which has none; and who calls them.
+struct OfTenants {
+    net: Net,
+    node: usize,
+    caller: usize,
+}
+
+impl OfTenants {
+    fn new(seed: u64, most_bytes: usize) -> Self {
+        let mut net = Net::new(seed);
+        let node = net.runtime("of-tenants", Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+        let (tenants, max_stream_bytes) =
+            (vec![tenant("acme"), tenant("globex")], [(tenant("acme"), most_bytes)].into());
+        net.replace(node, |config| NodeConfig { tenants, max_stream_bytes, ..config });
+        net.dial(node);
+        for process in ["acme::a", "acme::b", "globex::c"] {
+            let id = net.add(node, process, &[SUM]);
+            net.nodes[node].behaviours.insert(id, Behaviour::Hold);
+        }
+        let caller = net.runtime_of(&["acme", "globex"], Role::Client);
+        net.settle();
+        Self { net, node, caller }
+    }
+
+    fn call(&mut self, process: &str, request: CallRequest) -> Token {
+        let of = if process == "c" { "globex" } else { "acme" };
+        let caller = call_in(of, SUM).caller;
+        let token = self.net.call(self.caller, CallRequest { caller, receiver: Some(name(process)), ..request });
+        self.net.settle();
+        token
+    }
+
+    fn incoming(&self) -> ServeId {
+        self.net.nodes[self.node].served.last().unwrap().id
+    }
+
+    /// Writes two giant items to each of so many streams, whose reader stands still.
+    fn giants(&mut self, process: &str, streams: u32) -> ServeId {
+        let token =
+            self.call(process, CallRequest { channels: vec![Flow::Items; streams as usize].into(), ..call(None, SUM) });
+        let id = self.incoming();
+        for number in 0..streams {
+            self.net.slow_reader(self.node, served(id, number), true);
+            for _ in 0..2 {
+                self.net.write(self.caller, made(token, number), giant());
+            }
+            self.net.finish(self.caller, made(token, number));
+        }
+        self.net.settle();
+        id
+    }
+
+    fn read(&mut self, id: ServeId, number: u32) {
+        self.net.read(self.node, served(id, number));
+        self.net.settle();
+    }
+
+    /// How many items were let in, in all of so many streams.
+    fn let_in(&self, id: ServeId, streams: u32) -> u64 {
+        (0..streams).map(|number| self.net.reader(self.node, served(id, number)).items()).sum()
+    }
+
+    /// Reads all of it.
+    fn ends(&mut self, id: ServeId, streams: u32) {
+        for number in 0..streams {
+            self.net.slow_reader(self.node, served(id, number), false);
+            self.net.settle();
+        }
+        assert_eq!(self.let_in(id, streams), 2 * u64::from(streams));
+        self.net.answer(self.node, id, Ok("".into()));
+        self.net.settle();
+    }
+}
+
+#[test]
+fn processes_of_one_tenant_share_the_room_that_it_has_and_take_turns_where_it_is_full() {
+    let mut of = OfTenants::new(6, LARGE_BYTES);
+    let (a, b, c) = (of.giants("a", 2), of.giants("b", 4), of.giants("c", 4));
+    // Each may have four by itself.
+    assert_eq!((of.let_in(a, 2), of.let_in(b, 4), of.let_in(c, 4)), (2, 2, 4));
+    // Who waited longest is next, whoever has read.
+    of.read(a, 0);
+    assert_eq!((of.let_in(a, 2), of.let_in(b, 4)), (2, 3));
+    of.read(b, 0);
+    assert_eq!((of.let_in(a, 2), of.let_in(b, 4)), (3, 3));
+    of.read(a, 1);
+    assert_eq!((of.let_in(a, 2), of.let_in(b, 4), of.let_in(c, 4)), (3, 4, 4));
+    for (id, streams) in [(b, 4), (a, 2), (c, 4)] {
+        of.ends(id, streams);
+    }
+    nothing_is_left(&of.net);
+}
+
+#[test]
+fn an_item_that_is_larger_than_its_tenants_room_goes_alone_and_who_has_ended_is_in_nobodys_way() {
+    let mut of = OfTenants::new(7, GIANT / 16);
+    let (a, b, gone) = (of.giants("a", 1), of.giants("b", 1), of.giants("b", 1));
+    assert_eq!((of.let_in(a, 1), of.let_in(b, 1), of.let_in(gone, 1)), (1, 0, 0));
+    of.net.stop_reading(of.node, served(b, 0), None);
+    of.net.settle();
+    of.read(a, 0);
+    assert_eq!((of.let_in(a, 1), of.let_in(gone, 1)), (1, 1), "the next in line is the other process's");
+    of.net.answer(of.node, b, Ok("".into()));
+    of.net.slow_reader(of.node, served(a, 0), false);
+    of.ends(gone, 1);
+    of.ends(a, 1);
+    nothing_is_left(&of.net);
+}
+
+#[test]
+fn results_of_items_that_wait_for_readers_are_bounded_for_all_processes_of_a_tenant() {
+    let mut of = OfTenants::new(8, 2 * GIANT);
+    let result = giant().bytes;
+    let mut each = |process: &str| {
+        let token = of.call(process, CallRequest { mode: Mode::Each, ..call(None, SUM) });
+        of.net.slow_reader(of.caller, made(token, 0), true);
+        of.net.write(of.caller, made(token, 0), Chunk { count: 1, bytes: vec![2, 2].into() });
+        of.net.settle();
+        let id = of.incoming();
+        of.net.answer(of.node, id, Ok(result.clone()));
+        of.net.settle();
+        token
+    };
+    // Four are at the caller's, who has room for four, and of those that wait the tenant has room for two.
+    let tokens: Vec<Token> = ["a", "b", "a", "b", "a", "b", "a", "b", "c"].into_iter().map(&mut each).collect();
+    let error = |token: &Token| Some(of.net.reader(of.caller, made(*token, 0)).ending.as_ref()?.error()?);
+    let (kept, failed) = (tokens.iter().filter(|token| error(token).is_none()), tokens.iter().filter_map(error));
+    assert_eq!(kept.count(), 7);
+    for error in failed {
+        assert_eq!(error.code, code::OVERLOADED);
+        assert!(error.message.contains("tenant acme") && error.message.contains("max-stream-bytes"), "{error}");
+    }
+    for token in &tokens {
+        of.net.slow_reader(of.caller, made(*token, 0), false);
+        of.net.finish(of.caller, made(*token, 0));
+    }
+    of.net.settle();
+    nothing_is_left(&of.net);
 }

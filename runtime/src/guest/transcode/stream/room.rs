@@ -2,21 +2,34 @@
 //!
 //! A stream whose items are small holds a few chunks at most. One of large items would hold as many of them as there are
 //! places on their way, and a module as many more as it has streams. So a stream has one of them on its way at a time,
-//! and a module as many bytes of them as its budget says; what finds no room stays with the guest that writes it.
+//! and a module as many bytes of them as its budget says, as have all modules of a tenant where that has a ceiling; what
+//! finds no room stays with the guest that writes it.
 //!
-//! Invariant: room is taken for as long as the bytes are in memory, wherever they are ([`Room::hold`]); it is given back
-//! with them, however that comes.
+//! Invariants: room is taken for as long as the bytes are in memory, wherever they are ([`Room::hold`]); it is given back
+//! with them, however that comes. It is taken of the stream, then of the module, then of the tenant, so that nobody has what
+//! another waits for and waits for what that one has. One item may be larger than a budget: it has all of it, and goes alone.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Most bytes that a budget may have: as many as can be waited for at once.
+const MAX_BUDGET_BYTES: usize = u32::MAX as usize;
+
+/// How many bytes of large items there may be. Whoever waits for some has them in turn.
+#[derive(Clone, Debug)]
+pub struct ItemBudget {
+    bytes: Arc<Semaphore>,
+    most: u32,
+}
+
 /// What large items a module may have on their way.
 #[derive(Clone, Debug)]
 pub struct ItemRoom {
-    bytes: Arc<Semaphore>,
-    most: u32,
+    own: ItemBudget,
+    /// That of all modules of its tenant, where there is one.
+    of_tenant: Option<ItemBudget>,
 }
 
 /// The part that one stream has in it.
@@ -29,24 +42,48 @@ pub struct StreamRoom {
 /// Room for an item.
 #[derive(Debug)]
 pub struct Room {
-    bytes: OwnedSemaphorePermit,
+    own: OwnedSemaphorePermit,
+    _of_tenant: Option<OwnedSemaphorePermit>,
     _one: OwnedSemaphorePermit,
 }
 
-impl ItemRoom {
-    /// For so many bytes. An item may be as large as all of it, or waits for all of it.
+impl ItemBudget {
+    /// So many bytes, less than 4 GiB.
     pub fn new(most_bytes: usize) -> Self {
-        let most = u32::try_from(most_bytes.min(Semaphore::MAX_PERMITS)).unwrap_or(u32::MAX);
-        Self { bytes: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS))), most }
+        let most_bytes = most_bytes.min(MAX_BUDGET_BYTES).min(Semaphore::MAX_PERMITS);
+        Self { bytes: Arc::new(Semaphore::new(most_bytes)), most: u32::try_from(most_bytes).unwrap_or(u32::MAX) }
+    }
+
+    fn permits(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.most)
+    }
+
+    fn try_take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.bytes.clone().try_acquire_many_owned(self.permits(bytes)).ok()
+    }
+
+    async fn take(&self, bytes: usize) -> OwnedSemaphorePermit {
+        match self.bytes.clone().acquire_many_owned(self.permits(bytes)).await {
+            Ok(permit) => permit,
+            Err(_) => never_closed().await,
+        }
+    }
+}
+
+impl ItemRoom {
+    /// For so many bytes.
+    pub fn new(most_bytes: usize) -> Self {
+        Self { own: ItemBudget::new(most_bytes), of_tenant: None }
+    }
+
+    /// The same, within what all modules of its tenant have together.
+    pub fn within(self, of_tenant: Option<ItemBudget>) -> Self {
+        Self { of_tenant, ..self }
     }
 
     /// That of a stream that begins.
     pub fn of_stream(&self) -> StreamRoom {
         StreamRoom { all: self.clone(), one: Arc::new(Semaphore::new(1)) }
-    }
-
-    fn permits(&self, bytes: usize) -> u32 {
-        u32::try_from(bytes).unwrap_or(u32::MAX).min(self.most)
     }
 }
 
@@ -54,23 +91,31 @@ impl StreamRoom {
     /// Room for an item of so many bytes, where there is some now.
     pub fn try_take(&self, bytes: usize) -> Option<Room> {
         let one = self.one.clone().try_acquire_owned().ok()?;
-        let bytes = self.all.bytes.clone().try_acquire_many_owned(self.all.permits(bytes)).ok()?;
-        Some(Room { bytes, _one: one })
+        let own = self.all.own.try_take(bytes)?;
+        let of_tenant = match &self.all.of_tenant {
+            Some(of_tenant) => Some(of_tenant.try_take(bytes)?),
+            None => None,
+        };
+        Some(Room { own, _of_tenant: of_tenant, _one: one })
     }
 
-    /// Waits for room, in turn with the module's other streams. Cancel safe: who gives up has his turn no more.
+    /// Waits for room, in turn with the module's other streams, and then with those of its tenant. Cancel safe: who gives up
+    /// has his turn no more.
     pub async fn take(self, bytes: usize) -> Room {
         let Ok(one) = self.one.acquire_owned().await else { return never_closed().await };
-        let permits = self.all.permits(bytes);
-        let Ok(bytes) = self.all.bytes.acquire_many_owned(permits).await else { return never_closed().await };
-        Room { bytes, _one: one }
+        let own = self.all.own.take(bytes).await;
+        let of_tenant = match &self.all.of_tenant {
+            Some(of_tenant) => Some(of_tenant.take(bytes).await),
+            None => None,
+        };
+        Room { own, _of_tenant: of_tenant, _one: one }
     }
 }
 
 impl Room {
     /// Whether it is enough for so many bytes.
     pub fn fits(&self, bytes: usize) -> bool {
-        bytes <= self.bytes.num_permits()
+        bytes <= self.own.num_permits()
     }
 
     /// The item, which has this room for as long as something refers to its bytes.
@@ -91,7 +136,7 @@ impl AsRef<[u8]> for Holding {
 }
 
 /// Nobody closes the semaphores.
-async fn never_closed() -> Room {
+async fn never_closed<T>() -> T {
     std::future::pending().await
 }
 
@@ -132,5 +177,28 @@ mod tests {
         assert!((&mut three).now_or_never().is_none());
         drop((two, first));
         assert!(three.now_or_never().is_some());
+    }
+
+    #[test]
+    fn modules_of_a_tenant_share_its_budget_in_turn_and_an_item_that_is_larger_has_all_of_it() {
+        let of_tenant = ItemBudget::new(1000);
+        let module = || ItemRoom::new(800).within(Some(of_tenant.clone()));
+        let (one, other, stranger) = (module(), module(), ItemRoom::new(800));
+        let first = one.of_stream().try_take(700).unwrap();
+        assert!(other.of_stream().try_take(301).is_none(), "its own budget has room, its tenant's has not");
+        assert!(stranger.of_stream().try_take(800).is_some());
+        let beside = other.of_stream().try_take(300).unwrap();
+        // Who waits for the tenant is not overtaken, and who gives up leaves nothing taken.
+        let (mut next, mut behind) = (Box::pin(other.of_stream().take(500)), Box::pin(one.of_stream().take(100)));
+        assert!((&mut next).now_or_never().is_none() && (&mut behind).now_or_never().is_none());
+        drop(beside);
+        assert!((&mut behind).now_or_never().is_none() && other.of_stream().try_take(1).is_none());
+        drop((next, first));
+        assert!(behind.now_or_never().is_some() && other.of_stream().try_take(800).is_some());
+        let narrow = ItemRoom::new(800).within(Some(ItemBudget::new(100)));
+        let alone = narrow.of_stream().try_take(700).unwrap();
+        assert!(alone.fits(700) && narrow.of_stream().try_take(1).is_none());
+        drop(alone);
+        assert!(narrow.of_stream().try_take(100).is_some());
     }
 }
