@@ -326,7 +326,7 @@ fn results_of_items_that_wait_for_readers_are_bounded_for_all_processes_of_a_ten
     };
     // Four are at the caller's, who has room for four, and of those that wait the tenant has room for two.
     let tokens: Vec<Token> = ["a", "b", "a", "b", "a", "b", "a", "b", "c"].into_iter().map(&mut each).collect();
-    let error = |token: &Token| Some(of.net.reader(of.caller, made(*token, 0)).ending.as_ref()?.error()?);
+    let error = |token: &Token| of.net.reader(of.caller, made(*token, 0)).ending.as_ref()?.error();
     let (kept, failed) = (tokens.iter().filter(|token| error(token).is_none()), tokens.iter().filter_map(error));
     assert_eq!(kept.count(), 7);
     for error in failed {
