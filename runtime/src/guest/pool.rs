@@ -128,7 +128,10 @@ impl Pool {
                 match run.poll_once() {
                     Progress::Pending => break,
                     Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job).begun(began),
-                    Progress::Prepared(seat, None) => return self.finish(seat, None),
+                    Progress::Prepared(seat, None) => {
+                        self.took_since(began);
+                        return self.finish(seat, None);
+                    }
                     Progress::Ended(seat, answer) => {
                         // An instance that is not kept is dropped here, which may take longer than its call.
                         let result = self.finish(seat, answer);

@@ -109,7 +109,7 @@ impl Driver {
     /// The same, and what becomes of the scheduled tasks that are kept goes there.
     #[must_use]
     pub fn with_ledger(self, ledger: Option<Ledger>) -> Self {
-        if let Some(core) = self.desk.lock().as_mut() {
+        if let Some(core) = self.desk.lock().as_deref_mut().and_then(Option::as_mut) {
             core.ledger = ledger;
         }
         self
@@ -145,8 +145,8 @@ impl Driver {
         };
         let desk = &self.desk;
         let asks = std::future::poll_fn(|cx| poll_requests(desk, cx));
-        let room = std::future::poll_fn(|cx| match desk.lock().as_ref() {
-            Some(core) if core.has_room(cx) => Poll::Ready(()),
+        let room = std::future::poll_fn(|cx| match desk.lock().as_deref() {
+            Some(Some(core)) if core.has_room(cx) => Poll::Ready(()),
             _ => Poll::Pending,
         });
         tokio::select! {
@@ -167,7 +167,7 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         let desk = self.desk.clone();
         let mut guard = desk.lock();
-        let Some(core) = guard.as_mut() else { return };
+        let Some(core) = guard.as_deref_mut().and_then(Option::as_mut) else { return };
         core.begin_turn();
         core.is_attended();
         match event {
@@ -239,7 +239,7 @@ impl Driver {
 /// How many requests there are in the core's `requests_taken` or `requests_left`; none when all handles are gone.
 fn poll_requests(desk: &Desk, cx: &mut Context<'_>) -> Poll<usize> {
     let mut guard = desk.lock();
-    let Some(core) = guard.as_mut() else { return Poll::Ready(0) };
+    let Some(core) = guard.as_deref_mut().and_then(Option::as_mut) else { return Poll::Ready(0) };
     match core.requests_left.len() {
         0 => core.requests.poll_recv_many(cx, &mut core.requests_taken, REQUESTS_AT_ONCE),
         left => Poll::Ready(left),

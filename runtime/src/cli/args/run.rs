@@ -183,7 +183,8 @@ pub struct RunArgs {
     /// A folder that keeps compiled code of components, so that each is compiled once [default: $XDG_CACHE_HOME/daffi]
     ///
     /// Several runtimes of one user may share it. Without $XDG_CACHE_HOME it is ~/.cache/daffi. It is made where it is not there, and
-    /// one that others may write is left alone. 1 GiB is kept, of what was used last.
+    /// one that is open to others is left alone. 1 GiB is kept, of what was used last. It is native code: never give a folder that came
+    /// from somebody else.
     #[arg(long, value_name = "PATH")]
     pub cache_dir: Option<PathBuf>,
 

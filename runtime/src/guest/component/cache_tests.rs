@@ -11,6 +11,11 @@ fn bytes() -> Vec<u8> {
     component("package a:b; world w { export f: func(); }")
 }
 
+/// A folder of ours alone.
+fn own() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
 fn engines(config: EngineConfig) -> Engines {
     Engines::new(EngineConfig { allocator: AllocatorChoice::OnDemand, ..config }).unwrap()
 }
@@ -37,7 +42,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_component_is_compiled_once_for_a_folder() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let folder = folder.path().join("made/here");
     let (engine, bytes) = (engine(), bytes());
     assert!(compiles(&folder, &engine, &bytes));
@@ -59,7 +64,7 @@ fn without_a_folder_modules_of_one_component_share_its_code() {
 
 #[test]
 fn other_bytes_other_settings_and_other_engines_are_compiled_for_themselves() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let engines = engines(EngineConfig::default());
     let (engine, bytes) = (engines.get(EngineKind::Sync).unwrap(), bytes());
     assert!(compiles(folder.path(), &engine, &bytes));
@@ -74,7 +79,7 @@ fn other_bytes_other_settings_and_other_engines_are_compiled_for_themselves() {
 
 #[test]
 fn a_damaged_file_is_a_miss_and_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let (engine, bytes) = (engine(), bytes());
     assert!(compiles(folder.path(), &engine, &bytes));
     let [file] = files(folder.path()).try_into().unwrap();
@@ -96,19 +101,57 @@ fn a_damaged_file_is_a_miss_and_is_replaced() {
 }
 
 #[test]
+fn code_under_the_name_of_another_component_is_damage() {
+    let folder = own();
+    let (engine, bytes) = (engine(), bytes());
+    let other = component("package a:b; world w { export f: func(a: u32); }");
+    assert!(compiles(folder.path(), &engine, &other));
+    let [of_other] = files(folder.path()).try_into().unwrap();
+    let name = hex(&key(&engine, &bytes)) + SUFFIX;
+    std::fs::copy(of_other, folder.path().join(name)).unwrap();
+    assert!(compiles(folder.path(), &engine, &bytes));
+}
+
+#[test]
+fn what_is_no_file_of_ours_keeps_nobody_waiting_and_fills_no_memory() {
+    let folder = own();
+    let (engine, bytes) = (engine(), bytes());
+    assert!(compiles(folder.path(), &engine, &bytes));
+    let [file] = files(folder.path()).try_into().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &file, 0o600.into()).unwrap();
+    assert!(compiles(folder.path(), &engine, &bytes));
+    File::options().write(true).open(&file).unwrap().set_len(MAX_FOLDER_BYTES + 1).unwrap();
+    assert!(compiles(folder.path(), &engine, &bytes));
+}
+
+#[test]
 fn code_that_others_may_have_written_is_not_used() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let (engine, bytes) = (engine(), bytes());
     let set = |path: &Path, mode: u32| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     assert!(compiles(folder.path(), &engine, &bytes));
     let [file] = files(folder.path()).try_into().unwrap();
-    set(&file, 0o620);
+    // As a file and a folder are that were copied from elsewhere.
+    set(&file, 0o644);
     assert!(compiles(folder.path(), &engine, &bytes));
     assert!(!compiles(folder.path(), &engine, &bytes), "it was replaced");
-    set(folder.path(), 0o777);
+    set(folder.path(), 0o755);
     assert!(compiles(folder.path(), &engine, &bytes));
     set(folder.path(), 0o700);
-    let elsewhere = tempfile::tempdir().unwrap();
+    let open = folder.path().join("open");
+    let below = open.join("below");
+    assert!(compiles(&below, &engine, &bytes));
+    assert!(!compiles(&below, &engine, &bytes));
+    set(&open, 0o777);
+    assert!(compiles(&below, &engine, &bytes), "anybody could have put it there");
+    set(&open, 0o1777);
+    assert!(!compiles(&below, &engine, &bytes));
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(&below, &link).unwrap();
+    assert!(compiles(&link, &engine, &bytes));
+    std::fs::remove_file(link).unwrap();
+    let elsewhere = own();
     let moved = elsewhere.path().join("moved");
     std::fs::rename(&file, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &file).unwrap();
@@ -117,7 +160,7 @@ fn code_that_others_may_have_written_is_not_used() {
 
 #[test]
 fn where_nothing_can_be_kept_components_are_compiled() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let (engine, bytes) = (engine(), bytes());
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -130,7 +173,7 @@ fn where_nothing_can_be_kept_components_are_compiled() {
 
 #[test]
 fn what_was_not_used_for_longest_makes_room_and_what_was_never_finished_goes() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let now = SystemTime::now();
     let file = |name: &str, bytes: usize, hours: u64| {
         let path = folder.path().join(name);
@@ -140,7 +183,8 @@ fn what_was_not_used_for_longest_makes_room_and_what_was_never_finished_goes() {
         path
     };
     let (oldest, older, newer) = (file("a.cwasm", 100, 9), file("b.cwasm", 100, 8), file("c.cwasm", 100, 1));
-    let (abandoned, begun) = (file(".unfinished-1", 1, 2), file(".unfinished-2", 1, 0));
+    let (abandoned, begun) = (file(".unfinished-1", 1, 2), file(".unfinished-2", 10, 0));
+    std::fs::create_dir(folder.path().join("z.cwasm")).unwrap();
     let other = file("of-somebody-else", 1000, 99);
     make_room(folder.path(), 50, 300).unwrap();
     assert_eq!([&oldest, &older, &newer].map(|path| path.exists()), [false, true, true]);
@@ -150,7 +194,7 @@ fn what_was_not_used_for_longest_makes_room_and_what_was_never_finished_goes() {
 
 #[test]
 fn the_use_of_a_file_is_noted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = own();
     let (engine, bytes) = (engine(), bytes());
     assert!(compiles(folder.path(), &engine, &bytes));
     let [path] = files(folder.path()).try_into().unwrap();

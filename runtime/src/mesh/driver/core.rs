@@ -158,7 +158,8 @@ impl Core {
             link: self.link_number(),
             mute: self.mute,
             congested: self.congested,
-            work: self.node.has_steps() || !self.requests_left.is_empty() || self.unflushed,
+            // While the link is mute, what is left waits for the next one.
+            work: self.node.has_steps() || self.unflushed || (!self.mute && !self.requests_left.is_empty()),
         }
     }
 
@@ -175,6 +176,11 @@ impl Core {
     /// The driver's task is at the desk.
     pub fn is_attended(&mut self) {
         self.helped = Duration::ZERO;
+    }
+
+    /// Whether something that was asked waits.
+    pub fn is_behind(&self) -> bool {
+        !(self.requests_taken.is_empty() && self.requests_left.is_empty() && self.requests.is_empty())
     }
 
     /// Whether others than the driver's task may be at the desk.

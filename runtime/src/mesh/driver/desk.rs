@@ -9,10 +9,11 @@
 //! modules of one runtime is made, served and answered in the caller's thread, and one to another runtime is written to the
 //! socket there.
 //!
-//! Invariants: who is at the desk does first what was asked before, so that requests are heard in their order; nobody but the
-//! driver's task waits for the desk, which is held for as long as the node takes and a guest that is polled there, a tick of the epoch at
-//! most; when others were at it for a turn, it is the task's. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends
-//! off the next: so many calls at once go in few writes.
+//! Invariants: requests are heard in their order, so that nobody does what he asks while something that was asked before
+//! waits; nobody but the driver's task waits for the desk, which is held for one request: for as long as the node takes and the
+//! guests that are polled there, each for a tick of the epoch or one long instruction; when others were at it for a turn, it is the
+//! task's. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
+//! many calls at once go in few writes.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,9 +30,6 @@ const COALESCE: Duration = Duration::from_micros(20);
 /// they are left to the task too, which comes to it when some have gathered.
 const FEW_CALLS: usize = 4;
 
-/// More requests that wait are the task's to take.
-const REQUESTS_HERE: usize = 16;
-
 /// The core, for one at a time; none when the driver has ended.
 pub struct Desk {
     core: Mutex<Option<Core>>,
@@ -47,17 +45,14 @@ impl Desk {
     /// Does what is asked here and now, where nobody is at the desk. Otherwise it gives the request back, for the driver's
     /// channel.
     pub fn take(&self, request: Request) -> Option<Request> {
+        let _alarm = Alarm(self); // rings when the desk is free again
         let Ok(mut guard) = self.core.try_lock() else { return Some(request) };
-        let Some(core) = guard.as_mut() else { return Some(request) };
-        let is_behind = !core.requests_left.is_empty() || core.requests.len() > REQUESTS_HERE;
-        if core.mute || is_behind || !core.may_be_helped() {
+        // Where the driver has ended, whoever waits for this is told by its drop.
+        let core = guard.as_mut()?;
+        if core.mute || core.is_behind() || !core.may_be_helped() {
             return Some(request);
         }
         core.begin_turn();
-        while let Ok(earlier) = core.requests.try_recv() {
-            core.take_request(earlier);
-            core.carry_all();
-        }
         core.take_request(request);
         core.carry_all();
         if core.unflushed && core.open_calls() <= FEW_CALLS && core.since_flush() >= COALESCE {
@@ -72,15 +67,15 @@ impl Desk {
         None
     }
 
-    /// Waits for the desk, for moments: nobody is there for longer than a tick.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Core>> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for the desk, for moments; none when a defect has ended whoever was there last, and nobody knows what the state
+    /// is.
+    pub(super) fn lock(&self) -> Option<MutexGuard<'_, Option<Core>>> {
+        self.core.lock().ok()
     }
 
-    /// What the task is to wait for, and does from now on; none, when there is nothing left to do: a defect has ended whoever
-    /// was here last.
+    /// What the task is to wait for, and does from now on; none, when there is nothing left to do.
     pub(super) fn waits(&self) -> Option<Waits> {
-        let mut guard = self.core.lock().ok()?;
+        let mut guard = self.lock()?;
         let core = guard.as_mut()?;
         core.awaited = core.waits();
         Some(core.awaited)
@@ -94,7 +89,18 @@ impl Desk {
     /// The driver has ended: everybody who waits is told by what is dropped.
     pub(super) fn close(&self) {
         // Not under the lock: what is dropped may ask.
-        let core = self.lock().take();
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(core);
+    }
+}
+
+/// Lets the driver's task know of a defect that ends who is at the desk.
+struct Alarm<'a>(&'a Desk);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.changed.notify_one();
+        }
     }
 }

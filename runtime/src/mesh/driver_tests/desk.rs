@@ -73,6 +73,30 @@ async fn calls_begin_in_the_order_in_which_they_are_made_whoever_does_them() {
 }
 
 #[tokio::test]
+async fn what_the_drivers_task_has_taken_and_not_done_is_not_overtaken() {
+    let mut mesh = Mesh::new();
+    let node = mesh.node("a", Arc::new(Echo)).await;
+    add(&node, "b", Arc::new(Echo)).await;
+    let desk = node.mesh.shared_desk();
+    let busy = desk.lock();
+    let mut first = Box::pin(node.call("b", b"\x01x"));
+    assert!(futures::poll!(&mut first).is_pending());
+    drop(busy);
+    // As the task does before it is at the desk.
+    assert_eq!(poll_requests(&desk, &mut Context::from_waker(std::task::Waker::noop())), Poll::Ready(1));
+    let mut second = Box::pin(node.call("b", b"\x01x"));
+    assert!(futures::poll!(&mut second).is_pending(), "the first is not done");
+    let mut guard = desk.lock();
+    let core = guard.as_deref_mut().and_then(Option::as_mut).unwrap();
+    core.begin_turn();
+    core.take_requests();
+    drop(guard);
+    assert!(futures::poll!(&mut first).is_ready());
+    second.await.unwrap();
+    mesh.end().await;
+}
+
+#[tokio::test]
 async fn who_is_served_at_the_desk_may_ask_too() {
     /// Calls another process while it is asked, as a guest that is polled there does.
     struct Asking(OnceLock<MeshHandle>, mpsc::UnboundedSender<Bytes>);
