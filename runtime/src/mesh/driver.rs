@@ -39,15 +39,12 @@ use super::link::{FrameSource, Link, LinkEnd, recv};
 use super::news::News;
 use super::uplink::{Deliveries, Delivery, Uplink};
 
-/// Most requests that are taken in one go.
-const REQUESTS_AT_ONCE: usize = 256;
-
 /// Most ends of streams that are looked at in one go.
 const BELLS_AT_ONCE: usize = 256;
 
 /// What happens to the driver.
 enum Event {
-    /// Requests are in the core's `requests_taken` or `requests_left`; none when all handles are gone.
+    /// Requests are in the core's `requests_left`; none when all handles are gone.
     Requests(usize),
     /// Ends of streams are in the driver's `bells_taken`.
     Bells,
@@ -236,13 +233,11 @@ impl Driver {
     }
 }
 
-/// How many requests there are in the core's `requests_taken` or `requests_left`; none when all handles are gone.
+/// As [`Core::poll_requests`]; none, too, when there is no core any more.
 fn poll_requests(desk: &Desk, cx: &mut Context<'_>) -> Poll<usize> {
-    let mut guard = desk.lock();
-    let Some(core) = guard.as_deref_mut().and_then(Option::as_mut) else { return Poll::Ready(0) };
-    match core.requests_left.len() {
-        0 => core.requests.poll_recv_many(cx, &mut core.requests_taken, REQUESTS_AT_ONCE),
-        left => Poll::Ready(left),
+    match desk.lock().as_deref_mut().and_then(Option::as_mut) {
+        Some(core) => core.poll_requests(cx),
+        None => Poll::Ready(0),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use daffi_proto::call::{Answer, Incoming};
@@ -27,6 +27,9 @@ use super::super::link::{FrameSink, LinkEnd, NotTaken};
 use super::super::news::News;
 use super::super::streams::Streams;
 use super::super::uplink::{Order, Orders};
+
+/// Most requests that are taken in one go.
+const REQUESTS_AT_ONCE: usize = 256;
 
 /// Guests that are polled here may take so long together before what is ready to be sent is sent.
 const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
@@ -71,9 +74,10 @@ pub(super) struct Core {
     /// Where scheduled tasks go that are to be written down, if anybody writes them.
     pub ledger: Option<Ledger>,
     pub epoch: Instant,
-    pub requests: mpsc::Receiver<Request>,
-    pub requests_taken: Vec<Request>,
-    /// What an earlier turn has left.
+    requests: mpsc::Receiver<Request>,
+    /// Where requests come out of the channel; empty but for that.
+    requests_taken: Vec<Request>,
+    /// What was taken from the channel and not done.
     pub requests_left: VecDeque<Request>,
     streams: Streams,
     orders: Orders,
@@ -178,9 +182,18 @@ impl Core {
         self.helped = Duration::ZERO;
     }
 
+    /// Takes requests from the channel, where none are left: how many there are, and none when all handles are gone.
+    pub fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        if self.requests_left.is_empty() {
+            ready!(self.requests.poll_recv_many(cx, &mut self.requests_taken, REQUESTS_AT_ONCE));
+            self.requests_left.extend(self.requests_taken.drain(..));
+        }
+        Poll::Ready(self.requests_left.len())
+    }
+
     /// Whether something that was asked waits.
     pub fn is_behind(&self) -> bool {
-        !(self.requests_taken.is_empty() && self.requests_left.is_empty() && self.requests.is_empty())
+        !(self.requests_left.is_empty() && self.requests.is_empty())
     }
 
     /// Whether others than the driver's task may be at the desk.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   MeshHandle::call ──▶ is the desk free? ──yes──▶ the node is told, its outputs are carried out, here and now
-//!                             └──no──▶ the channel ──▶ whoever is at the desk, or the driver's task next
+//!                             └──no──▶ the channel ──▶ the driver's task
 //! ```
 //!
 //! To hand a call to another thread and to be woken there costs many times what the node needs for it. So a call between
@@ -45,7 +45,7 @@ impl Desk {
     /// Does what is asked here and now, where nobody is at the desk. Otherwise it gives the request back, for the driver's
     /// channel.
     pub fn take(&self, request: Request) -> Option<Request> {
-        let _alarm = Alarm(self); // rings when the desk is free again
+        let _on_defect = OnDefect(self); // dropped when the desk is free again
         let Ok(mut guard) = self.core.try_lock() else { return Some(request) };
         // Where the driver has ended, whoever waits for this is told by its drop.
         let core = guard.as_mut()?;
@@ -95,9 +95,9 @@ impl Desk {
 }
 
 /// Lets the driver's task know of a defect that ends who is at the desk.
-struct Alarm<'a>(&'a Desk);
+struct OnDefect<'a>(&'a Desk);
 
-impl Drop for Alarm<'_> {
+impl Drop for OnDefect<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.changed.notify_one();

@@ -11,7 +11,6 @@ use super::core::Core;
 impl Core {
     /// Takes requests for one turn.
     pub(super) fn take_requests(&mut self) {
-        self.requests_left.extend(self.requests_taken.drain(..));
         while Instant::now() < self.turn_ends
             && let Some(request) = self.requests_left.pop_front()
         {
