@@ -7,12 +7,11 @@
 //! links or guests.
 
 mod gather;
+mod open;
 mod port;
 mod stream;
 mod tasks;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -25,11 +24,12 @@ use daffi_proto::call::{
 };
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
-use daffi_proto::name::CallbackName;
 use daffi_proto::schedule::TaskPage;
 use daffi_proto::stream::Flow;
 use daffi_proto::usage::Usage;
 pub use gather::{Gather, Gathered};
+pub use open::OpenCall;
+use open::OpenRequest;
 pub use port::{Bell, Port, Word};
 pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
 use tokio::sync::mpsc::error::TrySendError;
@@ -352,88 +352,6 @@ impl MeshHandle {
         self.requests.send(request(reply)).await.map_err(|_| driver_ended())?;
         answer.await.map_err(|_| driver_ended())
     }
-
-    async fn ask_cancellable<T>(
-        &self,
-        request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
-        unanswered: impl FnOnce() -> CallError,
-    ) -> Result<T, CallError> {
-        let (mut open, answer) = self.open(request).await?;
-        // Only a driver that has ended drops the sender.
-        let result = answer.await.map_err(|_| unanswered());
-        open.place = None;
-        result
-    }
-
-    async fn open<T>(
-        &self,
-        request: impl FnOnce(Token, oneshot::Sender<T>) -> Request,
-    ) -> Result<(OpenRequest, oneshot::Receiver<T>), CallError> {
-        let (reply, answer) = oneshot::channel();
-        Ok((self.open_with(|token| request(token, reply)).await?, answer))
-    }
-
-    async fn open_with(&self, request: impl FnOnce(Token) -> Request) -> Result<OpenRequest, CallError> {
-        let room = self.room().await?;
-        let token = room.token;
-        Ok(room.fill(request(token)))
-    }
-
-    /// Waits for room for a request. It holds no request meanwhile, of which each future on the way would have a copy.
-    async fn room(&self) -> Result<Room<'_>, CallError> {
-        let token = self.next_token();
-        let counted = Counted::new(&self.shared)?;
-        let place = self.requests.clone().reserve_owned().await.map_err(|_| driver_ended())?;
-        let permit = self.requests.reserve().await.map_err(|_| driver_ended())?;
-        Ok(Room { mesh: self, token, permit, place, counted })
-    }
-}
-
-/// Room at the driver for a request, and for giving it up.
-struct Room<'a> {
-    mesh: &'a MeshHandle,
-    token: Token,
-    permit: mpsc::Permit<'a, Request>,
-    place: mpsc::OwnedPermit<Request>,
-    counted: Counted,
-}
-
-impl Room<'_> {
-    fn fill(self, request: Request) -> OpenRequest {
-        let Self { mesh, token, permit, place, counted } = self;
-        if let Some(request) = mesh.do_here(request) {
-            permit.send(request);
-        }
-        OpenRequest { token, place: Some(place), _counted: counted }
-    }
-}
-
-/// A call under way: a future of its answer, which comes by the call's deadline at the latest. Dropping it cancels the
-/// call and the tree of calls below it.
-pub struct OpenCall {
-    answer: oneshot::Receiver<Answer>,
-    callbacks: Arc<[CallbackName]>,
-    open: OpenRequest,
-}
-
-impl Future for OpenCall {
-    type Output = Result<CallReply, CallError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.poll_answer(cx).map_ok(|answer| answer.reply)
-    }
-}
-
-impl OpenCall {
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let answer = match Pin::new(&mut self.answer).poll(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(answer) => answer,
-        };
-        self.open.place = None;
-        // Only a driver that has ended drops the sender, and it has had the call.
-        Poll::Ready(answer.unwrap_or_else(|_| Err(call_lost(&self.callbacks))))
-    }
 }
 
 /// The processes of a tenant as they come and go. Dropping it ends the watch.
@@ -456,48 +374,6 @@ impl Watch {
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<MemberEvent, CallError>>> {
         self.events.poll_recv(cx)
     }
-}
-
-/// One of the open requests.
-struct Counted(Arc<Shared>);
-
-impl Counted {
-    fn new(shared: &Arc<Shared>) -> Result<Self, CallError> {
-        let counted = Self(shared.clone()); // counts down again also when refused
-        if shared.open.fetch_add(1, Ordering::Relaxed) >= MAX_OPEN_REQUESTS {
-            let message = format!("this runtime has {MAX_OPEN_REQUESTS} calls and questions open already");
-            return Err(CallError::not_run(code::OVERLOADED, message, ""));
-        }
-        Ok(counted)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Sends the cancellation when the asker's future is dropped, into the place that it held from the start.
-struct OpenRequest {
-    token: Token,
-    place: Option<mpsc::OwnedPermit<Request>>,
-    _counted: Counted,
-}
-
-impl Drop for OpenRequest {
-    fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            place.send(Request::Cancel(self.token));
-        }
-    }
-}
-
-/// The driver ended before it told what became of a call that it was given.
-fn call_lost(callbacks: &[CallbackName]) -> CallError {
-    let callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
-    let message = "this runtime ended before the call had its answer; it may or may not have run";
-    CallError::unknown(code::LINK_LOST, message, callback)
 }
 
 fn driver_ended() -> CallError {

@@ -71,7 +71,7 @@ impl Gather {
             // Only a driver that has ended drops the sender, and it has had the calls.
             None => {
                 self.open.place = None;
-                Some(Err(super::call_lost(&[])))
+                Some(Err(super::open::call_lost(&[])))
             }
         })
     }
