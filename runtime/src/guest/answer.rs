@@ -1,7 +1,7 @@
 //! What callers are told of calls that did not run, in words.
 //!
 //! A message names the callback first, then what happened, then what to do where that is known. Names of other
-//! tenants' processes are never told.
+//! tenants' processes are never told; what a caller of another tenant may know of it, [`Audience`] decides on its way out.
 
 use std::fmt;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use daffi_proto::call::{Hop, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{ProcessRef, TenantName};
 
+use super::audience::Audience;
 use super::roster::Refused;
 use super::template::Template;
 
@@ -23,9 +24,15 @@ pub(super) struct Busy {
     pub caller: Option<ProcessRef>,
 }
 
-/// The result with the process's name in it where it is an error.
-pub(super) fn signed(template: &Template, result: ServeResult) -> ServeResult {
-    result.map_err(|error| error.at(template.context.process.name.as_str()))
+/// The result as its caller has it: of an error as much as he may know, with the process's name in it.
+pub(super) fn signed(template: &Template, audience: Audience, result: ServeResult) -> ServeResult {
+    result.map_err(|error| signed_error(template, audience, error))
+}
+
+/// The same of an error.
+pub(super) fn signed_error(template: &Template, audience: Audience, error: CallError) -> CallError {
+    let process = &template.context.process;
+    audience.hears(error, process).at(process.name.as_str())
 }
 
 /// Whether the arguments are short enough, and calls do not come too often.
@@ -106,10 +113,6 @@ pub(super) fn queued_too_long(template: &Template, callback: &str, busy: &[Busy]
 /// The process, and who holds its instances.
 fn held_by(template: &Template, busy: &[Busy]) -> String {
     let process = &template.context.process;
-    if template.context.is_shared {
-        // Who asks may be of another tenant.
-        return format!("{}, busy with other calls", process.name);
-    }
     let mut holders = busy.iter().map(|busy| match &busy.caller {
         Some(caller) if caller.tenant == process.tenant => format!("{} for {}", busy.callback, caller.name),
         _ => busy.callback.to_string(),

@@ -18,7 +18,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, runs_on, signed};
+use super::answer::{
+    Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, runs_on, signed, signed_error,
+};
+use super::audience::Ticket;
 use super::fault::{Fault, TimeUpBy};
 use super::house::{Chore, House, Reports};
 use super::instance::LinkHistory;
@@ -81,15 +84,15 @@ impl Interleave {
         context.set_local(incoming.process);
         let now = Instant::now();
         context.meter.asked(incoming.args.len());
-        if let Err(error) = may_enter(&self.template, &incoming, now) {
-            context.meter.failed(&error);
-            return Some(signed(&self.template, Err(error)));
-        }
-        let is_async = self.template.is_async(incoming.callback);
         let deadline = context.mesh.instant(incoming.deadline);
+        let job = Job::new(incoming, &context.process, (now, deadline), context.limits.queue_time, readers);
+        let (audience, is_async) = (job.audience, self.template.is_async(job.incoming.callback));
+        if let Err(error) = may_enter(&self.template, &job.incoming, now) {
+            context.meter.failed(&error);
+            return Some(signed(&self.template, audience, Err(error)));
+        }
         let (placed, is_first_due) = {
             let mut lanes = self.lock();
-            let job = Job::new(incoming, (now, deadline), context.limits.queue_time, readers);
             let waits_until = job.waits_until;
             let placed = lanes.admit(job, is_async, &context.process);
             (placed, lanes.is_before_alarm(waits_until))
@@ -100,7 +103,7 @@ impl Interleave {
             Placed::Refused(why, job) => {
                 let error = refused(&self.template, &why, &job.incoming);
                 context.meter.failed(&error);
-                return Some(signed(&self.template, Err(error)));
+                return Some(signed(&self.template, audience, Err(error)));
             }
         }
         if is_first_due {
@@ -188,12 +191,11 @@ impl Interleave {
         };
         self.go_on(new);
         self.house.load_changed();
-        if let Some(took) = took.filter(|_| over) {
+        let Some(ticket) = over else { return };
+        if let Some(took) = took {
             self.template.context.meter.ended(took, &result);
         }
-        if over {
-            self.answer(id, result).await;
-        }
+        self.answer(ticket, result).await;
     }
 
     /// No call is left in a lane, and its tasks go on. False where a call is on its way to it.
@@ -250,7 +252,7 @@ impl Interleave {
         let name = &*self.template.callback_name(call.callback);
         let served: Vec<&Lost> = lost.iter().filter(|lost| lost.begun).collect();
         let is_suspect = |lost: &&&Lost| match culprit {
-            Culprit::Call(id) => lost.id == id,
+            Culprit::Call(id) => lost.ticket.id == id,
             Culprit::Callback(callback) => lost.callback == callback,
             Culprit::Leftover => false,
             Culprit::Unknown => true,
@@ -261,9 +263,9 @@ impl Interleave {
                 fault.lost(name, served.len(), "what went on after a call had returned")
             }
             _ if served.len() == 1 => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
-            [one] if one.id == call.id => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
+            [one] if one.ticket == call.ticket => fault.clone().into_error(name, TimeUpBy::MaxCallTime),
             // It is one of several calls, and not this one.
-            [one, ..] if !suspects.iter().any(|suspect| suspect.id == call.id) => {
+            [one, ..] if !suspects.iter().any(|suspect| suspect.ticket == call.ticket) => {
                 fault.lost(name, served.len(), &self.template.callback_name(one.callback))
             }
             several => fault.suspected(name, several.len().saturating_sub(1)),
@@ -312,7 +314,7 @@ impl Interleave {
         self.house.load_changed();
         for open in due {
             let error = self.verdict(&open, &busy);
-            let streams = self.lock().streams(open.id);
+            let streams = self.lock().streams(open.ticket.id);
             if let Some(streams) = streams {
                 streams.stop(error.clone());
             }
@@ -327,12 +329,13 @@ impl Interleave {
             context.meter.failed(&error);
         }
         if open.end.is_over() {
-            self.answer(open.id, Err(error)).await;
+            self.answer(open.ticket, Err(error)).await;
         } else if !open.told {
-            context.mesh.answered(open.id, error.at(context.process.name.as_str())).await;
+            let error = signed_error(&self.template, open.ticket.audience, error);
+            context.mesh.answered(open.ticket.id, error).await;
         }
         // Not before: what it returns because nobody waits is no result.
-        self.lock().given_up(open.id);
+        self.lock().given_up(open.ticket.id);
     }
 
     fn verdict(&self, open: &Open, busy: &[Busy]) -> CallError {
@@ -362,7 +365,7 @@ impl Interleave {
         let (queued, running) = self.lock().close();
         for job in queued {
             let error = refused(&self.template, &Refused::Closed, &job.incoming);
-            self.fail(job.incoming.id, error).await;
+            self.fail(job.ticket(), error).await;
         }
         for call in running {
             let name = &*self.template.callback_name(call.callback);
@@ -378,20 +381,21 @@ impl Interleave {
     /// A call is over with its lane.
     async fn lose(&self, call: &Lost, error: CallError) {
         match call.open || call.streams {
-            true => self.fail(call.id, error).await,
-            false => self.answer(call.id, Err(error)).await,
+            true => self.fail(call.ticket, error).await,
+            false => self.answer(call.ticket, Err(error)).await,
         }
     }
 
     /// A call is over, and has failed.
-    async fn fail(&self, id: ServeId, error: CallError) {
+    async fn fail(&self, ticket: Ticket, error: CallError) {
         self.template.context.meter.failed(&error);
-        self.answer(id, Err(error)).await;
+        self.answer(ticket, Err(error)).await;
     }
 
     /// A call is over, and was counted.
-    async fn answer(&self, id: ServeId, result: ServeResult) {
-        self.template.context.mesh.served(id, signed(&self.template, result)).await;
+    async fn answer(&self, ticket: Ticket, result: ServeResult) {
+        let result = signed(&self.template, ticket.audience, result);
+        self.template.context.mesh.served(ticket.id, result).await;
     }
 
     /// Calls of the queue go on: in lanes that are made for them, or as refused ones.
@@ -405,7 +409,7 @@ impl Interleave {
         let answers = async move {
             for (job, reached) in turned_away {
                 let error = refused(&pool.template, &Refused::Tenant(reached), &job.incoming);
-                pool.fail(job.incoming.id, error).await;
+                pool.fail(job.ticket(), error).await;
             }
         };
         self.tasks.spawn_on(answers, &self.guests);
@@ -474,7 +478,7 @@ impl Serve for InterleaveService {
         if left.end.is_over() {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
-            let task = async move { pool.answer(left.id, Err(error)).await };
+            let task = async move { pool.answer(left.ticket, Err(error)).await };
             self.0.tasks.spawn(task);
             self.0.house.load_changed();
         }

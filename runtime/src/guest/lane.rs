@@ -147,7 +147,7 @@ impl Instance {
 
 /// Serves a call of a module that has streams in its types, until they have ended.
 async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, function: DynFunc, job: Job) -> Done {
-    let (id, args, chain) = (serving.id, job.incoming.args, job.incoming.chain);
+    let (id, args, chain) = (serving.ticket.id, job.incoming.args, job.incoming.chain);
     let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers.into_vec()));
     let args = match taken {
         Ok(inflows) => ToGuest { bytes: args, inflows },
@@ -253,7 +253,7 @@ impl<'a> Lane<'a> {
 
     /// Starts a call; none when its caller has gone.
     fn begin(&mut self, job: Job) -> Option<Step<'a>> {
-        let (id, callback) = (job.incoming.id, job.incoming.callback);
+        let (ticket, id, callback) = (job.ticket(), job.incoming.id, job.incoming.callback);
         let streams = self.template.has_streams.then(CallStreams::new);
         let given_up = self.pool.begins(self.number, id, streams.clone())?;
         let function = self.function(callback);
@@ -266,7 +266,7 @@ impl<'a> Lane<'a> {
                 Err(error) => return Done::Call(id, Err(error)),
             };
             if let Some(streams) = streams {
-                let serving = Serving { pool, target, id, streams, given_up };
+                let serving = Serving { pool, target, ticket, streams, given_up };
                 return serve_streams(accessor, serving, function, job).await;
             }
             let limits = &template.context.limits;

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::end::{End, Lost, Open};
 use self::running::{CallerWaits, Lane, Running};
+use super::audience::Ticket;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
@@ -196,10 +197,10 @@ impl Lanes {
         (running.caller_waits != CallerWaits::No).then_some(running.came)
     }
 
-    /// A call ended in its lane. False when its end was handed out before.
-    pub fn returned(&mut self, lane: u32, id: ServeId, now: Instant) -> bool {
-        let Some(entry) = self.lanes.get_mut(&lane) else { return false };
-        let Some(running) = entry.running.remove(&id) else { return false };
+    /// A call ended in its lane: whose answer that is. None when its end was handed out before.
+    pub fn returned(&mut self, lane: u32, id: ServeId, now: Instant) -> Option<Ticket> {
+        let entry = self.lanes.get_mut(&lane)?;
+        let running = entry.running.remove(&id)?;
         self.whereabouts.remove(&id);
         self.alarms.remove(&(running.alarm, id));
         if entry.used_up && entry.running.is_empty() {
@@ -212,7 +213,7 @@ impl Lanes {
             left_running.alarm = now;
             self.alarms.insert((now, left));
         }
-        true
+        Some(running.ticket(id))
     }
 
     /// Gives calls of the queue to lanes that have room.
@@ -236,7 +237,7 @@ impl Lanes {
         if let Some(at) = self.queue.iter().position(|waiting| waiting.job.incoming.id == id) {
             let job = self.queue.remove(at)?.job;
             return Some(Open {
-                id,
+                ticket: job.ticket(),
                 callback: job.incoming.callback,
                 end: End::LeftQueue,
                 told: false,
@@ -270,7 +271,7 @@ impl Lanes {
         let lost = |(id, running): (ServeId, Running)| {
             let (open, begun) = (running.caller_waits == CallerWaits::ForResult, running.has_begun());
             Lost {
-                id,
+                ticket: running.ticket(id),
                 callback: running.callback,
                 open,
                 streams: running.caller_waits == CallerWaits::ForStreams,
@@ -331,13 +332,14 @@ impl Lanes {
         };
         let Some(lane) = self.lanes.get_mut(&number) else { return Err(NotPlaced::NoLane(job)) };
         let (id, came, deadline, waits_until) = (job.incoming.id, job.came, job.deadline, job.waits_until);
-        let (callback, caller) = (job.incoming.callback, job.incoming.caller.clone());
+        let (callback, caller, audience) = (job.incoming.callback, job.incoming.caller.clone(), job.audience);
         // The channel has room for as many calls as the lane may have.
         lane.jobs.try_send(job).map_err(|refused| NotPlaced::NoLane(refused.into_inner()))?;
         (lane.used_up, lane.lingers) = (self.shape.single_use, None);
         let running = Running {
             callback,
             caller,
+            audience,
             is_async,
             came,
             deadline,
@@ -382,7 +384,7 @@ impl Lanes {
     /// Nobody waits for a running call any more.
     fn give_up(&mut self, id: ServeId, end: impl FnOnce(bool) -> End) -> Option<Open> {
         let running = self.running(id)?;
-        let callback = running.callback;
+        let (ticket, callback) = (running.ticket(id), running.callback);
         let told = match running.close() {
             CallerWaits::ForResult => false,
             CallerWaits::ForStreams => true,
@@ -398,14 +400,14 @@ impl Lanes {
                 _ if leaves_early => End::Overdue,
                 _ => End::Expired,
             };
-            return Some(Open { id, callback, end, told, counted: false });
+            return Some(Open { ticket, callback, end, told, counted: false });
         }
         let alone = self.lanes.get(&lane).is_some_and(|lane| lane.running.len() == 1);
         let stopped = self.shape.kills && alone;
         if stopped {
             self.end_lane(lane);
         }
-        Some(Open { id, callback, end: end(stopped), told, counted: false })
+        Some(Open { ticket, callback, end: end(stopped), told, counted: false })
     }
 
     fn end_lane(&mut self, number: u32) -> HashMap<ServeId, Running> {

@@ -7,6 +7,7 @@ use daffi_proto::call::Incoming;
 use daffi_proto::id::{LocalId, ProcessName, TenantName};
 
 use super::*;
+use crate::guest::audience::Audience;
 use crate::guest::ceiling::CeilingLimits;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -35,7 +36,12 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         answer: daffi_proto::call::Answer::Result,
         channels: Arc::from([]),
     };
-    Job::new(incoming, (now, now + timeout), 60 * SECOND, Vec::new())
+    Job::new(incoming, &own(), (now, now + timeout), 60 * SECOND, Vec::new())
+}
+
+/// The answer of a call of the process's own tenant.
+fn ticket(id: u64) -> Ticket {
+    Ticket { id: ServeId(id), audience: Audience::Home }
 }
 
 /// Begins a call in the one lane there is to be.
@@ -70,12 +76,12 @@ fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
     assert!(matches!(one.admit(job(3, now, SECOND), true, &own()), Placed::Queued));
     refused(one.admit(job(4, now, SECOND), true, &own()), "max-queue");
     // Another module takes the place before the call that waited does.
-    assert!(one.returned(0, ServeId(1), now));
+    assert!(one.returned(0, ServeId(1), now).is_some());
     let _other_lane = begin(&mut other, job(5, now, SECOND), now);
     let unqueued = one.serve_queue(&own());
     assert_eq!((unqueued.turned_away.len(), one.in_flight()), (1, 0));
     drop(unqueued);
-    assert!(other.returned(0, ServeId(5), now));
+    assert!(other.returned(0, ServeId(5), now).is_some());
     assert!(matches!(one.admit(job(6, now, SECOND), true, &own()), Placed::Sent));
 }
 
@@ -86,7 +92,7 @@ fn calls_share_a_lane_until_it_is_full_and_then_wait() {
     assert!(begin(&mut lanes, job(2, now, SECOND), now).is_none());
     assert!(matches!(lanes.admit(job(3, now, SECOND), true, &own()), Placed::Queued));
     assert!(matches!(lanes.admit(job(4, now, SECOND), true, &own()), Placed::Refused(Refused::Overloaded, _)));
-    assert!(lanes.returned(0, ServeId(1), now));
+    assert!(lanes.returned(0, ServeId(1), now).is_some());
     assert!(lanes.serve_queue(&own()).lanes.is_empty());
     assert_eq!((lanes.instances(), lanes.in_flight()), (1, 2));
 }
@@ -98,12 +104,12 @@ fn a_deadline_is_told_once_and_the_call_is_in_flight_until_it_returns() {
     assert_eq!(lanes.arm(), Some(now + SECOND));
     let late = now + 2 * SECOND;
     let expected =
-        Open { id: ServeId(1), callback: 0, end: End::Deadline { stopped: false }, told: false, counted: false };
+        Open { ticket: ticket(1), callback: 0, end: End::Deadline { stopped: false }, told: false, counted: false };
     assert_eq!(lanes.due(late), [expected]);
     assert!(lanes.due(late).is_empty());
     assert_eq!(lanes.leave(ServeId(1)), None);
     assert_eq!(lanes.in_flight(), 1);
-    assert!(lanes.returned(0, ServeId(1), late));
+    assert!(lanes.returned(0, ServeId(1), late).is_some());
     assert_eq!(lanes.in_flight(), 0);
     assert_eq!(lanes.arm(), None);
 }
@@ -116,7 +122,7 @@ fn a_lone_call_is_stopped_where_the_policy_kills() {
     let due = lanes.due(now + SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    assert!(lanes.returned(0, ServeId(1), now));
+    assert!(lanes.returned(0, ServeId(1), now).is_some());
     assert_eq!(lanes.leave(ServeId(2)).unwrap().end, End::GaveUp { stopped: true });
     assert!(lane.end.is_cancelled());
     assert_eq!(lanes.instances(), 0);
@@ -131,10 +137,10 @@ fn a_lane_ends_when_all_its_calls_ran_too_long() {
     let due = lanes.due(now + 31 * SECOND);
     assert_eq!(due.first().unwrap().end, End::TooLong { stopped: false });
     assert!(!lane.end.is_cancelled());
-    assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND));
-    let over = Open { id: ServeId(1), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
+    assert!(lanes.returned(0, ServeId(2), now + 32 * SECOND).is_some());
+    let over = Open { ticket: ticket(1), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
     assert_eq!(lanes.due(now + 32 * SECOND), [over], "its caller was told before, its end was not");
-    assert!(lane.end.is_cancelled() && !lanes.returned(0, ServeId(1), now + 32 * SECOND));
+    assert!(lane.end.is_cancelled() && lanes.returned(0, ServeId(1), now + 32 * SECOND).is_none());
 }
 
 #[test]
@@ -150,14 +156,14 @@ fn a_call_that_waits_before_its_lane_longer_than_a_call_may_run_did_not_run_too_
     let (mut lanes, now) = (lanes(shape()), Instant::now());
     let lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, 40 * SECOND), true, &own()) else { panic!("there is room") };
-    assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND));
+    assert!(lanes.returned(0, ServeId(1), now + 29 * SECOND).is_some());
     // Its own time begins with it.
     assert!(lanes.due(now + 35 * SECOND).is_empty());
     assert!(lanes.begins(0, ServeId(2), now + 35 * SECOND, None).is_some());
     let due = lanes.due(now + 40 * SECOND);
     assert_eq!(due.first().unwrap().end, End::Deadline { stopped: false });
     assert!(!lane.end.is_cancelled());
-    let over = Open { id: ServeId(2), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
+    let over = Open { ticket: ticket(2), callback: 0, end: End::TooLong { stopped: true }, told: true, counted: true };
     assert_eq!(lanes.due(now + 65 * SECOND), [over], "its caller was told before, its end was not");
     assert!(lane.end.is_cancelled());
 }
@@ -168,8 +174,8 @@ fn a_call_that_never_began_is_told_so_when_its_lane_ends() {
     let _lane = begin(&mut lanes, job(1, now, 100 * SECOND), now).unwrap();
     let Placed::Sent = lanes.admit(job(2, now, 100 * SECOND), true, &own()) else { panic!("there is room") };
     let mut lost = lanes.ended(0);
-    lost.sort_by_key(|lost| lost.id);
-    let lost: Vec<(ServeId, bool)> = lost.iter().map(|lost| (lost.id, lost.begun)).collect();
+    lost.sort_by_key(|lost| lost.ticket.id);
+    let lost: Vec<(ServeId, bool)> = lost.iter().map(|lost| (lost.ticket.id, lost.begun)).collect();
     assert_eq!(lost, [(ServeId(1), true), (ServeId(2), false)]);
 }
 
@@ -180,7 +186,7 @@ fn calls_that_never_began_do_not_keep_a_lane_alive_whose_calls_ran_too_long() {
     let later = now + 20 * SECOND;
     let Placed::Sent = lanes.admit(job(2, later, 100 * SECOND), true, &own()) else { panic!("there is room") };
     let mut due = lanes.due(now + 30 * SECOND);
-    due.sort_by_key(|open| open.id);
+    due.sort_by_key(|open| open.ticket.id);
     let ends: Vec<End> = due.iter().map(|open| open.end).collect();
     assert_eq!(ends, [End::TooLong { stopped: true }, End::NotBegun]);
     assert!(lane.end.is_cancelled());
@@ -193,7 +199,7 @@ fn a_deadline_that_passes_before_a_call_begins_is_told_as_in_the_queue() {
     let Placed::Sent = lanes.admit(job(2, now, SECOND), true, &own()) else { panic!("there is room") };
     assert_eq!(
         lanes.due(now + SECOND),
-        [Open { id: ServeId(2), callback: 0, end: End::Expired, told: false, counted: false }]
+        [Open { ticket: ticket(2), callback: 0, end: End::Expired, told: false, counted: false }]
     );
     assert!(!lane.end.is_cancelled());
 }
@@ -246,7 +252,7 @@ fn a_call_that_has_replied_has_no_deadline_and_is_over_when_it_returns() {
     assert!(lanes.replies(ServeId(1)));
     assert!(lanes.due(now + 2 * SECOND).is_empty());
     assert_eq!((lanes.in_flight(), lane.end.is_cancelled()), (1, false));
-    assert!(lanes.returned(0, ServeId(1), now + 3 * SECOND));
+    assert!(lanes.returned(0, ServeId(1), now + 3 * SECOND).is_some());
     assert_eq!(lanes.in_flight(), 0);
     assert!(lanes.due(now + 60 * SECOND).is_empty());
 }
@@ -257,7 +263,7 @@ fn nobody_has_a_reply_who_gave_up_before_it() {
     let _lane = begin_with(&mut lanes, job(1, now, SECOND), now, Some(CallStreams::new()));
     assert_eq!(lanes.leave(ServeId(1)).unwrap().end, End::GaveUp { stopped: false });
     assert!(!lanes.replies(ServeId(1)));
-    assert!(lanes.returned(0, ServeId(1), now));
+    assert!(lanes.returned(0, ServeId(1), now).is_some());
 }
 
 #[test]
@@ -297,7 +303,7 @@ fn a_call_leaves_the_queue_when_it_waited_for_as_long_as_it_may_also_one_on_its_
     assert!(matches!(lanes.admit(impatient(3), true, &own()), Placed::Queued));
     assert!(lanes.due(now).is_empty());
     let due = lanes.due(now + SECOND);
-    let ends: Vec<(ServeId, End)> = due.iter().map(|open| (open.id, open.end)).collect();
+    let ends: Vec<(ServeId, End)> = due.iter().map(|open| (open.ticket.id, open.end)).collect();
     assert_eq!(ends, [(ServeId(3), End::Overdue), (ServeId(2), End::Overdue)], "the first one has begun");
     assert_eq!(lanes.in_flight(), 1);
 }

@@ -28,10 +28,12 @@
 //! | `outgoing`, `handles` | how many calls a module has open to others, and how many handles its guests hold |
 //! | `handle_table` | what an instance holds of the host, and how much of it its tenant may |
 //! | `answer` | what callers are told of calls that did not run |
+//! | `audience` | how much of an error callers of another tenant are told |
 //! | `streams` | streams between guests and the mesh |
 //! | `fault`, `backtrace` | how a guest's end becomes the error of its call |
 
 mod answer;
+mod audience;
 mod backtrace;
 mod bell;
 mod call;

@@ -21,7 +21,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed};
+use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
+use super::audience::Ticket;
 use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
@@ -102,20 +103,22 @@ impl Pool {
         context.set_local(incoming.process);
         let began = Instant::now();
         context.meter.asked(incoming.args.len());
-        if let Err(error) = may_enter(&self.template, &incoming, began) {
-            context.meter.failed(&error);
-            return Some(signed(&self.template, Err(error)));
-        }
-        let short =
-            incoming.args.len() <= INLINE_ARGS_BYTES && self.heat.is_cool() && context.share.may_run_in_driver(began);
         let deadline = context.mesh.instant(incoming.deadline);
-        let job = Job::new(incoming, (began, deadline), context.limits.queue_time, Vec::new());
+        let job = Job::new(incoming, &context.process, (began, deadline), context.limits.queue_time, Vec::new());
+        let audience = job.audience;
+        if let Err(error) = may_enter(&self.template, &job.incoming, began) {
+            context.meter.failed(&error);
+            return Some(signed(&self.template, audience, Err(error)));
+        }
+        let short = job.incoming.args.len() <= INLINE_ARGS_BYTES
+            && self.heat.is_cool()
+            && context.share.may_run_in_driver(began);
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
             Admitted::Queued => return None,
             Admitted::Refused(error) => {
                 context.meter.failed(&error);
-                return Some(signed(&self.template, Err(error)));
+                return Some(signed(&self.template, audience, Err(error)));
             }
         };
         // A long-lived instance that is made or told something first may take its time; a per-call one is made in
@@ -178,12 +181,12 @@ impl Pool {
     fn finish(
         self: &Arc<Self>,
         seat: Seat<Box<Instance>>,
-        answer: Option<(ServeId, ServeResult)>,
+        answer: Option<(Ticket, ServeResult)>,
     ) -> Option<ServeResult> {
         if let Some(next) = self.release(seat) {
             self.move_to_worker(next);
         }
-        answer.map(|(_, result)| signed(&self.template, result))
+        answer.map(|(ticket, result)| signed(&self.template, ticket.audience, result))
     }
 
     fn move_to_worker(self: &Arc<Self>, mut run: Run) {
@@ -258,28 +261,29 @@ impl Pool {
     async fn refuse(&self, jobs: Vec<Job>, why: &Refused) {
         for job in jobs {
             let error = refused(&self.template, why, &job.incoming);
-            self.fail(job.incoming.id, error).await;
+            self.fail(job.ticket(), error).await;
         }
     }
 
     /// Tells the caller why he waits no longer; the call runs on.
-    pub async fn runs_on(&self, id: ServeId, error: CallError) {
+    pub async fn runs_on(&self, ticket: Ticket, error: CallError) {
         self.meter().failed(&error);
-        let error = error.at(self.template.context.process.name.as_str());
-        self.template.context.mesh.answered(id, error).await;
+        let error = signed_error(&self.template, ticket.audience, error);
+        self.template.context.mesh.answered(ticket.id, error).await;
     }
 
     /// A call that was left open is over, and has failed.
-    pub async fn fail(&self, id: ServeId, error: CallError) {
+    pub async fn fail(&self, ticket: Ticket, error: CallError) {
         self.meter().failed(&error);
-        self.answer(id, Err(error)).await;
+        self.answer(ticket, Err(error)).await;
     }
 
     /// A call that was left open is over, and was counted.
-    pub async fn answer(&self, id: ServeId, result: ServeResult) {
-        self.lock().roster.over(id);
+    pub async fn answer(&self, ticket: Ticket, result: ServeResult) {
+        self.lock().roster.over(ticket.id);
         self.house.load_changed();
-        self.template.context.mesh.served(id, signed(&self.template, result)).await;
+        let result = signed(&self.template, ticket.audience, result);
+        self.template.context.mesh.served(ticket.id, result).await;
     }
 
     /// What the link did so far.
@@ -334,7 +338,7 @@ impl Pool {
         for job in expired {
             let name = self.template.callback_name(job.incoming.callback);
             let late = if job.leaves_early() { queued_too_long } else { late_in_queue };
-            self.fail(job.incoming.id, late(&self.template, &name, &busy)).await;
+            self.fail(job.ticket(), late(&self.template, &name, &busy)).await;
         }
     }
 
@@ -361,8 +365,8 @@ impl Serve for PoolService {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
             let name = pool.template.callback_name(job.incoming.callback);
-            let error = given_up(&name);
-            self.0.tasks.spawn(async move { pool.fail(id, error).await });
+            let (ticket, error) = (job.ticket(), given_up(&name));
+            self.0.tasks.spawn(async move { pool.fail(ticket, error).await });
         }
     }
 }

@@ -19,6 +19,7 @@ use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::oneshot;
 
+use super::audience::{Audience, Ticket};
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use crate::mesh::handle::StreamReader;
 
@@ -34,18 +35,27 @@ pub(super) struct Job {
     pub waits_until: Instant,
     /// The streams that the caller writes.
     pub readers: Box<[StreamReader]>,
+    /// Of which tenant its caller is.
+    pub audience: Audience,
 }
 
 impl Job {
-    /// A call that came at `now`, and may wait for so long.
+    /// A call to this process that came at `now`, and may wait for so long.
     pub fn new(
         incoming: Incoming,
+        own: &ProcessRef,
         (now, deadline): (Instant, Instant),
         queue_time: Duration,
         readers: Vec<StreamReader>,
     ) -> Self {
         let waits_until = now.checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
-        Self { incoming, came: now, deadline, waits_until, readers: readers.into_boxed_slice() }
+        let audience = Audience::of_call(&incoming, &own.tenant);
+        Self { incoming, came: now, deadline, waits_until, readers: readers.into_boxed_slice(), audience }
+    }
+
+    /// Whose answer its end is.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { id: self.incoming.id, audience: self.audience }
     }
 
     /// Whether it may not wait until its deadline: where its wait has ended, that is why.
@@ -105,6 +115,7 @@ pub(super) enum Released<I> {
 
 /// What became of a call that its caller gave up.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is looked at once, where it is made")]
 pub(super) enum Left {
     /// It was in the queue, and is not any more.
     Queued(Job),

@@ -31,7 +31,7 @@ fn job(id: u64, from_instances: &[u32]) -> Job {
         channels: Arc::from([]),
     };
     let second = Duration::from_secs(1);
-    Job::new(incoming, (Instant::now(), Instant::now() + 30 * second), 60 * second, Vec::new())
+    Job::new(incoming, &own(), (Instant::now(), Instant::now() + 30 * second), 60 * second, Vec::new())
 }
 
 fn seat(admission: Admission<u32>) -> Seat<u32> {

@@ -82,8 +82,6 @@ pub(super) struct ModuleContext {
     pub background: Background,
     /// What becomes of typed calls whose failure traps, when the calls that they are made for are given up.
     pub plain_calls: WhenAbandoned,
-    /// Whether other tenants may call something of it.
-    pub is_shared: bool,
     /// The process's number, known from its registration on.
     local: OnceLock<LocalId>,
 }
@@ -96,7 +94,7 @@ impl ModuleContext {
         output: Output,
         plain_calls: WhenAbandoned,
     ) -> Self {
-        let ModuleSpec { process, node, policy, limits, ceiling, share, outside, grants, exports, .. } = spec;
+        let ModuleSpec { process, node, policy, limits, ceiling, share, outside, grants, .. } = spec;
         let output = ModuleOutput::new(output, limits.output_bytes_per_second, ceiling.output());
         let bell = Arc::new(Bell::default());
         let meter = Arc::new(Meter::new(bell.clone()));
@@ -128,7 +126,6 @@ impl ModuleContext {
             lists: Semaphore::new(1),
             background,
             plain_calls,
-            is_shared: !exports.is_empty(),
             local: OnceLock::new(),
         }
     }

@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use super::answer::{Busy, given_up, late, runs_on};
+use super::audience::Ticket;
 use super::fair::Stand;
 use super::fault::TimeUpBy;
 use super::heat::Heat;
@@ -42,7 +43,7 @@ pub(super) struct Run {
     number: u32,
     step: Current,
     /// The call until it is over; none for an instance that is only prepared.
-    call: Option<ServeId>,
+    call: Option<Ticket>,
     /// Whether its caller was told, or has gone, and it was counted then: it runs on for nobody.
     unwanted: bool,
     /// What to call once the instance is prepared.
@@ -75,7 +76,7 @@ pub(super) enum Progress {
     /// The instance is ready for its call, if there is (still) one.
     Prepared(Seat<Box<Instance>>, Option<Job>),
     /// It is over; the call that ended with it, if any, and what that came to.
-    Ended(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
+    Ended(Seat<Box<Instance>>, Option<(Ticket, ServeResult)>),
 }
 
 impl Run {
@@ -105,7 +106,7 @@ impl Run {
         Self {
             number,
             step: Current::Prepare(Box::pin(step)),
-            call: job.as_ref().map(|job| job.incoming.id),
+            call: job.as_ref().map(Job::ticket),
             unwanted: false,
             caller: job.as_ref().and_then(|job| job.incoming.caller.clone()),
             deadline: job.as_ref().map(|job| job.deadline),
@@ -122,6 +123,7 @@ impl Run {
     /// Calls into the seat's instance, unless the deadline has passed already.
     pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job) -> Self {
         let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
+        let ticket = job.ticket();
         let Job { incoming, came, deadline, .. } = job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
         let name = pool.template.callback_name(callback);
@@ -143,7 +145,7 @@ impl Run {
         Self {
             number: seat.number,
             step: Current::Call(step),
-            call: Some(id),
+            call: Some(ticket),
             unwanted: false,
             job: None,
             name,
@@ -159,7 +161,7 @@ impl Run {
 
     /// Its call, where that one's cancellation does not come here yet.
     pub fn uncancellable(&self) -> Option<ServeId> {
-        if self.cancel.is_none() { self.call } else { None }
+        if self.cancel.is_none() { self.call.map(|ticket| ticket.id) } else { None }
     }
 
     /// The cancellation of its call comes from there.
@@ -238,13 +240,13 @@ impl Run {
     }
 
     /// The end of its call, if there is one; an error for which nobody waits goes to the log.
-    fn take_answer(&mut self, result: ServeResult) -> Option<(ServeId, ServeResult)> {
+    fn take_answer(&mut self, result: ServeResult) -> Option<(Ticket, ServeResult)> {
         if let Err(error) = &result
             && !self.is_awaited()
         {
             tracing::error!(what = %self.name, %error, "an instance ended, or could not be made; no caller waits");
         }
-        self.call.take().map(|id| (id, result))
+        self.call.take().map(|ticket| (ticket, result))
     }
 
     /// Gives up what runs, the instance with it; the seat that it leaves.
@@ -288,11 +290,11 @@ enum Then {
     /// The same run goes on.
     GoOn,
     /// The seat is free, and the call is over that was in it.
-    Free(Seat<Box<Instance>>, Option<(ServeId, ServeResult)>),
+    Free(Seat<Box<Instance>>, Option<(Ticket, ServeResult)>),
     /// The call is over before it began, and the seat is not free yet.
-    Leave(ServeId, CallError),
+    Leave(Ticket, CallError),
     /// The caller is told, and the call runs on.
-    RunsOn(ServeId, CallError),
+    RunsOn(Ticket, CallError),
 }
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
@@ -303,8 +305,8 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
         let event = next_event(&pool, &mut stand, &mut run).await;
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
-            Then::Leave(id, error) => pool.fail(id, error).await,
-            Then::RunsOn(id, error) => pool.runs_on(id, error).await,
+            Then::Leave(ticket, error) => pool.fail(ticket, error).await,
+            Then::RunsOn(ticket, error) => pool.runs_on(ticket, error).await,
             Then::Free(seat, answer) => {
                 let now = Instant::now();
                 pool.heat.took(now, run.used);
@@ -314,8 +316,8 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
                     pool.meter().ended(now.saturating_duration_since(run.came), result);
                 }
                 let next = pool.release(seat);
-                if let Some((id, result)) = answer {
-                    pool.answer(id, result).await;
+                if let Some((ticket, result)) = answer {
+                    pool.answer(ticket, result).await;
                 }
                 match next {
                     Some(next) => {
@@ -391,27 +393,27 @@ fn on_time(pool: &Pool, run: &mut Run) -> Then {
         }
         let error = stop.by.into_error(&run.name);
         let call = run.call.take();
-        return Then::Free(run.abandon(), call.map(|id| (id, Err(error))));
+        return Then::Free(run.abandon(), call.map(|ticket| (ticket, Err(error))));
     }
     let late_now = run.is_awaited() && run.deadline.is_some_and(|deadline| deadline <= now);
-    let Some(id) = run.call.filter(|_| late_now) else { return Then::GoOn };
+    let Some(ticket) = run.call.filter(|_| late_now) else { return Then::GoOn };
     if run.is_calling() {
         run.unwanted = true;
-        return Then::RunsOn(id, runs_on(&run.name, code::DEADLINE_EXCEEDED, "the call's deadline passed"));
+        return Then::RunsOn(ticket, runs_on(&run.name, code::DEADLINE_EXCEEDED, "the call's deadline passed"));
     }
-    leave_preparation(pool, run, id, late(&run.name, "while its instance was made"))
+    leave_preparation(pool, run, ticket, late(&run.name, "while its instance was made"))
 }
 
 fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
-    let Some(id) = run.call.filter(|_| run.is_awaited()) else { return Then::GoOn };
+    let Some(ticket) = run.call.filter(|_| run.is_awaited()) else { return Then::GoOn };
     if !run.is_calling() {
-        return leave_preparation(pool, run, id, given_up(&run.name));
+        return leave_preparation(pool, run, ticket, given_up(&run.name));
     }
     match pool.on_cancel {
         OnCancel::Kill => {
             run.call = None;
             let message = format!("{} was stopped: the caller gave up", run.name);
-            Then::Free(run.abandon(), Some((id, Err(CallError::failed(code::CANCELLED, message, &*run.name)))))
+            Then::Free(run.abandon(), Some((ticket, Err(CallError::failed(code::CANCELLED, message, &*run.name)))))
         }
         OnCancel::Finish => {
             run.unwanted = true;
@@ -422,13 +424,13 @@ fn on_cancelled(pool: &Pool, run: &mut Run) -> Then {
 }
 
 /// The call is over before it began. An instance that is kept is finished all the same, for the next call.
-fn leave_preparation(pool: &Pool, run: &mut Run, id: ServeId, error: CallError) -> Then {
+fn leave_preparation(pool: &Pool, run: &mut Run, ticket: Ticket, error: CallError) -> Then {
     run.call = None;
     run.job = None;
     if pool.policy.is_long_lived() {
-        return Then::Leave(id, error);
+        return Then::Leave(ticket, error);
     }
-    Then::Free(run.abandon(), Some((id, Err(error))))
+    Then::Free(run.abandon(), Some((ticket, Err(error))))
 }
 
 fn on_shutdown(run: &mut Run) -> Then {
@@ -438,5 +440,5 @@ fn on_shutdown(run: &mut Run) -> Then {
         CallError::not_run(code::DRAINING, format!("{} was not called: its runtime ends", run.name), &*run.name)
     };
     let call = run.call.take();
-    Then::Free(run.abandon(), call.map(|id| (id, Err(error))))
+    Then::Free(run.abandon(), call.map(|ticket| (ticket, Err(error))))
 }

@@ -48,7 +48,7 @@ pub(super) async fn stream(
     let items: Vec<_> = items.into_iter().map(|reader| GuardedStreamReader::new(host, reader)).collect();
     let origin = host.with(|mut access| CallOrigin::of(access.as_context_mut()));
     let wish = Wish::new(&origin, callback.clone(), arguments, options)?.with_streams(items.len());
-    let Begun { outbound, reply } = wish.begin(&origin).await?;
+    let Begun { outbound, reply, audience } = wish.begin(&origin).await?;
     let mut ends = Vec::with_capacity(outbound.len());
     for (reader, outbound) in items.into_iter().zip(outbound) {
         let (sender, receiver) = mpsc::channel(1);
@@ -62,7 +62,9 @@ pub(super) async fn stream(
                 .map(|()| witness)
                 .map_err(|_| no_handle(access.get(), &callback))
         })?;
-        origin.module.background.spawn(carry(outbound, receiver, witness, tell));
+        let module = origin.module.clone();
+        let told = move |why: &CallError| audience.hears(why.clone(), &module.process);
+        origin.module.background.spawn(carry(outbound, receiver, (witness, told), tell));
         ends.push(ended);
     }
     let (result, inbound) = reply.wait().await?;
@@ -106,11 +108,11 @@ fn gone() -> CallError {
     CallError::unknown(code::CANCELLED, "this runtime ended before the stream did", "")
 }
 
-/// Carries what a guest writes, until the stream has ended.
+/// Carries what a guest writes, until the stream has ended; its reader is told by `told` why the instance has.
 async fn carry(
     outbound: Outbound,
     mut items: mpsc::Receiver<Vec<types::Value>>,
-    witness: Witness,
+    (witness, told): (Witness, impl Fn(&CallError) -> CallError),
     tell: oneshot::Sender<End>,
 ) {
     let ended = loop {
@@ -130,7 +132,7 @@ async fn carry(
             None => {
                 match witness.ended() {
                     None => outbound.finish(),
-                    Some(why) => outbound.fail(why.clone()),
+                    Some(why) => outbound.fail(told(why)),
                 }
                 break outbound.until_ended().await;
             }

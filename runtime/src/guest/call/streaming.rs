@@ -28,6 +28,7 @@ use wasmtime::component::{Access, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable};
 use wasmtime_wasi::{WasiView, async_trait};
 
+use super::super::audience::Audience;
 use super::super::handles::Handle;
 use super::super::instance::bad_arguments;
 use super::super::outgoing::OpenCall;
@@ -71,6 +72,8 @@ impl Held {
 pub(super) struct Begun {
     pub outbound: Vec<Outbound>,
     pub reply: Reply,
+    /// Who reads what is written.
+    pub audience: Audience,
 }
 
 /// What a guest holds of a call whose reply it may fetch.
@@ -176,6 +179,7 @@ impl Wish {
             mode: known.mode,
             ..CallRequest::new(caller, Arc::from([resolved.callback]))
         };
+        let audience = Audience::of(request.tenant.as_ref(), &origin.module.process.tenant);
         let mut call = origin.module.mesh.start_streaming(request).await?;
         let ends = std::mem::take(&mut call.writers).into_iter().zip(written).zip(places);
         let outbound = ends.map(|((writer, (_, items)), place)| {
@@ -184,7 +188,7 @@ impl Wish {
             outbound
         });
         let outbound = outbound.collect();
-        Ok(Begun { outbound, reply: Reply::of(call, known, origin) })
+        Ok(Begun { outbound, reply: Reply::of(call, known, origin), audience })
     }
 }
 
@@ -333,7 +337,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// # Errors
 /// `overloaded`, where it may have no more; the call is given up.
 pub(super) fn open(host: &mut Access<'_, GuestState, Guests>, begun: Begun) -> Result<call::Streams, CallError> {
-    let Begun { outbound, reply } = begun;
+    let Begun { outbound, reply, .. } = begun;
     let callback = reply.0.callback.clone();
     let outbound = push_all(host, outbound, &callback)?;
     match push(host, reply, &callback) {

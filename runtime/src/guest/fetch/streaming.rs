@@ -24,6 +24,7 @@ use wasmtime::AsContextMut;
 use wasmtime::component::LinkerInstance;
 use wasmtime::component::types::ComponentFunc;
 
+use super::super::audience::Audience;
 use super::super::fault::FetchFailed;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
@@ -81,8 +82,12 @@ impl Import {
         let channels = channels.iter().map(Flow::of).collect();
         let mut call = mesh.start_streaming(CallRequest { channels, when_abandoned, ..request }).await?;
         for ((drain, place), writer) in drains.into_iter().zip(places).zip(std::mem::take(&mut call.writers)) {
-            let (process, callback) = (origin.module.process.name.clone(), self.name.clone());
-            let sign = move |error: CallError| CallError { callback, ..error }.at(process.as_str());
+            let (module, callback) = (origin.module.clone(), self.name.clone());
+            let audience = Audience::of(self.tenant.as_ref(), &module.process.tenant);
+            let sign = move |error: CallError| {
+                let error = CallError { callback, ..error };
+                audience.hears(error, &module.process).at(module.process.name.as_str())
+            };
             origin.module.background.spawn(out_of_guest(drain, writer, held(origin, place, &open), sign));
         }
         let StreamingReply { reply, readers } = call.await?;

@@ -17,9 +17,9 @@ impl Lanes {
         self.queue.retain(|Waiting { job, .. }| {
             let expired = job.waits_until <= now;
             if expired {
-                let (id, callback) = (job.incoming.id, job.incoming.callback);
+                let (ticket, callback) = (job.ticket(), job.incoming.callback);
                 let end = if job.leaves_early() { End::Overdue } else { End::Expired };
-                due.push(Open { id, callback, end, told: false, counted: false });
+                due.push(Open { ticket, callback, end, told: false, counted: false });
             }
             !expired
         });
@@ -98,7 +98,7 @@ impl Lanes {
                 let end = if running.has_begun() { End::TooLong { stopped: true } } else { End::NotBegun };
                 let (told, counted) =
                     (running.caller_waits != CallerWaits::ForResult, running.caller_waits == CallerWaits::No);
-                Open { id, callback: running.callback, end, told, counted }
+                Open { ticket: running.ticket(id), callback: running.callback, end, told, counted }
             }));
             return;
         }
@@ -106,7 +106,7 @@ impl Lanes {
             let waited = running.close();
             if waited != CallerWaits::No {
                 let (end, told) = (End::TooLong { stopped: false }, waited == CallerWaits::ForStreams);
-                due.push(Open { id, callback: running.callback, end, told, counted: false });
+                due.push(Open { ticket: running.ticket(id), callback: running.callback, end, told, counted: false });
             }
         }
     }

@@ -1,11 +1,11 @@
 //! How calls in lanes end, or the waits of their callers.
 
-use daffi_proto::id::ServeId;
+use super::super::audience::Ticket;
 
 /// A call whose caller waits no longer, or that is over ([`End::is_over`]).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Open {
-    pub id: ServeId,
+    pub ticket: Ticket,
     pub callback: u32,
     pub end: End,
     /// Whether its caller was told before.
@@ -17,7 +17,7 @@ pub struct Open {
 /// A call that was in a lane that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    pub id: ServeId,
+    pub ticket: Ticket,
     pub callback: u32,
     /// Whether its caller still waits for its result.
     pub open: bool,

@@ -8,6 +8,7 @@ use daffi_proto::id::{ProcessRef, ServeId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::audience::{Audience, Ticket};
 use super::super::ceiling::Place;
 use super::super::roster::Job;
 use super::super::streams::CallStreams;
@@ -27,6 +28,7 @@ pub(super) struct Lane {
 pub(super) struct Running {
     pub callback: u32,
     pub caller: Option<ProcessRef>,
+    pub audience: Audience,
     pub is_async: bool,
     pub came: Instant,
     pub deadline: Instant,
@@ -75,6 +77,11 @@ impl Lane {
 }
 
 impl Running {
+    /// Whose answer the end of this call is, of this number.
+    pub fn ticket(&self, id: ServeId) -> Ticket {
+        Ticket { id, audience: self.audience }
+    }
+
     /// Its caller waits for nothing any more: what he waited for until now. The guest is to be told when he was.
     pub fn close(&mut self) -> CallerWaits {
         std::mem::replace(&mut self.caller_waits, CallerWaits::No)

@@ -196,7 +196,7 @@ async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck,
     Ok(())
 }
 
-/// Carries a stream out of a guest. `sign` completes the error of a failure that the guest's own end is.
+/// Carries a stream out of a guest. `sign` makes of the error of a failure what its reader is told.
 pub(in super::super) async fn out_of_guest(
     mut drain: Drain,
     mut writer: StreamWriter,
@@ -206,7 +206,7 @@ pub(in super::super) async fn out_of_guest(
     match held.unless_stopped(empty(&mut drain, &mut writer, &held)).await {
         Ok(Ok(())) => writer.finish(),
         Ok(Err(failure)) => writer.fail(sign(error_of(failure))),
-        Err(why) => writer.fail(why),
+        Err(why) => writer.fail(sign(why)),
     }
 }
 

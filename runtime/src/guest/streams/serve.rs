@@ -13,11 +13,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daffi_proto::error::{CallError, code};
-use daffi_proto::id::ServeId;
 use daffi_proto::stream::Flow;
 use daffi_proto::value::{self, Channel, Limits as ValueLimits};
 use tokio_util::sync::CancellationToken;
 
+use super::super::answer::signed_error;
+use super::super::audience::Ticket;
 use super::super::instance::{bad_arguments, result_too_large};
 use super::super::interleave::Interleave;
 use super::super::template::Target;
@@ -30,7 +31,7 @@ use crate::mesh::handle::StreamReader;
 pub(in super::super) struct Serving<'a> {
     pub pool: &'a Arc<Interleave>,
     pub target: &'a Target,
-    pub id: ServeId,
+    pub ticket: Ticket,
     pub streams: Arc<CallStreams>,
     /// Fires when nobody waits for any of it any more.
     pub given_up: CancellationToken,
@@ -59,7 +60,7 @@ impl Serving<'_> {
             let (signature, callback) = (self.target.signature.clone(), self.target.name.clone());
             let payload_bytes = context.limits.payload_bytes;
             let check = ItemCheck::new(signature, (number, *channel), Side::Arguments, callback, payload_bytes);
-            let (pool, id) = (self.pool.clone(), self.id);
+            let (pool, id) = (self.pool.clone(), self.ticket.id);
             let broken = async move |why: &Broken| {
                 if let Broken::Failed(error) = why {
                     pool.broken(id, error).await;
@@ -100,11 +101,13 @@ impl Serving<'_> {
         let drains: Vec<_> = drains.into_iter().zip(held).collect();
         let flows: Arc<[Flow]> = channels.iter().map(Flow::of).collect();
         // Without writers, nobody waits for it any more: the guest learns that nobody reads.
-        let writers = self.pool.reply(self.id, bytes, flows).await;
+        let writers = self.pool.reply(self.ticket.id, bytes, flows).await;
         for ((drain, held), writer) in drains.into_iter().zip(writers) {
-            let (callback, process) = (self.target.name.clone(), context.process.name.clone());
-            let sign =
-                move |error: CallError| CallError { callback: callback.to_string(), ..error }.at(process.as_str());
+            let (pool, target, audience) = (self.pool.clone(), self.target.name.clone(), self.ticket.audience);
+            let sign = move |error: CallError| {
+                let error = CallError { callback: target.to_string(), ..error };
+                signed_error(&pool.template, audience, error)
+            };
             context.background.spawn(out_of_guest(drain, writer, held, sign));
         }
         self.streams.idle().await;

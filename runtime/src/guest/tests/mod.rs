@@ -13,6 +13,7 @@ mod limits;
 mod open_calls;
 mod runs;
 mod storm;
+mod strangers;
 mod traces;
 mod world;
 
@@ -152,6 +153,13 @@ impl Call {
     pub fn from(mut self, process: &str, instance: u32) -> Self {
         let process = Some(process_ref(process));
         self.chain.push(Hop { process, instance });
+        self
+    }
+
+    /// As made by this process of another tenant.
+    pub fn made_by(mut self, tenant: &str, process: &str) -> Self {
+        let process = ProcessRef { tenant: TenantName::new(tenant).unwrap(), ..process_ref(process) };
+        self.chain.push(Hop { process: Some(process), instance: 0 });
         self
     }
 }
