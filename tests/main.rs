@@ -19,6 +19,7 @@
 //! | [`values`] | JSON, WAVE and postcard through the binary |
 //! | [`instances`] | singleton, pool, per-call, async: state and concurrency |
 //! | [`tenants`] | what ends at the border between two tenants |
+//! | [`strangers`] | what a caller of another tenant is told of a call that failed |
 //! | [`grants`] | what a module may call and do, and what it is told where it may not |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
@@ -102,6 +103,8 @@ mod schedule;
 mod starvation;
 #[cfg(test)]
 mod state_dir;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
