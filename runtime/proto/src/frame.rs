@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use decode::Decoder;
-pub use header::{Header, LastWord, LoadList, Loads, Side, StreamRef, Target};
+pub use header::{Header, LastWord, LoadList, Loads, MAX_ADDRESSES, Side, StreamRef, Target};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 /// Longest name of a process, a tenant or a node, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -176,6 +177,36 @@ pub struct RepeatKey {
 /// One link (socket or in-process pair) of a controller or a node; never used again in one run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct LinkId(pub u64);
+
+/// A direct link between two nodes, by the count of the side that numbers it; never used again in one run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct DirectId(pub u64);
+
+/// What lets one node in at another, once: 128 bits that the controller tells these two alone. Never logged.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket(pub [u8; 16]);
+
+impl Ticket {
+    /// The ticket of this number that whoever has the secret makes: nobody learns one from others.
+    pub fn new(secret: &[u8; 16], number: u64) -> Self {
+        let hash = Sha256::new_with_prefix("daffi-ticket").chain_update(secret).chain_update(number.to_le_bytes());
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut ticket = [0; 16];
+        ticket.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Self(ticket)
+    }
+
+    /// Whether it is this one. The time that it takes tells nothing of where they differ.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ticket(..)")
+    }
+}
 
 /// A process of this node: its place in the node's table; never used again in one run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

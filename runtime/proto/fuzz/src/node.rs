@@ -13,8 +13,8 @@ use daffi_proto::call::{
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
-use daffi_proto::id::{LocalId, NodeKey, ServeId, TenantName, Token};
-use daffi_proto::node::{Command, Input, Node, NodeConfig, NodeCounts, Output, StreamAct, StreamEvent};
+use daffi_proto::id::{DirectId, LocalId, NodeKey, ServeId, TenantName, Token};
+use daffi_proto::node::{Command, Input, Node, NodeConfig, NodeCounts, Output, StreamAct, StreamEvent, Via};
 use daffi_proto::schedule::{Clock, Missed, Overlap, Terms, Utc};
 use daffi_proto::session::Role;
 use daffi_proto::stream::{Flow, StreamCall, StreamId};
@@ -34,6 +34,10 @@ struct Run {
     node: Node,
     now: Duration,
     link: Link,
+    /// The direct links that there are, and those that are dialed.
+    directs: BTreeSet<Via>,
+    dialed: Vec<DirectId>,
+    last_visit: u64,
     locals: Vec<LocalId>,
     tokens: Vec<Token>,
     last_token: u64,
@@ -62,11 +66,15 @@ impl Run {
     fn new(seed: u64) -> Self {
         let key = NodeKey([7; 16]);
         let imports = vec![Script::import()];
-        let config = NodeConfig { seed, imports, ..NodeConfig::new(key, "node", Role::Node) };
+        let reachable_at = vec!["unix:///node".to_owned()];
+        let config = NodeConfig { seed, imports, reachable_at, ..NodeConfig::new(key, "node", Role::Node) };
         let mut run = Self {
             node: Node::new(config),
             now: Duration::ZERO,
             link: Link::Down,
+            directs: BTreeSet::new(),
+            dialed: Vec::new(),
+            last_visit: 0,
             locals: Vec::new(),
             tokens: Vec::new(),
             last_token: 0,
@@ -87,9 +95,9 @@ impl Run {
         match what % 32 {
             0 => self.connect(script),
             1 if matches!(self.link, Link::Up) => self.disconnect(),
-            2 => self.input(Input::Heard),
-            3 => self.input(Input::NotSent(script.frame())),
-            4 => self.input(Input::Congested(script.flag())),
+            2 => self.input(Input::Heard(Via::Controller)),
+            3 => self.input(Input::NotSent { via: Via::Controller, frame: script.frame() }),
+            4 => self.input(Input::Congested { via: Via::Controller, congested: script.flag() }),
             5..=6 => self.call(script),
             7 => self.gather(script),
             8 => self.ask(script),
@@ -106,8 +114,47 @@ impl Run {
             20 if self.locals.len() < 3 => self.add(script),
             21 if script.below(16) == 0 => self.command(Command::Drain),
             22 if script.below(16) == 0 => self.command(Command::Leave),
-            _ if matches!(self.link, Link::Up) => self.input(Input::Frame(script.frame())),
+            23 | 24 => self.direct(script),
+            _ if matches!(self.link, Link::Up) => {
+                self.input(Input::Frame { via: Via::Controller, frame: script.frame() })
+            }
             _ => self.connect(script),
+        }
+    }
+
+    /// Something becomes of direct links.
+    fn direct(&mut self, script: &mut Script<'_>) {
+        let reason = || "gone".to_owned();
+        let via = self.directs.iter().nth(usize::from(script.below(4))).copied();
+        match script.below(8) {
+            0 | 1 => {
+                if let Some(link) = self.dialed.pop() {
+                    self.directs.insert(Via::To(link));
+                    self.input(Input::DirectUp(Via::To(link)));
+                }
+            }
+            2 => {
+                if let Some(link) = self.dialed.pop() {
+                    self.input(Input::DirectDown { via: Via::To(link), reason: reason() });
+                }
+            }
+            3 => {
+                self.last_visit += 1;
+                let via = Via::From(DirectId(self.last_visit));
+                self.directs.insert(via);
+                self.input(Input::DirectUp(via));
+            }
+            4 => {
+                if let Some(via) = via {
+                    self.directs.remove(&via);
+                    self.input(Input::DirectDown { via, reason: reason() });
+                }
+            }
+            _ => {
+                if let Some(via) = via {
+                    self.input(Input::Frame { via, frame: script.frame() });
+                }
+            }
         }
     }
 
@@ -119,7 +166,7 @@ impl Run {
         self.link = Link::Up;
         self.input(Input::LinkUp);
         if script.below(8) != 0 {
-            self.input(Input::Frame(Frame::new(Script::welcome())));
+            self.input(Input::Frame { via: Via::Controller, frame: Frame::new(Script::welcome()) });
         }
     }
 
@@ -330,14 +377,20 @@ impl Run {
 
     fn output(&mut self, output: Output) {
         match output {
-            Output::Send(frame) => {
-                assert!(matches!(self.link, Link::Up), "a {} frame without a link", frame.header.kind());
+            Output::Send { via, frame } => {
+                let is_there = match via {
+                    Via::Controller => matches!(self.link, Link::Up),
+                    Via::To(_) | Via::From(_) => self.directs.contains(&via),
+                };
+                assert!(is_there, "a {} frame without a link", frame.header.kind());
                 assert!(
                     !matches!(frame.header, Header::Welcome { .. } | Header::Entry { .. }),
                     "that is a controller's"
                 );
             }
             Output::CloseLink { .. } => self.link = Link::Down,
+            Output::Dial { link, .. } => self.dialed.push(link),
+            Output::CloseDirect { via, .. } => drop(self.directs.remove(&via)),
             Output::ProcessAdded { result: Ok(id), .. } => self.locals.push(id),
             Output::CallDone { token, result: Ok(reply) } => {
                 self.answered.insert(token);

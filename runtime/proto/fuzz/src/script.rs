@@ -7,7 +7,7 @@ use bytes::Bytes;
 use daffi_proto::call::{Answer, Detail, Hop, Load, Mode};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef, Target};
-use daffi_proto::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, SessionId, TenantName};
+use daffi_proto::id::{CallId, EntryId, GroupId, NodeMark, ProcessName, ProcessRef, SessionId, TenantName, Ticket};
 use daffi_proto::name::{CallbackName, NameGlob};
 use daffi_proto::registry::CallbackTable;
 use daffi_proto::schedule::{Plan, TaskNumber, TaskOp, TaskSpec, Utc};
@@ -218,7 +218,16 @@ impl<'a> Script<'a> {
             9 | 10 => {
                 let groups = (0..3).map(|_| self.group()).collect();
                 let (entry, process, exports) = (self.entry(), self.process(), self.exports());
-                Header::Entry { entry, process, node: "node".into(), instances: "singleton".into(), groups, exports }
+                let host = self.flag().then(|| self.session());
+                Header::Entry {
+                    entry,
+                    process,
+                    node: "node".into(),
+                    instances: "singleton".into(),
+                    groups,
+                    exports,
+                    host,
+                }
             }
             11 => Header::Gone { entry: self.entry() },
             12 => Header::Synced,
@@ -249,17 +258,49 @@ impl<'a> Script<'a> {
             _ => {
                 let want = Header::Want { stream: self.stream(), bytes: u64::from(self.below(255)) * 4096 };
                 let usage = Header::Usage { number: self.number() };
+                if self.flag() {
+                    return self.of_meetings();
+                }
                 [Header::Drain, Header::Leave, want, usage][usize::from(self.below(4))].clone()
             }
         }
     }
 
+    /// What is said of direct links, and on them.
+    fn of_meetings(&mut self) -> Header {
+        let (session, number, ticket) = (self.session(), self.number(), Ticket([self.below(2); 16]));
+        let at = vec!["unix:///node".to_owned(); usize::from(self.below(3))];
+        match self.below(10) {
+            9 => Header::Busy { entry: self.entry(), calls: number },
+            0 => Header::Reachable { at },
+            1 => Header::Meet { session },
+            2 => Header::Meeting { session, at, ticket },
+            3 => Header::Expect {
+                session,
+                node: "node".into(),
+                ticket,
+                mark: NodeMark([0; 16]),
+                max_payload_bytes: 1 << 20,
+            },
+            4 => Header::Vouch { session, number, process: self.process() },
+            5 => Header::Unvouch { session, number },
+            6 => Header::Forget { session },
+            7 => Header::Visit { version: daffi_proto::session::PROTOCOL_VERSION, session, ticket },
+            _ => Header::Known { number },
+        }
+    }
+
+    fn session(&mut self) -> SessionId {
+        SessionId(u64::from(self.below(4)))
+    }
+
     fn call(&mut self) -> Header {
-        let target = match self.below(5) {
+        let target = match self.below(6) {
             0 => Target::Any(self.group()),
             1 => Target::Process(self.entry(), self.group()),
             2 => Target::Callback(self.number(), u32::from(self.below(4))),
             3 => Target::Tasks(self.entry()),
+            4 => Target::Direct(self.entry(), u32::from(self.below(4))),
             _ => Target::TasksHere(self.number()),
         };
         let process = self.flag().then(|| self.process());

@@ -1,5 +1,6 @@
 //! What goes into a controller and what comes out.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::frame::Frame;
@@ -7,10 +8,12 @@ use crate::id::{LinkId, ProcessRef};
 use crate::session::PeerIdentity;
 
 /// What a controller is made with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ControllerConfig {
     /// Decides whose turn is first among equals; any number.
     pub seed: u64,
+    /// 128 random bits, told to nobody: what lets nodes in at each other is made of it.
+    pub secret: [u8; 16],
     /// Most bytes of a payload.
     pub max_payload_bytes: usize,
     /// After how much silence a side pings.
@@ -19,6 +22,14 @@ pub struct ControllerConfig {
     pub missed_heartbeats: u32,
     /// How long a lost node's names are kept for it.
     pub grace: Duration,
+}
+
+impl fmt::Debug for ControllerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, max_payload_bytes, heartbeat, missed_heartbeats, grace, secret: _ } = self;
+        let limits = (max_payload_bytes, heartbeat, missed_heartbeats, grace);
+        f.debug_struct("ControllerConfig").field("seed", seed).field("limits", &limits).finish_non_exhaustive()
+    }
 }
 
 /// What happens to a controller.

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::meetings::session_of;
 use super::names::Entry;
 use super::{Controller, Event, MAX_LINKS, MAX_TENANTS_PER_NODE, Output};
 use crate::frame::{Frame, Header, plain};
-use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, SessionId, TenantName};
+use crate::id::{CallId, EntryId, LinkId, MAX_NAME_BYTES, NodeKey, NodeMark, TenantName};
 use crate::name::CallbackName;
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, PeerIdentity, Pulse, Role, refusal,
@@ -53,6 +54,11 @@ pub(super) struct Member {
     pub serving: BTreeSet<CallId>,
     /// How many streams those and its own have.
     pub streams: usize,
+    /// Where other nodes reach it.
+    pub reachable_at: Vec<String>,
+    /// The nodes that it visits, and those that visit it.
+    pub meets: BTreeSet<LinkId>,
+    pub met_by: BTreeSet<LinkId>,
 }
 
 impl Member {
@@ -137,6 +143,8 @@ impl Controller {
             Header::Load { number, load, apart } => return self.take_load(link, number, load, apart),
             Header::Usage { number } => return self.take_usage(link, number, frame.payload),
             Header::ListLoads { id, detail } => self.tell_loads(link, id, detail),
+            Header::Reachable { at } => return self.take_reachable(link, at),
+            Header::Meet { session } => self.meet(link, session),
             Header::Drain => self.drain(link),
             Header::Leave => self.drop_link(now, link, "it left", Farewell::Orderly),
             Header::Close { reason } => {
@@ -151,6 +159,14 @@ impl Controller {
             | Header::Entry { .. }
             | Header::Gone { .. }
             | Header::Synced
+            | Header::Meeting { .. }
+            | Header::Expect { .. }
+            | Header::Vouch { .. }
+            | Header::Unvouch { .. }
+            | Header::Forget { .. }
+            | Header::Visit { .. }
+            | Header::Known { .. }
+            | Header::Busy { .. }
             | Header::Loads { .. }) => return Err(LinkFault::unexpected(&header, "from a node")),
         }
         Ok(())
@@ -250,15 +266,17 @@ impl Controller {
             last_call: None,
             serving: BTreeSet::new(),
             streams: 0,
+            reachable_at: Vec::new(),
+            meets: BTreeSet::new(),
+            met_by: BTreeSet::new(),
         });
         self.checks.remove(&(before, link));
         self.checks.insert((check_at, link));
         self.keys.insert(hello.key, link);
-        self.last_session += 1;
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let welcome = Header::Welcome {
             features: hello.features & FEATURES,
-            session: SessionId(self.last_session),
+            session: session_of(link),
             heartbeat_ms: millis(self.config.heartbeat),
             missed_heartbeats: self.config.missed_heartbeats,
             grace_ms: millis(self.config.grace),
@@ -307,6 +325,7 @@ impl Controller {
         let keep_until = (!orderly).then_some(now + self.config.grace);
         self.free_processes(&member, &state.identity, keep_until);
         self.end_relays(&member, !orderly);
+        self.end_meetings(link, &member);
         let (node, reason) = (member.name, reason.to_owned());
         self.event(Event::Left { link, node, reason, orderly });
     }

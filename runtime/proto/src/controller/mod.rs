@@ -10,6 +10,7 @@
 //! | `names` | processes come and go; names kept for lost nodes; the replicas |
 //! | `relay` | calls between nodes |
 //! | `streams` | their streams |
+//! | `meetings` | nodes that meet without it |
 //! | `unsent` | what becomes of calls whose frames find a link full |
 //!
 //! Invariants: every frame of a link is handled in the order in which it came, and what follows from it is sent in
@@ -19,6 +20,7 @@
 mod api;
 mod links;
 mod loads;
+mod meetings;
 mod names;
 mod relay;
 mod streams;
@@ -28,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 pub use api::{ControllerConfig, Event, Input, Output};
+pub use meetings::MAX_MEETINGS_PER_NODE;
 
 use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
 use crate::id::{CallId, EntryId, LinkId, NodeKey, ProcessRef};
@@ -68,10 +71,11 @@ pub const MAX_LISTED_USAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const MAX_INSTANCES_BYTES: usize = 64;
 
 impl ControllerConfig {
-    /// The defaults, with this seed.
+    /// The defaults, with this seed, and no secret: direct links are then for tests.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
+            secret: [0; 16],
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             heartbeat: HEARTBEAT,
             missed_heartbeats: MISSED_HEARTBEATS,
@@ -102,7 +106,7 @@ pub struct Controller {
     relays: BTreeMap<CallId, relay::Relay>,
     draining: bool,
     drained_told: bool,
-    last_session: u64,
+    last_ticket: u64,
     last_entry: u64,
     last_relay: u64,
 }
@@ -143,7 +147,7 @@ impl Controller {
             relays: BTreeMap::new(),
             draining: false,
             drained_told: false,
-            last_session: 0,
+            last_ticket: 0,
             last_entry: 0,
             last_relay: 0,
         }

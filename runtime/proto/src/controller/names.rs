@@ -99,6 +99,7 @@ impl Controller {
             }
             Ok(record) => {
                 let callbacks = record.callbacks.len();
+                self.vouch(link, number, &process);
                 let entry = self.seat((link, number), record, exports, table);
                 self.send(link, Frame::new(Header::Registered { number, entry }));
                 self.event(Event::Registered { process, node, callbacks });
@@ -210,6 +211,7 @@ impl Controller {
         };
         let node = member.name.clone();
         if let Some(entry) = self.take_off(id) {
+            self.unvouch(link, number, &entry.process);
             if let Some(member) = self.links.get_mut(&link).and_then(|link| link.member.as_mut()) {
                 member.table_bytes = member.table_bytes.saturating_sub(entry.table.len());
             }
@@ -324,6 +326,7 @@ impl Controller {
             instances: record.instances.as_ref().to_owned(),
             groups,
             exports: entry.exports.iter().filter(|export| member.tenants.contains(&export.to)).cloned().collect(),
+            host: self.host_of(member, entry),
         };
         Some(Frame::with_payload(header, table))
     }

@@ -178,7 +178,7 @@ impl Controller {
             Target::Any(group) => (Some(group), None),
             Target::Process(entry, group) => (Some(group), Some(entry)),
             Target::Tasks(entry) => (None, Some(entry)),
-            Target::Callback(..) | Target::TasksHere(_) => {
+            Target::Callback(..) | Target::TasksHere(_) | Target::Direct(..) => {
                 return Err(LinkFault::Broken("a call to a process by its number".to_owned()));
             }
         };

@@ -28,7 +28,21 @@
 //!                ◀──────────────────────────── Reply 7 open  ◀───────── Reply 9, open: the call or its streams go on,
 //!                ◀──────────────────────────── Ended 7       ◀───────── Ended 9: and now all is over
 //!   Drain, Leave ────────────────────────────▶            no new calls; goodbye
+//!   Meet B       ────────────────────────────▶ Expect A ──────────────────▶ this node may come, with this ticket
+//!                                              Vouch A.p ─────────────────▶ … and call in the name of this process
+//!                ◀──────────────────────────── Meeting B                    where B is, and the ticket
+//!                                              Forget A ──────────────────▶ A has gone
 //!   Ping         ◀──────────────────────────▶ Pong        either side, after silence
+//! ```
+//!
+//! And between two nodes, on a link that the caller has opened:
+//!
+//! ```text
+//!         caller                                callee
+//!   Visit ticket ────────────────────────────▶
+//!                ◀──────────────────────────── Known p …    one a process that the controller vouches for,
+//!                ◀──────────────────────────── Welcome      then this, and Known as they come; or Refused
+//!   Call 7 Direct ───────────────────────────▶              calls, their streams and ends as above, one way only
 //! ```
 //!
 //! A call id belongs to the side that sent the `Call`, and is used once on a link, in rising order. Every `Call` that
@@ -46,7 +60,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Answer, Detail, Hop, Load, Mode};
-use crate::id::{CallId, EntryId, GroupId, ProcessName, ProcessRef, RepeatKey, SessionId};
+use crate::id::{CallId, EntryId, GroupId, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, Ticket};
 use crate::share::Export;
 use crate::stream::{Credit, Flow};
 
@@ -59,7 +73,7 @@ pub enum Header {
         /// The protocol's version.
         version: u32,
     },
-    /// 1, controller to node: come in.
+    /// 1, controller to node: come in. Also node to node, on a direct link; names are kept for nobody there.
     Welcome {
         /// The features that both have.
         features: u64,
@@ -74,7 +88,7 @@ pub enum Header {
         /// The controller's limit of a payload.
         max_payload_bytes: u64,
     },
-    /// 2, controller to node: stay out. The link is closed after it. Frozen.
+    /// 2, controller to node, or node to node: stay out. The link is closed after it. Frozen.
     Refused {
         /// The kind, for programs.
         code: String,
@@ -141,6 +155,8 @@ pub enum Header {
         groups: Vec<GroupId>,
         /// What of it the node's own tenants may import.
         exports: Vec<Export>,
+        /// The stay of its node, where that can be met ([`Header::Meet`]): it is of a tenant of both, and can be reached.
+        host: Option<SessionId>,
     },
     /// 11, controller to node: it left, or takes no new calls.
     Gone {
@@ -281,7 +297,84 @@ pub enum Header {
         /// The process.
         number: u32,
     },
+    /// 31, node to controller, before its processes: other nodes reach me there without you. At most [`MAX_ADDRESSES`].
+    Reachable {
+        /// URLs, the best first.
+        at: Vec<String>,
+    },
+    /// 32, node to controller: I have calls for this node.
+    Meet {
+        /// Its stay.
+        session: SessionId,
+    },
+    /// 33, the answer: how to get there; or no address, where that is not to be.
+    Meeting {
+        /// Its stay.
+        session: SessionId,
+        /// Where it is reached.
+        at: Vec<String>,
+        /// What lets one in.
+        ticket: Ticket,
+    },
+    /// 34, controller to node: another node may come. It takes the place of what was said before of that node.
+    Expect {
+        /// Its stay.
+        session: SessionId,
+        /// Its name, for people.
+        node: String,
+        /// What it brings.
+        ticket: Ticket,
+        /// What the calls of that node that may be repeated are marked with.
+        mark: NodeMark,
+        /// Its limit of a payload.
+        max_payload_bytes: u64,
+    },
+    /// 35, controller to node: a node that may come has this process, in whose name it may call.
+    Vouch {
+        /// That node's stay.
+        session: SessionId,
+        /// The process's number there.
+        number: u32,
+        /// Its name.
+        process: ProcessRef,
+    },
+    /// 36, controller to node: it has it no more.
+    Unvouch {
+        /// That node's stay.
+        session: SessionId,
+        /// The process's number there.
+        number: u32,
+    },
+    /// 37, controller to node: that node has gone; nothing it says is vouched for.
+    Forget {
+        /// Its stay.
+        session: SessionId,
+    },
+    /// 38, node to node, the first frame of a direct link: here I am.
+    Visit {
+        /// The protocol's version.
+        version: u32,
+        /// Who: the caller's stay.
+        session: SessionId,
+        /// What the controller gave.
+        ticket: Ticket,
+    },
+    /// 39, on a direct link, from who was visited: the visitor's process with this number is known here, and may call.
+    Known {
+        /// The process.
+        number: u32,
+    },
+    /// 40, on a direct link, from who was visited: so many calls are in flight at this process, the visitor's included.
+    Busy {
+        /// The process.
+        entry: EntryId,
+        /// How many.
+        calls: u32,
+    },
 }
+
+/// Most addresses of a node, and most bytes of one.
+pub const MAX_ADDRESSES: (usize, usize) = (4, 256);
 
 /// A stream of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -328,6 +421,8 @@ pub enum Target {
     Tasks(EntryId),
     /// 4, controller to node: the scheduled tasks of the process with this number. Payloads as of `Tasks`.
     TasksHere(u32),
+    /// 5, node to node: this process, and the callback's place in its table.
+    Direct(EntryId, u32),
 }
 
 /// What processes are doing, as their nodes last told.
@@ -394,6 +489,16 @@ impl Header {
             Self::Halt { .. } => "Halt",
             Self::Want { .. } => "Want",
             Self::Usage { .. } => "Usage",
+            Self::Reachable { .. } => "Reachable",
+            Self::Meet { .. } => "Meet",
+            Self::Meeting { .. } => "Meeting",
+            Self::Expect { .. } => "Expect",
+            Self::Vouch { .. } => "Vouch",
+            Self::Unvouch { .. } => "Unvouch",
+            Self::Forget { .. } => "Forget",
+            Self::Visit { .. } => "Visit",
+            Self::Known { .. } => "Known",
+            Self::Busy { .. } => "Busy",
         }
     }
 }

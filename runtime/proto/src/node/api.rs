@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::wire::Via;
 use crate::call::{
     CallReply, CallRequest, Caller, Detail, GatherEnd, GatherEntry, GatherRequest, Incoming, Load, MemberEvent,
     ProcessInfo, ProcessSpec, ResolveRequest, Resolved, ScheduleRequest, ServeResult, TasksRequest, WaitFor,
 };
 use crate::error::CallError;
 use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
-use crate::id::{LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
+use crate::id::{DirectId, LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
 use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
 use crate::share::Import;
@@ -37,6 +38,8 @@ pub struct NodeConfig {
     pub tenants: Vec<TenantName>,
     /// What these may call of others, at most [`crate::share::MAX_IMPORTS`].
     pub imports: Vec<Import>,
+    /// Where other nodes reach this one, as URLs, the best first; at most [`crate::frame::MAX_ADDRESSES`]. None: they do not.
+    pub reachable_at: Vec<String>,
     /// How many scheduled tasks that have not finished all processes of a tenant may have here, beside what each may.
     pub max_tasks: BTreeMap<TenantName, usize>,
     /// How many bytes of large items of streams may wait here for all processes of a tenant to read them, unless one alone
@@ -55,6 +58,7 @@ impl NodeConfig {
             max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             tenants: vec![TenantName::default()],
             imports: Vec::new(),
+            reachable_at: Vec::new(),
             max_tasks: BTreeMap::new(),
             max_stream_bytes: BTreeMap::new(),
         }
@@ -70,16 +74,41 @@ pub enum Input {
     LinkDown(String),
     /// An attempt to get a link failed, for this reason, and another will be made.
     NoLink(String),
+    /// There is a direct link: one that was dialed ([`Output::Dial`]), or one that another node opened, which the user numbers
+    /// by a count of its own.
+    DirectUp(Via),
+    /// A direct link broke, or could not be opened. Ignored when the node has closed it itself.
+    DirectDown {
+        /// Which.
+        via: Via,
+        /// For the log.
+        reason: String,
+    },
     /// A frame arrived.
-    Frame(Frame),
-    /// Bytes arrived that make no whole frame yet: the controller lives. Once for all that a read brought is enough.
-    Heard,
+    Frame {
+        /// From where.
+        via: Via,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Bytes arrived that make no whole frame yet: the other side lives. Once for all that a read brought is enough.
+    Heard(Via),
     /// The link's queue was full: this frame was not sent. To be told before the next output is taken. A `Call` is answered with `overloaded`; any other frame
     /// cannot be missed, so its link is closed: let calls find a full queue well before the others do.
-    NotSent(Frame),
-    /// Whether what waits to be sent is so much that streams are to wait: they send nothing while it is. So a small frame
-    /// finds no more before it than the user lets wait.
-    Congested(bool),
+    NotSent {
+        /// Where to.
+        via: Via,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Whether what waits to be sent over a link is so much that streams are to wait: they send nothing while it is. So a small
+    /// frame finds no more before it than the user lets wait.
+    Congested {
+        /// Which link.
+        via: Via,
+        /// Whether it is.
+        congested: bool,
+    },
     /// The user wants something.
     Command(Command),
     /// Nothing but the time.
@@ -271,10 +300,30 @@ pub enum StreamEvent {
 /// What a node wants done.
 #[derive(Debug)]
 pub enum Output {
-    /// Send this to the controller.
-    Send(Frame),
-    /// Close the link when all that was to be sent before this is, with the reason for the log. `again` tells whether
-    /// to dial anew.
+    /// Send this.
+    Send {
+        /// Where to.
+        via: Via,
+        /// The frame.
+        frame: Frame,
+    },
+    /// Connect to another node, at the first of these addresses that can be had, and tell by [`Input::DirectUp`] or
+    /// [`Input::DirectDown`], of [`Via::To`].
+    Dial {
+        /// What the link is called.
+        link: DirectId,
+        /// URLs.
+        at: Vec<String>,
+    },
+    /// Close a direct link when all that was to be sent before this is.
+    CloseDirect {
+        /// Which.
+        via: Via,
+        /// For the log.
+        reason: String,
+    },
+    /// Close the link to the controller when all that was to be sent before this is, with the reason for the log. `again`
+    /// tells whether to dial anew.
     CloseLink {
         /// For the log.
         reason: String,

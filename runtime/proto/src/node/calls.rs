@@ -20,10 +20,11 @@ use bytes::Bytes;
 use super::directory::Registration;
 use super::errands::Errand;
 use super::origin::{Asker, Origin};
+use super::roads::Passage;
 use super::serve::Way;
 use super::streams::Exchange;
 use super::waiting::Key;
-use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
+use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, Via, Wire, outcome};
 use crate::call::{Answer, CallRequest, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
@@ -66,6 +67,8 @@ pub(super) struct Call {
     pub deadline: Duration,
     /// How much it asked for, whatever is left above it.
     pub own_time: Duration,
+    /// When that is over, which a later attempt does not change.
+    pub own_end: Duration,
     /// The streams that the caller writes.
     pub flows: Arc<[Flow]>,
     pub mode: Mode,
@@ -83,6 +86,8 @@ pub(super) struct Call {
     pub errand: Errand,
     pub place: Place,
     pub placements: u32,
+    /// Whether the controller is to find the receiver, whatever ways there are.
+    pub by_controller: bool,
     pub retry: Retry,
     /// How often it has failed and was made again, or is to be.
     pub failures: u32,
@@ -100,12 +105,12 @@ pub(super) enum Place {
     },
     /// With the call's id on the link: a fresh one each time that a call is sent, since ids rise.
     Away {
-        wire: CallId,
+        wire: Wire,
         chosen: Chosen,
     },
     /// An errand: it went over the link; or it is done here, and is being written down.
     Asked {
-        wire: Option<CallId>,
+        wire: Option<Wire>,
         process: ProcessName,
     },
 }
@@ -228,6 +233,7 @@ impl Node {
             args: request.args,
             timeout: deadline.saturating_sub(begins) + request.spent,
             own_time: request.timeout.min(MAX_TIMEOUT),
+            own_end: begins + request.timeout.min(MAX_TIMEOUT),
             flows,
             mode: request.mode,
             deadline,
@@ -241,6 +247,7 @@ impl Node {
             errand: Errand::Run,
             place: Place::Waiting,
             placements: 0,
+            by_controller: false,
             retry,
             failures: 0,
             so_far: Outcome::NotRun,
@@ -278,7 +285,10 @@ impl Node {
         }
         if let Some(choice) = self.choose(call) {
             self.waiting.remove(Request::Call(id));
-            self.dispatch(id, choice);
+            match self.way(id, &choice) {
+                Passage::Over(via) => self.dispatch(id, choice, via),
+                Passage::Opens(host) => self.waiting.add(Request::Call(id), || vec![Key::Road(host)]),
+            }
             return;
         }
         if self.may_come(call) {
@@ -348,7 +358,8 @@ impl Node {
             || call.callbacks.iter().any(|name| self.stale.matching(tenant, name).next().is_some())
     }
 
-    pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>) {
+    /// Gives a call to a process: of this node, or over this link.
+    pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>, via: Via) {
         let Some(call) = self.calls.get(&id) else { return };
         let left = time_for_next_hop(self.time_left(call));
         let seen = self.seen_by(&call.origin);
@@ -361,10 +372,12 @@ impl Node {
             callback: group.name.clone(),
             fingerprint: group.fingerprint,
         };
+        let limit = self.payload_limit(via).unwrap_or(0);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.placements += 1;
         // A call that cannot be placed again does not hold on to its arguments.
-        let again = (call.wait_ready && call.placements < MAX_PLACEMENTS) || call.failures + 1 < call.retry.attempts;
+        let is_placed_again = (call.wait_ready || via != Via::Controller) && call.placements < MAX_PLACEMENTS;
+        let again = is_placed_again || call.failures + 1 < call.retry.attempts;
         let args = if again { call.args.clone() } else { std::mem::take(&mut call.args) };
         if let Errand::Schedule(terms) = &call.errand {
             let creator = call.origin.process.and_then(|id| self.locals.get(&id)).map(|local| local.process.clone());
@@ -397,7 +410,6 @@ impl Node {
                 }
             }
             Peer::Remote(entry) => {
-                let limit = self.link.up().map_or(0, |up| up.max_payload_bytes);
                 if args.len() as u64 > limit {
                     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
                     let callback = call.callback();
@@ -408,12 +420,14 @@ impl Node {
                 let groups = self.remote_groups.get(&entry);
                 let Some(group) = groups.and_then(|groups| groups.get(choice.callback as usize)) else { return };
                 let target = match call.receiver {
+                    _ if via != Via::Controller => Target::Direct(entry, choice.callback),
                     Some(_) => Target::Process(entry, *group),
                     None => Target::Any(*group),
                 };
-                self.last_wire += 1;
-                let wire = CallId(self.last_wire);
                 let repeated = call.may_be_repeated();
+                self.last_wire += 1;
+                let wire = Wire { via, id: CallId(self.last_wire) };
+                self.roads.note_used(via, self.now);
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
                 self.began(choice.process);
@@ -422,14 +436,14 @@ impl Node {
                 }
                 let key = repeated.then_some(RepeatKey { node: self.mark, number: id.0 });
                 let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels, key };
-                self.send(Frame::with_payload(header, args));
+                let header = Header::Call { id: wire.id, target, timeout_ms, chain, answer, mode, channels, key };
+                self.send_over(wire.via, Frame::with_payload(header, args));
             }
         }
     }
 
     /// How much time a call has that is placed now; with streams, from each progress on.
-    fn time_left(&self, call: &Call) -> Duration {
+    pub(super) fn time_left(&self, call: &Call) -> Duration {
         if call.flows.is_empty() {
             return call.deadline.saturating_sub(self.now);
         }
@@ -443,7 +457,7 @@ impl Node {
             Owner::User(token) => self.exchanges.get(&StreamCall::Made(token)),
             Owner::Gather(_) => None,
         };
-        let own = streams.map_or(call.begins + call.own_time, Exchange::deadline);
+        let own = streams.map_or(call.own_end, Exchange::deadline);
         let above = call.origin.parent.and_then(|parent| self.serves.get(&parent)).map(|above| self.time_of(above));
         match (above, streams) {
             (Some(above), _) => own.min(above),

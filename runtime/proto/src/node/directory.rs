@@ -127,7 +127,8 @@ impl Node {
     pub(super) fn remove_process(&mut self, id: LocalId) {
         let Some(local) = self.locals.get_mut(&id).filter(|local| !local.removed) else { return };
         local.removed = true;
-        if let Registration::Registered(_) = local.registration {
+        if let Registration::Registered(entry) = local.registration {
+            self.entries.remove(&entry);
             local.registration = Registration::Idle;
             self.send(Frame::new(Header::Unregister { number: id.0 }));
         }
@@ -192,6 +193,7 @@ impl Node {
             return;
         }
         local.registration = Registration::Registered(entry);
+        self.entries.insert(entry, id);
         local.held = None;
         local.known = true;
         local.told = (Load::default(), 0);
@@ -241,6 +243,7 @@ impl Node {
 
     pub(super) fn forget_registrations(&mut self) {
         self.retry_names_at = None;
+        self.entries.clear();
         for local in self.locals.values_mut() {
             local.registration = Registration::Idle;
             local.relayed = 0;
@@ -282,6 +285,7 @@ impl Node {
         let left = self.mesh.remove(Peer::Remote(entry));
         self.shares.hide(Peer::Remote(entry));
         self.remote_groups.remove(&entry);
+        self.roads.forget_process(entry);
         if let Some(process) = left {
             self.tell_left(&process);
         }

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
 use super::errands::Errand;
 use super::streams::{Exchange, Route};
-use super::{CallKey, Node, Output, Peer, Request, outcome};
+use super::{CallKey, Node, Output, Peer, Request, Via, Wire, outcome};
 use crate::call::{CallReply, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, LocalId, ProcessName, ServeId, Token};
+use crate::id::{LocalId, ProcessName, ServeId, Token};
 use crate::stream::{Flow, StreamCall};
 
 impl Node {
@@ -49,7 +49,7 @@ impl Node {
     /// The answer to a call came over the link; whether the call goes on, and with which streams in its result.
     pub(super) fn take_reply(
         &mut self,
-        wire: CallId,
+        wire: Wire,
         process: Option<ProcessName>,
         goes_on: Option<Arc<[Flow]>>,
         result: Bytes,
@@ -59,6 +59,11 @@ impl Node {
             Some((id, None)) => return self.errand_done(id, &result),
             None => return,
         };
+        // Over a direct link the callee's node does not say who it was: it was the one that was asked.
+        if let (Via::Controller, Some(process), Some(call)) = (wire.via, &process, self.calls.get(&id)) {
+            let origin = call.origin.clone();
+            self.note_turn(&chosen, process, &origin);
+        }
         let process = process.unwrap_or(chosen.process);
         let channels = goes_on.clone().unwrap_or_else(|| Arc::from([]));
         let mut reply = Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: channels.clone() });
@@ -70,7 +75,7 @@ impl Node {
         };
         if let Some(error) = refused {
             let error = CallError { callback: chosen.callback.to_string(), outcome: Outcome::Failed, ..error };
-            self.send(Frame::new(Header::Cancel { id: wire, lost: false }));
+            self.send_over(wire.via, Frame::new(Header::Cancel { id: wire.id, lost: false }));
             reply = Err(error);
         } else if let (Owner::User(token), Some(_)) = (call.owner, goes_on) {
             self.open_made(token, &call);
@@ -92,7 +97,7 @@ impl Node {
     }
 
     /// The streams of a call go over the link.
-    pub(super) fn set_out(&mut self, token: Token, wire: CallId) {
+    pub(super) fn set_out(&mut self, token: Token, wire: Wire) {
         let made = StreamCall::Made(token);
         if let Some(exchange) = self.exchanges.get_mut(&made) {
             exchange.route = Route::Link(wire);
@@ -101,17 +106,23 @@ impl Node {
         }
     }
 
-    pub(super) fn take_fail(&mut self, wire: CallId, mut error: CallError) {
+    pub(super) fn take_fail(&mut self, wire: Wire, mut error: CallError) {
         if let Some(streams) = self.wires.get(&wire).copied().filter(|_| !self.away.contains_key(&wire)) {
             // The call has its answer: this is what became of its streams.
             return self.cut(streams, &error);
         }
         let Some((id, chosen)) = self.come_back(wire) else { return };
         let leaving = [code::NO_SUCH_CALLBACK, code::NO_SUCH_PROCESS, code::DRAINING].contains(&error.code.as_str());
-        let again = |call: &Call| call.wait_ready && call.placements < MAX_PLACEMENTS && !self.has_streamed(call);
+        // Over a direct link it may be told before the controller tells.
+        let direct = wire.via != Via::Controller;
+        let again =
+            |call: &Call| (call.wait_ready || direct) && call.placements < MAX_PLACEMENTS && !self.has_streamed(call);
         let again = self.calls.get(&id).is_some_and(again);
         if again && leaving && error.outcome == Outcome::NotRun {
-            // It met a receiver on its way out; the replica knows that by now.
+            // It met a receiver on its way out; the replica knows that by now, or the controller does.
+            if let Some(call) = self.calls.get_mut(&id).filter(|_| direct) {
+                call.by_controller = true;
+            }
             self.place_call(id);
             return;
         }
@@ -130,7 +141,7 @@ impl Node {
     }
 
     /// Something came of a call that was sent: it is nowhere now. Of an errand, no callback was chosen to run.
-    pub(super) fn come_back(&mut self, wire: CallId) -> Option<(CallKey, Option<Chosen>)> {
+    pub(super) fn come_back(&mut self, wire: Wire) -> Option<(CallKey, Option<Chosen>)> {
         let Some(id) = self.away.remove(&wire) else {
             self.late_answers += 1;
             return None;
@@ -147,7 +158,7 @@ impl Node {
     }
 
     /// What streams have over the link, they have no more.
-    fn call_back_streams(&mut self, wire: CallId) {
+    fn call_back_streams(&mut self, wire: Wire) {
         let made = self.wires.remove(&wire);
         if let Some(exchange) = made.and_then(|made| self.exchanges.get_mut(&made)) {
             exchange.route = Route::Nowhere;
@@ -155,7 +166,7 @@ impl Node {
     }
 
     /// The link took a call whose caller does not wait.
-    pub(super) fn call_sent(&mut self, wire: CallId) {
+    pub(super) fn call_sent(&mut self, wire: Wire) {
         if self.away.contains_key(&wire) {
             self.take_reply(wire, None, None, Bytes::new());
         }
@@ -255,7 +266,7 @@ impl Node {
         match self.calls.get(&id)?.place {
             Place::Here { serve, .. } => Some(serve),
             Place::Away { wire, .. } | Place::Asked { wire: Some(wire), .. } => {
-                self.send(Frame::new(Header::Cancel { id: wire, lost: false }));
+                self.send_over(wire.via, Frame::new(Header::Cancel { id: wire.id, lost: false }));
                 None
             }
             Place::Waiting | Place::Asked { wire: None, .. } => None,
@@ -269,12 +280,12 @@ impl Node {
         }
     }
 
-    /// All calls that went over the link end with it.
-    pub(super) fn fail_remote_calls(&mut self, code: &str, reason: &str) {
-        let ids: Vec<CallKey> = self.away.values().copied().collect();
+    /// All calls that went over a link end with it.
+    pub(super) fn fail_remote_calls(&mut self, via: Via, code: &str, reason: &str) {
+        let ids: Vec<CallKey> = self.away.range(Wire::all_of(via)).map(|(_, call)| *call).collect();
         for id in ids {
             let Some(call) = self.calls.get(&id) else { continue };
-            let error = outcome::link_lost(code, reason, call.callback());
+            let error = outcome::link_lost(via, code, reason, call.callback());
             self.finish_call(id, Err(error));
         }
     }

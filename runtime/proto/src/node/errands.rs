@@ -13,11 +13,11 @@ use std::sync::Arc;
 use super::calls::{Call, Owner, Place, time_for_next_hop};
 use super::schedules::AnswerTo;
 use super::waiting::Key;
-use super::{CallKey, Node, Output, Peer, Request, outcome};
+use super::{CallKey, Node, Output, Peer, Request, Via, outcome};
 use crate::call::{Answer, CallReply, CallRequest, Mode, Retry, ScheduleRequest, TasksRequest};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, Token};
+use crate::id::Token;
 use crate::registry::process_ref;
 use crate::schedule::{TaskOp, TaskPage, Terms};
 
@@ -96,6 +96,7 @@ impl Node {
 
     /// Has it done, here or by the node of this process.
     pub(super) fn run_errand(&mut self, id: CallKey, peer: Peer, op: TaskOp) {
+        let wire = self.next_wire(Via::Controller);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(process) = self.mesh.get(peer).map(|process| process.process.name.clone()) else { return };
         let entry = match peer {
@@ -112,15 +113,13 @@ impl Node {
             let callback = call.callback();
             return self.finish_call(id, Err(CallError { callback, ..error }));
         }
-        self.last_wire += 1;
-        let wire = CallId(self.last_wire);
         call.place = Place::Asked { wire: Some(wire), process };
         let left = time_for_next_hop(call.deadline.saturating_sub(self.now));
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (chain, target) = (call.chain.clone(), Target::Tasks(entry));
         self.away.insert(wire, id);
         let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::from([]));
-        let header = Header::Call { id: wire, target, timeout_ms, chain, answer, mode, channels, key: None };
+        let header = Header::Call { id: wire.id, target, timeout_ms, chain, answer, mode, channels, key: None };
         self.send(Frame::with_payload(header, payload));
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::calls::{Call, Owner};
+use super::roads::Passage;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallReply, GatherEnd, GatherEntry, GatherRequest, Need, WhenAbandoned};
@@ -225,7 +226,10 @@ impl Node {
         }
         self.restart_stall(id);
         for (leg, choice) in legs {
-            self.dispatch(leg, choice);
+            match self.way(leg, &choice) {
+                Passage::Over(via) => self.dispatch(leg, choice, via),
+                Passage::Opens(_) => {} // a leg waits for none
+            }
         }
     }
 

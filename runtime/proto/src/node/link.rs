@@ -6,16 +6,17 @@
 //!     └──── LinkDown, fault, silence, Refused ──────────────────────┴──────────────────────┘ Connected
 //! ```
 //!
-//! Whatever was in flight over a link ends with it: calls with `unknown`, served calls by cancellation.
+//! Whatever was in flight over a link ends with it: calls with `unknown`, served calls by cancellation. What goes over direct
+//! links goes on without this one.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Node, Output, outcome};
+use super::{Node, Output, Via, Wire, outcome};
 use crate::error::code;
-use crate::frame::{Frame, Header, plain};
-use crate::id::CallId;
+use crate::frame::{Frame, Header, Side, plain};
+use crate::id::{CallId, SessionId};
 use crate::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
 /// How it stands with the link.
@@ -33,6 +34,8 @@ pub(super) enum Link {
 #[derive(Debug)]
 pub(super) struct Up {
     liveness: Liveness,
+    /// Names this stay.
+    pub session: SessionId,
     pub synced: bool,
     pub connected: bool,
     /// The controller ends soon and passes on no new calls.
@@ -99,21 +102,28 @@ impl Node {
         }
     }
 
-    pub(super) fn take_frame(&mut self, frame: Frame) {
-        self.heard(frame.header == Header::Ping);
-        let taken = match &self.link {
-            Link::Down => Ok(()), // what was on its way when the link was closed
-            Link::Greeting { .. } => self.take_greeting(frame),
-            Link::Up(_) => self.take_news(frame),
+    pub(super) fn take_frame(&mut self, via: Via, frame: Frame) {
+        self.heard(via, frame.header == Header::Ping);
+        let taken = match (via, &self.link) {
+            (Via::To(id), _) => self.take_road_frame(id, frame),
+            (Via::From(id), _) => self.take_visit_frame(id, frame),
+            (Via::Controller, Link::Down) => Ok(()), // what was on its way when the link was closed
+            (Via::Controller, Link::Greeting { .. }) => self.take_greeting(frame),
+            (Via::Controller, Link::Up(_)) => self.take_news(frame),
         };
         if let Err(fault) = taken {
-            self.close_faulty(&fault);
+            self.close_faulty(via, &fault);
         }
     }
 
     /// Bytes came, of a ping or of anything else.
-    pub(super) fn heard(&mut self, ping: bool) {
+    pub(super) fn heard(&mut self, via: Via, ping: bool) {
         let now = self.now;
+        match via {
+            Via::To(id) => return self.heard_road(id, ping),
+            Via::From(id) => return self.heard_visitor(id, ping),
+            Via::Controller => {}
+        }
         if self.link.up_mut().is_some_and(|up| up.liveness.heard(now, ping)) {
             self.send(Frame::new(Header::Pong));
         }
@@ -122,12 +132,13 @@ impl Node {
     /// The frames that answer a `Hello`.
     fn take_greeting(&mut self, frame: Frame) -> Result<(), LinkFault> {
         match frame.header {
-            Header::Welcome { heartbeat_ms, missed_heartbeats, grace_ms, max_payload_bytes, .. } => {
+            Header::Welcome { session, heartbeat_ms, missed_heartbeats, grace_ms, max_payload_bytes, .. } => {
                 let every = Duration::from_millis(heartbeat_ms.into());
                 let liveness = Liveness::new(self.now, every, missed_heartbeats);
                 let grace = Duration::from_millis(grace_ms.into());
                 self.link = Link::Up(Up {
                     liveness,
+                    session,
                     synced: false,
                     connected: false,
                     draining: false,
@@ -137,6 +148,9 @@ impl Node {
                 });
                 if self.draining {
                     self.send(Frame::new(Header::Drain));
+                }
+                if !self.config.reachable_at.is_empty() {
+                    self.send(Frame::new(Header::Reachable { at: self.config.reachable_at.clone() }));
                 }
                 self.register_all();
                 Ok(())
@@ -161,25 +175,29 @@ impl Node {
 
     /// The frames of a link that is up.
     fn take_news(&mut self, frame: Frame) -> Result<(), LinkFault> {
+        let wire = |id| Wire { via: Via::Controller, id };
         match frame.header {
             Header::Ping | Header::Pong => {}
             Header::Registered { number, entry } => self.registered(number, entry),
             Header::NotRegistered { number, code, message, retryable } => {
                 self.not_registered(number, &code, &message, retryable);
             }
-            Header::Entry { entry, process, node, instances, groups, exports } => {
+            Header::Entry { entry, process, node, instances, groups, exports, host } => {
                 let record = (process, node.as_str(), instances.as_str());
+                if let Some(host) = host {
+                    self.roads.note_host(entry, host);
+                }
                 return self.take_entry(entry, record, groups, &exports, &frame.payload);
             }
             Header::Gone { entry } => self.take_gone(entry),
             Header::Synced => self.take_synced(),
             header @ Header::Call { .. } => return self.take_call(header, frame.payload),
-            Header::Cancel { id, lost } => self.take_cancel(id, lost),
-            Header::Accepted { id, process } => self.take_reply(id, process, None, Bytes::new()),
+            Header::Cancel { id, lost } => self.take_cancel(wire(id), lost),
+            Header::Accepted { id, process } => self.take_reply(wire(id), process, None, Bytes::new()),
             Header::Reply { id, process, open, channels } => {
-                self.take_reply(id, process, open.then_some(channels), frame.payload);
+                self.take_reply(wire(id), process, open.then_some(channels), frame.payload);
             }
-            Header::Ended { id } => self.take_ended(id),
+            Header::Ended { id } => self.take_ended(wire(id)),
             Header::Items { .. }
             | Header::End { .. }
             | Header::Grant { .. }
@@ -187,14 +205,21 @@ impl Node {
             | Header::Halt { .. }
             | Header::Want { .. } => {
                 if let Some((stream, message)) = frame.into_stream(|detail| outcome::garbled(&detail, String::new())) {
-                    self.take_stream(stream, message);
+                    self.take_stream(Via::Controller, stream, message);
                 }
             }
+            Header::Meeting { session, at, ticket } => self.take_meeting(session, at, ticket),
+            Header::Expect { session, node, ticket, mark, max_payload_bytes } => {
+                self.take_expect(session, &node, ticket, mark, max_payload_bytes);
+            }
+            Header::Vouch { session, number, process } => self.take_vouch(session, number, process),
+            Header::Unvouch { session, number } => self.take_unvouch(session, number),
+            Header::Forget { session } => self.take_forget(session),
             Header::Fail { id, .. } => {
                 // One that cannot be read is that call's misfortune: the other calls of this link go on.
                 let error =
                     frame.decode_payload().unwrap_or_else(|error| outcome::garbled(&error.to_string(), String::new()));
-                self.take_fail(id, error);
+                self.take_fail(wire(id), error);
             }
             Header::Loads { id } => {
                 let list = frame.decode_payload()?;
@@ -216,7 +241,36 @@ impl Node {
             | Header::Load { .. }
             | Header::Usage { .. }
             | Header::ListLoads { .. }
+            | Header::Reachable { .. }
+            | Header::Meet { .. }
+            | Header::Visit { .. }
+            | Header::Known { .. }
+            | Header::Busy { .. }
             | Header::Leave) => return Err(LinkFault::unexpected(&header, "from the controller")),
+        }
+        Ok(())
+    }
+
+    /// A frame of a stream of a call over a direct link, from the side that this one is.
+    pub(super) fn take_stream_frame(
+        &mut self,
+        via: Via,
+        from: Side,
+        frame: Frame,
+        place: &'static str,
+    ) -> Result<(), LinkFault> {
+        match &frame.header {
+            Header::Items { stream, .. }
+            | Header::End { stream, .. }
+            | Header::Grant { stream, .. }
+            | Header::Done { stream }
+            | Header::Halt { stream }
+            | Header::Want { stream, .. }
+                if stream.from == from => {}
+            header => return Err(LinkFault::unexpected(header, place)),
+        }
+        if let Some((stream, message)) = frame.into_stream(|detail| outcome::garbled(&detail, String::new())) {
+            self.take_stream(via, stream, message);
         }
         Ok(())
     }
@@ -224,25 +278,32 @@ impl Node {
     pub(super) fn check_link(&mut self) {
         let now = self.now;
         match &mut self.link {
-            Link::Greeting { until } if *until <= now => self.close_faulty(&LinkFault::HandshakeTimeout),
+            Link::Greeting { until } if *until <= now => {
+                self.close_faulty(Via::Controller, &LinkFault::HandshakeTimeout);
+            }
             Link::Up(up) => match up.liveness.check(now) {
                 Pulse::Fine => {}
                 Pulse::Ping => self.send(Frame::new(Header::Ping)),
                 Pulse::Dead => {
                     let silence_ms = up.liveness.silence(now).as_millis();
-                    self.close_faulty(&LinkFault::Silent { silence_ms });
+                    self.close_faulty(Via::Controller, &LinkFault::Silent { silence_ms });
                 }
             },
             Link::Down | Link::Greeting { .. } => {}
         }
     }
 
-    pub(super) fn close_faulty(&mut self, fault: &LinkFault) {
+    /// Closes a link whose peer, or whose silence, asks for it.
+    pub(super) fn close_faulty(&mut self, via: Via, fault: &LinkFault) {
         let reason = fault.to_string();
         if !matches!(fault, LinkFault::Clogged(_)) {
-            self.send(Frame::close(&reason));
+            self.send_over(via, Frame::close(&reason));
         }
-        self.close(&reason, true);
+        match via {
+            Via::Controller => self.close(&reason, true),
+            Via::To(id) => self.drop_road(id, &reason, true),
+            Via::From(id) => self.drop_visit(id, &reason, true),
+        }
     }
 
     pub(super) fn close(&mut self, reason: &str, again: bool) {
@@ -263,6 +324,8 @@ impl Node {
         if !matches!(self.link, Link::Down) {
             self.close(reason, false);
         }
+        self.leave_roads();
+        self.leave_visits();
         self.wake_all();
     }
 
@@ -273,10 +336,12 @@ impl Node {
         self.answer_lists();
         self.forget_registrations();
         self.keep_stale();
-        self.cancel_incoming(reason);
+        self.cancel_incoming(Via::Controller, reason);
         self.schedules.forget_link();
-        self.fail_remote_calls(code::LINK_LOST, reason);
-        self.lose_exchanges(reason);
+        self.fail_remote_calls(Via::Controller, code::LINK_LOST, reason);
+        self.lose_exchanges(Via::Controller, reason);
+        self.forget_roads();
+        self.forget_visitors();
         if former.up().is_some_and(|up| up.connected) {
             self.outputs.push_back(Output::Disconnected { reason: reason.to_owned() });
         }

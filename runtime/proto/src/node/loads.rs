@@ -18,7 +18,7 @@ use crate::usage::{USAGE_EVERY, Usage};
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     changed: BTreeSet<LocalId>,
-    due: Option<Duration>,
+    pub due: Option<Duration>,
     told_at: Option<Duration>,
 }
 
@@ -29,7 +29,7 @@ impl Reports {
         self.add_at(id, at);
     }
 
-    fn add_at(&mut self, id: LocalId, at: Duration) {
+    pub fn add_at(&mut self, id: LocalId, at: Duration) {
         self.changed.insert(id);
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
@@ -40,7 +40,7 @@ impl Reports {
     }
 
     /// Those of which it is to be told now.
-    fn take_due(&mut self, now: Duration) -> BTreeSet<LocalId> {
+    pub fn take_due(&mut self, now: Duration) -> BTreeSet<LocalId> {
         if self.due.is_none_or(|due| due > now) {
             return BTreeSet::new();
         }

@@ -7,6 +7,9 @@
 //! |---|---|
 //! | `api` | what goes in and out |
 //! | `link` | the link to the controller: handshake, liveness, loss |
+//! | `wire` | which links there are, and what names a call on one |
+//! | `roads` | direct links to other nodes, for calls that are made here |
+//! | `visits` | direct links from other nodes, for calls that are served here |
 //! | `directory` | its processes and their registration; the replica of everybody else's |
 //! | `calls` | calls that are made here: whom they go to |
 //! | `ends` | how they end |
@@ -48,6 +51,7 @@ mod origin;
 mod outcome;
 mod repeats;
 mod replies;
+mod roads;
 mod rooms;
 mod schedules;
 mod serve;
@@ -55,8 +59,10 @@ mod shares;
 mod stream_ends;
 mod streams;
 mod unsent;
+mod visits;
 mod waiting;
 mod watch;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -65,12 +71,16 @@ use std::time::Duration;
 pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
+pub use roads::{MAX_COMPARED, MAX_ROADS, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE};
 pub use schedules::SAVE_COUNTS_EVERY;
+pub use visits::MAX_VISITS;
 pub use watch::MAX_WATCHES;
+pub use wire::Via;
+use wire::Wire;
 
 use crate::call::{Answer, MAX_TIMEOUT};
-use crate::frame::{Frame, Header};
-use crate::id::{CallId, EntryId, GroupId, LocalId, NodeMark, ServeId, Token};
+use crate::frame::Header;
+use crate::id::{EntryId, GroupId, LocalId, NodeMark, ServeId, Token};
 use crate::registry::Registry;
 use crate::schedule::{Clock, Utc};
 use crate::session::Random;
@@ -152,6 +162,10 @@ pub struct Node {
     stale: Registry<u64>,
     stale_until: Option<Duration>,
     locals: BTreeMap<LocalId, directory::Local>,
+    /// Those that are on the mesh, as the controller numbers them.
+    entries: BTreeMap<EntryId, LocalId>,
+    roads: roads::Roads,
+    visits: visits::Visits,
     schedules: schedules::Schedules,
     retry_names_at: Option<Duration>,
     /// Whose loads the controller is to be told.
@@ -161,17 +175,17 @@ pub struct Node {
     requests: HashMap<Token, Request>,
     calls: BTreeMap<CallKey, calls::Call>,
     /// A call that nobody waits for when it is sent, and was given to the link just now.
-    handed_over: Option<CallId>,
-    /// Those that were sent over the link, by their ids there.
-    away: BTreeMap<CallId, CallKey>,
+    handed_over: Option<Wire>,
+    /// Those that were sent over a link, by their ids there.
+    away: BTreeMap<Wire, CallKey>,
     gathers: BTreeMap<GatherKey, gather::Gather>,
     exchanges: BTreeMap<StreamCall, streams::Exchange>,
-    /// Those of calls that went over the link, by their ids there.
-    wires: BTreeMap<CallId, StreamCall>,
+    /// Those of calls that went over a link, by their ids there.
+    wires: BTreeMap<Wire, StreamCall>,
     /// Those that may have something to do, in the order of their turns.
     stirred: VecDeque<StreamCall>,
-    /// Whether the link takes nothing of streams for now, and who waits for it.
-    congested: bool,
+    /// The links that take nothing of streams for now, and who waits for them.
+    congested: BTreeSet<Via>,
     held: BTreeSet<StreamCall>,
     open_streams: usize,
     stream_bytes: usize,
@@ -183,8 +197,8 @@ pub struct Node {
     waiting: waiting::Waiting,
     watches: watch::Watches,
     serves: BTreeMap<ServeId, serve::Served>,
-    /// The calls that came over the link, by the controller's ids.
-    incoming: BTreeMap<CallId, ServeId>,
+    /// The calls that came over a link, by their ids there.
+    incoming: BTreeMap<Wire, ServeId>,
     /// Served calls for which somebody waits.
     wanted_serves: usize,
     /// Calls that go on though the ones that they are made for were given up.
@@ -241,6 +255,8 @@ pub struct NodeCounts {
     pub locals: usize,
     /// Processes of others.
     pub remotes: usize,
+    /// Direct links that were opened here, and those that others opened.
+    pub directs: (usize, usize),
     /// Calls that came with a key and run, and results that are kept for those who may ask again.
     pub repeats: usize,
     /// Answers that came for calls that had ended.
@@ -271,6 +287,9 @@ impl Node {
             stale: Registry::new(seed),
             stale_until: None,
             locals: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            roads: roads::Roads::default(),
+            visits: visits::Visits::default(),
             schedules: schedules::Schedules::default(),
             retry_names_at: None,
             loads: loads::Reports::default(),
@@ -283,7 +302,7 @@ impl Node {
             exchanges: BTreeMap::new(),
             wires: BTreeMap::new(),
             stirred: VecDeque::new(),
-            congested: false,
+            congested: BTreeSet::new(),
             held: BTreeSet::new(),
             open_streams: 0,
             stream_bytes: 0,
@@ -322,10 +341,12 @@ impl Node {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),
             Input::NoLink(reason) => self.unlinked = Some(reason),
-            Input::Frame(frame) => self.take_frame(frame),
-            Input::Heard => self.heard(false),
-            Input::NotSent(frame) => self.not_sent(frame),
-            Input::Congested(congested) => self.set_congested(congested),
+            Input::DirectUp(via) => self.direct_up(via),
+            Input::DirectDown { via, reason } => self.direct_down(via, &reason),
+            Input::Frame { via, frame } => self.take_frame(via, frame),
+            Input::Heard(via) => self.heard(via, false),
+            Input::NotSent { via, frame } => self.not_sent(via, frame),
+            Input::Congested { via, congested } => self.set_congested(via, congested),
             Input::Command(command) => self.command(command),
             Input::Timer => {}
         }
@@ -351,8 +372,10 @@ impl Node {
             self.call_sent(wire);
         }
         let output = self.outputs.pop_front();
-        if let Some(Output::Send(Frame { header: Header::Call { id, answer: Answer::Sent, .. }, .. })) = &output {
-            self.handed_over = Some(*id);
+        if let Some(Output::Send { via, frame }) = &output
+            && let Header::Call { id, answer: Answer::Sent, .. } = &frame.header
+        {
+            self.handed_over = Some(Wire { via: *via, id: *id });
         }
         output
     }
@@ -361,7 +384,8 @@ impl Node {
     pub fn next_timeout(&self) -> Option<Duration> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let link = [self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
-        let rest = link.into_iter().chain([deadline, self.schedules.next(), self.repeats.next_due()]);
+        let directs = [self.roads.next_check(), self.visits.next_check()];
+        let rest = link.into_iter().chain(directs).chain([deadline, self.schedules.next(), self.repeats.next_due()]);
         rest.flatten().min()
     }
 
@@ -386,6 +410,7 @@ impl Node {
             tasks: self.schedules.len(),
             locals: self.locals.len(),
             remotes: self.remote_groups.len(),
+            directs: (self.roads.len(), self.visits.len()),
             repeats: self.repeats.len(),
             late_answers: self.late_answers,
             table_looks: self.schedules.looks(),
@@ -453,6 +478,9 @@ impl Node {
             }
         }
         self.check_link();
+        self.check_roads();
+        self.check_visits();
+        self.tell_busy();
         self.check_stale();
         self.check_repeats();
         self.retry_names();
@@ -462,14 +490,6 @@ impl Node {
 
     fn clock(&self) -> Clock {
         Clock { mono: self.now, utc: self.utc }
-    }
-
-    /// Nothing is sent over a link that is lost, also not by what its loss leads to (a broadcast that lets its other legs go).
-    fn send(&mut self, frame: Frame) {
-        if matches!(self.link, link::Link::Down) {
-            return;
-        }
-        self.outputs.push_back(Output::Send(frame));
     }
 
     /// When a timeout that begins now is over; it is cut to [`MAX_TIMEOUT`], whoever asks.

@@ -11,7 +11,7 @@ pub(super) use self::streams::*;
 use super::calls::Call;
 use super::errands::Errand;
 use super::origin::Origin;
-use super::{Node, Peer};
+use super::{Node, Peer, Via};
 use crate::call::MAX_CHAIN;
 use crate::error::{CallError, Outcome, code};
 use crate::id::ProcessName;
@@ -238,8 +238,8 @@ pub(super) fn caller_cancelled(outcome: Outcome, callback: String) -> CallError 
     }
 }
 
-pub(super) fn link_full(callback: String) -> CallError {
-    CallError::not_run(code::OVERLOADED, "the link to the controller is full: try again later", callback)
+pub(super) fn link_full(via: Via, callback: String) -> CallError {
+    CallError::not_run(code::OVERLOADED, format!("the link to {} is full: try again later", other_end(via)), callback)
 }
 
 pub(super) fn link_full_of_results() -> CallError {
@@ -274,8 +274,17 @@ pub(super) fn receiver_of_all(receiver: &ProcessName, callback: String) -> CallE
     lasting(CallError::not_run(code::NO_SUCH_PROCESS, message, callback).at(receiver.as_str()))
 }
 
-pub(super) fn link_lost(code: &str, reason: &str, callback: String) -> CallError {
-    let message = format!("the link to the controller broke ({reason}); the call may or may not have run");
+/// Who is at the other end of a link.
+fn other_end(via: Via) -> &'static str {
+    match via {
+        Via::Controller => "the controller",
+        Via::To(_) => "the callback's node",
+        Via::From(_) => "the caller's node",
+    }
+}
+
+pub(super) fn link_lost(via: Via, code: &str, reason: &str, callback: String) -> CallError {
+    let message = format!("the link to {} broke ({reason}); the call may or may not have run", other_end(via));
     CallError::unknown(code, message, callback)
 }
 

@@ -19,11 +19,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::serve::{AnswerTo, Served, Wish};
-use super::{Node, outcome};
+use super::{Node, Wire, outcome};
 use crate::call::ServeResult;
 use crate::error::CallError;
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, LocalId, ProcessRef, RepeatKey, ServeId};
+use crate::id::{LocalId, ProcessRef, RepeatKey, ServeId};
 use crate::session::GRACE;
 
 /// Most results that are kept for those who may ask again.
@@ -115,7 +115,7 @@ impl Repeats {
 
 impl Node {
     /// Takes an attempt of a call that is here already. False when it is not: it is to run.
-    pub(super) fn take_repeated(&mut self, id: CallId, key: RepeatKey, attempt: &Attempt) -> bool {
+    pub(super) fn take_repeated(&mut self, id: Wire, key: RepeatKey, attempt: &Attempt) -> bool {
         let Some((known, state)) = self.repeats.calls.get(&key) else { return false };
         let name = self.locals.get(&known.process).map(|local| local.process.name.clone());
         if known != attempt {
@@ -134,7 +134,7 @@ impl Node {
     }
 
     /// A further attempt waits for a call that runs; the one before waits no more.
-    fn attach(&mut self, id: CallId, serve: ServeId) {
+    fn attach(&mut self, id: Wire, serve: ServeId) {
         let Some(served) = self.serves.get_mut(&serve) else { return };
         let orphan = served.orphan_until.take();
         let (former, process) = (std::mem::replace(&mut served.caller, AnswerTo::Link(id)), served.process);
@@ -146,7 +146,7 @@ impl Node {
             AnswerTo::Link(former) => {
                 self.incoming.remove(&former);
                 match orphan {
-                    Some(_) => self.send(Frame::new(Header::Ended { id: former })),
+                    Some(_) => self.send_over(former.via, Frame::new(Header::Ended { id: former.id })),
                     None => self.fail_incoming(former, &outcome::superseded(), false),
                 }
             }

@@ -11,7 +11,7 @@ use super::calls::Owner;
 use super::each::Each;
 use super::serve::{AnswerTo, Served, Wish};
 use super::streams::Route;
-use super::{CallKey, Node, Peer, outcome};
+use super::{CallKey, Node, Peer, Wire, outcome};
 use crate::call::{Answer, Incoming};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header};
@@ -99,8 +99,8 @@ impl Node {
             AnswerTo::Call(call) => self.call_replied(call, id, result, channels),
             AnswerTo::Link(wire) => {
                 exchange.route = Route::Link(wire);
-                let header = Header::Reply { id: wire, process, open: true, channels };
-                self.send(Frame::with_payload(header, result));
+                let header = Header::Reply { id: wire.id, process, open: true, channels };
+                self.send_over(wire.via, Frame::with_payload(header, result));
                 self.watch_exchange(StreamCall::Served(id));
             }
         }
@@ -110,8 +110,8 @@ impl Node {
     pub(super) fn result_limit(&self, caller: AnswerTo) -> usize {
         let limit = self.config.max_payload_bytes;
         match caller {
-            AnswerTo::Link(_) => {
-                let theirs = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
+            AnswerTo::Link(Wire { via, .. }) => {
+                let theirs = self.payload_limit(via).unwrap_or(u64::MAX);
                 limit.min(usize::try_from(theirs).unwrap_or(usize::MAX))
             }
             AnswerTo::Call(_) | AnswerTo::Item(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => limit,

@@ -27,7 +27,7 @@ use self::agenda::Agenda;
 pub use self::keep::SAVE_COUNTS_EVERY;
 use self::keep::{Kept, Unsaved};
 use super::calls::Place;
-use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, outcome, serve};
+use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, TaskTrouble, Via, Wire, outcome, serve};
 use crate::call::{Answer, Hop, Incoming, Schedules as TableSpec};
 use crate::error::CallError;
 use crate::frame::{Frame, Header};
@@ -58,7 +58,7 @@ struct Table {
 pub(super) enum AnswerTo {
     /// A call of this node.
     Call(CallKey),
-    /// The controller, by its id.
+    /// Another node, by the call's id on the link to the controller.
     Link(CallId),
 }
 
@@ -354,7 +354,7 @@ impl Node {
 
     fn answer_failed(&mut self, to: AnswerTo, error: &CallError) {
         match to {
-            AnswerTo::Link(id) => self.fail_incoming(id, error, false),
+            AnswerTo::Link(id) => self.fail_incoming(Wire { via: Via::Controller, id }, error, false),
             AnswerTo::Call(id) => {
                 let asked =
                     |call: &super::calls::Call| matches!(call.place, Place::Asked { .. }).then(|| call.callback());

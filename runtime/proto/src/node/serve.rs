@@ -21,11 +21,11 @@ use bytes::Bytes;
 use super::each::Each;
 use super::repeats::Attempt;
 use super::streams::Route;
-use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, Request, outcome};
+use super::{CallKey, MAX_SERVED_CALLS, Node, Output, Peer, Request, Via, Wire, outcome};
 use crate::call::{Answer, Hop, Incoming, MAX_TIMEOUT, Mode, ServeResult};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, Token};
+use crate::id::{LocalId, ProcessName, RepeatKey, ServeId, Token};
 use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
 use crate::stream::StreamCall;
@@ -74,8 +74,8 @@ pub(super) enum Wish {
 pub(super) enum AnswerTo {
     /// A call of this node.
     Call(CallKey),
-    /// The controller, by its id.
-    Link(CallId),
+    /// Another node, by the call's id on the link that it came over.
+    Link(Wire),
     /// A scheduled task of its process: it is a run of that.
     Task { task: TaskNumber, run: RunNumber },
     /// The call that it serves one item of.
@@ -110,7 +110,7 @@ impl Node {
 
     /// A call came over the link; an error of it closes the link, an error of the call is answered.
     pub(super) fn take_call(&mut self, header: Header, args: Bytes) -> Result<(), LinkFault> {
-        let Header::Call { id, target, timeout_ms, chain, answer, mode, channels, key } = header else {
+        let Header::Call { id, target, timeout_ms, ref chain, .. } = header else {
             return Ok(());
         };
         if let Some(up) = self.link.up_mut() {
@@ -122,14 +122,26 @@ impl Node {
         let (number, callback) = match target {
             Target::Callback(number, callback) => (number, callback),
             Target::TasksHere(number) => {
-                self.take_task_op(id, LocalId(number), timeout_ms, &chain, &args);
+                self.take_task_op(id, LocalId(number), timeout_ms, chain, &args);
                 return Ok(());
             }
-            Target::Any(_) | Target::Process(..) | Target::Tasks(_) => {
+            Target::Any(_) | Target::Process(..) | Target::Tasks(_) | Target::Direct(..) => {
                 return Err(LinkFault::Broken("a call that names no process of this node".to_owned()));
             }
         };
-        let process = LocalId(number);
+        self.take_checked_call(Wire { via: Via::Controller, id }, (LocalId(number), callback), header, args);
+        Ok(())
+    }
+
+    /// A call came, of somebody who may make it: begins it, or answers why not.
+    pub(super) fn take_checked_call(
+        &mut self,
+        id: Wire,
+        (process, callback): (LocalId, u32),
+        header: Header,
+        args: Bytes,
+    ) {
+        let Header::Call { timeout_ms, chain, answer, mode, channels, key, .. } = header else { return };
         let is_streaming = !channels.is_empty();
         let caller = chain.last().and_then(|hop| hop.process.clone());
         // Only who waits for a result, and for nothing else, can miss it and ask again.
@@ -138,15 +150,14 @@ impl Node {
         if let Some((key, attempt)) = &repeat
             && self.take_repeated(id, *key, attempt)
         {
-            return Ok(());
+            return;
         }
         let refused = self
             .may_serve(process, callback, timeout_ms)
             .and_then(|()| self.may_open(channels.len(), ""))
             .and_then(|()| outcome::check_streams(mode, &channels, answer, String::new()));
         if let Err(error) = refused {
-            self.fail_incoming(id, &error, false);
-            return Ok(());
+            return self.fail_incoming(id, &error, false);
         }
         let serve = self.next_serve();
         let time = Duration::from_millis(timeout_ms).min(MAX_TIMEOUT);
@@ -163,7 +174,6 @@ impl Node {
             served.repeat = Some(key);
             self.repeats.runs(key, attempt, serve);
         }
-        Ok(())
     }
 
     /// Begins a call in the way that it is to be served.
@@ -187,7 +197,7 @@ impl Node {
         let Some(record) = record else { return Err(outcome::receiver_left("")) };
         let name = &record.process.name;
         let Some(callback) = record.callbacks.get(callback as usize).map(|callback| &callback.name) else {
-            return Err(outcome::internal("the controller named a callback that the process does not have", ""));
+            return Err(outcome::internal("the call names a callback that the process does not have", ""));
         };
         if self.draining {
             Err(outcome::receiver_drains(name, callback.to_string()))
@@ -250,7 +260,7 @@ impl Node {
             }
             AnswerTo::Link(call) => {
                 let process = self.locals.get(&served.process).map(|local| local.process.name.clone());
-                self.send(Frame::new(Header::Accepted { id: call, process }));
+                self.send_over(call.via, Frame::new(Header::Accepted { id: call.id, process }));
             }
         }
     }
@@ -343,7 +353,7 @@ impl Node {
                 if wanted {
                     self.answer_incoming(call, name, result);
                 } else {
-                    self.send(Frame::new(Header::Ended { id: call }));
+                    self.send_over(call.via, Frame::new(Header::Ended { id: call.id }));
                 }
             }
         }
@@ -353,15 +363,18 @@ impl Node {
 
     /// Counts a call of a process that began or is over.
     fn note_serving(&mut self, process: LocalId, caller: AnswerTo, count: impl Fn(&mut usize)) {
+        if !matches!(caller, AnswerTo::Item(_)) {
+            self.busy_changed(process);
+        }
         let Some(local) = self.locals.get_mut(&process) else { return };
         match caller {
             // The call that it is of counts.
             AnswerTo::Item(_) => {}
-            AnswerTo::Link(_) => {
+            AnswerTo::Link(Wire { via: Via::Controller, .. }) => {
                 count(&mut local.serving);
                 count(&mut local.relayed);
             }
-            AnswerTo::Call(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => {
+            AnswerTo::Link(_) | AnswerTo::Call(_) | AnswerTo::Task { .. } | AnswerTo::Nobody => {
                 count(&mut local.serving);
                 self.apart_changed(process);
             }
@@ -369,23 +382,23 @@ impl Node {
     }
 
     /// Tells over the link what a call came to.
-    pub(super) fn answer_incoming(&mut self, id: CallId, process: Option<ProcessName>, result: ServeResult) {
+    pub(super) fn answer_incoming(&mut self, id: Wire, process: Option<ProcessName>, result: ServeResult) {
         let limit = self.result_limit(AnswerTo::Link(id));
         match result.and_then(|bytes| outcome::within_limit(bytes, limit, process.as_ref())) {
             Ok(bytes) => {
-                let header = Header::Reply { id, process, open: false, channels: Arc::from([]) };
-                self.send(Frame::with_payload(header, bytes));
+                let header = Header::Reply { id: id.id, process, open: false, channels: Arc::from([]) };
+                self.send_over(id.via, Frame::with_payload(header, bytes));
             }
             Err(error) => self.fail_incoming(id, &error, false),
         }
     }
 
-    pub(super) fn fail_incoming(&mut self, id: CallId, error: &CallError, runs_on: bool) {
+    pub(super) fn fail_incoming(&mut self, id: Wire, error: &CallError, runs_on: bool) {
         let payload = Frame::encode_payload(&error.within_bounds());
-        self.send(Frame::with_payload(Header::Fail { id, runs_on }, payload));
+        self.send_over(id.via, Frame::with_payload(Header::Fail { id: id.id, runs_on }, payload));
     }
 
-    pub(super) fn take_cancel(&mut self, id: CallId, lost: bool) {
+    pub(super) fn take_cancel(&mut self, id: Wire, lost: bool) {
         // None for a call that is answered already: the answer and the cancellation crossed.
         match self.incoming.get(&id).copied() {
             Some(serve) if lost => self.caller_lost(serve, &outcome::given_up()),
@@ -394,11 +407,14 @@ impl Node {
         }
     }
 
-    /// The link is lost: nobody waits for what came over it. Those who never did miss nothing.
-    pub(super) fn cancel_incoming(&mut self, reason: &str) {
-        for serve in std::mem::take(&mut self.incoming).into_values() {
+    /// A link is lost: nobody waits for what came over it. Those who never did miss nothing.
+    pub(super) fn cancel_incoming(&mut self, via: Via, reason: &str) {
+        let lost: Vec<(Wire, ServeId)> =
+            self.incoming.range(Wire::all_of(via)).map(|(id, serve)| (*id, *serve)).collect();
+        for (id, serve) in lost {
+            self.incoming.remove(&id);
             if self.serves.get(&serve).is_some_and(|served| served.wish != Wish::Detached) {
-                self.caller_lost(serve, &outcome::link_lost(code::LINK_LOST, reason, String::new()));
+                self.caller_lost(serve, &outcome::link_lost(via, code::LINK_LOST, reason, String::new()));
             }
             if let Some(served) = self.serves.get_mut(&serve) {
                 served.caller = AnswerTo::Nobody;

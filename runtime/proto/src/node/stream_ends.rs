@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::each::Each;
 use super::streams::{Counted, Route};
-use super::{Node, Request, outcome};
+use super::{Node, Request, Via, Wire, outcome};
 use crate::call::{MAX_CHAIN, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
-use crate::id::{CallId, LocalId, ServeId};
+use crate::id::{LocalId, ServeId};
 use crate::stream::{Ending, GRANT_AFTER, StreamCall};
 
 impl Node {
@@ -141,8 +141,8 @@ impl Node {
         let route = self.exchanges.get(&call)?.route;
         self.cut(call, error);
         match route {
-            Route::Link(id) => {
-                self.send(Frame::new(Header::Cancel { id, lost: false }));
+            Route::Link(Wire { via, id }) => {
+                self.send_over(via, Frame::new(Header::Cancel { id, lost: false }));
                 None
             }
             Route::Here(StreamCall::Served(serve)) => Some(serve),
@@ -207,17 +207,17 @@ impl Node {
         }
     }
 
-    /// The link is lost: so are the streams of calls that went over it and have their answers.
-    pub(super) fn lose_exchanges(&mut self, reason: &str) {
-        let error = outcome::link_lost(code::LINK_LOST, reason, String::new());
-        let calls: Vec<StreamCall> = self.wires.values().copied().collect();
+    /// A link is lost: so are the streams of calls that went over it and have their answers.
+    pub(super) fn lose_exchanges(&mut self, via: Via, reason: &str) {
+        let error = outcome::link_lost(via, code::LINK_LOST, reason, String::new());
+        let calls: Vec<StreamCall> = self.wires.range(Wire::all_of(via)).map(|(_, call)| *call).collect();
         for call in calls {
             self.cut(call, &error);
         }
     }
 
     /// The callee has nothing more to say of a call that has its answer. What is open then was forgotten there.
-    pub(super) fn take_ended(&mut self, wire: CallId) {
+    pub(super) fn take_ended(&mut self, wire: Wire) {
         let Some(call) = self.wires.get(&wire).copied() else { return };
         if self.exchanges.get(&call).is_some_and(|exchange| exchange.answered) {
             self.cut(call, &outcome::streams_forgotten());

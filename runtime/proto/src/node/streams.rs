@@ -17,11 +17,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{MAX_STREAM_BYTES, MAX_STREAMS, Node, Output, Peer, Request, StreamAct, StreamEvent, outcome};
+use super::{MAX_STREAM_BYTES, MAX_STREAMS, Node, Output, Peer, Request, StreamAct, StreamEvent, Via, Wire, outcome};
 use crate::call::WhenAbandoned;
 use crate::error::CallError;
 use crate::frame::{Frame, Side, StreamRef};
-use crate::id::{CallId, LocalId, ServeId};
+use crate::id::{LocalId, ServeId};
 use crate::stream::{Channels, Ending, Flow, Inlet, Message, NotTaken, Outlet, Push, StreamCall, StreamId};
 use crate::value::MAX_CHANNELS;
 
@@ -78,7 +78,7 @@ pub(super) enum Route {
     /// Nobody serves the call yet.
     Nowhere,
     /// At another node, by the call's id on the link.
-    Link(CallId),
+    Link(Wire),
     /// In this node.
     Here(StreamCall),
     /// It is not reached any more.
@@ -242,11 +242,12 @@ impl Node {
         self.stir(call);
     }
 
-    /// A frame of a stream came over the link.
-    pub(super) fn take_stream(&mut self, stream: StreamRef, message: Message) {
+    /// A frame of a stream came over a link.
+    pub(super) fn take_stream(&mut self, via: Via, stream: StreamRef, message: Message) {
+        let wire = Wire { via, id: stream.call };
         let call = match stream.from {
-            Side::Caller => self.incoming.get(&stream.call).map(|serve| StreamCall::Served(*serve)),
-            Side::Callee => self.wires.get(&stream.call).copied(),
+            Side::Caller => self.incoming.get(&wire).map(|serve| StreamCall::Served(*serve)),
+            Side::Callee => self.wires.get(&wire).copied(),
         };
         if let Some(call) = call {
             self.receive(call, stream.number, message);
@@ -283,10 +284,12 @@ impl Node {
         }
     }
 
-    /// The link takes what streams have to send, or not for now.
-    pub(super) fn set_congested(&mut self, congested: bool) {
-        self.congested = congested;
-        if !congested {
+    /// A link takes what streams have to send, or not for now.
+    pub(super) fn set_congested(&mut self, via: Via, congested: bool) {
+        if congested {
+            self.congested.insert(via);
+        } else if self.congested.remove(&via) {
+            // Those of other links find them full, and wait on.
             for call in std::mem::take(&mut self.held) {
                 self.stir(call);
             }
@@ -320,7 +323,7 @@ impl Node {
         let Some(exchange) = self.exchanges.get_mut(&call) else { return };
         let route = exchange.route;
         match route {
-            Route::Link(_) if self.congested => drop(self.held.insert(call)),
+            Route::Link(wire) if self.congested.contains(&wire.via) => drop(self.held.insert(call)),
             Route::Link(_) | Route::Here(_) => {
                 if let Some((number, message)) = exchange.channels.transmit(now) {
                     self.deliver(call, route, number, message);
@@ -374,7 +377,7 @@ impl Node {
     fn deliver(&mut self, call: StreamCall, route: Route, number: u32, message: Message) {
         match route {
             Route::Link(wire) => {
-                let limit = self.link.up().map_or(u64::MAX, |up| up.max_payload_bytes);
+                let limit = self.payload_limit(wire.via).unwrap_or(u64::MAX);
                 let bytes = match &message {
                     Message::Push(Push::Items(chunk)) => chunk.bytes.len() as u64,
                     Message::Push(Push::Want(bytes)) => *bytes,
@@ -384,8 +387,8 @@ impl Node {
                     return self.fail_outlet(call, number, outcome::item_too_large(bytes, limit));
                 }
                 self.note_progress(call);
-                let stream = StreamRef { call: wire, from: side_of(call), number };
-                self.send(Frame::of_stream(stream, message));
+                let stream = StreamRef { call: wire.id, from: side_of(call), number };
+                self.send_over(wire.via, Frame::of_stream(stream, message));
             }
             Route::Here(other) => self.receive(other, number, message),
             Route::Nowhere | Route::Cut => {}

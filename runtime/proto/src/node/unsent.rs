@@ -7,46 +7,46 @@
 //! | a stream | its call is broken off, at both ends |
 //! | anything else | it cannot be missed: the link is closed |
 
-use super::link::Link;
-use super::{Node, outcome};
+use super::{Node, Via, Wire, outcome};
 use crate::call::Retry;
 use crate::error::CallError;
 use crate::frame::{Frame, Header, Side, StreamRef};
-use crate::id::{CallId, ProcessName, ServeId};
+use crate::id::{ProcessName, ServeId};
 use crate::session::LinkFault;
 
 impl Node {
-    pub(super) fn not_sent(&mut self, frame: Frame) {
+    pub(super) fn not_sent(&mut self, via: Via, frame: Frame) {
+        let wire = |id| Wire { via, id };
         match frame.header {
-            _ if matches!(self.link, Link::Down) => {}
-            Header::Call { id, .. } => self.call_not_sent(id),
-            Header::Reply { id, process, open, .. } => self.reply_not_sent(id, process.as_ref(), open),
+            _ if !self.is_open(via) => {}
+            Header::Call { id, .. } => self.call_not_sent(wire(id)),
+            Header::Reply { id, process, open, .. } => self.reply_not_sent(wire(id), process.as_ref(), open),
             Header::Items { stream, .. }
             | Header::End { stream, .. }
             | Header::Grant { stream, .. }
             | Header::Done { stream }
             | Header::Halt { stream }
-            | Header::Want { stream, .. } => self.stream_not_sent(stream),
-            header => self.close_faulty(&LinkFault::Clogged(header.kind())),
+            | Header::Want { stream, .. } => self.stream_not_sent(via, stream),
+            header => self.close_faulty(via, &LinkFault::Clogged(header.kind())),
         }
     }
 
-    fn call_not_sent(&mut self, wire: CallId) {
+    fn call_not_sent(&mut self, wire: Wire) {
         if let Some((id, chosen)) = self.come_back(wire) {
             let callback = self.callback_of(id, chosen);
-            self.finish_call(id, Err(outcome::link_full(callback)));
+            self.finish_call(id, Err(outcome::link_full(wire.via, callback)));
         }
     }
 
     /// The caller is told instead that there is no room for the result. A call that goes on does so for nobody.
-    fn reply_not_sent(&mut self, wire: CallId, process: Option<&ProcessName>, goes_on: bool) {
+    fn reply_not_sent(&mut self, wire: Wire, process: Option<&ProcessName>, goes_on: bool) {
         let error = outcome::link_full_of_results();
         let error = process.map_or(error.clone(), |process| error.at(process.as_str()));
         self.fail_in_place(wire, &error, goes_on);
     }
 
-    fn stream_not_sent(&mut self, stream: StreamRef) {
-        let (wire, error) = (stream.call, outcome::link_full_of_streams());
+    fn stream_not_sent(&mut self, via: Via, stream: StreamRef) {
+        let (wire, error) = (Wire { via, id: stream.call }, outcome::link_full_of_streams());
         match stream.from {
             Side::Caller => self.break_off_made(wire, error),
             Side::Callee => {
@@ -57,7 +57,7 @@ impl Node {
     }
 
     /// A call that is served goes on for nobody, and the caller is told.
-    pub(super) fn break_off_served(&mut self, wire: CallId, serve: ServeId, error: &CallError) {
+    pub(super) fn break_off_served(&mut self, wire: Wire, serve: ServeId, error: &CallError) {
         if self.is_unanswered(serve) {
             self.fail_in_place(wire, error, true);
         } else {
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// A call of this node ends, and the callee is told that nobody waits.
-    fn break_off_made(&mut self, wire: CallId, error: CallError) {
+    fn break_off_made(&mut self, wire: Wire, error: CallError) {
         if let Some(id) = self.away.get(&wire).copied() {
             let Some(call) = self.calls.get_mut(&id) else { return };
             call.retry = Retry::NEVER;
@@ -83,7 +83,7 @@ impl Node {
 
     /// Says that a call failed, in the place of the frame that was not sent: what follows on it may wait to be sent
     /// already. One that goes on does so for nobody.
-    fn fail_in_place(&mut self, wire: CallId, error: &CallError, goes_on: bool) {
+    fn fail_in_place(&mut self, wire: Wire, error: &CallError, goes_on: bool) {
         let behind = std::mem::take(&mut self.outputs);
         self.fail_incoming(wire, error, goes_on);
         self.outputs.extend(behind);

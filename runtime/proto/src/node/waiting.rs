@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Request;
-use crate::id::{ProcessRef, TenantName};
+use crate::id::{ProcessRef, SessionId, TenantName};
 
 /// What a request waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,8 @@ pub(super) enum Key {
     Function(TenantName, Box<str>),
     /// A process.
     Process(ProcessRef),
+    /// The way to a node.
+    Road(SessionId),
 }
 
 #[derive(Debug, Default)]

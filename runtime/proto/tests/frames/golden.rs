@@ -11,7 +11,7 @@ use daffi_proto::frame::{
     Decoder, Frame, Header, LastWord, LoadList, MIN_PAYLOAD_LIMIT_BYTES, Side, StreamRef, Target,
 };
 use daffi_proto::id::{
-    CallId, EntryId, GroupId, NodeKey, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, TenantName,
+    CallId, EntryId, GroupId, NodeKey, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, TenantName, Ticket,
 };
 use daffi_proto::name::{CallbackName, NameGlob};
 use daffi_proto::registry::{Callback, CallbackTable};
@@ -80,8 +80,9 @@ fn headers() -> Vec<(Header, &'static str)> {
                 instances: "singleton".into(),
                 groups: vec![GroupId(1), GroupId(200)],
                 exports: Vec::new(),
+                host: Some(SessionId(300)),
             },
-            "0a81010764656661756c74046d61746806686f73742d310973696e676c65746f6e0201c80100",
+            "0a81010764656661756c74046d61746806686f73742d310973696e676c65746f6e0201c8010001ac02",
         ),
         (Header::Gone { entry: EntryId(129) }, "0b8101"),
         (Header::Synced, "0c"),
@@ -133,6 +134,34 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Halt { stream: stream(Side::Callee) }, "1cac020101"),
         (Header::Want { stream: stream(Side::Caller), bytes: 16_777_216 }, "1dac02000180808008"),
         (Header::Usage { number: 7 }, "1e07"),
+        (Header::Reachable { at: vec!["unix:///a".into()] }, "1f0109756e69783a2f2f2f61"),
+        (Header::Meet { session: SessionId(300) }, "20ac02"),
+        (
+            Header::Meeting { session: SessionId(300), at: vec!["unix:///a".into()], ticket: Ticket([0xcd; 16]) },
+            "21ac020109756e69783a2f2f2f61cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+        ),
+        (
+            Header::Expect {
+                session: SessionId(300),
+                node: "host-1".into(),
+                ticket: Ticket([0xcd; 16]),
+                mark: NodeMark([0xab; 16]),
+                max_payload_bytes: 1 << 24,
+            },
+            "22ac0206686f73742d31cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdabababababababababababababababab80808008",
+        ),
+        (
+            Header::Vouch { session: SessionId(300), number: 7, process: process("math") },
+            "23ac02070764656661756c74046d617468",
+        ),
+        (Header::Unvouch { session: SessionId(300), number: 7 }, "24ac0207"),
+        (Header::Forget { session: SessionId(300) }, "25ac02"),
+        (
+            Header::Visit { version: PROTOCOL_VERSION, session: SessionId(300), ticket: Ticket([0xcd; 16]) },
+            "2601ac02cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+        ),
+        (Header::Known { number: 7 }, "2707"),
+        (Header::Busy { entry: EntryId(129), calls: 300 }, "288101ac02"),
     ]
 }
 
@@ -163,6 +192,7 @@ fn the_other_targets_of_a_call_have_their_golden_bytes() {
     assert_eq!(bytes(Target::Callback(7, 300)), "0207ac02");
     assert_eq!(bytes(Target::Tasks(EntryId(129))), "038101");
     assert_eq!(bytes(Target::TasksHere(7)), "0407");
+    assert_eq!(bytes(Target::Direct(EntryId(129), 300)), "058101ac02");
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn a_result_that_finds_a_full_link_is_a_failure_and_costs_no_link() {
         channels: [].into(),
         key: None,
     };
-    net.node_input(publisher, daffi_proto::node::Input::Frame(Frame::with_payload(header, list)));
+    net.node_input(publisher, crate::net::from_controller(Frame::with_payload(header, list)));
     assert_eq!(net.link_of(publisher), link);
     assert!(net.closed.is_empty() && net.linked(client));
 }
@@ -195,7 +195,7 @@ fn a_peer_that_does_not_read_loses_its_link() {
     net.controller_input(Input::NotSent { link, frame: Frame::new(Header::Synced) });
     assert_eq!(net.closed, [LinkFault::Clogged("Synced").to_string()]);
     net.run(secs(1));
-    net.node_input(node, node::Input::NotSent(Frame::new(Header::Drain)));
+    net.node_input(node, crate::net::not_sent(Frame::new(Header::Drain)));
     assert!(net.nodes[node].log.contains(&format!("close: {}", LinkFault::Clogged("Drain"))));
 }
 
@@ -211,8 +211,9 @@ fn a_replica_that_cannot_be_read_closes_the_link() {
             instances: "singleton".to_owned(),
             groups,
             exports: Vec::new(),
+            host: None,
         };
-        net.node_input(node, node::Input::Frame(Frame::with_payload(header, Bytes::copy_from_slice(table))));
+        net.node_input(node, crate::net::from_controller(Frame::with_payload(header, Bytes::copy_from_slice(table))));
         assert!(net.nodes[node].log[1].starts_with("close: the controller sent a process"));
     }
 }
@@ -269,7 +270,7 @@ fn a_failure_from_the_controller_that_cannot_be_read_is_the_end_of_its_call_alon
     let tokens = [(); 2].map(|()| net.call(client, call(None, SUM)));
     net.settle();
     let garbage = Frame::with_payload(Header::Fail { id: CallId(1), runs_on: false }, Bytes::from_static(b"\xff"));
-    net.node_input(client, node::Input::Frame(garbage));
+    net.node_input(client, crate::net::from_controller(garbage));
     let error = net.error(client, tokens[0]);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Unknown, code::INTERNAL));
     assert_eq!(error.callback, SUM);
@@ -288,8 +289,8 @@ fn frames_of_a_link_that_is_closed_are_nobodys() {
     net.forge(link, Frame::new(Header::Drain));
     net.controller_input(Input::NotSent { link, frame: Frame::new(Header::Synced) });
     net.controller_input(Input::Closed { link, reason: "again".to_owned() });
-    net.node_input(node, node::Input::Frame(Frame::new(Header::Synced)));
-    net.node_input(node, node::Input::NotSent(Frame::new(Header::Drain)));
+    net.node_input(node, crate::net::from_controller(Frame::new(Header::Synced)));
+    net.node_input(node, crate::net::not_sent(Frame::new(Header::Drain)));
     net.node_input(node, node::Input::LinkDown("again".to_owned()));
     assert_eq!(net.nodes[node].log, ["connected", "disconnected"]);
 }
@@ -322,7 +323,7 @@ fn who_made_a_task_is_not_what_the_frame_says_in_somebody_elses_name() {
             key: None,
         };
         // As the controller passes it on, which has seen to it that the chain's last is the sender's own.
-        net.node_input(worker, node::Input::Frame(Frame::with_payload(header, payload.clone())));
+        net.node_input(worker, crate::net::from_controller(Frame::with_payload(header, payload.clone())));
         let own = net.ask(worker, "worker", TaskOp::List(None)).unwrap();
         assert_eq!(own.last().unwrap().creator, made_by);
     }

@@ -44,7 +44,7 @@ fn a_node_that_is_refused_for_good_says_so_and_does_not_dial_again() {
     let node = net.runtime("node", Role::Node, PeerIdentity::InProcess);
     net.dial(node);
     let header = Header::Refused { code: refusal::VERSION.into(), message: "version 1, 2".into(), retryable: false };
-    net.node_input(node, daffi_proto::node::Input::Frame(Frame::new(header)));
+    net.node_input(node, crate::net::from_controller(Frame::new(header)));
     assert_eq!(net.nodes[node].log, ["close: version 1, 2", "refused: version: version 1, 2"]);
     let token = net.call(node, call(None, SUM));
     let error = net.error(node, token);
@@ -217,7 +217,7 @@ fn a_node_closes_its_link_when_the_controller_sends_what_only_nodes_send() {
         let mut net = Net::new(10);
         let (node, _) = net.member("node", &[SUM]);
         let kind = header.kind();
-        net.node_input(node, daffi_proto::node::Input::Frame(Frame::new(header)));
+        net.node_input(node, crate::net::from_controller(Frame::new(header)));
         let closed = format!("close: unexpected {kind} frame from the controller");
         assert_eq!(net.nodes[node].log, ["connected", &closed, "disconnected"]);
         net.run(secs(1));

@@ -35,6 +35,8 @@ mod deadlines;
 #[cfg(test)]
 mod detached;
 #[cfg(test)]
+mod directs;
+#[cfg(test)]
 #[path = "../schedule/disk.rs"]
 mod disk;
 #[cfg(test)]

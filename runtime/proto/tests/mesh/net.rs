@@ -6,6 +6,7 @@
 
 mod acts;
 mod breaks;
+mod directs;
 mod kit;
 mod streams;
 mod user;
@@ -105,6 +106,12 @@ enum Delivery {
         to_controller: bool,
         reason: String,
     },
+    /// Something comes to an end of a direct link, or to a node that dialed one.
+    Direct {
+        end: directs::End,
+        news: directs::News,
+        dialed: bool,
+    },
     Answer {
         node: usize,
         id: ServeId,
@@ -137,6 +144,14 @@ pub struct Net {
     pub told: Vec<Frame>,
     wires: BTreeMap<LinkId, Wire>,
     deliveries: BTreeMap<(Duration, u64), Delivery>,
+    /// The ends of direct links.
+    directs: BTreeMap<directs::End, directs::Direct>,
+    last_direct: u64,
+    /// How many frames went over direct links.
+    pub frames_sent_directly: u64,
+    /// Whether nodes are reachable for each other, from their start; and whether none is for now.
+    pub direct: bool,
+    pub unreachable: bool,
     /// When who dials again.
     dials: BTreeSet<(Duration, usize)>,
     last_delivery: u64,
@@ -160,6 +175,11 @@ impl Net {
             told: Vec::new(),
             wires: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            directs: BTreeMap::new(),
+            last_direct: 0,
+            frames_sent_directly: 0,
+            direct: false,
+            unreachable: false,
             dials: BTreeSet::new(),
             last_delivery: 0,
             last_link: 0,
@@ -235,7 +255,9 @@ impl Net {
 
     /// Whether nothing is under way.
     pub fn is_quiet(&self) -> bool {
-        !self.deliveries.values().any(|delivery| matches!(delivery, Delivery::Bytes { .. } | Delivery::Closed { .. }))
+        !self.deliveries.values().any(|delivery| {
+            matches!(delivery, Delivery::Bytes { .. } | Delivery::Closed { .. } | Delivery::Direct { .. })
+        })
     }
 
     /// Whether a node's link carries frames, as far as the node knows and in truth.
@@ -278,6 +300,7 @@ impl Net {
 
     fn arrive(&mut self, delivery: Delivery) {
         match delivery {
+            Delivery::Direct { end, news, dialed } => self.arrive_directly(end, news, dialed),
             Delivery::Answer { node, id, result } => self.end(node, id, result),
             Delivery::Deadline { node, id, kills } => self.overdue(node, id, kills),
             Delivery::Closed { link, to_controller: true, reason } => {
@@ -290,7 +313,7 @@ impl Net {
                 if to_controller {
                     self.controller_input(controller::Input::Heard { link });
                 } else if self.nodes[node].link == Some(link) {
-                    self.node_input(node, node::Input::Heard);
+                    self.node_input(node, node::Input::Heard(node::Via::Controller));
                 }
             }
             Delivery::Bytes { link, to_controller, bytes } => {
@@ -301,7 +324,7 @@ impl Net {
                 if to_controller {
                     self.controller_input(controller::Input::Frame { link, frame });
                 } else if self.nodes[node].link == Some(link) {
-                    self.node_input(node, node::Input::Frame(frame));
+                    self.node_input(node, crate::net::from_controller(frame));
                 }
             }
         }

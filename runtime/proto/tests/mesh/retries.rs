@@ -321,11 +321,11 @@ impl Receiver {
         let frame = Frame::with_payload(header, args.into());
         let now = self.net.clock();
         let runtime = &mut self.net.nodes[self.node];
-        runtime.node.handle(now, Input::Frame(frame));
+        runtime.node.handle(now, crate::net::from_controller(frame));
         let mut answer = None;
         while let Some(output) = runtime.node.poll_output() {
             match output {
-                Output::Send(frame) if matches!(frame.header, Header::Reply { .. } | Header::Fail { .. }) => {
+                Output::Send { frame, .. } if matches!(frame.header, Header::Reply { .. } | Header::Fail { .. }) => {
                     answer = Some(frame);
                 }
                 Output::Serve(incoming) => runtime.served.push(incoming),

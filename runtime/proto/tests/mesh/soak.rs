@@ -66,6 +66,8 @@ impl Run {
     fn new(seed: u64) -> Self {
         let mut net = Net::new(seed);
         net.delay = net.random.bits() % 40;
+        // In every other run nodes may call each other directly.
+        net.direct = seed % 2 == 1;
         for node in 0..NODES {
             net.runtime(&format!("node-{node}"), Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
         }
@@ -115,9 +117,14 @@ impl Run {
             49..=53 => self.give_up(),
             54..=68 => self.answer(),
             69..=70 => self.load(),
-            71..=74 => {
+            71..=72 => {
                 let node = self.anyone();
                 self.net.cut(node);
+            }
+            73..=74 => {
+                let node = self.node();
+                self.net.cut_directs(node);
+                self.net.unreachable = self.below(4) == 0;
             }
             75 => {
                 let node = self.anyone();
@@ -132,6 +139,7 @@ impl Run {
                 if self.net.linked(node) {
                     self.net.fill(node, full);
                 }
+                self.net.fill_directs(node, full);
             }
             83 => self.kill(),
             _ => {
@@ -380,14 +388,16 @@ fn run(seed: u64) -> Run {
 #[test]
 fn whatever_happens_every_call_ends_once_in_time_with_the_truth_and_nothing_is_left() {
     let mut endings = Endings::new();
-    let (mut unwanted, mut apart) = (0, 0);
+    let (mut unwanted, mut apart, mut direct) = (0, 0, 0);
     for seed in 0..SEEDS {
         let run = run(seed);
         run.check(seed, &mut endings);
         unwanted += run.unwanted;
         apart += run.apart;
+        direct += run.net.frames_sent_directly;
     }
     assert!(apart > 100, "hardly any call ran that the controller was to be told of: {apart}");
+    assert!(direct > 5000, "hardly anything went over direct links: {direct}");
     assert!(unwanted > 100, "hardly any call ran for nobody when it was looked: {unwanted}");
     for ending in [
         "ok",

@@ -244,7 +244,7 @@ fn while_the_link_is_congested_calls_go_and_streams_wait() {
     let token = pair.call(&[Flow::Items]);
     let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
     pair.net.settle();
-    pair.net.node_input(caller, daffi_proto::node::Input::Congested(true));
+    pair.net.node_input(caller, crate::net::congested(true));
     pair.net.write(caller, made(token, 0), chunk(1, 1, 1));
     pair.net.settle();
     assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 0);
@@ -253,7 +253,7 @@ fn while_the_link_is_congested_calls_go_and_streams_wait() {
     pair.net.answer(callee, other, Ok("quick".into()));
     pair.net.settle();
     assert!(pair.net.result(caller, small).is_ok());
-    pair.net.node_input(caller, daffi_proto::node::Input::Congested(false));
+    pair.net.node_input(caller, crate::net::congested(false));
     pair.net.finish(caller, made(token, 0));
     pair.net.settle();
     assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 1);

@@ -26,7 +26,8 @@ impl Net {
     pub fn runtime(&mut self, name: &str, role: Role, identity: PeerIdentity) -> usize {
         let mut key = [0; 16];
         key[..8].copy_from_slice(&self.random.bits().to_le_bytes());
-        let config = NodeConfig { seed: self.random.bits(), ..NodeConfig::new(NodeKey(key), name, role) };
+        let reachable_at = if self.direct { vec![Self::address_of(self.nodes.len())] } else { Vec::new() };
+        let config = NodeConfig { seed: self.random.bits(), reachable_at, ..NodeConfig::new(NodeKey(key), name, role) };
         self.runtime_with(config, identity)
     }
 

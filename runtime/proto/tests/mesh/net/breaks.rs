@@ -59,6 +59,9 @@ impl Net {
     /// The node's process dies: nothing of it is left but its link's end.
     pub fn kill_node(&mut self, node: usize) {
         self.cut(node);
+        for end in self.directs_of(node) {
+            self.close_directly(end, "its process died");
+        }
         let runtime = &mut self.nodes[node];
         runtime.link = None;
         runtime.redial = false;

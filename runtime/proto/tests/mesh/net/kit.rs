@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use daffi_proto::call::{CallRequest, Caller, Incoming, ResolveRequest, ScheduleRequest};
 use daffi_proto::error::CallError;
+use daffi_proto::frame::Frame;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, TenantName};
 use daffi_proto::name::CallbackName;
+use daffi_proto::node::{Input, Via};
 use daffi_proto::schedule::{Plan, Terms};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
 
@@ -54,6 +56,21 @@ pub fn process(text: &str) -> ProcessRef {
 
 pub fn callback(text: &str) -> CallbackName {
     CallbackName::parse(text).unwrap()
+}
+
+/// A frame comes from the controller.
+pub fn from_controller(frame: Frame) -> Input {
+    Input::Frame { via: Via::Controller, frame }
+}
+
+/// A frame for the controller found no room.
+pub fn not_sent(frame: Frame) -> Input {
+    Input::NotSent { via: Via::Controller, frame }
+}
+
+/// Streams wait for room on the link to the controller, or no more.
+pub fn congested(congested: bool) -> Input {
+    Input::Congested { via: Via::Controller, congested }
 }
 
 /// What a process does with a call that it gets.

@@ -15,12 +15,23 @@ impl Net {
     pub(super) fn node_output(&mut self, node: usize, output: node::Output) {
         let runtime = &mut self.nodes[node];
         match output {
-            node::Output::Send(frame) => {
+            node::Output::Send { via: node::Via::Controller, frame } => {
                 let Some(link) = runtime.link else { return };
                 if !self.transmit(link, true, &frame) {
                     let clock = self.clock();
-                    self.nodes[node].node.handle(clock, node::Input::NotSent(frame));
+                    self.nodes[node].node.handle(clock, crate::net::not_sent(frame));
                 }
+            }
+            node::Output::Send { via, frame } => {
+                if !self.send_directly((node, via), &frame) {
+                    let clock = self.clock();
+                    self.nodes[node].node.handle(clock, node::Input::NotSent { via, frame });
+                }
+            }
+            node::Output::Dial { link, at } => self.dial_directly(node, link, &at),
+            node::Output::CloseDirect { via, reason } => {
+                runtime.log.push(format!("direct link closed: {reason}"));
+                self.close_directly((node, via), &reason);
             }
             node::Output::CloseLink { reason, again } => {
                 runtime.log.push(format!("close: {reason}"));

@@ -5,7 +5,7 @@ use daffi_proto::controller::MAX_STREAMS_PER_LINK;
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef};
 use daffi_proto::id::CallId;
-use daffi_proto::node::{Input, MAX_STREAM_BYTES, MAX_STREAMS};
+use daffi_proto::node::{MAX_STREAM_BYTES, MAX_STREAMS};
 use daffi_proto::stream::{CHUNK_BYTES, Credit, Ending, Flow};
 use daffi_proto::value::MAX_CHANNELS;
 
@@ -230,7 +230,7 @@ fn a_peer_that_breaks_the_rules_costs_its_own_streams_and_nobody_his_link() {
         let mut pair = Pair::remote(6);
         let token = pair.call(&[Flow::Items]);
         let (id, caller, callee) = (pair.incoming().id, pair.caller, pair.callee);
-        pair.net.node_input(callee, Input::Frame(frame));
+        pair.net.node_input(callee, crate::net::from_controller(frame));
         pair.net.settle();
         let told = pair.net.reader(callee, served(id, 0)).ending.as_ref().and_then(Ending::error);
         let error = told.unwrap();

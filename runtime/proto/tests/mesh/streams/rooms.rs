@@ -5,7 +5,7 @@ use daffi_proto::call::{CallRequest, Mode};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header, Side, StreamRef};
 use daffi_proto::id::{CallId, ServeId, Token};
-use daffi_proto::node::{Command, Input, NodeConfig};
+use daffi_proto::node::{Command, NodeConfig};
 use daffi_proto::session::{PeerIdentity, Role};
 use daffi_proto::stream::{Chunk, Flow};
 
@@ -148,7 +148,7 @@ fn a_peer_that_sends_giant_items_without_asking_or_asks_for_too_much_loses_its_s
                 Header::Items { stream, .. } | Header::Want { stream, .. } => stream.call = relayed,
                 _ => {}
             }
-            pair.net.node_input(callee, Input::Frame(frame));
+            pair.net.node_input(callee, crate::net::from_controller(frame));
         }
         pair.net.settle();
         let reader = pair.net.reader(callee, served(id, 0));

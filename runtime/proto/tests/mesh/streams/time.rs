@@ -144,7 +144,7 @@ fn a_callee_gives_up_a_caller_who_lives_and_neither_moves_nor_ends_his_streams()
             key: None,
         };
         let frame = Frame::with_payload(header, ARGS.into());
-        pair.net.node_input(pair.callee, Input::Frame(frame));
+        pair.net.node_input(pair.callee, crate::net::from_controller(frame));
         let (id, callee) = (pair.incoming().id, pair.callee);
         if is_answered {
             pair.net.command(callee, Command::Replied { id, result: "ok".into(), channels: [].into() });
@@ -154,12 +154,12 @@ fn a_callee_gives_up_a_caller_who_lives_and_neither_moves_nor_ends_his_streams()
         pair.net.nodes[callee].redial = false;
         for _ in 0..9 {
             pair.net.run(secs(2));
-            pair.net.node_input(callee, Input::Heard);
+            pair.net.node_input(callee, Input::Heard(daffi_proto::node::Via::Controller));
         }
         assert!(pair.net.nodes[callee].cancelled.is_empty(), "its caller's node is to be the first");
         for _ in 0..3 {
             pair.net.run(secs(2));
-            pair.net.node_input(callee, Input::Heard);
+            pair.net.node_input(callee, Input::Heard(daffi_proto::node::Via::Controller));
         }
         assert_eq!(pair.net.nodes[callee].cancelled, [id]);
         let ending = pair.net.reader(callee, served(id, 0)).ending.clone();

@@ -1,0 +1,89 @@
+//! The links of a node, and what names a call on one.
+//!
+//! Calls take the link to the controller, or a direct one to the callback's node; all that belongs to a call takes the link of
+//! its `Call`. The ids on a link are the sender's of the call, so that two links may have the same.
+
+use std::ops::RangeInclusive;
+
+use super::{Node, Output};
+use crate::frame::Frame;
+use crate::id::{CallId, DirectId};
+
+/// One of a node's links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Via {
+    /// The one to the controller.
+    Controller,
+    /// A direct one to another node, for calls that are made here. The node numbers it.
+    To(DirectId),
+    /// A direct one from another node, for calls that are served here. The node's user numbers it.
+    From(DirectId),
+}
+
+/// A call on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Wire {
+    pub via: Via,
+    pub id: CallId,
+}
+
+impl Wire {
+    /// All that a link can have.
+    pub fn all_of(via: Via) -> RangeInclusive<Self> {
+        Self { via, id: CallId(0) }..=Self { via, id: CallId(u64::MAX) }
+    }
+}
+
+impl Node {
+    /// What a call is called that is sent over this link: a fresh id each time, since ids rise.
+    pub(super) fn next_wire(&mut self, via: Via) -> Wire {
+        self.last_wire += 1;
+        Wire { via, id: CallId(self.last_wire) }
+    }
+
+    pub(super) fn direct_up(&mut self, via: Via) {
+        match via {
+            Via::Controller => {} // that one has a handshake of its own
+            Via::To(id) => self.road_up(id),
+            Via::From(id) => self.visit_begins(id),
+        }
+    }
+
+    pub(super) fn direct_down(&mut self, via: Via, reason: &str) {
+        match via {
+            Via::Controller => {}
+            Via::To(id) => self.drop_road(id, reason, false),
+            Via::From(id) => self.drop_visit(id, reason, false),
+        }
+    }
+
+    /// Nothing is sent over a link that is lost, also not by what its loss leads to (a broadcast that lets its other legs go).
+    pub(super) fn send_over(&mut self, via: Via, frame: Frame) {
+        if self.is_open(via) {
+            self.outputs.push_back(Output::Send { via, frame });
+        }
+    }
+
+    /// Sends something to the controller.
+    pub(super) fn send(&mut self, frame: Frame) {
+        self.send_over(Via::Controller, frame);
+    }
+
+    /// Whether there is this link.
+    pub(super) fn is_open(&self, via: Via) -> bool {
+        match via {
+            Via::Controller => !matches!(self.link, super::link::Link::Down),
+            Via::To(id) => self.roads.has_link(id),
+            Via::From(id) => self.visits.has_link(id),
+        }
+    }
+
+    /// Most bytes of a payload that the other end of a link takes; none where it has not said.
+    pub(super) fn payload_limit(&self, via: Via) -> Option<u64> {
+        match via {
+            Via::Controller => self.link.up().map(|up| up.max_payload_bytes),
+            Via::To(id) => self.roads.payload_limit(id),
+            Via::From(id) => self.visits.payload_limit(id),
+        }
+    }
+}
