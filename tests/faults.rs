@@ -24,7 +24,7 @@ fn when_the_controller_dies_calls_in_flight_end_as_unknown_and_later_ones_go_thr
     let first = controller(&cluster);
     let b = node(&cluster, "b");
     let steps = ["wait-process b 60000", r#"call hold ["x", 60000]"#, "call add [1, 2]", "call who []"];
-    let script = cluster.runtime("script").script(&steps).start();
+    let script = cluster.runtime("script").args(["--direct", "off"]).script(&steps).start();
     b.wait_for_line("x started");
     let killed = Instant::now();
     first.kill();
@@ -36,6 +36,67 @@ fn when_the_controller_dies_calls_in_flight_end_as_unknown_and_later_ones_go_thr
     assert_eq!(script.exit_code(), 0);
     let said = script.lines().join("\n");
     assert!(said.contains("add = 3") && said.contains("who = \"b\""), "{said}");
+}
+
+#[test]
+fn calls_over_a_direct_link_go_on_without_the_controller() {
+    for direct in ["unix", "tcp://127.0.0.1:0"] {
+        let cluster = Cluster::new();
+        let first = controller(&cluster);
+        let direct = ["--direct", direct];
+        let b = cluster.runtime("b").module("b", "fixtures").args(direct).ready();
+        let steps = ["wait-process b 60000", r#"call hold ["x", 3000]"#, "call add [1, 2]", "call who []"];
+        let script = cluster.runtime("script").script(&steps).args(direct).start();
+        b.wait_for_line("x started");
+        first.kill();
+        script.wait_for_line("hold = \"x\"");
+        // The script's next call waits for the mesh, where names are looked up.
+        let _second = controller(&cluster);
+        b.wait_for_line(CONNECTED);
+        assert_eq!(script.exit_code(), 0, "{direct:?}");
+        let said = script.lines().join("\n");
+        assert!(said.contains("add = 3") && said.contains("who = \"b\""), "{said}");
+        cluster.becomes_idle();
+    }
+}
+
+#[test]
+fn a_runtime_that_is_killed_ends_the_calls_that_others_have_over_direct_links_to_it() {
+    let cluster = Cluster::new();
+    let _controller = controller(&cluster);
+    let b = node(&cluster, "b");
+    let steps = ["wait-process b 60000", r#"call hold ["x", 60000]"#, "print told"];
+    let script = cluster.runtime("script").script(&steps).start();
+    b.wait_for_line("x started");
+    b.kill();
+    says(&script.wait_for_line("hold failed"), &["unknown link-lost", "the link to the callback's node broke"]);
+    assert_eq!(script.exit_code(), 0);
+    // What it left in the folder is cleared away by the next one.
+    let sockets = || {
+        let names = std::fs::read_dir(cluster.sockets()).unwrap();
+        names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("node-")).count()
+    };
+    assert_eq!(sockets(), 2, "a socket and its lock are left");
+    let _c = node(&cluster, "c");
+    assert_eq!(sockets(), 2, "those of the new one alone");
+}
+
+#[test]
+fn what_direct_links_are_to_be_is_off_unix_or_tcp() {
+    let cluster = Cluster::new();
+    let _controller = controller(&cluster);
+    let off = cluster.runtime("off").module("off", "fixtures").args(["--direct", "off"]).ready();
+    assert!(!cluster.sockets().exists() || std::fs::read_dir(cluster.sockets()).unwrap().count() == 0);
+    off.kill();
+    for (said, why) in [
+        ("sideways", "\"sideways\" is neither \"unix\", \"off\" nor tcp://HOST:PORT"),
+        ("tcp://192.0.2.1:1", "plain TCP is neither encrypted nor authenticated"),
+        ("tcp://127.0.0.1:x", "the port is no number"),
+    ] {
+        let output = cluster.runtime("bad").module("bad", "fixtures").args(["--direct", said]).finish();
+        assert_eq!(output.code(), 2);
+        says(&output.stderr, &[why]);
+    }
 }
 
 #[test]

@@ -33,6 +33,7 @@ use crate::guest::fair::Portion;
 use crate::guest::grants::{Act, Grants};
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::guest::outside::Outside;
+use crate::net::direct::DirectAccess;
 use crate::net::endpoint::{Endpoint, EndpointError, Surroundings};
 use crate::net::tls::TlsFiles;
 use file::{ConfigFile, FileError, ModuleTable, Placed};
@@ -72,6 +73,9 @@ pub struct RuntimeConfig {
     pub state_dir: Option<PathBuf>,
     /// Where the compiled code of its modules is kept, if anywhere.
     pub cache_dir: Option<PathBuf>,
+    /// How other nodes reach this one without the controller; and whether that was said.
+    pub direct: DirectAccess,
+    pub direct_said: bool,
     /// Where its metrics are told, if anywhere.
     pub metrics: Option<SocketAddr>,
     /// Most bytes of a payload.
@@ -257,6 +261,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         return Err(flags("cache-dir and no-cache exclude each other: leave one of them out"));
     }
     let cache_dir = cache_dir.or_else(|| around.cache_dir.clone()).filter(|_| !no_cache);
+    let (direct, direct_said) = direct_access(args.direct.as_deref(), runtime.direct, insecure, around)?;
     let metrics = args.metrics.or(runtime.metrics);
     if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
         return Err(flags(format!(
@@ -291,11 +296,38 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         drain_timeout: args.drain_timeout.or(runtime.drain_timeout).unwrap_or(DEFAULT_DRAIN_TIMEOUT),
         state_dir,
         cache_dir,
+        direct,
+        direct_said,
         metrics,
         max_payload_bytes,
         stack_bytes: args.stack.or(runtime.stack).map_or(DEFAULT_STACK_BYTES, |ByteSize(bytes)| bytes),
         log: args.log.or(runtime.log),
     })
+}
+
+/// How nodes reach each other, and whether somebody said so.
+fn direct_access(
+    flag: Option<&str>,
+    file: Option<Placed<String>>,
+    insecure: bool,
+    around: &Surroundings,
+) -> Result<(DirectAccess, bool), ConfigError> {
+    let unix = || DirectAccess::Unix { folder: around.socket_folder() };
+    let parse = |text: &str| match text {
+        "off" => Ok(DirectAccess::Off),
+        "unix" => Ok(unix()),
+        url if url.starts_with("tcp://") => {
+            Ok(DirectAccess::Tcp(Endpoint::parse(url, insecure).map_err(|error| error.to_string())?))
+        }
+        other => Err(format!(
+            "direct: {other:?} is neither \"unix\", \"off\" nor tcp://HOST:PORT, for links between runtimes without the controller"
+        )),
+    };
+    match (flag, file) {
+        (Some(text), _) => Ok((parse(text).map_err(flags)?, true)),
+        (None, Some(text)) => Ok((parse(&text.value).map_err(|error| text.error(error))?, true)),
+        (None, None) => Ok((unix(), false)),
+    }
 }
 
 /// The flags' endpoints, or the file's where there are none.

@@ -66,6 +66,11 @@ impl Cluster {
         self.path("run").join("controller.sock")
     }
 
+    /// The folder of the sockets over which its runtimes call each other.
+    pub fn sockets(&self) -> PathBuf {
+        self.path(&format!("daffi-{}", rustix::process::getuid().as_raw()))
+    }
+
     /// Writes a file into the cluster's folder and gives its path.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);

@@ -25,6 +25,7 @@ use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
 use crate::guest::fair::{Fair, Share};
 use crate::guest::limits::ModuleLimits;
 use crate::guest::module::{GuestModule, ModuleSpec};
+use crate::mesh::direct;
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::MeshHandle;
 use crate::mesh::hub::{Hub, HubHandle, NewLink, join_in_memory};
@@ -33,6 +34,7 @@ use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink::{self, Dialing};
 use crate::metrics::{Measured, Metrics};
 use crate::net::dial::{self, Target};
+use crate::net::direct::DirectListener;
 use crate::net::listener::{Accepted, Listener, MAX_CONNECTIONS, is_open_to_others};
 use crate::output::Printer;
 use crate::state_dir::StateDir;
@@ -233,10 +235,13 @@ pub(super) async fn start(
     let hub = config.is_controller().then(|| {
         let mut controller = ControllerConfig::new(random_seed());
         controller.max_payload_bytes = config.max_payload_bytes;
+        getrandom::fill(&mut controller.secret).map_err(no_random)?;
         let (handle, hub) = Hub::new(controller, tasks.clone());
         tasks.spawn(hub.run(cancel.clone()));
-        handle
+        Ok(handle)
     });
+    let hub = hub.transpose()?;
+    let direct = direct_listener(&config).await?;
     let Guests { modules: loaded } = loaded;
     let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel };
     if let Some(hub) = &running.hub {
@@ -244,7 +249,7 @@ pub(super) async fn start(
     }
     if !config.modules.is_empty() {
         let ledger = state.is_some().then(Ledger::default);
-        let (mesh, dialing) = start_node(&config, ledger.clone(), &running)?;
+        let (mesh, dialing) = start_node(&config, ledger.clone(), direct, limits, &running)?;
         running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer, &running).await?;
         if let Some(metrics) = metrics {
             tell_metrics(metrics, &running);
@@ -257,6 +262,25 @@ pub(super) async fn start(
         running.mesh = Some(mesh);
     }
     Ok(running)
+}
+
+/// Takes the node's own address, if it is to have one. Where nobody said so, it can do without.
+async fn direct_listener(config: &RuntimeConfig) -> Result<Option<DirectListener>, Failure> {
+    if config.modules.is_empty() {
+        return Ok(None);
+    }
+    match DirectListener::bind(config.direct.clone()).await {
+        Err(error) if config.direct_said => Err(Failure::usage(format!("direct links: {error}"))),
+        Err(error) => {
+            tracing::info!("calls between runtimes go by the controller: {error}");
+            Ok(None)
+        }
+        Ok(listener) => Ok(listener),
+    }
+}
+
+fn no_random(error: getrandom::Error) -> Failure {
+    Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}"))
 }
 
 async fn metrics_at(address: SocketAddr) -> Result<Metrics, Failure> {
@@ -300,16 +324,18 @@ fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running
 fn start_node(
     config: &RuntimeConfig,
     ledger: Option<Ledger>,
+    direct: Option<DirectListener>,
+    limits: LinkLimits,
     running: &Running,
 ) -> Result<(MeshHandle, Dialing), Failure> {
     let mut key = [0; 16];
-    getrandom::fill(&mut key)
-        .map_err(|error| Failure::new(exit::FAILED, format!("the system gives no random numbers: {error}")))?;
+    getrandom::fill(&mut key).map_err(no_random)?;
     let node = NodeConfig {
         seed: random_seed(),
         max_payload_bytes: config.max_payload_bytes,
         tenants: config.tenants(),
         imports: config.imports.clone(),
+        reachable_at: direct.iter().map(DirectListener::address).collect(),
         max_tasks: config.max_tasks(),
         max_stream_bytes: config.max_stream_bytes(),
         ..NodeConfig::new(NodeKey(key), config.name.clone(), Role::Node)
@@ -320,7 +346,12 @@ fn start_node(
     };
     let (uplink, dialing) = uplink::channel();
     let (mesh, driver) = Driver::new(node, target, uplink, running.tasks.clone());
-    running.tasks.spawn(driver.with_ledger(ledger).run(running.cancel.clone()));
+    let directs = direct.map(|listener| {
+        let (directs, dialing) = direct::channel();
+        running.tasks.spawn(listener.run(dialing, limits, running.tasks.clone(), running.cancel.clone()));
+        directs
+    });
+    running.tasks.spawn(driver.with_ledger(ledger).with_directs(directs).run(running.cancel.clone()));
     Ok((mesh, dialing))
 }
 

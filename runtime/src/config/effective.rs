@@ -17,6 +17,7 @@ use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 use crate::guest::network::Destination;
 use crate::guest::outside::Preopen;
+use crate::net::direct::DirectAccess;
 
 /// All settings of a runtime.
 #[derive(Serialize)]
@@ -56,6 +57,7 @@ struct RuntimeKeys<'a> {
     drain_timeout: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_dir: Option<PathBuf>,
+    direct: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache_dir: Option<PathBuf>,
     no_cache: bool,
@@ -129,6 +131,11 @@ impl<'a> Effective<'a> {
             stack: ByteSize(config.stack_bytes),
             drain_timeout: config.drain_timeout,
             state_dir: absolute_of(&config.state_dir),
+            direct: match &config.direct {
+                DirectAccess::Off => "off".to_owned(),
+                DirectAccess::Unix { .. } => "unix".to_owned(),
+                DirectAccess::Tcp(endpoint) => endpoint.to_string(),
+            },
             cache_dir: absolute_of(&config.cache_dir),
             no_cache: config.cache_dir.is_none(),
             metrics: config.metrics.as_ref().map(ToString::to_string),

@@ -107,6 +107,7 @@ pub(super) struct RuntimeKeys {
     pub(super) stack: Option<ByteSize>,
     pub(super) drain_timeout: Option<Duration>,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) direct: Option<Placed<String>>,
     pub(super) cache_dir: Option<PathBuf>,
     pub(super) no_cache: Option<bool>,
     pub(super) metrics: Option<SocketAddr>,
@@ -150,6 +151,7 @@ pub(super) struct RuntimeTable {
     drain_timeout: Option<Duration>,
     #[serde(deserialize_with = "path")]
     state_dir: Option<PathBuf>,
+    direct: Option<toml::Spanned<String>>,
     #[serde(deserialize_with = "path")]
     cache_dir: Option<PathBuf>,
     no_cache: Option<bool>,
@@ -344,6 +346,7 @@ fn place(tables: Tables, source: &Arc<Source>) -> ConfigFile {
         stack: table.stack,
         drain_timeout: table.drain_timeout,
         state_dir: table.state_dir.map(in_folder),
+        direct: table.direct.map(placed),
         cache_dir: table.cache_dir.map(in_folder),
         no_cache: table.no_cache,
         metrics: table.metrics,

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `core` | the state, and how the node's outputs are carried out |
 //! | `desk` | the state's place, where others than this task may do what they ask for |
+//! | `directs` | direct links to other nodes |
 //! | `requests` | what each request means to the node |
 //!
 //! Invariants: what happened first is told first; what a batch of events has to send goes off in one flush; frames of a link
@@ -17,6 +18,7 @@
 
 mod core;
 mod desk;
+mod directs;
 mod requests;
 
 use std::collections::VecDeque;
@@ -25,14 +27,16 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use daffi_proto::frame::Frame;
-use daffi_proto::node::{Input, NodeConfig};
+use daffi_proto::node::{Input, NodeConfig, Via};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::core::{Core, LinkNumber, Parts, Waits};
 pub use self::desk::Desk;
+use self::directs::Sources;
 use super::alarm::Alarm;
+use super::direct::{Arrival, Directs};
 use super::handle::{Asks, LinkState, MeshHandle, Port};
 use super::ledger::Ledger;
 use super::link::{FrameSource, Link, LinkEnd, recv};
@@ -50,6 +54,10 @@ enum Event {
     Bells,
     /// Frames are in the driver's `frames` or `frames_left`; none, when only a part of one has come, or the link ended.
     Frames(Result<(), LinkEnd>),
+    /// Something is in `directs_in`.
+    Directs,
+    /// There is a direct link, or will be none.
+    Arrival(Arrival),
     /// The dialer has something.
     Delivery(Option<Delivery>),
     /// The link has room for streams again.
@@ -74,6 +82,8 @@ pub struct Driver {
     /// What an earlier turn has left of the link's frames, and the link's end, which comes after them.
     frames_left: VecDeque<Frame>,
     end_left: Option<LinkEnd>,
+    directs_in: Sources,
+    arrivals: Option<mpsc::Receiver<Arrival>>,
 }
 
 impl Driver {
@@ -99,6 +109,8 @@ impl Driver {
             frames: Vec::new(),
             frames_left: VecDeque::new(),
             end_left: None,
+            directs_in: Sources::default(),
+            arrivals: None,
         };
         (handle, driver)
     }
@@ -112,11 +124,23 @@ impl Driver {
         self
     }
 
+    /// The same, and it has direct links.
+    #[must_use]
+    pub fn with_directs(mut self, directs: Option<Directs>) -> Self {
+        if let Some(Directs { orders, arrivals }) = directs
+            && let Some(core) = self.desk.lock().as_deref_mut().and_then(Option::as_mut)
+        {
+            core.dials = Some(orders);
+            self.arrivals = Some(arrivals);
+        }
+        self
+    }
+
     /// Runs until it is cancelled or no handle is left.
     pub async fn run(mut self, cancel: CancellationToken) {
         // What is left is there at once: without a pause before it, nobody else in this thread would have a turn.
         while let Some(waits) = self.desk.waits() {
-            if waits.work || !self.frames_left.is_empty() {
+            if waits.work || !self.frames_left.is_empty() || self.directs_in.is_behind() {
                 tokio::task::yield_now().await;
             }
             let event = self.next_event(waits, &cancel).await;
@@ -140,6 +164,13 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let arrivals = &mut self.arrivals;
+        let arrival = async {
+            match arrivals {
+                Some(arrivals) => arrivals.recv().await,
+                None => None,
+            }
+        };
         let desk = &self.desk;
         let asks = std::future::poll_fn(|cx| poll_requests(desk, cx));
         let room = std::future::poll_fn(|cx| match desk.lock().as_deref() {
@@ -148,6 +179,8 @@ impl Driver {
         });
         tokio::select! {
             end = arrives => Event::Frames(end),
+            true = self.directs_in.next() => Event::Directs,
+            Some(arrival) = arrival => Event::Arrival(arrival),
             // What is asked for meanwhile waits for the next link, rather than fail with one that is as good as lost.
             count = asks, if !waits.mute => Event::Requests(count),
             // It never ends: this very driver holds a bell.
@@ -172,7 +205,9 @@ impl Driver {
             Event::Bells => self.bells_taken.drain(..).for_each(|port| core.take_bell(&port)),
             Event::Frames(end) => self.take_frames(core, end),
             Event::Delivery(delivery) => self.take_delivery(core, delivery),
-            Event::Room => core.set_congested(false),
+            Event::Directs => self.directs_in.hear(core),
+            Event::Arrival(arrival) => self.directs_in.take(core, arrival),
+            Event::Room => core.take_room(),
             Event::Alarm => core.tell(Input::Timer),
             Event::Work | Event::Cancelled => {}
         }
@@ -197,13 +232,13 @@ impl Driver {
         if let Err(end) = end {
             self.end_left = Some(end);
         } else if self.frames.is_empty() && self.frames_left.is_empty() {
-            return core.tell(Input::Heard);
+            return core.tell(Input::Heard(Via::Controller));
         }
         self.frames_left.extend(self.frames.drain(..));
         while Instant::now() < core.turn_ends
             && let Some(frame) = self.frames_left.pop_front()
         {
-            core.tell(Input::Frame(frame));
+            core.tell(Input::Frame { via: Via::Controller, frame });
             core.carry_out();
             if core.link_number() != Some(number) {
                 return self.hear_only(core.link_number());

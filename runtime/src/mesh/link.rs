@@ -172,6 +172,27 @@ pub struct Link {
     pub source: Box<dyn FrameSource>,
 }
 
+impl Link {
+    /// The same, and this is kept as long as its source is.
+    #[must_use]
+    pub fn holding(self, held: impl Send + 'static) -> Self {
+        let Self { sink, source } = self;
+        Self { sink, source: Box::new(Holding { source, _held: held }) }
+    }
+}
+
+/// A source, and what is kept as long.
+struct Holding<T> {
+    source: Box<dyn FrameSource>,
+    _held: T,
+}
+
+impl<T: Send> FrameSource for Holding<T> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>> {
+        self.source.poll_recv(cx, frames)
+    }
+}
+
 /// Waits for frames and appends all that are there; none, when only a part of one has come. Cancel safe: what was read
 /// stays for the next call.
 ///

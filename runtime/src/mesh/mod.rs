@@ -15,6 +15,7 @@
 
 mod alarm;
 mod asked;
+pub mod direct;
 pub mod driver;
 pub mod handle;
 pub mod hub;

@@ -46,7 +46,7 @@ impl Target {
         &self.endpoint
     }
 
-    #[cfg(test)]
+    /// One without TLS.
     pub(crate) fn plain(endpoint: Endpoint) -> Self {
         Self { endpoint, tls: None }
     }

@@ -110,6 +110,16 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// The folder of this user's sockets.
+    pub fn socket_folder(&self) -> PathBuf {
+        match &self.xdg_runtime_dir {
+            Some(folder) => Path::new(folder).join("daffi"),
+            None => self.temp_dir.join(format!("daffi-{}", self.uid)),
+        }
+    }
+}
+
 /// The folder that a variable names. One that is relative is none, as the XDG Base Directory specification says.
 fn folder_in(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
@@ -160,14 +170,20 @@ impl Endpoint {
                 Some(rest) => PathBuf::from(rest),
                 None => path,
             }
-        } else if let Some(folder) = &around.xdg_runtime_dir {
-            Path::new(folder).join("daffi").join(SOCKET_FILE)
         } else {
-            around.temp_dir.join(format!("daffi-{}", around.uid)).join(SOCKET_FILE)
+            around.socket_folder().join(SOCKET_FILE)
         };
         if !path.is_absolute() {
             return Err(EndpointError::RelativePath { url: path.display().to_string() });
         }
+        Self::unix(path, true)
+    }
+
+    /// A unix socket in a folder that must be private.
+    ///
+    /// # Errors
+    /// [`EndpointError`] for a path that is too long.
+    pub fn private(path: PathBuf) -> Result<Self, EndpointError> {
         Self::unix(path, true)
     }
 

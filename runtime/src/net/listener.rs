@@ -313,6 +313,27 @@ fn lock_file(endpoint: &Endpoint, path: &Path) -> Result<std::fs::File, ListenEr
     }
 }
 
+/// Removes the sockets of such names that nobody has any more: their nodes were killed. What cannot be removed stays.
+pub fn clear_away(folder: &Path, prefix: &str, suffix: &str) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for lock_path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
+        let name = lock_path.file_name().and_then(std::ffi::OsStr::to_str);
+        let of_socket = name.and_then(|name| name.strip_suffix(".lock"));
+        let Some(socket) = of_socket.filter(|name| name.starts_with(prefix) && name.ends_with(suffix)) else {
+            continue;
+        };
+        let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let Ok(lock) = std::fs::OpenOptions::new().read(true).custom_flags(no_follow).open(&lock_path) else {
+            continue;
+        };
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // Socket first and lock last, as where they are given back.
+            let _ = std::fs::remove_file(folder.join(socket));
+            let _ = std::fs::remove_file(&lock_path);
+        }
+    }
+}
+
 /// Whether listening there needs a word about who can reach it.
 pub fn is_open_to_others(endpoint: &Endpoint) -> bool {
     matches!(endpoint, Endpoint::Tcp { host, .. } if !is_loopback(host))

@@ -11,6 +11,7 @@
 //! What frames mean is known to `daffi-proto`; what is done with them, to [`crate::mesh`].
 
 pub mod dial;
+pub mod direct;
 pub mod endpoint;
 pub mod link;
 pub mod listener;

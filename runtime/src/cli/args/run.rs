@@ -180,6 +180,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
 
+    /// How runtimes call each other without the controller in between: unix, off, or tcp://HOST:PORT [default: unix]
+    ///
+    /// By a unix socket, runtimes of one user of this machine do; by TCP, those that say tcp:// too, with an address where the others
+    /// reach it. Plain TCP is for loopback, unless --insecure is said; port 0 lets the system choose one. The link is opened by the
+    /// first call of a process to one of another runtime and the same tenant. The controller tells both runtimes of each other, and
+    /// passes calls on where there is no link.
+    #[arg(long, value_name = "HOW")]
+    pub direct: Option<String>,
+
     /// A folder that keeps compiled code of components, so that each is compiled once [default: $XDG_CACHE_HOME/daffi]
     ///
     /// Several runtimes of one user may share it. Without $XDG_CACHE_HOME it is ~/.cache/daffi. It is made where it is not there, and

@@ -5,7 +5,7 @@
 //! and a small call wait no longer than that and the guest that is polled in it. Nothing here waits: a full link gives the
 //! frame back to the node. It decides nothing about calls: that is the node's.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,19 +14,21 @@ use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header};
 use daffi_proto::id::{LocalId, ServeId, Token};
-use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct};
+use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
 use daffi_proto::schedule::Clock;
 use daffi_proto::stream::{StreamCall, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 use super::super::asked::Asked;
+use super::super::direct::DialOrder;
 use super::super::handle::{Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
 use super::super::link::{FrameSink, LinkEnd, NotTaken};
 use super::super::news::News;
 use super::super::streams::Streams;
 use super::super::uplink::{Order, Orders};
+use super::directs::Sinks;
 
 /// Most requests that are taken in one go.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -85,7 +87,11 @@ pub(super) struct Core {
     link: Option<(LinkNumber, Box<dyn FrameSink>)>,
     links: LinkNumber,
     pub mute: bool,
-    pub congested: bool,
+    /// The links on which streams wait for room.
+    congested: BTreeSet<Via>,
+    pub(super) directs: Sinks,
+    /// To who dials direct links, if anybody does.
+    pub(super) dials: Option<mpsc::Sender<DialOrder>>,
     /// Whether something was sent and not sent off.
     pub unflushed: bool,
     link_state: watch::Sender<LinkState>,
@@ -102,7 +108,12 @@ pub(super) struct Core {
     pub(super) drained: bool,
     pub(super) drains: Vec<oneshot::Sender<()>>,
     pub(super) leaves: Vec<oneshot::Sender<()>>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
+}
+
+/// Whether streams are to wait for room; nobody is woken when there is.
+fn lacks_room(sink: &dyn FrameSink) -> bool {
+    sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// What a core is made of.
@@ -138,7 +149,9 @@ impl Core {
             link: None,
             links: LinkNumber(0),
             mute: false,
-            congested: false,
+            congested: BTreeSet::new(),
+            directs: Sinks::default(),
+            dials: None,
             unflushed: false,
             link_state,
             asked: Asked::new(),
@@ -161,7 +174,7 @@ impl Core {
             dialing: self.dialing,
             link: self.link_number(),
             mute: self.mute,
-            congested: self.congested,
+            congested: !self.congested.is_empty(),
             // While the link is mute, what is left waits for the next one.
             work: self.node.has_steps() || self.unflushed || (!self.mute && !self.requests_left.is_empty()),
         }
@@ -279,7 +292,9 @@ impl Core {
 
     fn carry(&mut self, output: Output) {
         match output {
-            Output::Send(frame) => self.send(frame),
+            Output::Send { via, frame } => self.send(via, frame),
+            Output::Dial { link, at } => self.dial_directly(DialOrder { link, at }),
+            Output::CloseDirect { via, reason } => self.close_direct(via, &reason),
             Output::CloseLink { reason, again } => self.close_link(&reason, again),
             Output::Connected => {
                 self.orders.send(Order::LinkWasGood);
@@ -374,27 +389,49 @@ impl Core {
         }
     }
 
-    fn send(&mut self, frame: Frame) {
-        let Some((_, sink)) = &self.link else { return };
+    fn sink(&self, via: Via) -> Option<&dyn FrameSink> {
+        match via {
+            Via::Controller => self.link.as_ref().map(|(_, sink)| sink.as_ref()),
+            Via::To(_) | Via::From(_) => self.directs.get(via),
+        }
+    }
+
+    fn send(&mut self, via: Via, frame: Frame) {
         let is_of_stream = matches!(frame.header, Header::Items { .. });
+        let Some(sink) = self.sink(via) else { return };
         if let Err(NotTaken(frame)) = sink.send(frame) {
-            self.tell(Input::NotSent(*frame));
-            return;
+            return self.tell(Input::NotSent { via, frame: *frame });
         }
+        // Whoever waits for room already must stay the one who is woken.
+        let is_full = is_of_stream && !self.congested.contains(&via) && lacks_room(sink);
         self.unflushed = true;
-        if is_of_stream && sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending() {
-            self.set_congested(true);
+        if via != Via::Controller {
+            self.directs.note_sent(via);
+        }
+        if is_full {
+            self.set_congested(via, true);
         }
     }
 
-    /// Whether the link has room for streams; where there is none, whoever asks is woken when there is.
+    /// Whether a link on which streams wait has room for them; where none has, whoever asks is woken when one has.
     pub fn has_room(&self, cx: &mut Context<'_>) -> bool {
-        self.link.as_ref().is_some_and(|(_, sink)| sink.poll_room(cx).is_ready())
+        let is_ready = |via: &Via| self.sink(*via).is_none_or(|sink| sink.poll_room(cx).is_ready());
+        self.congested.iter().map(is_ready).fold(false, |any, ready| any || ready)
     }
 
-    pub fn set_congested(&mut self, congested: bool) {
-        if std::mem::replace(&mut self.congested, congested) != congested {
-            self.tell(Input::Congested(congested));
+    /// Lets streams go on where there is room for them.
+    pub fn take_room(&mut self) {
+        let has_room = |via: &Via| self.sink(*via).is_none_or(|sink| !lacks_room(sink));
+        let free: Vec<Via> = self.congested.iter().copied().filter(has_room).collect();
+        for via in free {
+            self.set_congested(via, false);
+        }
+    }
+
+    pub fn set_congested(&mut self, via: Via, congested: bool) {
+        let changed = if congested { self.congested.insert(via) } else { self.congested.remove(&via) };
+        if changed {
+            self.tell(Input::Congested { via, congested });
         }
     }
 
@@ -403,6 +440,7 @@ impl Core {
         self.last_flush = Instant::now();
         self.unflushed = false;
         self.mute = self.link.as_ref().is_some_and(|(_, sink)| sink.flush().is_err());
+        self.directs.flush();
     }
 
     /// Nothing more arrives.
@@ -437,8 +475,7 @@ impl Core {
 
     /// Forgets the link. Whoever hears it sees by its number that it is no more.
     fn take_link(&mut self) -> Option<Box<dyn FrameSink>> {
-        self.set_congested(false);
-        self.unflushed = false;
+        self.set_congested(Via::Controller, false);
         self.link.take().map(|(_, sink)| sink)
     }
 

@@ -62,6 +62,7 @@ async fn a_node_hears_what_its_controller_said_last_though_it_cannot_write_any_m
         instances,
         groups,
         exports: Vec::new(),
+        host: None,
     };
     controller.write(Frame::with_payload(entry, table())).await;
     controller.write(Frame::new(Header::Synced)).await;
