@@ -1,5 +1,7 @@
 //! Bad input: each one line of error with what, where and what to do, and the right exit code.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::cluster::output::says;
 use super::cluster::{Cluster, component};
 
@@ -67,6 +69,21 @@ fn a_socket_in_use() {
     let _first = cluster.serving("a");
     let line = refused(&cluster, &["--controller", "--no-node"], 2);
     says(&line, &["controller.sock", "in use", "--listen"]);
+}
+
+#[test]
+fn a_socket_where_everybody_could_replace_it_by_flag_and_by_file() {
+    let cluster = Cluster::new();
+    let folder = cluster.path("open");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let url = format!("unix://{}/c.sock", folder.display());
+    let config = cluster.file("open.toml", format!("[runtime]\ncontroller = true\nlisten = [{url:?}]\n"));
+    for args in [&["--controller", "--no-node", "--listen", &url][..], &["--config", &config]] {
+        let line = refused(&cluster, args, 2);
+        says(&line, &["open of the controller's socket can be written to by everybody (mode 0777", "chmod o-w"]);
+        assert!(!line.contains("--listen"), "{line}");
+    }
 }
 
 #[test]

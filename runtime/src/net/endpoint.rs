@@ -24,8 +24,8 @@ pub enum Endpoint {
     Unix {
         /// The absolute path.
         path: PathBuf,
-        /// Whether the folder must be private (0700) and ours: so for the default socket. The folder of a socket that
-        /// the user names is the user's affair; the socket's own mode and the peer's uid still guard it.
+        /// Whether the folder must be private (0700) and ours: so for the default socket. That of a socket that the user
+        /// names others may look into, since the socket's own mode and the peer's uid guard it; see [`check_named_folder`].
         private_folder: bool,
     },
     /// `tcp://host:port`
@@ -76,7 +76,7 @@ pub enum EndpointError {
          everything; use tls://, or say --insecure if the network is yours alone"
     )]
     Insecure { url: String },
-    /// The folder of the default socket cannot be trusted.
+    /// The folder of a socket cannot be trusted.
     #[error("the folder {} of the controller's socket {why}; {advice}", folder.display())]
     BadFolder { folder: PathBuf, why: String, advice: &'static str },
 }
@@ -278,13 +278,44 @@ pub fn check_private_folder(folder: &Path, uid: u32) -> Result<bool, EndpointErr
     if open_to_others != 0 {
         // Never of a folder that others may need, such as the one of all temporary files.
         let advice = if is_for_sockets(folder, uid) {
-            "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET or with --listen"
+            "close it with `chmod 700`, or name a socket in a folder of your own in DAFFI_SOCKET"
         } else {
-            "name a socket in a folder of its own in DAFFI_SOCKET, or with --listen"
+            "name a socket in a folder of its own in DAFFI_SOCKET"
         };
         return Err(bad(format!("is open to others (mode {:04o}, not 0700)", stat.st_mode & 0o7777), advice));
     }
     Ok(true)
+}
+
+/// Checks that the folder of a socket that the user named is there, and that not everybody can remove what is in it: who
+/// can do that can put another socket in its place. A folder with the sticky bit, as that of all temporary files, keeps
+/// what is ours; a group may have been given the folder on purpose.
+///
+/// # Errors
+/// [`EndpointError::BadFolder`] with what is wrong.
+pub fn check_named_folder(folder: &Path) -> Result<(), EndpointError> {
+    let bad = |why: String, advice| EndpointError::BadFolder { folder: folder.to_owned(), why, advice };
+    // Links are followed: whoever may exchange one may write to the folder that it is in, which is the user's choice.
+    let stat = match rustix::fs::stat(folder) {
+        Ok(stat) => stat,
+        Err(rustix::io::Errno::NOENT) => {
+            return Err(bad("is not there".to_owned(), "make it first, or choose another address with --listen"));
+        }
+        Err(error) => return Err(bad(format!("cannot be looked at: {error}"), "choose a folder of your own")),
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(bad("is no folder".to_owned(), "choose another"));
+    }
+    if stat.st_mode & 0o1002 == 0o0002 {
+        return Err(bad(
+            format!(
+                "can be written to by everybody (mode {:04o}, without the sticky bit), who could put another socket there",
+                stat.st_mode & 0o7777
+            ),
+            "close it with `chmod o-w`, or choose a folder of your own",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the folder was made for the default socket, or is empty.

@@ -113,3 +113,28 @@ fn a_link_in_place_of_the_folder_is_refused() {
     let uid = rustix::process::getuid().as_raw();
     assert!(check_private_folder(&link, uid).unwrap_err().to_string().contains("is no folder"));
 }
+
+#[test]
+fn the_folder_of_a_named_socket_may_be_looked_into_and_is_refused_where_everybody_can_replace_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    for mode in [0o700, 0o755, 0o775, 0o1777] {
+        set(mode);
+        assert_eq!(check_named_folder(folder.path()), Ok(()), "{mode:o}");
+    }
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+    for mode in [0o777, 0o702, 0o2777] {
+        set(mode);
+        for path in [folder.path(), &link] {
+            let message = check_named_folder(path).unwrap_err().to_string();
+            assert!(message.contains(&format!("mode {mode:04o}")) && message.contains("chmod o-w"), "{message}");
+            assert!(!message.contains("--listen"), "{message}");
+        }
+    }
+    set(0o700);
+    let message = check_named_folder(&folder.path().join("missing")).unwrap_err().to_string();
+    assert!(message.contains("missing of the controller's socket is not there; make it first, or"), "{message}");
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    assert!(check_named_folder(&folder.path().join("file")).unwrap_err().to_string().contains("is no folder"));
+}

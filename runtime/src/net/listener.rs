@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::endpoint::{Endpoint, EndpointError, check_private_folder, is_loopback};
+use super::endpoint::{Endpoint, EndpointError, check_named_folder, check_private_folder, is_loopback};
 use super::link::Connection;
 use super::tls::accept::Handshakes;
 use super::tls::{Server, TlsFileError, TlsFiles};
@@ -234,7 +234,9 @@ impl SocketFiles {
     /// Takes the lock and clears away what an ended controller left.
     fn take(endpoint: &Endpoint, socket: &Path, private_folder: bool, uid: u32) -> Result<Self, ListenError> {
         let folder = socket.parent().unwrap_or(Path::new("/"));
-        if private_folder && !check_private_folder(folder, uid)? {
+        if !private_folder {
+            check_named_folder(folder)?;
+        } else if !check_private_folder(folder, uid)? {
             make_private_folder(folder).map_err(io_error(endpoint, "its folder cannot be made"))?;
             check_private_folder(folder, uid)?;
         }

@@ -76,6 +76,19 @@ async fn a_file_and_a_foreign_socket_at_the_path_are_left_alone() {
 }
 
 #[tokio::test]
+async fn a_named_socket_is_not_put_where_everybody_could_replace_it_and_nothing_is_left_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = Endpoint::Unix { path: folder.path().join("c.sock"), private_folder: false };
+    let set = |mode| std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o777);
+    let error = bind(&endpoint).await.unwrap_err().to_string();
+    assert!(error.contains("can be written to by everybody") && !error.contains("--listen"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    set(0o1777);
+    bind(&endpoint).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_port_that_the_system_chose_is_told() {
     let listener = bind(&Endpoint::parse("tcp://127.0.0.1:0", false).unwrap()).await.unwrap();
     assert!(matches!(listener.endpoint(), Endpoint::Tcp { port, .. } if *port != 0));
