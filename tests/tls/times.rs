@@ -87,6 +87,7 @@ fn a_controller_whose_certificate_does_not_hold_now_lets_nobody_in_and_both_are_
     authority.issue(&mesh, "server", NOW);
     authority.issue(&mesh, "mesh", NOT_NOW[0].0);
     let controller = mesh.controller(&mesh.shows("mesh"));
+    controller.wait_for_line_with(&["no node is let in with it: it expired 1day", "certs issue NAME --renew"]);
     for (times, why) in NOT_NOW {
         authority.issue(&mesh, "mesh", times);
         let node = mesh.node("math", &mesh.shows("server")).module("math", "fixtures").start();

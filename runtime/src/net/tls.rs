@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`files`] | which files there are, and what is in them: authorities, certificates, keys, the join token |
 //! | `kept` | what was made of the files, made anew when they change |
+//! | `said` | what a certificate says for itself: whose it is, what it may, its hosts, its end |
 //! | `sides` | the settings of the two sides: TLS 1.3, nothing resumed, nothing sent early |
 //! | `admission` | what is said after the TLS handshake: welcome, the token, or why not |
 //! | [`accept`] | the controller's side: many handshakes at a time, none of which holds up another |
@@ -28,6 +29,7 @@ pub mod dial;
 mod faults;
 pub mod files;
 mod kept;
+mod said;
 mod sides;
 
 use std::time::Duration;
@@ -35,7 +37,8 @@ use std::time::Duration;
 pub use accept::Server;
 pub use dial::Client;
 pub use files::{TlsFileError, TlsFiles};
-pub use sides::{Said, said_in, vouches_for};
+pub use said::{Said, ends_at, said_in};
+pub use sides::vouches_for;
 
 /// How long it may take from the first byte until a node is let in, or not.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -22,7 +22,8 @@ use super::admission::{Word, read_token};
 use super::faults::{self, Fault};
 use super::files::{TlsFileError, TlsFiles};
 use super::kept::Kept;
-use super::sides::{ServerSide, grants};
+use super::said::grants;
+use super::sides::ServerSide;
 use crate::net::link::Connection;
 use crate::net::listener::Accepted;
 

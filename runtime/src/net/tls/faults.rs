@@ -5,8 +5,38 @@ use std::io;
 use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error};
 
+use super::said::hosts_among;
+
 /// How a certificate is renewed where no other authority has made it.
 const RENEW: &str = "`daffi-runtime certs issue NAME --renew`";
+
+/// Whose certificate something is said of.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    Controller,
+    Node,
+}
+
+impl Whose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Node => "node",
+        }
+    }
+
+    /// Of a certificate that is for something else than this.
+    fn other_purpose(self) -> &'static str {
+        match self {
+            Self::Controller => {
+                "it is not for a controller: `daffi-runtime certs issue NAME --controller --host HOST` makes one that is"
+            }
+            Self::Node => {
+                "it is not for a node, which is a client of TLS: `daffi-runtime certs issue NAME` makes one that is"
+            }
+        }
+    }
+}
 
 /// A failed handshake, as one side sees it.
 pub(super) struct Fault {
@@ -21,9 +51,9 @@ pub(super) fn for_node(error: &io::Error) -> Fault {
     let judged = |message: &str| Fault { message: message.to_owned(), passing: false };
     match of_tls(error) {
         Some(Error::InvalidCertificate(error)) => {
-            judged(&format!("its certificate is not accepted: {}", of_certificate(error, "the controller")))
+            judged(&format!("its certificate is not accepted: {}", of_certificate(error, Whose::Controller)))
         }
-        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, "this node")),
+        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, Whose::Node)),
         Some(Error::InvalidMessage(_)) => judged("what listens there does not speak TLS: is it a tcp:// address?"),
         Some(Error::NoApplicationProtocol) => judged("what listens there is no controller of daffi-runtime"),
         Some(Error::PeerIncompatible(_)) => judged("what listens there does not speak TLS 1.3"),
@@ -40,9 +70,9 @@ pub(super) fn for_controller(error: &io::Error) -> Fault {
             judged("it shows no certificate, and there is no --join-token-file with which it could join without one")
         }
         Some(Error::InvalidCertificate(error)) => {
-            judged(&format!("its certificate is not accepted: {}", of_certificate(error, "the node")))
+            judged(&format!("its certificate is not accepted: {}", of_certificate(error, Whose::Node)))
         }
-        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, "this controller")),
+        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, Whose::Controller)),
         Some(other) => Fault { message: format!("no TLS handshake came of it: {other}"), passing: true },
         None => Fault { message: format!("it went in the handshake: {error}"), passing: true },
     }
@@ -53,7 +83,9 @@ fn of_tls(error: &io::Error) -> Option<&Error> {
 }
 
 /// What is wrong with the other side's certificate.
-fn of_certificate(error: &CertificateError, whose: &str) -> String {
+pub(super) fn of_certificate(error: &CertificateError, whose: Whose) -> String {
+    let other_purpose = whose.other_purpose();
+    let whose = format!("the {}", whose.name());
     let ago = |at: &UnixTime, time: &UnixTime| {
         let seconds = time.as_secs().abs_diff(at.as_secs());
         let whole = seconds - if seconds > 120 { seconds % 60 } else { 0 };
@@ -70,23 +102,27 @@ fn of_certificate(error: &CertificateError, whose: &str) -> String {
         CertificateError::NotValidYetContext { time, not_before } => {
             format!("it holds only in {}: are the clocks of both machines right?", ago(not_before, time))
         }
+        // Times of which the end is before the beginning: of neither is it said how far it is from now.
+        CertificateError::Expired => {
+            format!("it holds at no time, or not any more: {whose} needs a new one, as {RENEW} makes it")
+        }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = if presented.is_empty() { "no host".to_owned() } else { presented.join(", ") };
+            let hosts = hosts_among(presented);
+            let (host, hosts) =
+                (expected.to_str(), if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") });
             format!(
-                "it is for {presented}, and not for the host {:?} of --connect: issue it with --host",
-                expected.to_str()
+                "it is for {hosts}, and not for the host {host:?} of --connect: connect to the controller by a host that it is for, \
+                 or issue it with --host {host}"
             )
         }
-        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => {
-            let advice = "`daffi-runtime certs issue --controller` makes one for a controller";
-            format!("it is for another purpose than that of {whose}: {advice}")
-        }
+        CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => other_purpose.to_owned(),
         other => other.to_string(),
     }
 }
 
 /// What the other side thinks of our certificate.
-fn of_alert(alert: AlertDescription, we: &str) -> String {
+fn of_alert(alert: AlertDescription, whose: Whose) -> String {
+    let we = format!("this {}", whose.name());
     match alert {
         AlertDescription::CertificateRequired => {
             format!("the other side wants a certificate of {we}: give --tls-cert and --tls-key")
@@ -102,8 +138,10 @@ fn of_alert(alert: AlertDescription, we: &str) -> String {
                  {RENEW}, or set the clocks of both machines"
             )
         }
+        AlertDescription::UnsupportedCertificate => {
+            format!("the other side does not accept the certificate of {we}: {}", whose.other_purpose())
+        }
         AlertDescription::BadCertificate
-        | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateRevoked => {
             format!("the other side does not accept the certificate of {we} ({alert:?})")

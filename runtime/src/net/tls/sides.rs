@@ -1,4 +1,4 @@
-//! The settings of the two sides, and what the certificate of a node says.
+//! The settings of the two sides.
 //!
 //! Invariants: TLS 1.3 and nothing older; no session is resumed, so that each link is judged by the files as they are
 //! now; nothing is sent before the handshake is over; both sides name our protocol, so that a port that somebody else
@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use daffi_proto::grants::NodeGrants;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -15,13 +14,11 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::files::{JoinToken, TlsFileError, TlsFiles, authorities, certificates, join_token, own_identity};
+use super::files::{JoinToken, TlsFileError, TlsFiles, authorities, join_token, own_identity};
+use super::said::{Unacceptable, is_for_controller};
 
 /// The name of what is spoken inside TLS (ALPN).
 const PROTOCOL: &[u8] = b"daffi/1";
-
-/// The purpose of a TLS server in DER: an object identifier, 1.3.6.1.5.5.7.3.1.
-const SERVER_PURPOSE: &[u8] = &[0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 
 /// What a controller needs for a handshake.
 pub(super) struct ServerSide {
@@ -45,7 +42,24 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 impl ServerSide {
+    /// With a certificate that nodes can accept, or at least could at another time: then the log says so.
     pub(super) fn make(files: &TlsFiles) -> Result<Self, TlsFileError> {
+        let (side, doubt) = Self::with_any(files)?;
+        match (doubt, files.cert.as_deref()) {
+            (Some(Unacceptable::Ever(why)), Some(cert)) => Err(TlsFileError::wrong("--tls-cert", cert, why)),
+            (Some(Unacceptable::Now(why)), Some(cert)) => {
+                tracing::error!(
+                    "--tls-cert {}: no node is let in with it: {why}; a new file is taken without a restart",
+                    cert.display()
+                );
+                Ok(side)
+            }
+            _ => Ok(side),
+        }
+    }
+
+    /// With any certificate, and what keeps all nodes from accepting it.
+    pub(super) fn with_any(files: &TlsFiles) -> Result<(Self, Option<Unacceptable>), TlsFileError> {
         const WHY: &str = "a controller that listens on tls:// shows a certificate: give --tls-cert and --tls-key";
         let cert = files.cert.as_deref().ok_or(TlsFileError::Missing { flag: "--tls-cert", why: WHY })?;
         let key = files.key.as_deref().ok_or(TlsFileError::Missing { flag: "--tls-key", why: WHY })?;
@@ -58,11 +72,12 @@ impl ServerSide {
             None => builder.with_no_client_auth(),
         };
         let (chain, secret) = own_identity(cert, key)?;
+        let doubt = chain.first().and_then(|first| is_for_controller(first).err());
         let mut config = builder.with_single_cert(chain, secret).map_err(|error| unusable(cert, &error))?;
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { config: Arc::new(config), token, takes_certificates: files.ca.is_some() })
+        Ok((Self { config: Arc::new(config), token, takes_certificates: files.ca.is_some() }, doubt))
     }
 }
 
@@ -99,42 +114,11 @@ pub fn vouches_for(ca: &Path, certificate_der: &[u8]) -> Result<(), TlsFileError
     checked.map(drop).map_err(|error| TlsFileError::wrong("--tls-ca", ca, error))
 }
 
-/// What a certificate in a file says.
-pub struct Said {
-    /// Of its node.
-    pub grants: NodeGrants,
-    /// Whether it may be a controller.
-    pub is_controller: bool,
-}
-
-/// Reads what the first certificate of a file says, whoever signed it and whenever it holds.
-///
-/// # Errors
-/// What is wrong, with the file.
-pub fn said_in(cert: &Path) -> Result<Said, TlsFileError> {
-    const FLAG: &str = "certificate";
-    let found = certificates(FLAG, cert)?;
-    let first = found.first().ok_or_else(|| TlsFileError::wrong(FLAG, cert, "there is none in it"))?;
-    let grants = grants(first).map_err(|why| TlsFileError::wrong(FLAG, cert, why))?;
-    // A purpose stands in it as its number, which stands there for nothing else.
-    let is_controller = first.windows(SERVER_PURPOSE.len()).any(|bytes| bytes == SERVER_PURPOSE);
-    Ok(Said { grants, is_controller })
-}
-
 fn verifier(ca: &Path, or_none: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsFileError> {
     let roots: Arc<RootCertStore> = Arc::new(authorities(ca)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = if or_none { builder.allow_unauthenticated() } else { builder };
     builder.build().map_err(|error| TlsFileError::wrong("--tls-ca", ca, error))
-}
-
-/// What a certificate that was verified says of its node.
-///
-/// # Errors
-/// Why it says nothing that can be used.
-pub(super) fn grants(certificate: &CertificateDer<'_>) -> Result<NodeGrants, String> {
-    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
-    NodeGrants::from_uris(parsed.valid_uri_names()).map_err(|error| error.to_string())
 }
 
 /// A certificate or its key that rustls does not take.

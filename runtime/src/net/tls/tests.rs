@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::accept::MAX_HANDSHAKES;
 use super::admission::Word;
+use super::sides::ServerSide;
 use super::*;
 use crate::net::dial::{self, DialError, Target};
 use crate::net::endpoint::Endpoint;
@@ -36,8 +37,10 @@ struct Authority {
 #[derive(Default)]
 struct Certificate<'a> {
     uris: &'a [&'a str],
-    /// It may be a controller at this host.
+    /// It may be a controller at this host, and nothing else.
     host: Option<&'a str>,
+    /// The same, without a host.
+    server: bool,
     expired: bool,
 }
 
@@ -76,14 +79,14 @@ impl Authority {
     }
 
     /// Makes NAME.pem and NAME.key.
-    fn certificate(&self, name: &str, Certificate { uris, host, expired }: Certificate<'_>) {
+    fn certificate(&self, name: &str, Certificate { uris, host, server, expired }: Certificate<'_>) {
         let mut of_it = params(name);
         let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
         let hosts = host.iter().map(|host| SanType::IpAddress(host.parse().unwrap()));
         of_it.subject_alt_names = uris.chain(hosts).collect();
-        of_it.extended_key_usages = vec![match host {
-            Some(_) => ExtendedKeyUsagePurpose::ServerAuth,
-            None => ExtendedKeyUsagePurpose::ClientAuth,
+        of_it.extended_key_usages = vec![match server || host.is_some() {
+            true => ExtendedKeyUsagePurpose::ServerAuth,
+            false => ExtendedKeyUsagePurpose::ClientAuth,
         }];
         if expired {
             of_it.not_before = OffsetDateTime::now_utc() - Duration::days(3);
@@ -155,6 +158,22 @@ impl Controller {
     }
 }
 
+/// What a node is told by a controller with these files, also by one that would not start with them.
+async fn refusal_of(controller: &TlsFiles, node: &TlsFiles) -> String {
+    let (side, _) = ServerSide::with_any(controller).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::parse(&format!("tls://{}", listener.local_addr().unwrap()), false).unwrap();
+    let target = Target::new(endpoint, node).unwrap();
+    let answering = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio_rustls::TlsAcceptor::from(side.config).accept(stream).await.err()
+    };
+    let (connected, _) = tokio::join!(dial::connect(&target), answering);
+    let error = connected.err().unwrap();
+    assert!(error.is_refusal() && !error.is_passing(), "{error:?}");
+    error.to_string()
+}
+
 #[track_caller]
 fn says(message: &str, parts: &[&str]) {
     for part in parts {
@@ -162,8 +181,12 @@ fn says(message: &str, parts: &[&str]) {
     }
 }
 
-const EDGE: Certificate<'_> =
-    Certificate { uris: &["daffi:node/edge", "daffi:tenant/default?process=a*"], host: None, expired: false };
+const EDGE: Certificate<'_> = Certificate {
+    uris: &["daffi:node/edge", "daffi:tenant/default?process=a*"],
+    host: None,
+    server: false,
+    expired: false,
+};
 
 #[tokio::test]
 async fn a_node_is_who_its_certificate_says() {
@@ -231,7 +254,7 @@ async fn an_expired_certificate_of_either_side_is_refused_as_such() {
     let controller = Controller::start(&authority.files("controller")).await;
     let late = authority.node("edge", Certificate { expired: true, ..EDGE });
     says(&controller.refusal(&late).await, &["certificate of this node", "it has expired"]);
-    let old = Certificate { uris: &["daffi:node/c"], host: Some("127.0.0.1"), expired: true };
+    let old = Certificate { uris: &["daffi:node/c"], host: Some("127.0.0.1"), server: false, expired: true };
     let controller = Controller::start(&authority.node("old", old)).await;
     let message = controller.refusal(&authority.node("edge", EDGE)).await;
     says(&message, &["its certificate is not accepted: it expired 1day", "the controller needs a new one"]);
@@ -241,11 +264,68 @@ async fn an_expired_certificate_of_either_side_is_refused_as_such() {
 async fn a_controller_is_known_by_its_host_and_a_nodes_certificate_is_none_for_a_controller() {
     let authority = Authority::new();
     let edge = authority.node("edge", EDGE);
-    let elsewhere = Certificate { uris: &["daffi:node/c"], host: Some("10.9.8.7"), expired: false };
+    let elsewhere = Certificate { uris: &["daffi:node/c"], host: Some("10.9.8.7"), server: false, expired: false };
     let controller = Controller::start(&authority.node("elsewhere", elsewhere)).await;
     says(&controller.refusal(&edge).await, &["10.9.8.7", "not for the host \"127.0.0.1\" of --connect", "--host"]);
-    let controller = Controller::start(&edge).await;
-    says(&controller.refusal(&edge).await, &["its certificate is not accepted"]);
+    says(
+        &refusal_of(&edge, &edge).await,
+        &["its certificate is not accepted: it is not for a controller", "--controller"],
+    );
+}
+
+#[tokio::test]
+async fn names_of_a_certificate_that_are_no_hosts_are_not_told_as_such() {
+    let authority = Authority::new();
+    let both = Certificate {
+        uris: &["daffi:node/c", "daffi:tenant/t"],
+        host: Some("10.9.8.7"),
+        server: false,
+        expired: false,
+    };
+    let message = refusal_of(&authority.node("elsewhere", both), &authority.node("edge", EDGE)).await;
+    says(&message, &["it is for 10.9.8.7, and not for the host \"127.0.0.1\" of --connect", "--host 127.0.0.1"]);
+    assert!(!message.contains("daffi:") && !message.contains('('), "{message}");
+    let none = authority.node("none", Certificate { uris: &["daffi:node/c"], server: true, ..Default::default() });
+    says(&refusal_of(&none, &authority.node("edge", EDGE)).await, &["it is for no host, and not for the host"]);
+}
+
+#[tokio::test]
+async fn a_certificate_with_which_no_node_lets_itself_in_starts_no_controller_unless_time_may_mend_it() {
+    let authority = Authority::new();
+    let start = |files: TlsFiles| Server::open(files).map(drop).map_err(|error| error.to_string());
+    let edge = start(authority.node("edge", EDGE)).unwrap_err();
+    says(&edge, &["--tls-cert", "edge.pem: it is for a node", "certs issue NAME --controller --host HOST"]);
+    let none = Certificate { uris: &["daffi:node/c"], server: true, ..Default::default() };
+    says(&start(authority.node("none", none)).unwrap_err(), &["none.pem: it names no host", "--host HOST"]);
+    let authority_itself = TlsFiles {
+        cert: Some(authority.path("ca.pem")),
+        key: Some(authority.file("ca.key", &authority.key.serialize_pem())),
+        ..authority.files("edge")
+    };
+    says(&start(authority_itself).unwrap_err(), &["ca.pem: no node would accept it of a controller", "--controller"]);
+    let old = Certificate { uris: &["daffi:node/c"], host: Some("127.0.0.1"), server: false, expired: true };
+    start(authority.node("old", old)).unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_purpose_is_told_to_both_sides_as_what_it_is_not() {
+    let authority = Authority::new();
+    let mut controller = Controller::start(&authority.files("controller")).await;
+    let alone = Certificate { server: true, ..EDGE };
+    let told = controller.refusal(&authority.node("alone", alone)).await;
+    says(&told, &["the certificate of this node: it is not for a node", "`daffi-runtime certs issue NAME` makes one"]);
+    assert!(!told.contains("--controller"), "{told}");
+    assert!(controller.accepted.try_recv().is_err());
+    let purpose = rustls::CertificateError::InvalidPurpose;
+    let logged = faults::for_controller(&std::io::Error::other(rustls::Error::InvalidCertificate(purpose))).message;
+    says(&logged, &["its certificate is not accepted: it is not for a node"]);
+}
+
+#[test]
+fn times_of_which_nothing_more_is_known_are_told_with_advice_too() {
+    let error = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+    let told = faults::for_node(&std::io::Error::other(error)).message;
+    says(&told, &["it holds at no time, or not any more", "certs issue NAME --renew"]);
 }
 
 #[tokio::test]
@@ -309,12 +389,14 @@ async fn renewed_files_are_used_at_once_and_bad_ones_are_not() {
     let identity = controller.accepted.recv().await.unwrap().identity;
     says(&identity.to_string(), &["certificate of edge-2"]);
     // The controller's new ones: it has moved, as far as this certificate says.
-    let moved = Certificate { uris: &["daffi:node/c"], host: Some("10.9.8.7"), expired: false };
+    let moved = Certificate { uris: &["daffi:node/c"], host: Some("10.9.8.7"), server: false, expired: false };
     authority.certificate("controller", moved);
     says(&controller.refusal(&edge).await, &["10.9.8.7"]);
     // And an authority that is not trusted any more.
-    authority
-        .certificate("controller", Certificate { uris: &["daffi:node/c"], host: Some("127.0.0.1"), expired: false });
+    authority.certificate(
+        "controller",
+        Certificate { uris: &["daffi:node/c"], host: Some("127.0.0.1"), server: false, expired: false },
+    );
     let other = Authority::new();
     authority.file("ca.pem", &std::fs::read_to_string(other.path("ca.pem")).unwrap());
     let trusting = TlsFiles { ca: Some(other.path("both.pem")), ..edge };
