@@ -149,6 +149,16 @@ impl NodeGrants {
         std::iter::once(format!("{SCHEME}node/{}", self.node)).chain(grants).chain(tenants).collect()
     }
 
+    /// The flags of `certs issue` that say this, with their values.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        let process = |grant: &ProcessGrant| match grant.tenant == TenantName::default() {
+            true => grant.pattern.clone(),
+            false => format!("{}::{}", grant.tenant, grant.pattern),
+        };
+        let processes = self.processes.iter().map(|grant| ("--process", process(grant)));
+        processes.chain(self.tenants.iter().map(|tenant| ("--tenant", tenant.to_string()))).collect()
+    }
+
     /// The node that has the certificate.
     pub fn node(&self) -> &ProcessName {
         &self.node
@@ -203,6 +213,7 @@ mod tests {
         assert_eq!(grants.uris(), uris);
         assert_eq!(grants.node().as_str(), "edge-7");
         assert_eq!(grants.to_string(), "\"sensor-*\", \"log\" of tenant t2");
+        assert_eq!(grants.flags(), [("--process", "sensor-*".to_owned()), ("--process", "t2::log".to_owned())]);
         let uris = ["daffi:node/alice", "daffi:tenant/t2", "daffi:tenant/t3"];
         let grants = NodeGrants::from_uris(uris).unwrap();
         assert_eq!(grants.uris(), uris);

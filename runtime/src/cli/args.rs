@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use daffi_proto::id::TenantName;
 
-pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
+pub use self::certs::{CertsCommand, CertsInitArgs, CertsIssueArgs, DEFAULT_DIR, Host};
 pub use self::explain::ExplainArgs;
 pub use self::run::RunArgs;
 pub use self::schedule::{MissedArg, OverlapArg, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};

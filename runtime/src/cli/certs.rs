@@ -10,8 +10,10 @@
 //! What a certificate says is in [`daffi_proto::grants`]; whether it may be a controller is the usual purpose of a server's
 //! certificate, and its hosts the usual names, so that certificates of any other authority can say the same. Invariants:
 //! the folder is closed to others (0700), and so are keys (0600); nothing is replaced but by `--renew`, and then each file
-//! as a whole, and what the certificate may is kept unless something else is said; a certificate that was made has been checked against the authority.
+//! as a whole, and what the certificate may is kept unless something else is said; a certificate that was made has been checked
+//! against the authority, and ends with it at the latest.
 
+use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -27,9 +29,9 @@ use rcgen::{
 };
 use time::OffsetDateTime;
 
-use super::args::{CertsCommand, CertsInitArgs, CertsIssueArgs, Host};
+use super::args::{CertsCommand, CertsInitArgs, CertsIssueArgs, DEFAULT_DIR, Host};
 use crate::exit::Failure;
-use crate::net::tls::{TlsFileError, said_in, vouches_for};
+use crate::net::tls::{Said, TlsFileError, ends_at, said_in, vouches_for};
 
 /// How the authority's name in its certificates begins; its key's number follows, so that no two have the same name.
 const AUTHORITY: &str = "daffi-runtime certs";
@@ -57,8 +59,17 @@ pub enum CertsError {
     #[error("{} is there already: an authority is not replaced, since all its certificates would end; choose another --dir", path.display())]
     Authority { path: PathBuf },
     /// There is a certificate of that name already.
-    #[error("{} is there already: say --renew to replace certificate and key, or choose another name", path.display())]
-    Exists { path: PathBuf },
+    #[error(
+        "{} is there already, and {may}: to replace certificate and key say `{command}`, with what it shall be allowed; or choose \
+         another name", path.display()
+    )]
+    Exists { path: PathBuf, may: String, command: String },
+    /// There is one that cannot be read, or a key without a certificate.
+    #[error("{} is there already: remove it, or choose another name", path.display())]
+    Remains { path: PathBuf },
+    /// There is none to renew.
+    #[error("{} is not there, so there is nothing to renew: say the name or the --dir of one that is, or leave --renew out", path.display())]
+    NothingToRenew { path: PathBuf },
     /// There is no authority.
     #[error("there is no authority in {}: make one with `daffi-runtime certs init --dir {}`", path.display(), path.display())]
     NoAuthority { path: PathBuf },
@@ -72,12 +83,15 @@ pub enum CertsError {
     #[error("--process: {0}")]
     Tenant(#[from] BadCallbackName),
     /// The certificate that is to be renewed says what cannot be read, or more than is known.
-    #[error("what it says cannot be kept: {0}; say --process or remove the file")]
+    #[error("what it says cannot be kept: {0}; remove it and its key, and leave --renew out")]
     Former(TlsFileError),
     /// It is a controller's.
-    #[error("{} is a controller's: say --controller and all its --host again, or remove it first", path.display())]
-    WasController { path: PathBuf },
-    /// The authority's files do not belong together, or its time is over.
+    #[error("{} is a controller's: say `{command}`, or remove it first", path.display())]
+    WasController { path: PathBuf, command: String },
+    /// The authority's time is over.
+    #[error("{}: the authority has expired and signs nothing more: make another one with `daffi-runtime certs init` in another --dir", path.display())]
+    AuthorityExpired { path: PathBuf },
+    /// The authority's files do not belong together.
     #[error("the authority cannot sign: {0}")]
     Authoritative(#[from] TlsFileError),
     /// The library that makes certificates.
@@ -140,32 +154,54 @@ pub fn issue(args: &CertsIssueArgs) -> Result<String, CertsError> {
     }
     private_folder(dir)?;
     let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
-    for path in [&cert, &key] {
-        if !args.renew && is_there(path)? {
-            return Err(CertsError::Exists { path: path.clone() });
-        }
-    }
-    let grants = granted(args, &cert)?;
-    let (made, pair) = signed(args, &grants, &ca_key)?;
+    let former = former(args, &cert, &key)?;
+    let grants = granted(args, &cert, former.as_ref())?;
+    let holds = Holds::within(&ca_cert, args.days)?;
+    let (made, pair) = signed(args, &grants, holds, &ca_key)?;
     vouches_for(&ca_cert, made.der())?;
     let replace = if args.renew { Replace::Whole } else { Replace::Never };
     put(&key, pair.serialize_pem().as_bytes(), 0o600, replace)?;
     put(&cert, made.pem().as_bytes(), 0o644, replace)?;
-    Ok(told(args, &grants, &cert, &key))
+    Ok(told(args, &grants, holds, &cert, &key) + &lost(args, &grants, former.as_ref()))
+}
+
+/// What the certificate that is to be replaced says; none where there is none and none was meant.
+fn former(args: &CertsIssueArgs, cert: &Path, key: &Path) -> Result<Option<Said>, CertsError> {
+    match (args.renew, is_there(cert)?) {
+        (true, true) => said_in(cert).map(Some).map_err(CertsError::Former),
+        (true, false) => Err(CertsError::NothingToRenew { path: cert.to_owned() }),
+        (false, true) => Err(match said_in(cert) {
+            Ok(said) => CertsError::Exists {
+                path: cert.to_owned(),
+                may: format!("may register {}", said.grants),
+                command: command(args, &said, &wanted(args)?),
+            },
+            Err(_) => CertsError::Remains { path: cert.to_owned() },
+        }),
+        (false, false) if is_there(key)? => Err(CertsError::Remains { path: key.to_owned() }),
+        (false, false) => Ok(None),
+    }
 }
 
 /// What the certificate says: what was asked for, or the former one where nothing was.
-fn granted(args: &CertsIssueArgs, former: &Path) -> Result<NodeGrants, CertsError> {
-    let tenant = args.tenant.clone().unwrap_or_default();
-    if args.renew && is_there(former)? {
-        let former_says = said_in(former).map_err(CertsError::Former)?;
-        if former_says.is_controller && !args.controller {
-            return Err(CertsError::WasController { path: former.to_owned() });
+fn granted(args: &CertsIssueArgs, cert: &Path, former: Option<&Said>) -> Result<NodeGrants, CertsError> {
+    if let Some(said) = former {
+        if said.is_controller && !args.controller {
+            return Err(CertsError::WasController {
+                path: cert.to_owned(),
+                command: command(args, said, &wanted(args)?),
+            });
         }
         if args.process.is_empty() && args.tenant.is_none() {
-            return Ok(former_says.grants);
+            return Ok(said.grants.clone());
         }
     }
+    wanted(args)
+}
+
+/// What the flags say.
+fn wanted(args: &CertsIssueArgs) -> Result<NodeGrants, CertsError> {
+    let tenant = args.tenant.clone().unwrap_or_default();
     let process = |text: &String| {
         let (named, pattern) = split_tenant(text)?;
         Ok::<_, CertsError>(ProcessGrant::new(named.unwrap_or_else(|| tenant.clone()), pattern)?)
@@ -175,8 +211,81 @@ fn granted(args: &CertsIssueArgs, former: &Path) -> Result<NodeGrants, CertsErro
     Ok(NodeGrants::new(args.name.clone(), processes, only.into_iter().collect())?)
 }
 
+/// The command that renews a certificate, with all that it says and that is wanted of a new one.
+fn command(args: &CertsIssueArgs, said: &Said, wanted: &NodeGrants) -> String {
+    let mut words = format!("daffi-runtime certs issue {} --renew", args.name);
+    if said.is_controller || args.controller {
+        words.push_str(" --controller");
+        let asked = args.host.iter().map(Host::to_string).filter(|host| !said.hosts.contains(host));
+        for host in said.hosts.iter().cloned().chain(asked) {
+            words.push_str(&format!(" --host {host}"));
+        }
+    }
+    let former = said.grants.flags();
+    let asked = wanted.flags().into_iter().filter(|flag| !former.contains(flag));
+    for (flag, value) in former.iter().cloned().chain(asked) {
+        words.push_str(&format!(" {flag} '{value}'"));
+    }
+    if args.dir != Path::new(DEFAULT_DIR) {
+        words.push_str(&format!(" --dir {}", args.dir.display()));
+    }
+    words
+}
+
+/// What a renewed certificate says no more; nothing where it says all that the former one did.
+fn lost(args: &CertsIssueArgs, grants: &NodeGrants, former: Option<&Said>) -> String {
+    let Some(said) = former else { return String::new() };
+    let now = grants.flags();
+    let gone = said.grants.flags().into_iter().filter(|flag| !now.contains(flag));
+    let mut gone: Vec<String> = gone.map(|(flag, value)| format!("{flag} '{value}'")).collect();
+    let hosts: Vec<String> = args.host.iter().map(Host::to_string).collect();
+    gone.extend(said.hosts.iter().filter(|host| !hosts.contains(host)).map(|host| format!("--host {host}")));
+    if gone.is_empty() {
+        String::new()
+    } else {
+        format!("what the former one had and this one has not: {}\n", gone.join(" "))
+    }
+}
+
+/// Until when a certificate holds.
+#[derive(Clone, Copy)]
+struct Holds {
+    until: OffsetDateTime,
+    days: u32,
+    /// Whether it ends with its authority, and not when it was to.
+    is_cut: bool,
+}
+
+impl Holds {
+    /// For so many days, but no longer than the authority.
+    fn within(ca_cert: &Path, days: u32) -> Result<Self, CertsError> {
+        let now = OffsetDateTime::now_utc();
+        let end = OffsetDateTime::UNIX_EPOCH.saturating_add(to_time(ends_at(ca_cert)?));
+        if end <= now {
+            return Err(CertsError::AuthorityExpired { path: ca_cert.to_owned() });
+        }
+        let until = now + days_long(days);
+        if until <= end {
+            return Ok(Self { until, days, is_cut: false });
+        }
+        Ok(Self { until: end, days: u32::try_from((end - now).whole_days()).unwrap_or(days), is_cut: true })
+    }
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it holds for {} days", self.days)?;
+        if self.is_cut { f.write_str(", until its authority ends, and no longer") } else { Ok(()) }
+    }
+}
+
 /// The certificate and its key.
-fn signed(args: &CertsIssueArgs, grants: &NodeGrants, ca_key: &Path) -> Result<(Certificate, KeyPair), CertsError> {
+fn signed(
+    args: &CertsIssueArgs,
+    grants: &NodeGrants,
+    holds: Holds,
+    ca_key: &Path,
+) -> Result<(Certificate, KeyPair), CertsError> {
     let pem = std::fs::read_to_string(ca_key).map_err(failed(ca_key, "cannot be read"))?;
     let pair = KeyPair::from_pem(&pem)?;
     let issuer = Issuer::new(authority(&pair), pair);
@@ -197,23 +306,22 @@ fn signed(args: &CertsIssueArgs, grants: &NodeGrants, ca_key: &Path) -> Result<(
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     params.use_authority_key_identifier_extension = true;
-    holds_for(&mut params, args.days);
+    (params.not_before, params.not_after) = (OffsetDateTime::now_utc() - HOLDS_SINCE, holds.until);
     let pair = KeyPair::generate()?;
     Ok((params.signed_by(&pair, &issuer)?, pair))
 }
 
 /// What the user is told.
-fn told(args: &CertsIssueArgs, grants: &NodeGrants, cert: &Path, key: &Path) -> String {
+fn told(args: &CertsIssueArgs, grants: &NodeGrants, holds: Holds, cert: &Path, key: &Path) -> String {
     let mut may = format!("it may register {grants}");
     if args.controller {
         may = format!("it may be a controller; {may}");
     }
     format!(
-        "made {}: for --tls-cert of {}\nmade {}: its key, for --tls-key\n{may}; it holds for {} days\n",
+        "made {}: for --tls-cert of {}\nmade {}: its key, for --tls-key\n{may}; {holds}\n",
         cert.display(),
         grants.node(),
         key.display(),
-        args.days
     )
 }
 
@@ -236,7 +344,16 @@ fn common_name(name: &str) -> DistinguishedName {
 fn holds_for(params: &mut CertificateParams, days: u32) {
     let now = OffsetDateTime::now_utc();
     params.not_before = now - HOLDS_SINCE;
-    params.not_after = now + Duration::from_secs(u64::from(days) * 24 * 3600);
+    params.not_after = now + days_long(days);
+}
+
+fn days_long(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 3600)
+}
+
+/// A time that is too long for that is a longer one than any here.
+fn to_time(duration: Duration) -> time::Duration {
+    time::Duration::try_from(duration).unwrap_or(time::Duration::MAX)
 }
 
 /// Makes the folder, or checks that nobody else can enter it.

@@ -64,7 +64,8 @@ fn what_is_there_stays_unless_it_is_to_be_renewed() {
     let error = certs(dir, "issue edge").unwrap_err();
     assert!(error.contains("edge.pem is there already") && error.contains("--renew"), "{error}");
     assert_eq!(std::fs::read(dir.join("edge.pem")).unwrap(), before);
-    certs(dir, "issue edge --renew").unwrap();
+    let said = certs(dir, "issue edge --renew").unwrap();
+    assert!(!said.contains("the former one"), "{said}");
     assert_ne!(std::fs::read(dir.join("edge.pem")).unwrap(), before);
     assert_eq!(mode(&dir.join("edge.key")), 0o600);
     Client::open(files(dir, "edge")).unwrap();
@@ -87,18 +88,82 @@ fn patterns_name_their_tenant_and_a_renewed_certificate_says_what_the_former_did
             assert!(said.contains(may), "{words}: {said}");
         }
     }
-    let said = certs(&dir, "issue edge --renew --process other").unwrap();
-    assert!(said.contains("it may register \"other\";"), "{said}");
+    let said = certs(&dir, "issue edge --renew --process other --process sensor-*").unwrap();
+    assert!(said.contains("it may register \"other\", \"sensor-*\";"), "{said}");
+    assert!(said.ends_with("what the former one had and this one has not: --process 'acme::log'\n"), "{said}");
     certs(&dir, "issue mesh --controller --host h --process acme::log").unwrap();
     let error = certs(&dir, "issue mesh --renew").unwrap_err();
-    assert!(error.contains("mesh.pem is a controller's: say --controller and all its --host again"), "{error}");
+    let command =
+        format!("certs issue mesh --renew --controller --host h --process 'acme::log' --dir {}`", dir.display());
+    assert!(error.contains("mesh.pem is a controller's: say `daffi-runtime ") && error.contains(&command), "{error}");
     let said = certs(&dir, "issue mesh --renew --controller --host i").unwrap();
     assert!(said.contains("it may be a controller; it may register \"log\" of tenant acme;"), "{said}");
+    assert!(said.ends_with("what the former one had and this one has not: --host h\n"), "{said}");
     let error = certs(&dir, "issue x --process a:b::c").unwrap_err();
     assert!(error.contains("before `::` stands the name of a tenant"), "{error}");
     std::fs::write(dir.join("bob.pem"), "nothing").unwrap();
     let error = certs(&dir, "issue bob --renew").unwrap_err();
     assert!(error.contains("bob.pem") && error.contains("cannot be kept"), "{error}");
+}
+
+#[test]
+fn the_refusal_to_replace_a_certificate_gives_the_command_that_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    for words in ["init", "issue edge --process sensor-* --process acme::log", "issue alice --tenant acme"] {
+        certs(&dir, words).unwrap();
+    }
+    for (words, command) in [
+        ("issue edge", "certs issue edge --renew --process 'sensor-*' --process 'acme::log' --dir "),
+        (
+            "issue edge --process acme::log --process new",
+            "certs issue edge --renew --process 'sensor-*' --process 'acme::log' --process 'new' --dir ",
+        ),
+        ("issue alice --days 3", "certs issue alice --renew --tenant 'acme' --dir "),
+    ] {
+        let error = certs(&dir, words).unwrap_err();
+        assert!(error.contains(&format!("`daffi-runtime {command}{}`", dir.display())), "{words}: {error}");
+    }
+    // What cannot be read, or has no certificate, is not replaced by this command.
+    std::fs::write(dir.join("alice.pem"), "nothing").unwrap();
+    std::fs::remove_file(dir.join("edge.pem")).unwrap();
+    for (words, file) in [("issue alice", "alice.pem"), ("issue edge", "edge.key")] {
+        let error = certs(&dir, words).unwrap_err();
+        assert!(error.contains(&format!("{file} is there already: remove it")), "{words}: {error}");
+    }
+}
+
+#[test]
+fn where_there_is_nothing_nothing_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    certs(&dir, "init").unwrap();
+    let error = certs(&dir, "issue edge --renew").unwrap_err();
+    assert!(error.contains("edge.pem is not there, so there is nothing to renew"), "{error}");
+    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 2);
+}
+
+#[test]
+fn no_certificate_outlives_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("certs");
+    certs(&dir, "init --days 30").unwrap();
+    let said = certs(&dir, "issue edge --days 9999").unwrap();
+    assert!(said.contains("it holds for 29 days, until its authority ends, and no longer"), "{said}");
+    assert_eq!(ends_at(&dir.join("edge.pem")).unwrap(), ends_at(&dir.join("ca.pem")).unwrap());
+    let said = certs(&dir, "issue other --days 29").unwrap();
+    assert!(said.contains("it holds for 29 days\n"), "{said}");
+    assert!(ends_at(&dir.join("other.pem")).unwrap() < ends_at(&dir.join("ca.pem")).unwrap());
+    // One whose time is over signs nothing.
+    let (cert, key) = (dir.join(CA_CERT), dir.join(CA_KEY));
+    let pair = KeyPair::from_pem(&std::fs::read_to_string(key).unwrap()).unwrap();
+    let mut over = authority(&pair);
+    over.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    over.not_after = OffsetDateTime::now_utc() - Duration::from_secs(60);
+    std::fs::write(cert, over.self_signed(&pair).unwrap().pem()).unwrap();
+    let error = certs(&dir, "issue late").unwrap_err();
+    assert!(error.contains("ca.pem: the authority has expired"), "{error}");
+    assert!(!dir.join("late.pem").exists());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The flags of `certs`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -7,6 +8,9 @@ use clap::{Args, Subcommand};
 use daffi_proto::id::{ProcessName, TenantName};
 
 use crate::config::bounds;
+
+/// The folder of the authority, unless another is said.
+pub const DEFAULT_DIR: &str = "certs";
 
 /// What `certs` can do.
 #[derive(Debug, Subcommand)]
@@ -22,7 +26,7 @@ pub enum CertsCommand {
 #[command(after_help = INIT_HELP)]
 pub struct CertsInitArgs {
     /// The folder, which is made (mode 0700) if it is not there
-    #[arg(long, value_name = "PATH", default_value = "certs")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_DIR)]
     pub dir: PathBuf,
     /// For how many days the authority holds
     #[arg(long, value_name = "N", value_parser = bounds::flag::<1, 36_500>, allow_hyphen_values = true, default_value = "3650")]
@@ -56,14 +60,14 @@ pub struct CertsIssueArgs {
     /// A name or an address by which nodes reach that controller, as in their --connect; can be repeated
     #[arg(long, value_name = "HOST", value_parser = parse_host, requires = "controller")]
     pub host: Vec<Host>,
-    /// For how many days it holds
+    /// For how many days it holds, no longer than its authority
     #[arg(long, value_name = "N", value_parser = bounds::flag::<1, 36_500>, allow_hyphen_values = true, default_value = "365")]
     pub days: u32,
     /// Replace the certificate and the key that are there; without --process and --tenant what it may stays as it was
     #[arg(long)]
     pub renew: bool,
     /// The folder of the authority
-    #[arg(long, value_name = "PATH", default_value = "certs")]
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_DIR)]
     pub dir: PathBuf,
 }
 
@@ -85,6 +89,15 @@ pub enum Host {
     Address(IpAddr),
     /// By name.
     Name(String),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 fn parse_host(text: &str) -> Result<Host, String> {
