@@ -25,6 +25,7 @@ use crate::mesh::uplink::{self, Dialing, Order};
 use crate::net::dial::{self, Target};
 use crate::net::endpoint::{Endpoint, Surroundings};
 use crate::net::link::Connection;
+use crate::net::stranger::Stranger;
 
 /// Largest payload that a client takes: the limit is the callee's affair.
 const MAX_PAYLOAD_BYTES: usize = daffi_proto::frame::MAX_PAYLOAD_BYTES;
@@ -112,7 +113,8 @@ impl Client {
                 let again = matches!(joining, Joining::Again(_));
                 let (spawned, cancel) = (tasks.clone(), cancel.clone());
                 tasks.spawn(async move {
-                    let Some(dialing) = deliver_once(connection, limits, dialing, &spawned, again).await else {
+                    let once = deliver_once(connection, target.endpoint(), limits, dialing, &spawned, again);
+                    let Some(dialing) = once.await else {
                         return;
                     };
                     dial::run(target, limits, seed, dialing, spawned, cancel).await;
@@ -229,21 +231,30 @@ fn no_controller(error: dial::DialError) -> Failure {
 /// there is none.
 async fn deliver_once(
     connection: Connection,
+    endpoint: &Endpoint,
     limits: LinkLimits,
     mut dialing: Dialing,
     tasks: &TaskTracker,
     again: bool,
 ) -> Option<Dialing> {
-    let mut connection = Some(connection);
+    let (mut connection, mut last) = (Some(connection), Stranger::default());
     while let Some(order) = dialing.order().await {
         match (order, connection.take()) {
             (Order::Dial, Some(connection)) => {
-                dialing.connected(connection.into_link(limits, tasks)).await;
+                let link;
+                (link, last) = Stranger::watch(connection.into_link(limits, tasks));
+                dialing.connected(link).await;
                 if again {
                     return Some(dialing);
                 }
             }
-            (Order::Dial, None) => dialing.refused("the controller closed the link".to_owned()).await,
+            (Order::Dial, None) => {
+                let why = match last.told() {
+                    Some(stranger) => format!("{endpoint}: {stranger}"),
+                    None => "the controller closed the link".to_owned(),
+                };
+                dialing.refused(why).await;
+            }
             (Order::LinkWasGood, kept) => connection = kept,
         }
     }
@@ -332,6 +343,35 @@ mod tests {
         dialing.refused("the controller closed the link".to_owned()).await;
         let failure = client.connected(std::future::pending::<Result<(), Failure>>()).await.unwrap_err();
         assert_eq!((failure.code, failure.message.as_str()), (exit::NO_CONTROLLER, "the controller closed the link"));
+    }
+
+    #[tokio::test]
+    async fn who_listens_there_and_is_no_controller_is_named_at_once() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        for (answer, why) in [
+            (&b"\x15\x03\x03\0\x02\x02\x0a"[..], "what listens there speaks TLS: is it a tls:// address?"),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "what listens there is no controller; this looks like HTTP"),
+        ] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("tcp://{}", listener.local_addr().unwrap());
+            let answering = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    stream.read_u8().await.unwrap();
+                    stream.write_all(answer).await.unwrap();
+                    // Until the client has gone, which has not been told anything more.
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+            });
+            let args = ConnectArgs { connect: Some(url.clone()), ..ConnectArgs::default() };
+            for joining in [Joining::AtOnce, Joining::Again, Joining::Patiently] {
+                let failure = Client::join(&args, joining(Duration::from_secs(60))).await.err().unwrap();
+                assert_eq!(failure.code, exit::NO_CONTROLLER);
+                assert!(failure.message.starts_with(&format!("{url}: {why}")), "{failure}");
+            }
+            answering.abort();
+        }
     }
 
     #[tokio::test]

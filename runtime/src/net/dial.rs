@@ -3,7 +3,8 @@
 //! Invariants: the first attempt is made at once, the next ones after pauses that grow ([`Backoff`]) until a link has
 //! been of use. A missing controller is mentioned once, and then now and then ([`Reminder`]). A controller that runs as
 //! another user is never talked to, nor one that cannot prove itself where TLS is wanted. A node that a controller does
-//! not let in gives up, unless it has been in: then it goes on, since certificates are renewed.
+//! not let in gives up, as does one that finds something else than a controller, unless it has been in: then it goes on, since
+//! certificates are renewed.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::endpoint::{Endpoint, EndpointError, check_private_folder};
 use super::link::Connection;
+use super::stranger::Stranger;
 use super::tls::dial::NotLetIn;
 use super::tls::{Client, TlsFileError, TlsFiles};
 use crate::mesh::link::LinkLimits;
@@ -156,6 +158,7 @@ pub async fn run(
     let mut reminder = Reminder::default();
     let mut first = true;
     let mut has_been_in = false;
+    let mut last = Stranger::default();
     loop {
         let order = tokio::select! {
             () = cancel.cancelled() => return,
@@ -168,6 +171,13 @@ pub async fn run(
                 has_been_in = true;
                 reminder = Reminder::default();
             }
+            Some(Order::Dial) if !has_been_in && last.told().is_some() => {
+                let error = DialError::NotLetIn {
+                    endpoint: target.endpoint.to_string(),
+                    reason: last.told().unwrap_or_default().to_owned(),
+                };
+                dialing.refused(error.to_string()).await;
+            }
             Some(Order::Dial) => {
                 let pause = if std::mem::take(&mut first) { Duration::ZERO } else { backoff.pause() };
                 let connected = tokio::select! {
@@ -175,7 +185,11 @@ pub async fn run(
                     connected = keep_trying(&target, has_been_in, pause, &mut backoff, &mut reminder, &dialing) => connected,
                 };
                 match connected {
-                    Ok(connection) => dialing.connected(connection.into_link(limits, &tasks)).await,
+                    Ok(connection) => {
+                        let link;
+                        (link, last) = Stranger::watch(connection.into_link(limits, &tasks));
+                        dialing.connected(link).await;
+                    }
                     Err(error) => dialing.refused(error.to_string()).await,
                 }
             }

@@ -5,6 +5,7 @@
 //! | [`endpoint`] | the URLs of a controller, the default socket, and which addresses are allowed |
 //! | [`listener`] | the controller's side: bind, lock, accept, who is it |
 //! | [`dial`] | a node's side: connect, and connect again with backoff |
+//! | [`stranger`] | whether what was dialed is a controller |
 //! | [`tls`] | certificates, the join token, and handshakes with strangers |
 //! | [`link`] | one connection as two queues of frames |
 //!
@@ -15,6 +16,7 @@ pub mod direct;
 pub mod endpoint;
 pub mod link;
 pub mod listener;
+pub mod stranger;
 pub mod tls;
 
 #[cfg(test)]

@@ -86,7 +86,8 @@ fn looks_like(prefix: [u8; PREFIX_BYTES]) -> &'static str {
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"HTTP" | b"OPTI" | b"DELE" | b"PATC" | b"CONN" | b"TRAC" | b"PRI " => {
             "; this looks like HTTP, which is not spoken here"
         }
-        [0x16, 3, 0..=4, _] => "; this looks like TLS: one side uses tls:// and the other does not",
+        // A handshake, or an alert.
+        [0x15 | 0x16, 3, 0..=4, _] => "; this looks like TLS: one side uses tls:// and the other does not",
         b"SSH-" => "; this looks like SSH, which is not spoken here",
         _ => "; the peer does not speak this protocol",
     }

@@ -86,10 +86,11 @@ fn the_first_frame_of_a_link_is_small() {
 
 #[test]
 fn strangers_are_told_apart_by_their_first_bytes() {
-    let strangers: [(&[u8], &str); 6] = [
+    let strangers: [(&[u8], &str); 7] = [
         (b"GET / HTTP/1.1\r\n", "this looks like HTTP"),
         (b"PRI * HTTP/2.0\r\n", "this looks like HTTP"),
         (b"\x16\x03\x01\x00\xf4\x01", "this looks like TLS"),
+        (b"\x15\x03\x03\x00\x02\x02", "this looks like TLS"),
         (b"\x16\x03\x01\x02\x00\x01", "this looks like TLS"),
         (b"SSH-2.0-OpenSSH", "this looks like SSH"),
         (b"\xff\xff\xff\xff", "does not speak this protocol"),
