@@ -51,6 +51,10 @@ fn check_tells_mistakes_of_the_file_and_of_components() {
             &["daffi.toml:7:9: invalid type: string \"many\", expected a whole number without quotes"],
         ),
         ("preopens = [\"data\"]", &["daffi.toml:7:13: invalid type: string", "expected a folder: { host = \"PATH\""]),
+        (
+            "preopens = [{ host = \"nowhere\", guest = \"/data\" }]",
+            &["daffi.toml: `preopens` (or --preopen) of a: ", "/nowhere: No such file", "make it, or leave it out"],
+        ),
         ("network = \"h:1\"", &["daffi.toml:7:11: invalid type: string", "expected a list"]),
         ("[tenant.default]\nexports = [\"a\"]", &["daffi.toml:8:12: invalid type: string", "expected an export: {"]),
         (

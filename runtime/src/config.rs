@@ -15,7 +15,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -123,6 +123,8 @@ impl RuntimeConfig {
 /// A module: a component and its policy.
 #[derive(Clone, Debug)]
 pub struct ModuleConfig {
+    /// The config file that it stands in, unless it is of the command line.
+    pub file: Option<PathBuf>,
     /// The tenant of its process, and the name there.
     pub process: ProcessRef,
     /// What of it other tenants may import: what its tenant exports.
@@ -159,10 +161,37 @@ pub enum ConfigError {
     /// Flags that do not go together, or miss something.
     #[error("{0}")]
     Flags(String),
+    /// The same of keys of the file.
+    #[error("{}: {message}", path.display())]
+    Keys { path: PathBuf, message: String },
 }
 
 fn flags(message: impl Into<String>) -> ConfigError {
     ConfigError::Flags(message.into())
+}
+
+/// Who said something, and so how a mistake in it is told: flags by their names, keys by theirs and with their file.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    file: Option<&'a Path>,
+}
+
+impl Source<'_> {
+    /// What does not go together, in words for flags; where one of the flags in question was given, it is to be mended there.
+    fn wrong(self, by_flag: bool, message: &str) -> ConfigError {
+        match self.file {
+            Some(path) if !by_flag => ConfigError::Keys { path: path.to_owned(), message: words::in_keys(message) },
+            _ => flags(message),
+        }
+    }
+
+    /// The same with words of their own for either.
+    fn either(self, by_flag: bool, of_flags: String, of_keys: String) -> ConfigError {
+        match self.file {
+            Some(path) if !by_flag => ConfigError::Keys { path: path.to_owned(), message: of_keys },
+            _ => flags(of_flags),
+        }
+    }
 }
 
 /// A `--module` flag: `[NAME=]PATH`.
@@ -205,28 +234,46 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     let has_modules = !args.module.is_empty() || !modules.is_empty();
     let name = args.name.clone().or(runtime.name.map(String::from));
 
+    let said = Source { file: args.config.as_deref() };
     if no_node && !controller {
-        return Err(flags(
+        return Err(said.wrong(
+            args.no_node,
             "--no-node leaves nothing to do without --controller: say --controller too, or leave it out",
         ));
     }
     if no_node && has_modules {
-        return Err(flags(
+        return Err(said.wrong(
+            args.no_node || !args.module.is_empty(),
             "--no-node means a controller without modules, and there is one: leave out --no-node or --module",
         ));
     }
     if !controller && !has_modules {
-        return Err(flags("nothing to do: give --module PATH to run a component, --controller to be one, or both"));
+        return Err(said.either(
+            false,
+            "nothing to do: give --module PATH to run a component, --controller to be one, or both".to_owned(),
+            "nothing to do: give it a [[module]] with a `path`, `controller = true` in [runtime], or both".to_owned(),
+        ));
+    }
+    if let Some(tenant) = args.tenant.as_ref().filter(|_| args.module.is_empty()) {
+        let whose = match has_modules {
+            true => format!("a module of the config file says its own, `tenant = \"{tenant}\"` in its [[module]]"),
+            false => "give one, or leave --tenant out".to_owned(),
+        };
+        return Err(flags(format!("--tenant {tenant} is for modules that --module gives, and there is none: {whose}")));
     }
     let listen = endpoints(&args.listen, runtime.listen.unwrap_or_default(), insecure)?;
     let connect = endpoints(args.connect.as_slice(), runtime.connect.into_iter().collect(), insecure)?.pop();
     if controller && connect.is_some() {
-        return Err(flags(
+        return Err(said.wrong(
+            args.connect.is_some() || args.controller,
             "--connect and --controller exclude each other: the controller's own modules join it directly",
         ));
     }
     if !controller && !listen.is_empty() {
-        return Err(flags("--listen is for the controller: say --controller too, or --connect to join one"));
+        return Err(said.wrong(
+            !args.listen.is_empty(),
+            "--listen is for the controller: say --controller too, or --connect instead to join one",
+        ));
     }
     let (listen, connect) = match (controller, listen.is_empty(), connect) {
         (true, true, _) => (vec![Endpoint::default_socket(around)?], None),
@@ -235,7 +282,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         (false, _, None) => (Vec::new(), Some(Endpoint::default_socket(around)?)),
     };
     if connect.as_ref().is_some_and(Endpoint::port_is_open) {
-        return Err(flags("--connect needs the controller's real port; 0 is for --listen"));
+        return Err(said.wrong(args.connect.is_some(), "--connect needs the controller's real port; 0 is for --listen"));
     }
 
     let given = args.tls.files();
@@ -245,36 +292,45 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         key: given.key.or(runtime.tls_key),
         join_token: given.join_token.or(runtime.join_token_file),
     };
-    network::check(&listen, connect.as_ref(), &tls)?;
+    let by_flag = !args.tls.files().is_empty() || !args.listen.is_empty() || args.connect.is_some();
+    network::check(&listen, connect.as_ref(), &tls).map_err(|message| said.wrong(by_flag, message))?;
 
     let max_payload_bytes =
         args.max_payload.or(runtime.max_payload).map_or(DEFAULT_MAX_PAYLOAD_BYTES, |ByteSize(bytes)| bytes);
     let state_dir = args.state_dir.clone().or(runtime.state_dir);
     if state_dir.is_some() && !has_modules {
-        return Err(flags("--state-dir keeps what modules have scheduled, and there is no module: leave it out"));
+        return Err(said.wrong(
+            args.state_dir.is_some(),
+            "--state-dir keeps what modules have scheduled, and there is no module: leave it out",
+        ));
     }
     let (cache_dir, no_cache) = match args.cache_dir.is_some() || args.no_cache {
         true => (args.cache_dir.clone(), args.no_cache),
         false => (runtime.cache_dir, runtime.no_cache.unwrap_or(false)),
     };
     if no_cache && cache_dir.is_some() {
-        return Err(flags("cache-dir and no-cache exclude each other: leave one of them out"));
+        return Err(said.wrong(
+            args.cache_dir.is_some() || args.no_cache,
+            "--cache-dir and --no-cache exclude each other: leave one of them out",
+        ));
     }
     let cache_dir = cache_dir.or_else(|| around.cache_dir.clone()).filter(|_| !no_cache);
     let (direct, direct_said) = direct_access(args.direct.as_deref(), runtime.direct, insecure, around)?;
     let metrics = args.metrics.or(runtime.metrics);
     if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
-        return Err(flags(format!(
-            "metrics at {address} are open to whoever reaches the port: use 127.0.0.1, or say --insecure if the network is \
-             yours alone"
-        )));
+        let message = format!(
+            "--metrics {address} is open to whoever reaches the port: use 127.0.0.1, or say --insecure if the network is yours \
+             alone"
+        );
+        return Err(said.wrong(args.metrics.is_some(), &message));
     }
     if metrics.is_some() && !has_modules {
-        return Err(flags("--metrics tells what modules use, and there is no module: leave it out"));
+        return Err(said
+            .wrong(args.metrics.is_some(), "--metrics tells what modules use, and there is no module: leave it out"));
     }
-    let mut modules = modules_of(&args, modules, name.as_deref(), max_payload_bytes)?;
+    let mut modules = modules_of(&args, said, modules, name.as_deref(), max_payload_bytes)?;
     let of_modules: Vec<TenantName> = tenants_of(&modules).into_iter().collect();
-    let shares = Shares::new(tenants, &of_modules).map_err(flags)?;
+    let shares = Shares::new(tenants, &of_modules).map_err(|message| said.wrong(false, &message))?;
     for module in &mut modules {
         module.exports = shares.exports(&module.process.tenant);
         if of_modules.len() > 1 {
@@ -354,6 +410,7 @@ fn runtime_name(name: Option<String>) -> Result<String, ConfigError> {
 /// All modules: those of the file, then those of the flags; flags of policy hold for all.
 fn modules_of(
     args: &RunArgs,
+    said: Source<'_>,
     tables: Vec<ModuleTable>,
     runtime_name: Option<&str>,
     max_payload_bytes: usize,
@@ -363,17 +420,21 @@ fn modules_of(
         tenant: args.tenant.clone(),
         ..ModuleTable::at(module.path.clone())
     });
+    let of_file = tables.len();
     let tables: Vec<ModuleTable> = tables.into_iter().chain(of_flags).collect();
     let only = tables.len() == 1;
     let mut names = HashSet::new();
     let mut modules = Vec::with_capacity(tables.len());
-    for table in tables {
-        let module = module_of(args, table, runtime_name.filter(|_| only), max_payload_bytes)?;
+    for (at, table) in tables.into_iter().enumerate() {
+        let by_flag = at >= of_file;
+        let module = module_of(args, (said, by_flag), table, runtime_name.filter(|_| only), max_payload_bytes)?;
         if !names.insert(module.process.clone()) {
-            return Err(flags(format!(
-                "two modules are named {:?}: give one of them another name, with --module NAME=PATH",
-                module.process.to_string()
-            )));
+            let two = format!("two modules are named {:?}: give one of them another", module.process.to_string());
+            return Err(said.either(
+                by_flag,
+                format!("{two} name, with --module NAME=PATH"),
+                format!("{two} `name` in its [[module]]"),
+            ));
         }
         modules.push(module);
     }
@@ -393,6 +454,7 @@ fn tenants_of(modules: &[ModuleConfig]) -> BTreeSet<TenantName> {
 
 fn module_of(
     args: &RunArgs,
+    (said, by_flag): (Source<'_>, bool),
     table: ModuleTable,
     runtime_name: Option<&str>,
     max_payload_bytes: usize,
@@ -404,15 +466,19 @@ fn module_of(
         (None, None) => {
             let stem = table.path.file_stem().unwrap_or_default().to_string_lossy();
             ProcessName::new(&stem).map_err(|error| {
-                flags(format!("{}: {error}; name the process with --module NAME=PATH", table.path.display()))
+                let wrong = format!("{}: {error}; name the process with", table.path.display());
+                let of_keys = format!("{wrong} `name` in its [[module]]");
+                said.either(by_flag, format!("{wrong} --module NAME=PATH"), of_keys)
             })?
         }
     };
     let instances = args.instances.or(table.instances).unwrap_or_default();
     let mut env: BTreeMap<String, String> = table.env.into_iter().collect();
     env.extend(args.env.iter().cloned());
-    let outside = limits::outside_of(args, &name, (table.preopens, table.network), env)?;
+    let outside = limits::outside_of(args, &name, (table.preopens, table.network), env)
+        .map_err(|wrong| said.wrong(by_flag || wrong.by_flag, &wrong.message))?;
     Ok(ModuleConfig {
+        file: said.file.filter(|_| !by_flag).map(Path::to_owned),
         process: ProcessRef { tenant: table.tenant.unwrap_or_default(), name },
         exports: Vec::new(),
         path: table.path,

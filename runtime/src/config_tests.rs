@@ -74,7 +74,10 @@ fn a_name_may_be_used_once_in_each_tenant() {
     assert!(error.contains("two modules are named \"acme::a\""), "{error}");
     let error = with_file("[[module]]\npath = 'a.wasm'\ntenant = 'no such'", "").unwrap_err();
     assert!(error.contains("DIR/daffi.toml:3:") && error.contains("tenant"), "{error}");
-    assert!(with("--controller --tenant acme").is_err());
+    let error = with("--controller --tenant acme").unwrap_err();
+    assert!(error.contains("--tenant acme is for modules that --module gives, and there is none: give one"), "{error}");
+    let error = with_file(file, "--tenant globex").unwrap_err();
+    assert!(error.contains("says its own, `tenant = \"globex\"` in its [[module]]"), "{error}");
 }
 
 #[test]
@@ -104,6 +107,63 @@ fn flags_that_do_not_go_together_are_errors_with_advice() {
         let error = with(command).unwrap_err();
         assert!(error.contains(part), "{command}: {error}");
     }
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_told_as_keys_of_their_file_and_flags_as_flags() {
+    let module = "[[module]]\npath = 'a.wasm'\n";
+    for (runtime, modules, message) in [
+        (
+            "no-node = true",
+            "",
+            "`no-node` leaves nothing to do without `controller`: say `controller = true` too, or leave",
+        ),
+        (
+            "controller = true\nno-node = true",
+            module,
+            "`no-node` means a controller without modules, and there is one: leave",
+        ),
+        (
+            "name = 'x'",
+            "",
+            "nothing to do: give it a [[module]] with a `path`, `controller = true` in [runtime], or both",
+        ),
+        (
+            "listen = ['tcp://127.0.0.1:1']",
+            module,
+            "`listen` is for the controller: say `controller = true` too, or `connect`",
+        ),
+        ("connect = 'tcp://127.0.0.1:0'", module, "`connect` needs the controller's real port; 0 is for `listen`"),
+        ("connect = 'tls://h:1'", module, "`connect` tls://… must know its controller: give `tls-ca`"),
+        (
+            "controller = true\nstate-dir = 's'",
+            "",
+            "`state-dir` keeps what modules have scheduled, and there is no module",
+        ),
+        ("cache-dir = 'c'\nno-cache = true", module, "`cache-dir` and `no-cache` exclude each other"),
+        (
+            "metrics = '0.0.0.0:1'",
+            module,
+            "`metrics` 0.0.0.0:1 is open to whoever reaches the port: use 127.0.0.1, or say `insecure = true`",
+        ),
+        ("controller = true\nmetrics = '127.0.0.1:1'", "", "`metrics` tells what modules use, and there is no module"),
+        (
+            "",
+            &format!("{module}{module}"),
+            "two modules are named \"a\": give one of them another `name` in its [[module]]",
+        ),
+        ("", "[[module]]\npath = 'a b.wasm'", "; name the process with `name` in its [[module]]"),
+        ("", &format!("{module}env = {{ '' = 'x' }}"), "env of a: \"\" and its value are no environment variable"),
+        ("", &format!("{module}[tenant.acme]\n"), "[tenant.acme]: no module here is of this tenant"),
+    ] {
+        let error = with_file(&format!("[runtime]\n{runtime}\n{modules}"), "").unwrap_err();
+        assert!(error.starts_with("DIR/daffi.toml: ") && error.contains(message), "{runtime}: {error}");
+        assert!(!error.contains("--"), "{error}");
+    }
+    let of_flags = with_file(module, "--metrics 0.0.0.0:1").unwrap_err();
+    assert!(of_flags.starts_with("--metrics 0.0.0.0:1 is open"), "{of_flags}");
+    let of_flags = with_file(module, "--module a.wasm").unwrap_err();
+    assert!(of_flags.contains("with --module NAME=PATH"), "{of_flags}");
 }
 
 #[test]
@@ -195,7 +255,7 @@ fn no_module_may_have_larger_payloads_than_the_runtime() {
         (config.modules[0].limits.max_arguments(), config.modules[0].limits.max_result())
     };
     assert_eq!(limits(""), (1 << 20, 1 << 20));
-    assert_eq!(limits("--max-arguments 8 --max-result 2MiB"), (8, 1 << 20));
+    assert_eq!(limits("--max-arguments 8B --max-result 2MiB"), (8, 1 << 20));
 }
 
 #[test]
@@ -203,6 +263,21 @@ fn mistakes_in_a_file_are_told_with_their_place() {
     for (text, message) in [
         ("[runtime]\nnmae = \"x\"", "DIR/daffi.toml:2:1: unknown key `nmae`"),
         ("[[module]]\npath = \"a\"\n  memory = \"lots\"", "DIR/daffi.toml:3:12: \"lots\" is no size"),
+        (
+            "[[module]]\npath = 'a'\nmemory = 64",
+            "DIR/daffi.toml:3:10: \"64\" is no size: write a number with B, KiB, MiB or GiB, such as 256MiB, in quotes",
+        ),
+        (
+            "[runtime]\ndrain-timeout = 2.5",
+            "DIR/daffi.toml:2:17: \"2.5\" is no time: write a number with ms, s, m, h or days",
+        ),
+        ("[runtime]\nmax-payload = '64MB'", "DIR/daffi.toml:2:15: \"64MB\" is no size"),
+        (
+            "[[module]]\npath = 'a'\nmemory = []",
+            "DIR/daffi.toml:3:10: invalid type: sequence, expected a text in quotes",
+        ),
+        ("[runtime]\nmetrics = '19465'", "DIR/daffi.toml:2:11: \"19465\" is no address"),
+        ("[runtime]\nmetrics = 19465", "DIR/daffi.toml:2:11: \"19465\" is no address"),
         ("[[module]]\npath = \"a\"\ninstances = \"pool:0\"", "DIR/daffi.toml:3:13: \"pool:0\" is no way to keep"),
         ("[runtime]\ncontroller = 1", "DIR/daffi.toml:2:14: invalid type: integer `1`, expected true or false"),
         ("[runtime]\ncontroller = true\nlisten = [\n  \"nats://x:1\"]", "DIR/daffi.toml:4:3: \"nats://x:1\""),

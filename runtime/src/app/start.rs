@@ -123,7 +123,14 @@ pub(super) fn callbacks(modules: &[ModuleConfig]) -> Result<Vec<Vec<CallbackName
 fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
     for folder in module.outside.preopens.iter().map(|preopen| &preopen.host) {
         let unusable = |why: &dyn std::fmt::Display| {
-            Failure::usage(format!("preopened folder {} of {}: {why}", folder.display(), module.process))
+            let (folder, process) = (folder.display(), &module.process);
+            let advice = "make it, or leave it out";
+            Failure::usage(match &module.file {
+                Some(file) => {
+                    format!("{}: `preopens` (or --preopen) of {process}: {folder}: {why}: {advice}", file.display())
+                }
+                None => format!("--preopen of {process}: {folder}: {why}: {advice}"),
+            })
         };
         if !std::fs::metadata(folder).map_err(|error| unusable(&error))?.is_dir() {
             return Err(unusable(&"it is no folder"));
@@ -284,7 +291,13 @@ fn no_random(error: getrandom::Error) -> Failure {
 }
 
 async fn metrics_at(address: SocketAddr) -> Result<Metrics, Failure> {
-    let failure = |error| Failure::usage(format!("metrics cannot be told at {address}: {error}"));
+    let failure = |error: std::io::Error| {
+        let why = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "it is in use".to_owned(),
+            _ => error.to_string(),
+        };
+        Failure::usage(format!("metrics cannot be told at {address}: {why}: choose another address"))
+    };
     Metrics::bind(address).await.map_err(failure)
 }
 

@@ -1,10 +1,11 @@
 //! From the words of the command line to [`Cli`]; a mistake is one line, as all errors are.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::Cli;
 use crate::exit::{self, Failure};
@@ -32,8 +33,20 @@ pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Res
             let _ = error.print();
             Instead::Answered(ExitCode::from(exit::USAGE))
         }
-        _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()))),
+        _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()) + &advice(&error))),
     })
+}
+
+/// What clap does not know: that a file in the place of a command is to be run.
+fn advice(error: &clap::Error) -> String {
+    let path = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) if word.contains(['/', '.']) => word,
+        _ => return String::new(),
+    };
+    match Path::new(path).extension().is_some_and(|ending| ending == "toml") {
+        true => format!("; to run what a config file says: --config {path}"),
+        false => format!("; to run a component: --module {path}"),
+    }
 }
 
 /// The part of clap's text that says what is wrong and what was meant, in one line.
@@ -80,6 +93,9 @@ mod tests {
             ("--module a --max-call-time -1s", &["-1s", "500ms"]),
             ("--module a --drain-timeout 8days", &["8days", "from 1ms to 7days"]),
             ("--module a --queue x", &["--queue"]),
+            ("c/publisher.wasm", &["'c/publisher.wasm'", "to run a component: --module c/publisher.wasm"]),
+            ("daffi.toml", &["to run what a config file says: --config daffi.toml"]),
+            ("--module a --metrics 19465", &["\"19465\" is no address", "such as 127.0.0.1:19465"]),
         ] {
             let line = wrong(command);
             assert!(!line.contains('\n') && !line.contains("error:"), "{line}");

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(payload("1MiB"), Ok(ByteSize(1 << 20)));
         for (read, text, bounds) in [
             (payload as fn(&str) -> _, "1B", "1B is out of bounds: it is from 1KiB to"),
-            (output_rate, "1023", "it is from 1KiB to"),
+            (output_rate, "1023B", "it is from 1KiB to"),
             (memory, "1KiB", "it is from 64KiB to 32GiB"),
             (memory, "33GiB", "it is from 64KiB to 32GiB"),
             (stream_bytes, "5GiB", "it is from 64KiB to 4GiB"),

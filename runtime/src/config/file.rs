@@ -32,8 +32,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::bounds::{self, count};
 use super::shares::TenantTable;
-use super::units::{ByteSize, parse_duration};
-use super::words::plain;
+use super::units::{ByteSize, parse_address, parse_duration};
+use super::words::{self, plain};
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
 use crate::guest::network::Destination;
@@ -155,6 +155,7 @@ pub(super) struct RuntimeTable {
     #[serde(deserialize_with = "path")]
     cache_dir: Option<PathBuf>,
     no_cache: Option<bool>,
+    #[serde(deserialize_with = "address")]
     metrics: Option<SocketAddr>,
     log: Option<String>,
 }
@@ -257,6 +258,10 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     read_by(parse_duration, deserializer)
 }
 
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    read_by(parse_address, deserializer)
+}
+
 pub(super) fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteSize>, D::Error> {
     read_by(bounds::memory, deserializer)
 }
@@ -285,8 +290,7 @@ fn read_by<'de, D: Deserializer<'de>, T>(
     read: impl FnOnce(&str) -> Result<T, String>,
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    read(&text).map(Some).map_err(serde::de::Error::custom)
+    words::text(read, deserializer).map(Some)
 }
 
 /// The file's text, for the place of an error.

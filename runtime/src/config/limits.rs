@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use daffi_proto::id::ProcessName;
 
-use super::ConfigError;
 use super::bounds::MAX_ENVIRONMENT_BYTES;
 use super::file::ModuleTable;
-use super::flags;
 use super::units::ByteSize;
 use crate::cli::args::RunArgs;
 use crate::guest::limits::ModuleLimits;
@@ -57,6 +55,13 @@ pub(super) fn limits_of(args: &RunArgs, table: &ModuleTable, max_payload_bytes: 
     limits
 }
 
+/// What is wrong with what guests are to see of the host.
+pub(super) struct Wrong {
+    pub(super) message: String,
+    /// Whether a flag has a part in it.
+    pub(super) by_flag: bool,
+}
+
 /// What a process's guests see of the host; what flags say is added to what its table says.
 ///
 /// # Errors
@@ -66,42 +71,39 @@ pub(super) fn outside_of(
     process: &ProcessName,
     table: (Vec<Preopen>, Vec<Destination>),
     env: BTreeMap<String, String>,
-) -> Result<Outside, ConfigError> {
-    check_environment(process, &env)?;
+) -> Result<Outside, Wrong> {
+    check_environment(process, &env).map_err(|message| Wrong { message, by_flag: !args.env.is_empty() })?;
     let (mut preopens, mut destinations) = table;
     preopens.extend(args.preopen.iter().cloned());
     destinations.extend(args.network.iter().cloned());
-    let counted = |what, count, most| {
+    let counted = |what, count, most, by_flag| {
         if count > most {
-            Err(flags(format!("{what} of {process}: {count} are too many, at most {most}")))
+            Err(Wrong { message: format!("{what} of {process}: {count} are too many, at most {most}"), by_flag })
         } else {
             Ok(())
         }
     };
-    counted("preopens", preopens.len(), MAX_PREOPENS)?;
+    counted("preopens", preopens.len(), MAX_PREOPENS, !args.preopen.is_empty())?;
     let mut paths = BTreeSet::new();
     if let Some(twice) = preopens.iter().find(|preopen| !paths.insert(preopen.guest.as_str())) {
-        return Err(flags(format!(
-            "preopens of {process}: two folders are {} for guests: give one another path",
-            twice.guest
-        )));
+        let message =
+            format!("preopens of {process}: two folders are {} for guests: give one another path", twice.guest);
+        return Err(Wrong { message, by_flag: !args.preopen.is_empty() });
     }
-    counted("network", destinations.len(), MAX_DESTINATIONS)?;
+    counted("network", destinations.len(), MAX_DESTINATIONS, !args.network.is_empty())?;
     Ok(Outside { env: env.into_iter().collect(), preopens, network: Network::new(destinations) })
 }
 
-fn check_environment(process: &ProcessName, env: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+fn check_environment(process: &ProcessName, env: &BTreeMap<String, String>) -> Result<(), String> {
     for (name, value) in env {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(flags(format!("env of {process}: {name:?} and its value are no environment variable")));
+            return Err(format!("env of {process}: {name:?} and its value are no environment variable"));
         }
     }
     let bytes: usize = env.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_ENVIRONMENT_BYTES {
         let most = ByteSize(MAX_ENVIRONMENT_BYTES);
-        return Err(flags(format!(
-            "env of {process}: its names and values have {bytes} bytes, at most {most} are allowed"
-        )));
+        return Err(format!("env of {process}: its names and values have {bytes} bytes, at most {most} are allowed"));
     }
     Ok(())
 }

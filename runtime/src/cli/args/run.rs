@@ -8,7 +8,7 @@ use clap::Args;
 use daffi_proto::id::TenantName;
 
 use super::TlsArgs;
-use crate::config::units::{ByteSize, parse_duration};
+use crate::config::units::{ByteSize, parse_address, parse_duration};
 use crate::config::{ModuleArg, bounds};
 use crate::guest::grants::{Act, Callable};
 use crate::guest::limits::{InstancePolicy, OnCancel};
@@ -61,7 +61,7 @@ pub struct RunArgs {
     ///
     /// Processes see and call those of their own tenant alone; two tenants may have processes of the same name. A module
     /// of the config file says its own.
-    #[arg(long, value_name = "NAME", requires = "module")]
+    #[arg(long, value_name = "NAME")]
     pub tenant: Option<TenantName>,
 
     /// An environment variable for the modules, which see no others; can be repeated
@@ -204,7 +204,7 @@ pub struct RunArgs {
     /// Where to tell metrics of the modules, in the text of OpenMetrics: http://ADDRESS/metrics, such as 127.0.0.1:9464
     ///
     /// Loopback only, unless --insecure is said: it has no TLS. Port 0 lets the system choose one.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub metrics: Option<SocketAddr>,
 
     /// How long calls in flight may take to finish when the runtime ends, 1ms to 7days [default: 10s]
