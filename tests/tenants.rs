@@ -33,7 +33,11 @@ fn two_tenants_of_one_runtime_have_processes_of_the_same_name() {
     held.kill();
     // Who says no tenant is in another one.
     assert_eq!(cluster.ps(), serde_json::json!([]));
-    says(cluster.call("add(1, 2)").one_line_error(3), &["no-such-callback"]);
+    says(cluster.call("add(1, 2)").one_line_error(3), &["in tenant default", "no-such-callback"]);
+    says(in_tenant(&cluster, "acmee", &["call", "add(1, 2)"]).one_line_error(3), &["in tenant acmee"]);
+    let nobody = in_tenant(&cluster, "acmee", &["call", "add(1, 2)", "--receiver", "shop"]);
+    says(nobody.one_line_error(3), &["no process \"shop\"", "in tenant acmee"]);
+    says(in_tenant(&cluster, "acmee", &["ps"]).success(), &["no process of tenant acmee is on the mesh"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use daffi_proto::call::{CallbackInfo, Detail, Load, ProcessInfo};
+use daffi_proto::id::TenantName;
 use daffi_proto::name::CallbackName;
 use daffi_proto::signature::Signature;
 use daffi_proto::signature::wit::wit_document;
@@ -25,6 +26,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// No controller.
 pub fn run(args: &PsArgs) -> Result<(), Failure> {
+    let tenant = args.connect.tenant.clone().unwrap_or_default();
     let processes = client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
         let processes = client.mesh().processes_in_detail(client.tenant(), Detail::Usage).await;
@@ -34,7 +36,7 @@ pub fn run(args: &PsArgs) -> Result<(), Failure> {
     let text = match (args.json, args.wit) {
         (true, _) => as_json(&processes),
         (_, true) => as_wit(&processes),
-        _ => as_table(&processes),
+        _ => as_table(&processes, &tenant),
     };
     // A reader that has gone is no failure.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -119,10 +121,12 @@ const USED: [(&str, Used); 4] = [
     ("MEMORY", |usage| Some(usage.memory_bytes).filter(|bytes| *bytes > 0).map(short_bytes)),
 ];
 
-/// A line a process, its callbacks below it.
-fn as_table(processes: &[ProcessInfo]) -> String {
+/// A line a process of this tenant, its callbacks below it. Whether there is such a tenant nobody knows: it is where its processes
+/// are.
+fn as_table(processes: &[ProcessInfo], tenant: &TenantName) -> String {
     if processes.is_empty() {
-        return "no process is on the mesh\n".to_owned();
+        let of_others = "`--tenant NAME` shows those of another";
+        return format!("no process of tenant {tenant} is on the mesh; {of_others}\n");
     }
     // These have a column only where there is something in it.
     let counts: [(&str, Count); 4] = [
@@ -168,10 +172,14 @@ fn as_table(processes: &[ProcessInfo]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
+    use daffi_proto::id::{ProcessName, ProcessRef};
     use daffi_proto::signature::{Field, Type};
 
     use super::*;
+
+    fn as_table(processes: &[ProcessInfo]) -> String {
+        super::as_table(processes, &TenantName::default())
+    }
 
     fn process(name: &str) -> ProcessInfo {
         let field = |name: &str| Field { name: name.to_owned(), ty: Type::S64 };
@@ -209,7 +217,9 @@ mod tests {
             table.starts_with("PROCESS  TENANT   NODE    INSTANCES  LIVE  IN-FLIGHT  OPEN-CALLS  STREAMS  HANDLES\n")
         );
         assert!(table.lines().nth(1).unwrap().ends_with("1          3           2        12"), "{table}");
-        assert_eq!(as_table(&[]), "no process is on the mesh\n");
+        let acme = TenantName::new("acme").unwrap();
+        let none = super::as_table(&[], &acme);
+        assert_eq!(none, "no process of tenant acme is on the mesh; `--tenant NAME` shows those of another\n");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use daffi_proto::call::{CallRequest, ResolveRequest, Resolved};
-use daffi_proto::error::CallError;
-use daffi_proto::id::ProcessName;
+use daffi_proto::error::{CallError, code};
+use daffi_proto::id::{ProcessName, TenantName};
 use daffi_proto::name::Qualified;
 use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Encoded, Limits, ValueError};
@@ -134,7 +134,8 @@ impl<'a> Written<'a> {
             spent: wait.spent(left),
             wait_ready: wait.ready,
         };
-        client.mesh().resolve(question).await.map_err(|error| failure(&error))
+        let resolved = client.mesh().resolve(question).await;
+        resolved.map_err(|error| failure(&in_tenant(error, &client.tenant())))
     }
 
     /// The arguments, for a function that has what is to be written of the callback's parameters.
@@ -164,6 +165,16 @@ impl<'a> Written<'a> {
             Encoding::Wave => Encoded::Wave(self.args.to_owned()),
             Encoding::Json => Encoded::Json(self.args.to_owned()),
         }
+    }
+}
+
+/// The error of who asked in one tenant for what is not there, and may be in another.
+fn in_tenant(error: CallError, tenant: &TenantName) -> CallError {
+    match error.code.as_str() {
+        code::NO_SUCH_CALLBACK | code::NO_SUCH_PROCESS => {
+            CallError { message: format!("{}, in tenant {tenant}", error.message), ..error }
+        }
+        _ => error,
     }
 }
 
