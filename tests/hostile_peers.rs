@@ -13,7 +13,7 @@ use std::sync::mpsc::channel;
 use bytes::{Bytes, BytesMut};
 use daffi_proto::call::{CallbackSpec, Hop};
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame, Header, LastWord, MAX_HEADER_BYTES, Side, StreamRef};
-use daffi_proto::id::{CallId, NodeKey, ProcessName, ProcessRef, TenantName};
+use daffi_proto::id::{CallId, NodeKey, ProcessName, ProcessRef, SessionId, TenantName, Ticket};
 use daffi_proto::registry::{Callback, CallbackTable, MAX_CALLBACKS_PER_PROCESS};
 use daffi_proto::session::{Role, refusal};
 use daffi_proto::signature::Signature;
@@ -58,6 +58,32 @@ fn half_handshakes_are_closed_after_their_time_and_hold_nobody_up() {
         assert_eq!(cluster.call("plain-greeting(\"you\")").success(), "\"hello, you\"");
         for (mut peer, _) in slow {
             peer.closed();
+        }
+    });
+}
+
+#[test]
+fn strangers_at_the_socket_of_a_node_are_closed_and_direct_calls_go_on() {
+    withstands(|cluster, _| {
+        let steps = ["wait-process other 60000", "times 400 call add [1, 2]", "print done"];
+        let sockets = || {
+            let names = std::fs::read_dir(cluster.sockets()).unwrap().map(|entry| entry.unwrap().path());
+            names.filter(|path| path.extension().is_some_and(|kind| kind == "sock")).collect::<Vec<_>>()
+        };
+        let before = sockets();
+        assert_eq!(before.len(), 2, "of the server and of the other runtime: {before:?}");
+        let script = cluster.runtime("script").script(&steps).start();
+        let visit = Frame::new(Header::Visit { version: 1, session: SessionId(1), ticket: Ticket([7; 16]) });
+        let mut buffer = BytesMut::new();
+        visit.encode_into(&mut buffer).unwrap();
+        let garbage: [&[u8]; 5] = [b"GET / HTTP/1.1\r\n\r\n", &[255; 64], &[], &[200, 0, 0, 0, 1, 2], &buffer];
+        let mut strangers: Vec<_> = (0..200).map(|at| (cluster.raw_at(&before[at % 2]), garbage[at % 5])).collect();
+        for (stranger, said) in &mut strangers {
+            stranger.write(said);
+        }
+        script.wait_for_line("done");
+        for (mut stranger, _) in strangers {
+            stranger.closed();
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use super::{Cluster, PATIENCE};
 
@@ -11,7 +12,12 @@ pub struct Raw(UnixStream);
 impl Cluster {
     /// Connects to the controller's socket.
     pub fn raw(&self) -> Raw {
-        let stream = UnixStream::connect(self.socket()).unwrap();
+        self.raw_at(&self.socket())
+    }
+
+    /// Connects to this socket.
+    pub fn raw_at(&self, socket: &Path) -> Raw {
+        let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Raw(stream)
     }

@@ -21,13 +21,14 @@ struct Line {
     p99_ns: u64,
 }
 
-/// Measures typed calls between two runtimes of their own.
-pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
+/// Measures typed calls between two runtimes of their own, whose `--direct` is this.
+pub fn measure(case: &Case, folder: &Path, direct: &str) -> anyhow::Result<Sample> {
     let socket = folder.join("mesh.sock");
-    let server = Runtime::start(&socket, &["--controller", "--name", "server"], "bench-server", &[])?;
+    let server_args = ["--controller", "--name", "server", "--max-payload", "32MiB", "--direct", direct];
+    let server = Runtime::start(&socket, &server_args, "bench-server", &[])?;
     let caller_component = caller_of(case);
     // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
-    let caller_args = ["--name", "caller", "--max-payload", "32MiB"];
+    let caller_args = ["--name", "caller", "--max-payload", "32MiB", "--direct", direct];
     let caller = Runtime::start(&socket, &caller_args, caller_component, &job(case))?;
     timed(caller, &[server])
 }
@@ -100,6 +101,10 @@ impl Runtime {
     pub fn with(socket: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
         command.args(["--log", "error"]).args(args).env("DAFFI_SOCKET", socket);
+        // The sockets of direct links are beside it.
+        if let Some(folder) = socket.parent() {
+            command.env("XDG_RUNTIME_DIR", folder);
+        }
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         Ok(Self { child })
     }

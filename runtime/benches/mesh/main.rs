@@ -39,23 +39,11 @@ const SUM_BYTES: usize = 8;
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for in_flight in [1, 64] {
+    for (how, in_flight) in [(How::Direct, 1), (How::Direct, 64), (How::Relayed, 1), (How::Relayed, 64)] {
         let calls = |one: u64, many: u64| if in_flight == 1 { one } else { many };
-        cases.push(Case {
-            how: How::Typed,
-            op: "sum",
-            payload_bytes: SUM_BYTES,
-            in_flight,
-            calls: calls(20_000, 100_000),
-        });
-        cases.push(Case {
-            how: How::Typed,
-            op: "echo",
-            payload_bytes: 1 << 10,
-            in_flight,
-            calls: calls(20_000, 60_000),
-        });
-        cases.push(Case { how: How::Typed, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
+        cases.push(Case { how, op: "sum", payload_bytes: SUM_BYTES, in_flight, calls: calls(20_000, 100_000) });
+        cases.push(Case { how, op: "echo", payload_bytes: 1 << 10, in_flight, calls: calls(20_000, 60_000) });
+        cases.push(Case { how, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
     }
     for (in_flight, calls) in [(1, 100_000), (64, 200_000)] {
         cases.push(Case { how: How::Local, op: "sum", payload_bytes: SUM_BYTES, in_flight, calls });
@@ -72,9 +60,10 @@ fn cases() -> Vec<Case> {
 /// The bare limit, and what the guests reach.
 fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
     Ok(match case.how {
-        How::Typed => (echo::measure_relayed(case, folder)?, guests::measure(case, folder)?),
+        How::Direct => (echo::measure(case, folder)?, guests::measure(case, folder, "unix")?),
+        How::Relayed => (echo::measure_relayed(case, folder)?, guests::measure(case, folder, "off")?),
         How::Local => (echo::measure(case, folder)?, guests::measure_local(case, folder)?),
-        How::Background => (echo::measure_relayed(case, folder)?, background::measure(case, folder)?),
+        How::Background => (echo::measure(case, folder)?, background::measure(case, folder)?),
         How::Broadcast(receivers) => {
             (broadcast::bare(case, receivers, folder)?, broadcast::measure(case, receivers, folder)?)
         }
@@ -107,8 +96,8 @@ fn main() -> anyhow::Result<()> {
     }
     if !report.text().is_empty() {
         println!(
-            "\nguest to guest, through the controller over unix sockets, or local; ratios to a bare tokio echo of the same run, \
-             relayed where the guests' calls are\n"
+            "\nguest to guest over unix sockets, directly or through the controller, or local; ratios to a bare tokio echo of the same \
+             run, relayed where the guests' calls are\n"
         );
         print!("{}", report.text());
     }

@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 /// How the guests call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// A typed import: each call is waited for, or many by `async func`.
-    Typed,
+    /// A typed import: each call is waited for, or many by `async func`; over a direct link.
+    Direct,
+    /// The same, through the controller.
+    Relayed,
     /// The same between two modules of one runtime.
     Local,
     /// BG, by name, from a guest without async.
@@ -47,7 +49,8 @@ impl Case {
             bytes => format!("{} KiB list<u8>", bytes >> 10),
         };
         match self.how {
-            How::Typed => what,
+            How::Direct => what,
+            How::Relayed => format!("{what} relayed"),
             How::Local => format!("{what} local"),
             How::Background => format!("{what} BG"),
             How::Broadcast(receivers) => format!("{what} at {receivers}"),

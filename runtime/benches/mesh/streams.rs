@@ -137,7 +137,7 @@ fn calls(streams: bool, folder: &Path) -> anyhow::Result<Sample> {
     let said = server.lines()?;
     let began = std::thread::spawn(move || said.take(1).flatten().any(|line| line == "warm").then(Instant::now));
     // Their warm-up is long enough for the stream to begin in it.
-    let case = Case { how: How::Typed, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls: 20_000 };
+    let case = Case { how: How::Direct, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls: 20_000 };
     let mut env = job(&case);
     env.retain(|pair| !pair.starts_with("WARM_UP="));
     env.push(format!("WARM_UP={}", case.calls));

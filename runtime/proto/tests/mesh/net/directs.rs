@@ -49,12 +49,12 @@ impl Net {
             let decoder = Decoder::new(DEFAULT_MAX_PAYLOAD_BYTES);
             self.directs.insert(end, Direct { other, decoder, last: self.now, full: false });
         }
-        self.to_end(other, News::Up);
-        self.to_end(end, News::Up);
+        self.put_at_end(other, News::Up);
+        self.put_at_end(end, News::Up);
     }
 
     /// Something comes to an end, behind all that came before.
-    fn to_end(&mut self, end: End, news: News) {
+    fn put_at_end(&mut self, end: End, news: News) {
         let delay = ms(self.random.bits() % (self.delay + 1));
         let Some(direct) = self.directs.get_mut(&end) else { return };
         direct.last = direct.last.max(self.now + delay);
@@ -70,14 +70,14 @@ impl Net {
         let other = direct.other;
         let mut buffer = BytesMut::new();
         frame.encode_into(&mut buffer).unwrap();
-        self.to_end(other, News::Bytes(buffer.freeze()));
+        self.put_at_end(other, News::Bytes(buffer.freeze()));
         true
     }
 
     /// An end is closed; the other one hears of it behind all that was sent.
     pub(super) fn close_directly(&mut self, end: End, reason: &str) {
         if let Some(direct) = self.directs.remove(&end) {
-            self.to_end(direct.other, News::Down(reason.to_owned()));
+            self.put_at_end(direct.other, News::Down(reason.to_owned()));
         }
     }
 
@@ -116,7 +116,7 @@ impl Net {
                 .retain(|_, delivery| !matches!(delivery, Delivery::Direct { end, .. } if both.contains(end)));
             for end in both {
                 if !self.nodes[end.0].dead {
-                    self.to_end(end, News::Down("cut by the test".to_owned()));
+                    self.put_at_end(end, News::Down("cut by the test".to_owned()));
                 }
             }
         }
