@@ -45,6 +45,8 @@ pub struct ProcessSpec {
     /// Most bytes of large items of streams that may wait for it to read them, unless one alone is larger; and of results
     /// of callbacks that are called once an item that may wait for their readers ([`crate::node`]'s `rooms`).
     pub large_bytes: usize,
+    /// Most streams of the calls that it serves, those of callbacks that are called once an item included.
+    pub max_streams: usize,
     /// What of it other tenants may import, [`MAX_EXPORTS`](crate::share::MAX_EXPORTS) at most.
     pub exports: Arc<[Export]>,
 }

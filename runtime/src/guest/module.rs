@@ -113,6 +113,7 @@ impl GuestModule {
             instances: policy.to_string(),
             schedules: spec.schedules.take().map_or(Schedules::Fresh(spec.limits.schedules), Schedules::Kept),
             large_bytes: spec.limits.held_bytes(policy),
+            max_streams: spec.limits.open_streams,
             exports: spec.exports.clone(),
         };
         let interleaves = loaded.description.engine == EngineKind::Concurrent;

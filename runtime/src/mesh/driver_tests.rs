@@ -92,6 +92,7 @@ fn spec(name: &str) -> ProcessSpec {
         instances: "singleton".to_owned(),
         schedules: Default::default(),
         large_bytes: LARGE_BYTES,
+        max_streams: 256,
         exports: Arc::from([]),
     }
 }

@@ -223,6 +223,7 @@ async fn a_guest_that_reads_what_is_no_item_of_its_type_traps_with_the_place() {
             instances: "none".to_owned(),
             schedules: Default::default(),
             large_bytes: 64 * 1024 * 1024,
+            max_streams: 256,
             exports: Arc::from([]),
         };
         let peer = Arc::new(Peer { mesh: on_mesh.mesh.clone(), flows, items });

@@ -182,7 +182,8 @@ impl Run {
         });
         let (process, callbacks, exports) = (script.process(), callbacks.collect(), script.exports().into());
         let (instances, schedules) = ("singleton".into(), Schedules::default());
-        let spec = ProcessSpec { process, callbacks, instances, exports, schedules, large_bytes: 1 << 20 };
+        let spec =
+            ProcessSpec { process, callbacks, instances, exports, schedules, large_bytes: 1 << 20, max_streams: 64 };
         let token = self.token();
         self.command(Command::AddProcess { token, spec });
     }

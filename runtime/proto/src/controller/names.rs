@@ -308,7 +308,8 @@ impl Controller {
         let member = self.links.get(&link)?.member.as_ref()?;
         let (entry, record) = (self.entries.get(&id)?, self.registry.get(id)?);
         let all = record.callbacks.iter().zip(self.registry.groups_of(id));
-        let (groups, table) = if member.belongs(entry) {
+        let is_own = member.belongs(entry);
+        let (groups, table) = if is_own {
             (all.map(|(_, group)| *group).collect(), entry.table.clone())
         } else {
             let shared = all.filter(|(callback, _)| member.imports(entry, &callback.name));
@@ -322,8 +323,9 @@ impl Controller {
         let header = Header::Entry {
             entry: id,
             process: record.process.clone(),
-            node: record.node.as_ref().to_owned(),
-            instances: record.instances.as_ref().to_owned(),
+            // Where and how a process of another tenant lives is not shared.
+            node: if is_own { record.node.as_ref().to_owned() } else { String::new() },
+            instances: if is_own { record.instances.as_ref().to_owned() } else { String::new() },
             groups,
             exports: entry.exports.iter().filter(|export| member.tenants.contains(&export.to)).cloned().collect(),
             host: self.host_of(member, entry),

@@ -48,6 +48,9 @@ pub(super) struct Local {
     pub usage: Option<Box<Usage>>,
     /// Its room for large items of streams.
     pub large_bytes: usize,
+    /// How many streams the calls that it serves may have, and have.
+    pub max_streams: usize,
+    pub streams: usize,
 }
 
 /// How a process stands to the controller.
@@ -118,6 +121,8 @@ impl Node {
             load: Load::default(),
             usage: None,
             large_bytes: spec.large_bytes,
+            max_streams: spec.max_streams,
+            streams: 0,
         };
         self.locals.insert(id, local);
         self.add_table(id, &process, schedules);

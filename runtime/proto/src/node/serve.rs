@@ -183,6 +183,10 @@ impl Node {
         if let Some(exchange) = self.exchanges.get_mut(&call) {
             exchange.process = Some(incoming.process);
         }
+        if let Err(refused) = self.may_have_streams(incoming.process, way.mode, incoming.channels.len()) {
+            self.note_served(caller, &incoming, way.time);
+            return self.served(incoming.id, Err(refused));
+        }
         match way.mode {
             Mode::Whole => {
                 self.open_readers(call, &incoming.channels);

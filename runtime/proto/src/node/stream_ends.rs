@@ -80,10 +80,13 @@ impl Node {
         let now = Counted { streams, waiting, large, results: results as u64 };
         let before = std::mem::replace(&mut exchange.counted, now);
         let process = exchange.process;
-        self.count_change(process, before, now);
+        self.count_change(call, process, before, now);
     }
 
-    fn count_change(&mut self, process: Option<LocalId>, before: Counted, now: Counted) {
+    fn count_change(&mut self, call: StreamCall, process: Option<LocalId>, before: Counted, now: Counted) {
+        if let (StreamCall::Served(_), Some(local)) = (call, process.and_then(|id| self.locals.get_mut(&id))) {
+            local.streams = (local.streams + now.streams).saturating_sub(before.streams);
+        }
         self.open_streams = (self.open_streams + now.streams).saturating_sub(before.streams);
         self.stream_bytes = (self.stream_bytes + now.waiting).saturating_sub(before.waiting);
         if (before.large, before.results) != (now.large, now.results) {
@@ -108,7 +111,7 @@ impl Node {
             parent.below.remove(&request);
         }
         self.held.remove(&call);
-        self.count_change(exchange.process, exchange.counted, Counted::default());
+        self.count_change(call, exchange.process, exchange.counted, Counted::default());
         self.let_in(exchange.process);
     }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{MAX_STREAM_BYTES, MAX_STREAMS, Node, Output, Peer, Request, StreamAct, StreamEvent, Via, Wire, outcome};
-use crate::call::WhenAbandoned;
+use crate::call::{Mode, WhenAbandoned};
 use crate::error::CallError;
 use crate::frame::{Frame, Side, StreamRef};
 use crate::id::{LocalId, ServeId};
@@ -143,6 +143,18 @@ impl Node {
             return Err(outcome::too_many_streams(callback));
         }
         Ok(())
+    }
+
+    /// Whether a call with so many streams may be served by this process: who may call one process must not take the streams that all
+    /// of this node have.
+    pub(super) fn may_have_streams(&self, process: LocalId, mode: Mode, streams: usize) -> Result<(), CallError> {
+        let Some(local) = self.locals.get(&process).filter(|_| streams > 0) else { return Ok(()) };
+        // What is called once an item has a stream of results too.
+        let wanted = streams + usize::from(mode == Mode::Each);
+        match local.streams + wanted > local.max_streams {
+            true => Err(outcome::too_many_streams_of_process(&local.process.name, local.max_streams)),
+            false => Ok(()),
+        }
     }
 
     /// Opens ends that the user writes.

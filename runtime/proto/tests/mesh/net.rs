@@ -152,6 +152,8 @@ pub struct Net {
     /// Whether nodes are reachable for each other, from their start; and whether none is for now.
     pub direct: bool,
     pub unreachable: bool,
+    /// How many streams the calls may have that each process serves, of those that are added from now on.
+    pub max_streams: usize,
     /// When who dials again.
     dials: BTreeSet<(Duration, usize)>,
     last_delivery: u64,
@@ -180,6 +182,7 @@ impl Net {
             frames_sent_directly: 0,
             direct: false,
             unreachable: false,
+            max_streams: 20_000,
             dials: BTreeSet::new(),
             last_delivery: 0,
             last_link: 0,

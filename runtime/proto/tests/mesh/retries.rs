@@ -398,3 +398,27 @@ fn kept_results_have_bounds_of_number_bytes_and_time_and_the_oldest_go_first() {
     receiver.net.run(secs(61));
     assert_eq!(receiver.net.count(receiver.node).repeats, 0, "its call's time is over");
 }
+
+#[test]
+fn attempts_of_a_call_below_another_one_have_no_more_time_together_than_it_was_given() {
+    let mut net = Net::new(31);
+    let (node, _) = member(&mut net, "worker", overloaded());
+    let (above, main) = member(&mut net, "above", Behaviour::Hold);
+    let client = net.client();
+    let request = CallRequest { receiver: Some(name("above")), timeout: secs(60), ..call(None, SUM) };
+    net.call(client, request);
+    net.settle();
+    let parent = net.nodes[above].served[0].clone();
+    assert_eq!(parent.process, main);
+    let retry = Retry { attempts: 100, idempotent: true, ..Retry::NEVER };
+    let request = CallRequest { retry, timeout: secs(1), receiver: Some(name("worker")), ..below(&parent, SUM) };
+    let began = net.now;
+    let token = net.call(above, request);
+    net.run(ms(900));
+    assert!(served(&net, node) >= 2);
+    // The last attempt is held, and ends when the time of all is over.
+    let worker = net.nodes[node].served[0].process;
+    net.nodes[node].behaviours.insert(worker, Behaviour::Hold);
+    net.run(secs(5));
+    assert!(net.nodes[above].ended[&token] <= began + secs(1), "{:?}", net.nodes[above].ended[&token]);
+}

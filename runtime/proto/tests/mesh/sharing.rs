@@ -2,11 +2,12 @@
 
 use daffi_proto::call::{CallRequest, GatherRequest, Need, ResolveRequest, ScheduleRequest, WaitFor};
 use daffi_proto::error::{CallError, code};
-use daffi_proto::id::{LocalId, Token};
+use daffi_proto::frame::{Frame, Header};
+use daffi_proto::id::{LocalId, NodeKey, Token};
 use daffi_proto::name::NameGlob;
 use daffi_proto::node::{Command, NodeConfig};
 use daffi_proto::schedule::Plan;
-use daffi_proto::session::{PeerIdentity, Role};
+use daffi_proto::session::{Hello, PROTOCOL_VERSION, PeerIdentity, Role};
 use daffi_proto::share::{Export, Import};
 
 use crate::net::{Net, SUM, call, call_in, process, question, schedule, secs, tenant};
@@ -210,4 +211,32 @@ fn a_shared_callback_is_called_and_not_scheduled() {
     assert!(error.code == code::BAD_ARGUMENTS && error.message.contains("another tenant"), "{error}");
     assert!(net.ask_in(&tenant("globex"), globex, "shop", daffi_proto::schedule::TaskOp::List(None)).is_err());
     assert_eq!(process("acme::shop").to_string(), "acme::shop");
+}
+
+#[test]
+fn where_and_how_a_process_lives_is_told_to_its_own_tenant_alone() {
+    let mut net = Net::new(20);
+    net.direct = true;
+    shop(&mut net, &[export("globex", "*")]);
+    for (name, of, wanted) in [("globex", "", None), ("acme", "of-tenants", Some("singleton"))] {
+        let link = net.stranger();
+        let hello = Hello {
+            features: 0,
+            key: NodeKey([name.len() as u8; 16]),
+            name: "stranger".to_owned(),
+            role: Role::Node,
+            max_payload_bytes: 1 << 20,
+            tenants: vec![tenant(name)],
+            imports: if name == "globex" { vec![import("globex", "acme", "*")] } else { Vec::new() },
+        };
+        let payload = postcard::to_stdvec(&hello).unwrap().into();
+        net.told.clear();
+        net.forge(link, Frame::with_payload(Header::Hello { version: PROTOCOL_VERSION }, payload));
+        let entries: Vec<_> = net.told.iter().map(|frame| &frame.header).collect();
+        let entry = entries.iter().find_map(|header| match header {
+            Header::Entry { node, instances, host, .. } => Some((node.as_str(), instances.as_str(), host.is_some())),
+            _ => None,
+        });
+        assert_eq!(entry, Some((of, wanted.unwrap_or_default(), wanted.is_some())), "{name}");
+    }
 }

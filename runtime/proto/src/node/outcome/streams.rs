@@ -65,6 +65,15 @@ pub(in crate::node) fn too_many_streams(callback: &str) -> CallError {
     CallError::not_run(code::OVERLOADED, format!("this runtime has {most} streams open: try again later"), callback)
 }
 
+pub(in crate::node) fn too_many_streams_of_process(process: &ProcessName, most: usize) -> CallError {
+    let message = format!(
+        "the process {:?} may have {most} streams open in the calls that it serves, and has them: try again later, or raise its \
+         limit of open streams, open-streams",
+        process.as_str()
+    );
+    CallError::not_run(code::OVERLOADED, message, "").at(process.as_str())
+}
+
 pub(in crate::node) fn too_much_unread() -> CallError {
     let most = MAX_STREAM_BYTES;
     CallError::failed(code::OVERLOADED, format!("{most} bytes of streams wait to be read in this runtime"), "")

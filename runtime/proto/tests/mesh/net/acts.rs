@@ -144,6 +144,7 @@ impl Net {
             instances: "singleton".to_owned(),
             schedules,
             large_bytes: LARGE_BYTES,
+            max_streams: self.max_streams,
             exports: exports.into(),
         };
         let token = self.token();
