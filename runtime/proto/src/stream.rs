@@ -330,6 +330,14 @@ pub enum BadStream {
         /// For how many bytes.
         bytes: u64,
     },
+    /// Less than it asked for and was allowed to send next.
+    #[error("an item of {bytes} bytes where one of {wished} was asked for")]
+    NotTheWish {
+        /// How many.
+        bytes: usize,
+        /// How many were to come.
+        wished: u64,
+    },
     /// Something after the last word.
     #[error("{what} after the end of the stream")]
     AfterEnd {

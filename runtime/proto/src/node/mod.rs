@@ -385,7 +385,12 @@ impl Node {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let link = [self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
         let directs = [self.roads.next_check(), self.visits.next_check()];
-        let rest = link.into_iter().chain(directs).chain([deadline, self.schedules.next(), self.repeats.next_due()]);
+        let rest = link.into_iter().chain(directs).chain([
+            deadline,
+            self.schedules.next(),
+            self.repeats.next_due(),
+            self.next_promise(),
+        ]);
         rest.flatten().min()
     }
 
@@ -483,6 +488,7 @@ impl Node {
         self.tell_busy();
         self.check_stale();
         self.check_repeats();
+        self.check_promises();
         self.retry_names();
         self.run_schedules();
         self.tell_loads();

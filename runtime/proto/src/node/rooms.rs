@@ -18,7 +18,8 @@
 //! Invariants: what was let in counts until its reader is done with it, also when its stream has ended before. An item that
 //! is as large as all there is, or larger, is let in when nothing else is there.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use super::each::Each;
 use super::streams::Counted;
@@ -30,6 +31,11 @@ use crate::stream::{CHUNK_BYTES, StreamCall, StreamId};
 /// How many payloads of full size clients of this node have room for together.
 const CLIENT_PAYLOADS: usize = 4;
 
+/// An item that was asked for and let in is to be here in this time, and a second for each so many bytes of it. Whoever asks and does not
+/// send would keep the room from all others.
+const PROMISE_PATIENCE: Duration = Duration::from_secs(30);
+const PROMISE_BYTES_A_SECOND: u64 = 64 * 1024;
+
 /// What there is room for.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
@@ -37,6 +43,8 @@ pub(super) struct Rooms {
     of: BTreeMap<Option<LocalId>, Room>,
     /// By tenant, where it has a ceiling.
     tenants: BTreeMap<TenantName, TenantRoom>,
+    /// When to look whether items have come that were let in.
+    promised: BTreeSet<(Duration, StreamId)>,
 }
 
 /// What a process has.
@@ -94,7 +102,7 @@ impl Rooms {
     pub fn new(ceilings: &BTreeMap<TenantName, usize>) -> Self {
         let room = |most: usize| TenantRoom { budget: Budget::new(most as u64), line: VecDeque::new() };
         let tenants = ceilings.iter().map(|(tenant, most)| (tenant.clone(), room(*most))).collect();
-        Self { of: BTreeMap::new(), tenants }
+        Self { of: BTreeMap::new(), tenants, promised: BTreeSet::new() }
     }
 
     /// A room that nothing is in, and nobody waits for, is made anew when it is needed.
@@ -222,7 +230,10 @@ impl Node {
         }
         let exchange = self.exchanges.get_mut(&stream.call);
         if let Some(inlet) = exchange.and_then(|exchange| exchange.channels.inlet(stream.number)) {
-            inlet.allow();
+            let bytes = inlet.wants().unwrap_or_default();
+            let until = self.now + PROMISE_PATIENCE + Duration::from_secs(bytes / PROMISE_BYTES_A_SECOND);
+            inlet.allow(until);
+            self.rooms.promised.insert((until, stream));
         }
         self.recount(stream.call);
         self.stir(stream.call);
@@ -240,9 +251,37 @@ impl Node {
         });
     }
 
+    /// Something came for a stream that had an item promised until then.
+    pub(super) fn check_promise(&mut self, stream: StreamId, until: Duration) {
+        let exchange = self.exchanges.get_mut(&stream.call);
+        let inlet = exchange.and_then(|exchange| exchange.channels.inlet(stream.number));
+        if inlet.and_then(|inlet| inlet.promised_until()) != Some(until) {
+            self.rooms.promised.remove(&(until, stream));
+        }
+    }
+
+    /// Streams whose items have not come in time end: others wait for the room that they were given.
+    pub(super) fn check_promises(&mut self) {
+        while let Some((until, stream)) = self.rooms.promised.first().copied().filter(|(until, _)| *until <= self.now) {
+            self.rooms.promised.remove(&(until, stream));
+            let exchange = self.exchanges.get_mut(&stream.call);
+            let Some(inlet) = exchange.and_then(|exchange| exchange.channels.inlet(stream.number)) else { continue };
+            if inlet.promised_until() == Some(until) {
+                inlet.cancel(Some(outcome::item_did_not_come()));
+                self.count_streams(stream.call);
+                self.stir(stream.call);
+            }
+        }
+    }
+
+    /// When to look at the first of them.
+    pub(super) fn next_promise(&self) -> Option<Duration> {
+        self.rooms.promised.first().map(|(until, _)| *until)
+    }
+
     fn room_of(&mut self, process: Option<LocalId>) -> &mut Room {
         let (locals, payload) = (&self.locals, self.config.max_payload_bytes);
-        let Rooms { of, tenants } = &mut self.rooms;
+        let Rooms { of, tenants, .. } = &mut self.rooms;
         of.entry(process).or_insert_with(|| {
             let local = process.and_then(|process| locals.get(&process));
             let most = local.map_or(payload.saturating_mul(CLIENT_PAYLOADS), |local| local.large_bytes);

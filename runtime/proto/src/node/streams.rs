@@ -274,6 +274,10 @@ impl Node {
             Message::Push(Push::Items(chunk)) => chunk.bytes.len(),
             _ => 0,
         };
+        let promised = match &message {
+            Message::Push(_) => exchange.channels.inlet(number).and_then(|inlet| inlet.promised_until()),
+            Message::Pull(_) => None,
+        };
         match exchange.channels.receive(number, message, self.now) {
             Ok(()) if bytes > room => {
                 if let Some(inlet) = exchange.channels.inlet(number) {
@@ -282,6 +286,9 @@ impl Node {
             }
             Ok(()) => {}
             Err(bad) => exchange.channels.give_up(&outcome::bad_stream(&bad)),
+        }
+        if let Some(until) = promised {
+            self.check_promise(StreamId { call, number }, until);
         }
         self.note_progress(call);
         self.stir(call);

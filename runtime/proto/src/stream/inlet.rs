@@ -34,6 +34,8 @@ pub struct Inlet {
     wants: Option<u64>,
     /// Whether that waits for room in line.
     in_line: bool,
+    /// How large an item must come next, and until when: it was asked for and allowed.
+    promised: Option<(u64, Duration)>,
     /// Whether it was allowed just now.
     grant_due: bool,
     queue: VecDeque<Chunk>,
@@ -73,6 +75,7 @@ impl Inlet {
             unreleased: None,
             wants: None,
             in_line: false,
+            promised: None,
             grant_due: false,
             queue: VecDeque::new(),
             waiting_bytes: 0,
@@ -106,6 +109,11 @@ impl Inlet {
         let left = self.granted.less(self.received);
         if !left.admits(&chunk) {
             return Err(BadStream::OverCredit { count: chunk.count, bytes: chunk.bytes.len(), left });
+        }
+        if let Some((bytes, _)) = self.promised.take()
+            && (chunk.bytes.len() as u64) < bytes
+        {
+            return Err(BadStream::NotTheWish { bytes: chunk.bytes.len(), wished: bytes });
         }
         self.received = self.received.plus(chunk.size());
         // What was on the way when the reader cancelled is of no use.
@@ -142,13 +150,20 @@ impl Inlet {
         is_due
     }
 
-    /// There is room for the item that the writer waits to send.
-    pub fn allow(&mut self) {
+    /// There is room for the item that the writer waits to send, and it is to be here by then: an honest writer sends it at once, and
+    /// nothing else before it.
+    pub fn allow(&mut self, until: Duration) {
         self.in_line = false;
         if let Some(bytes) = self.wants.take() {
+            self.promised = Some((bytes, until));
             self.granted.bytes = self.granted.bytes.max(self.received.bytes.saturating_add(bytes));
             self.grant_due = true;
         }
+    }
+
+    /// Until when the item must be here that was asked for and allowed.
+    pub fn promised_until(&self) -> Option<Duration> {
+        self.promised.map(|(_, until)| until).filter(|_| self.ending.is_none() && self.writer == Writer::Open)
     }
 
     /// How many bytes may be here or come, beyond the window.

@@ -63,7 +63,7 @@ impl Pair {
     pub fn send(&mut self) {
         self.now += Duration::from_millis(1);
         if self.has_room && self.inlet.lines_up() {
-            self.inlet.allow();
+            self.inlet.allow(Duration::MAX);
         }
         while let Some(push) = self.outlet.transmit(self.now) {
             if let Push::Items(chunk) = &push {

@@ -80,7 +80,7 @@ fn an_item_that_no_window_lets_through_is_asked_for_and_goes_when_there_is_room_
     pair.settle();
     assert_eq!((pair.inlet.wants(), pair.taken.len()), (Some(MAX_ITEM_BYTES as u64), 0));
     assert_eq!(pair.inlet.beyond(), 0);
-    pair.inlet.allow();
+    pair.inlet.allow(Duration::MAX);
     assert_eq!(pair.inlet.beyond(), (MAX_ITEM_BYTES - WINDOW_BYTES as usize) as u64);
     pair.outlet.finish();
     pair.settle();

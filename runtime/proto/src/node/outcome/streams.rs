@@ -74,6 +74,10 @@ pub(in crate::node) fn too_many_streams_of_process(process: &ProcessName, most: 
     CallError::not_run(code::OVERLOADED, message, "").at(process.as_str())
 }
 
+pub(in crate::node) fn item_did_not_come() -> CallError {
+    CallError::failed(code::DEADLINE_EXCEEDED, "a large item was asked for and let in, and did not come in time", "")
+}
+
 pub(in crate::node) fn too_much_unread() -> CallError {
     let most = MAX_STREAM_BYTES;
     CallError::failed(code::OVERLOADED, format!("{most} bytes of streams wait to be read in this runtime"), "")

@@ -10,7 +10,7 @@ use daffi_proto::session::{PeerIdentity, Role};
 use daffi_proto::stream::{Chunk, Flow};
 
 use super::{DONE, Pair, both, nothing_is_left};
-use crate::net::{Behaviour, LARGE_BYTES, Net, SUM, call, call_in, chunk, made, name, served, tenant};
+use crate::net::{Behaviour, LARGE_BYTES, Net, SUM, call, call_in, chunk, made, name, secs, served, tenant};
 
 const GIANT: usize = 16 * 1024 * 1024;
 
@@ -164,6 +164,49 @@ fn a_peer_that_sends_giant_items_without_asking_or_asks_for_too_much_loses_its_s
             pair.net.read(callee, served(blocked, number));
         }
         pair.nothing_is_left();
+    }
+}
+
+#[test]
+fn who_asks_for_room_and_does_not_send_gives_it_back_and_who_sends_less_loses_the_stream() {
+    for sends_less in [false, true] {
+        let mut pair = Pair::remote(6);
+        let (caller, callee) = (pair.caller, pair.callee);
+        let many =
+            pair.call_with(CallRequest { channels: [Flow::Items; 4].into(), timeout: secs(3600), ..call(None, SUM) });
+        let asks = pair.incoming().id;
+        let stream = |number| StreamRef { call: CallId(1), from: Side::Caller, number };
+        for number in 0..4 {
+            let want = Frame::new(Header::Want { stream: stream(number), bytes: GIANT as u64 });
+            pair.net.node_input(callee, crate::net::from_controller(want));
+        }
+        assert!(pair.net.count(callee).large_bytes > 3 * GIANT as u64);
+        // An honest one waits behind it.
+        let request = CallRequest { channels: [Flow::Items].into(), timeout: secs(3600), ..call(None, SUM) };
+        let token = pair.call_with(request);
+        let id = pair.incoming().id;
+        pair.net.write(caller, made(token, 0), giant());
+        pair.net.run(secs(20));
+        assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 0);
+        if sends_less {
+            for number in 0..4 {
+                let header = Header::Items { stream: stream(number), count: 1 };
+                let less = Frame::with_payload(header, Bytes::from_static(b"1"));
+                pair.net.node_input(callee, crate::net::from_controller(less));
+            }
+            pair.net.settle();
+        } else {
+            // So long as a slow link may take for it, and not longer.
+            pair.net.run(secs(30 + GIANT as u64 / (64 * 1024)));
+        }
+        assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 1, "{sends_less}");
+        let ending = pair.net.reader(callee, served(asks, 0)).ending.clone().unwrap();
+        let code = ending.error().unwrap().code.clone();
+        assert_eq!(code, if sends_less { code::INTERNAL } else { code::DEADLINE_EXCEEDED });
+        for (token, id) in [(many, asks), (token, id)] {
+            pair.net.command(caller, Command::Cancel(token));
+            pair.net.answer(callee, id, Ok("".into()));
+        }
     }
 }
 
