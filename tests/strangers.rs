@@ -1,5 +1,5 @@
 //! What a caller of another tenant is told when a callback fails that its tenant exports: what happened to the call, and
-//! nothing of who else is there, what others said, and what the tenant may use.
+//! nothing of who else is there, what others said, and what the tenant may use; and how much of that is there for his calls.
 
 use super::cluster::output::says;
 use super::cluster::{Cluster, Running, component};
@@ -101,4 +101,18 @@ fn the_reader_of_a_stream_whose_writer_traps_is_told_so_and_not_why() {
     script.wait_for_line("done");
     says(&script.wait_for_line("0 failed"), &["failed trap ", "ended with its instance, which trapped"]);
     never_says(&script, &["panicked", "of writers"]);
+}
+
+#[test]
+fn calls_from_another_tenant_leave_half_of_a_ceiling_to_the_tenants_own() {
+    let cluster = Cluster::new();
+    let modules = [("tasks", "fixtures-concurrent", ""), ("other", "fixtures", "")];
+    let acme = acme(&cluster, "fixtures:concurrent/tasks*#hold", "max-concurrency = 2", &modules);
+    let hold = |mark: &str| format!("bg acme::hold [\"{mark}\", 60000]");
+    let script =
+        globex(&cluster, &["wait-callback acme::hold 60000", &hold("one"), &hold("two"), "await 1", "await 0"]);
+    acme.wait_for_line("one started");
+    says(&script.wait_for_line("acme::hold failed"), &["not-run overloaded", "there is no room for it now"]);
+    let add = ["call", "--tenant", "acme", "--receiver", "other", "add(40, 2)"];
+    assert_eq!(cluster.run(add).success(), "42");
 }

@@ -11,7 +11,7 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{ProcessRef, TenantName};
 
 use super::audience::Audience;
-use super::roster::Refused;
+use super::roster::{Job, Refused};
 use super::template::Template;
 
 /// How many of those who hold a module's instances an error names.
@@ -39,8 +39,8 @@ pub(super) fn signed_error(template: &Template, audience: Audience, error: CallE
 ///
 /// # Errors
 /// `payload-too-large`, `overloaded`
-pub(super) fn may_enter(template: &Template, incoming: &Incoming, now: Instant) -> Result<(), CallError> {
-    let context = &template.context;
+pub(super) fn may_enter(template: &Template, job: &Job, now: Instant) -> Result<(), CallError> {
+    let (context, incoming) = (&template.context, &job.incoming);
     let (bytes, allowed) = (incoming.args.len(), context.limits.max_arguments());
     if bytes > allowed {
         let name = &*template.callback_name(incoming.callback);
@@ -60,7 +60,7 @@ pub(super) fn may_enter(template: &Template, incoming: &Incoming, now: Instant) 
             "{process} takes {rate} calls in a second, its call-rate, and has had them; try again in {again} ms"
         ))
     })?;
-    context.ceiling.call(now).map_err(|of_tenant| {
+    context.ceiling.call(job.audience, now).map_err(|of_tenant| {
         context.rate.give_back();
         too_often(&of_tenant)
     })

@@ -3,7 +3,8 @@
 //! Invariants: what was taken is given back when what it was taken for ends, however it does; what a ceiling has no room
 //! for is refused at once, so that nobody waits for another module, but for what guests print and for large items of
 //! streams: who prints or writes waits. Each module still has limits of its own. What has no ceiling is not counted, and
-//! costs nothing.
+//! costs nothing. Calls that come from other tenants, and their streams, have half of what there is a ceiling on at most, so
+//! that the tenant's own find room.
 //! The tenant's schedules, and what its modules are to read of streams, are bounded by the node, which has them.
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use daffi_proto::id::TenantName;
 
+use super::audience::Audience;
 use super::output::Rate;
 use super::rate::CallRate;
 use super::transcode::stream::ItemBudget;
@@ -80,28 +82,68 @@ impl Kind {
 #[derive(Debug)]
 struct Gauge {
     used: AtomicUsize,
+    /// As much of it as strangers use.
+    by_strangers: AtomicUsize,
     most: usize,
 }
 
 impl Gauge {
     fn new(most: Option<usize>) -> Self {
-        Self { used: AtomicUsize::new(0), most: most.unwrap_or(usize::MAX) }
+        Self { used: AtomicUsize::new(0), by_strangers: AtomicUsize::new(0), most: most.unwrap_or(usize::MAX) }
     }
 
     fn is_open(&self) -> bool {
         self.most == usize::MAX
     }
 
-    fn take(&self, more: usize) -> bool {
-        let add = |used: usize| used.checked_add(more).filter(|sum| *sum <= self.most);
-        self.is_open() || self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    /// Takes so much, or nothing and false.
+    fn take(&self, audience: Audience, more: usize) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        if audience == Audience::Strangers && !add(&self.by_strangers, more, strangers_share(self.most)) {
+            return false;
+        }
+        let taken = add(&self.used, more, self.most);
+        if !taken && audience == Audience::Strangers {
+            self.by_strangers.fetch_sub(more, Ordering::Relaxed);
+        }
+        taken
     }
 
-    fn give(&self, less: usize) {
-        if !self.is_open() {
-            self.used.fetch_sub(less, Ordering::Relaxed);
+    fn give(&self, audience: Audience, less: usize) {
+        if self.is_open() {
+            return;
+        }
+        self.used.fetch_sub(less, Ordering::Relaxed);
+        if audience == Audience::Strangers {
+            self.by_strangers.fetch_sub(less, Ordering::Relaxed);
         }
     }
+
+    /// What was taken for the one is used by the other from now on, or false.
+    fn hand_on(&self, from: Audience, to: Audience, what: usize) -> bool {
+        match (from, to) {
+            _ if self.is_open() => true,
+            (Audience::Home, Audience::Strangers) => add(&self.by_strangers, what, strangers_share(self.most)),
+            (Audience::Strangers, Audience::Home) => {
+                self.by_strangers.fetch_sub(what, Ordering::Relaxed);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Adds to what is used, where there is room.
+fn add(used: &AtomicUsize, more: usize, most: usize) -> bool {
+    let add = |used: usize| used.checked_add(more).filter(|sum| *sum <= most);
+    used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+/// How much of a ceiling calls from other tenants may use together.
+fn strangers_share(most: usize) -> usize {
+    most.div_ceil(2)
 }
 
 /// The ceilings of one tenant, which its modules share.
@@ -117,32 +159,50 @@ pub struct Ceiling {
     open_streams: Gauge,
     handles: Gauge,
     items: Option<ItemBudget>,
-    calls: Option<(CallRate, u32)>,
+    calls: Option<Calls>,
     output: Option<Arc<Rate>>,
 }
 
-/// A tenant has as much as it may.
+/// How often a tenant may be called, by its own and others, and by others.
+#[derive(Debug)]
+struct Calls {
+    per_second: u32,
+    all: CallRate,
+    by_strangers: CallRate,
+}
+
+/// A tenant has as much as it may, or strangers have as much of it as they may.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "tenant {tenant} may have {most} {} in this runtime, its {}, and has no room for more",
-    .kind.words().0, .kind.words().1
+    "tenant {tenant} may have {most} {} in this runtime, its {}, {}and has no room for more",
+    .kind.words().0, .kind.words().1, of_which(*.audience)
 )]
 pub struct CeilingReached {
     tenant: TenantName,
     most: usize,
     kind: Kind,
+    audience: Audience,
 }
 
-/// A tenant is called as often as it may be.
+/// A tenant is called as often as it may be, or by strangers as often as it may be by them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "tenant {tenant} takes {rate} calls in a second in this runtime, its max-call-rate, and has had them; try again in {} ms",
-    .again.as_millis().saturating_add(1)
+    "tenant {tenant} takes {rate} calls in a second in this runtime, its max-call-rate, {}and has had them; try again in {} ms",
+    of_which(*.audience), .again.as_millis().saturating_add(1)
 )]
 pub(super) struct CalledTooOften {
     tenant: TenantName,
     rate: u32,
     again: Duration,
+    audience: Audience,
+}
+
+/// How much of a ceiling is there for these, in words.
+fn of_which(audience: Audience) -> &'static str {
+    match audience {
+        Audience::Home => "",
+        Audience::Strangers => "half of them for callers of other tenants, ",
+    }
 }
 
 impl Ceiling {
@@ -160,7 +220,11 @@ impl Ceiling {
             open_streams: Gauge::new(limits.open_streams),
             handles: Gauge::new(limits.handles),
             items: limits.stream_bytes.map(ItemBudget::new),
-            calls: limits.calls_per_second.map(|rate| (CallRate::new(rate, now), rate)),
+            calls: limits.calls_per_second.map(|per_second| Calls {
+                per_second,
+                all: CallRate::new(per_second, now),
+                by_strangers: CallRate::new(per_second.div_ceil(2), now),
+            }),
             output: limits.output_bytes_per_second.map(|rate| Arc::new(Rate::new(rate, now))),
         }
     }
@@ -175,10 +239,17 @@ impl Ceiling {
     /// # Errors
     /// [`CeilingReached`]
     pub(super) fn take(&self, kind: Kind, more: usize) -> Result<(), CeilingReached> {
-        let gauge = self.gauge(kind);
-        match gauge.take(more) {
+        self.take_for(Audience::Home, kind, more)
+    }
+
+    /// The same for a call from here or elsewhere.
+    ///
+    /// # Errors
+    /// [`CeilingReached`]
+    pub(super) fn take_for(&self, audience: Audience, kind: Kind, more: usize) -> Result<(), CeilingReached> {
+        match self.gauge(kind).take(audience, more) {
             true => Ok(()),
-            false => Err(CeilingReached { tenant: self.tenant.clone(), most: gauge.most, kind }),
+            false => Err(self.reached(kind, audience)),
         }
     }
 
@@ -189,29 +260,60 @@ impl Ceiling {
 
     /// Gives back what was taken.
     pub(super) fn give(&self, kind: Kind, less: usize) {
-        self.gauge(kind).give(less);
+        self.give_for(Audience::Home, kind, less);
+    }
+
+    /// The same for a call from here or elsewhere.
+    pub(super) fn give_for(&self, audience: Audience, kind: Kind, less: usize) {
+        self.gauge(kind).give(audience, less);
     }
 
     /// Takes one, which is given back when the result is dropped; none where there is no ceiling.
     ///
     /// # Errors
     /// [`CeilingReached`]
-    pub(super) fn place(self: &Arc<Self>, kind: Kind) -> Result<Option<Place>, CeilingReached> {
+    pub(super) fn place(self: &Arc<Self>, kind: Kind, audience: Audience) -> Result<Option<Place>, CeilingReached> {
         if !self.bounds(kind) {
             return Ok(None);
         }
-        self.take(kind, 1)?;
-        Ok(Some(Place { ceiling: self.clone(), kind }))
+        self.take_for(audience, kind, 1)?;
+        Ok(Some(Place { ceiling: self.clone(), kind, audience }))
+    }
+
+    /// A place that a call has left is the next one's; where there was none, one is taken.
+    ///
+    /// # Errors
+    /// [`CeilingReached`]: the next one may not have it, and it stays.
+    pub(super) fn hand_on(
+        self: &Arc<Self>,
+        place: &mut Option<Place>,
+        kind: Kind,
+        to: Audience,
+    ) -> Result<(), CeilingReached> {
+        match place {
+            Some(place) => place.hand_on(to),
+            None => {
+                *place = self.place(kind, to)?;
+                Ok(())
+            }
+        }
     }
 
     /// Lets a call in.
     ///
     /// # Errors
     /// [`CalledTooOften`]
-    pub(super) fn call(&self, now: Instant) -> Result<(), CalledTooOften> {
-        let Some((calls, rate)) = &self.calls else { return Ok(()) };
-        let refused = |again| CalledTooOften { tenant: self.tenant.clone(), rate: *rate, again };
-        calls.take(now).map_err(refused)
+    pub(super) fn call(&self, audience: Audience, now: Instant) -> Result<(), CalledTooOften> {
+        let Some(calls) = &self.calls else { return Ok(()) };
+        let refused = |again| CalledTooOften { tenant: self.tenant.clone(), rate: calls.per_second, again, audience };
+        if audience == Audience::Home {
+            return calls.all.take(now).map_err(refused);
+        }
+        calls.by_strangers.take(now).map_err(refused)?;
+        calls.all.take(now).map_err(|again| {
+            calls.by_strangers.give_back();
+            refused(again)
+        })
     }
 
     /// How fast all guests may print, where there is a ceiling.
@@ -222,6 +324,10 @@ impl Ceiling {
     /// How many bytes of large items guests may have written to streams, where there is a ceiling.
     pub(super) fn items(&self) -> Option<ItemBudget> {
         self.items.clone()
+    }
+
+    fn reached(&self, kind: Kind, audience: Audience) -> CeilingReached {
+        CeilingReached { tenant: self.tenant.clone(), most: self.gauge(kind).most, kind, audience }
     }
 
     fn gauge(&self, kind: Kind) -> &Gauge {
@@ -242,6 +348,21 @@ impl Ceiling {
 pub(super) struct Place {
     ceiling: Arc<Ceiling>,
     kind: Kind,
+    audience: Audience,
+}
+
+impl Place {
+    /// The next call has it, from here or elsewhere.
+    ///
+    /// # Errors
+    /// [`CeilingReached`]: strangers have as many as they may; it stays as it was.
+    pub fn hand_on(&mut self, to: Audience) -> Result<(), CeilingReached> {
+        if !self.ceiling.gauge(self.kind).hand_on(self.audience, to, 1) {
+            return Err(self.ceiling.reached(self.kind, to));
+        }
+        self.audience = to;
+        Ok(())
+    }
 }
 
 impl fmt::Debug for Place {
@@ -252,7 +373,7 @@ impl fmt::Debug for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.ceiling.give(self.kind, 1);
+        self.ceiling.give_for(self.audience, self.kind, 1);
     }
 }
 
@@ -267,14 +388,17 @@ mod tests {
     #[test]
     fn what_is_given_back_can_be_taken_again_and_an_error_names_the_ceiling() {
         let ceiling = ceiling(CeilingLimits { memory_bytes: Some(10), instances: Some(1), ..CeilingLimits::default() });
-        let place = ceiling.place(Kind::Instances).unwrap();
-        let error = ceiling.place(Kind::Instances).unwrap_err().to_string();
+        let place = ceiling.place(Kind::Instances, Audience::Home).unwrap();
+        let error = ceiling.place(Kind::Instances, Audience::Home).unwrap_err().to_string();
         assert_eq!(
             error,
             "tenant default may have 1 instances in this runtime, its max-instances, and has no room for more"
         );
         drop(place);
-        assert!(ceiling.place(Kind::Instances).is_ok() && ceiling.place(Kind::Instances).is_ok());
+        assert!(
+            ceiling.place(Kind::Instances, Audience::Home).is_ok()
+                && ceiling.place(Kind::Instances, Audience::Home).is_ok()
+        );
         assert!(ceiling.take(Kind::Memory, 6).is_ok() && ceiling.take(Kind::Memory, 5).is_err());
         ceiling.give(Kind::Memory, 6);
         assert!(ceiling.take(Kind::Memory, 10).is_ok());
@@ -307,7 +431,7 @@ mod tests {
         ] {
             let error = full.take(kind, 1).unwrap_err().to_string();
             assert!(error.starts_with("tenant default may have 0 ") && error.contains(key), "{error}");
-            assert!(ceiling(others).place(kind).unwrap().is_none(), "{kind:?}");
+            assert!(ceiling(others).place(kind, Audience::Home).unwrap().is_none(), "{kind:?}");
         }
     }
 
@@ -316,7 +440,7 @@ mod tests {
         let ceiling = Arc::new(Ceiling::none(TenantName::default()));
         for _ in 0..2 {
             assert!(ceiling.take(Kind::Memory, usize::MAX).is_ok());
-            assert!(ceiling.take(Kind::OpenCalls, 1).is_ok() && ceiling.call(Instant::now()).is_ok());
+            assert!(ceiling.take(Kind::OpenCalls, 1).is_ok() && ceiling.call(Audience::Home, Instant::now()).is_ok());
         }
         assert!(ceiling.output().is_none() && ceiling.items().is_none());
     }
@@ -325,12 +449,60 @@ mod tests {
     fn a_tenant_is_called_as_often_as_it_may_be_and_then_told_when_to_come_again() {
         let ceiling = ceiling(CeilingLimits { calls_per_second: Some(2), ..CeilingLimits::default() });
         let now = Instant::now();
-        assert!(ceiling.call(now).is_ok() && ceiling.call(now).is_ok());
-        let error = ceiling.call(now).unwrap_err().to_string();
+        assert!(ceiling.call(Audience::Home, now).is_ok() && ceiling.call(Audience::Home, now).is_ok());
+        let error = ceiling.call(Audience::Home, now).unwrap_err().to_string();
         assert!(
             error.contains("tenant default takes 2 calls in a second in this runtime, its max-call-rate"),
             "{error}"
         );
-        assert!(ceiling.call(now + Duration::from_secs(1)).is_ok());
+        assert!(ceiling.call(Audience::Home, now + Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn strangers_have_half_of_a_ceiling_at_most_and_at_least_one() {
+        for (most, share) in [(1, 1), (2, 1), (3, 2), (8, 4)] {
+            let ceiling = ceiling(CeilingLimits { concurrency: Some(most), ..CeilingLimits::default() });
+            let place = |audience| ceiling.place(Kind::Running, audience);
+            let theirs: Vec<_> = (0..share).map(|_| place(Audience::Strangers).unwrap()).collect();
+            let error = place(Audience::Strangers).unwrap_err().to_string();
+            assert!(error.contains("half of them for callers of other tenants"), "{error}");
+            let own: Vec<_> = (share..most).map(|_| place(Audience::Home).unwrap()).collect();
+            let error = place(Audience::Home).unwrap_err().to_string();
+            assert!(error.contains("its max-concurrency, and has no room"), "{error}");
+            drop((theirs, own));
+            // Its own have all of it while no stranger is there, who then has taken nothing.
+            let own: Vec<_> = (0..most).map(|_| place(Audience::Home).unwrap()).collect();
+            assert!(place(Audience::Strangers).is_err());
+            drop(own);
+            assert!(place(Audience::Strangers).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_handed_on_counts_for_whoever_has_it() {
+        let ceiling = ceiling(CeilingLimits { concurrency: Some(2), ..CeilingLimits::default() });
+        let place = |audience| ceiling.place(Kind::Running, audience).map(Option::unwrap);
+        let (mut one, mut other) = (place(Audience::Home).unwrap(), place(Audience::Home).unwrap());
+        one.hand_on(Audience::Strangers).unwrap();
+        assert!(other.hand_on(Audience::Strangers).is_err());
+        one.hand_on(Audience::Home).unwrap();
+        other.hand_on(Audience::Strangers).unwrap();
+        drop((one, other));
+        let _theirs = place(Audience::Strangers).unwrap();
+        assert!(place(Audience::Strangers).is_err() && place(Audience::Home).is_ok());
+    }
+
+    #[test]
+    fn strangers_call_a_tenant_half_as_often_as_it_may_be_called() {
+        let ceiling = ceiling(CeilingLimits { calls_per_second: Some(4), ..CeilingLimits::default() });
+        let now = Instant::now();
+        let let_in = |audience| (0..9).filter(|_| ceiling.call(audience, now).is_ok()).count();
+        assert_eq!((let_in(Audience::Strangers), let_in(Audience::Home), let_in(Audience::Strangers)), (2, 2, 0));
+        let later = now + Duration::from_secs(1);
+        let let_in = |audience| (0..9).filter(|_| ceiling.call(audience, later).is_ok()).count();
+        assert_eq!((let_in(Audience::Home), let_in(Audience::Strangers)), (4, 0));
+        // What was refused for others' sake was none of theirs.
+        let later = later + Duration::from_secs(1);
+        assert_eq!((0..9).filter(|_| ceiling.call(Audience::Strangers, later).is_ok()).count(), 2);
     }
 }

@@ -87,7 +87,7 @@ impl Interleave {
         let deadline = context.mesh.instant(incoming.deadline);
         let job = Job::new(incoming, &context.process, (now, deadline), context.limits.queue_time, readers);
         let (audience, is_async) = (job.audience, self.template.is_async(job.incoming.callback));
-        if let Err(error) = may_enter(&self.template, &job.incoming, now) {
+        if let Err(error) = may_enter(&self.template, &job, now) {
             context.meter.failed(&error);
             return Some(signed(&self.template, audience, Err(error)));
         }

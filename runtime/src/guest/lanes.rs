@@ -146,7 +146,7 @@ impl Lanes {
         if self.queue.len() >= self.shape.queue {
             return Placed::Refused(Refused::Overloaded, job);
         }
-        match self.ceiling.place(Kind::Queued) {
+        match self.ceiling.place(Kind::Queued, job.audience) {
             Ok(place) => {
                 self.queue.push_back(Waiting { job, is_async, _place: place });
                 Placed::Queued
@@ -319,7 +319,7 @@ impl Lanes {
         if best.is_none() && self.lanes.len() >= self.shape.lanes {
             return Err(NotPlaced::NoLane(job));
         }
-        let place = match self.ceiling.place(Kind::Running) {
+        let place = match self.ceiling.place(Kind::Running, job.audience) {
             Ok(place) => place,
             Err(reached) => return Err(NotPlaced::Tenant(reached, job)),
         };

@@ -61,6 +61,27 @@ fn begin_with(lanes: &mut Lanes, job: Job, now: Instant, streams: Option<Arc<Cal
 }
 
 #[test]
+fn strangers_have_half_of_what_a_tenant_may_have_running_and_waiting() {
+    let limits = CeilingLimits { concurrency: Some(2), queue: Some(2), ..CeilingLimits::default() };
+    let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+    let new = |per_lane| Lanes::new(Shape { per_lane, queue: 8, ..shape() }, ceiling.clone());
+    let (mut one, mut other, now) = (new(8), new(1), Instant::now());
+    let strange = |id| Job { audience: Audience::Strangers, ..job(id, now, SECOND) };
+    let _lane = begin(&mut one, strange(1), now);
+    assert!(matches!(one.admit(strange(2), true, &own()), Placed::Refused(Refused::Tenant(_), _)));
+    let _other = begin(&mut other, job(3, now, SECOND), now);
+    assert!(matches!(other.admit(strange(4), true, &own()), Placed::Queued));
+    assert!(matches!(other.admit(strange(5), true, &own()), Placed::Refused(Refused::Tenant(_), _)));
+    assert!(matches!(other.admit(job(6, now, SECOND), true, &own()), Placed::Queued));
+    // The stranger at the head of the queue is turned away, and who waits behind him runs.
+    assert!(other.returned(0, ServeId(3), now).is_some());
+    assert_eq!((other.serve_queue(&own()).turned_away.len(), other.in_flight()), (1, 1));
+    let answer = one.returned(0, ServeId(1), now);
+    assert_eq!(answer, Some(Ticket { id: ServeId(1), audience: Audience::Strangers }));
+    assert!(matches!(one.admit(strange(7), true, &own()), Placed::Sent));
+}
+
+#[test]
 fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
     let limits = CeilingLimits { concurrency: Some(1), queue: Some(1), ..CeilingLimits::default() };
     let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));

@@ -106,7 +106,7 @@ impl Pool {
         let deadline = context.mesh.instant(incoming.deadline);
         let job = Job::new(incoming, &context.process, (began, deadline), context.limits.queue_time, Vec::new());
         let audience = job.audience;
-        if let Err(error) = may_enter(&self.template, &job.incoming, began) {
+        if let Err(error) = may_enter(&self.template, &job, began) {
             context.meter.failed(&error);
             return Some(signed(&self.template, audience, Err(error)));
         }
@@ -237,30 +237,27 @@ impl Pool {
         if self.shutdown.is_cancelled() {
             state.roster.seal();
         }
-        let (released, _dropped_here) = state.roster.release(seat);
+        let Released { next, turned_away, dropped: _dropped_here } = state.roster.release(seat);
         drop(state);
         if ended {
             self.house.load_changed();
         }
-        match released {
-            Released::Next(seat, job, cancel) => {
-                let mut run = Run::call(self, seat, job);
-                run.cancelled_by(cancel);
-                Some(run)
-            }
-            Released::Idle => None,
-            Released::TurnedAway(jobs, reached) => {
-                let (pool, why) = (self.clone(), Refused::Tenant(reached));
-                self.tasks.spawn_on(async move { pool.refuse(jobs, &why).await }, &self.guests);
-                None
-            }
+        if !turned_away.is_empty() {
+            let pool = self.clone();
+            let refusals = turned_away.into_iter().map(|(job, reached)| (job, Refused::Tenant(reached)));
+            self.tasks.spawn_on(async move { pool.refuse(refusals).await }, &self.guests);
         }
+        next.map(|(seat, job, cancel)| {
+            let mut run = Run::call(self, seat, job);
+            run.cancelled_by(cancel);
+            run
+        })
     }
 
     /// Tells those who waited why they will not run.
-    async fn refuse(&self, jobs: Vec<Job>, why: &Refused) {
-        for job in jobs {
-            let error = refused(&self.template, why, &job.incoming);
+    async fn refuse(&self, jobs: impl IntoIterator<Item = (Job, Refused)>) {
+        for (job, why) in jobs {
+            let error = refused(&self.template, &why, &job.incoming);
             self.fail(job.ticket(), error).await;
         }
     }
@@ -347,7 +344,7 @@ impl Pool {
         let (queued, idle) = self.lock().roster.close();
         // There may be thousands.
         self.tasks.spawn_on(async move { drop(idle) }, &self.guests);
-        self.refuse(queued, &Refused::Closed).await;
+        self.refuse(queued.into_iter().map(|job| (job, Refused::Closed))).await;
     }
 }
 

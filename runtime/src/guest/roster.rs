@@ -104,13 +104,13 @@ pub(super) enum Refused {
 
 /// What becomes of a seat that its call has left.
 #[derive(Debug)]
-pub(super) enum Released<I> {
-    /// The next call of the queue has it; its cancellation comes by the channel.
-    Next(Seat<I>, Job, oneshot::Receiver<()>),
-    /// Nobody needs it now.
-    Idle,
-    /// The same, since nobody of the queue may run: the tenant has as many running as it may.
-    TurnedAway(Vec<Job>, CeilingReached),
+pub(super) struct Released<I> {
+    /// The next call of the queue has it; its cancellation comes by the channel. None where nobody needs it now.
+    pub next: Option<(Seat<I>, Job, oneshot::Receiver<()>)>,
+    /// Calls of the queue that may not run: the tenant has as many running as it may.
+    pub turned_away: Vec<(Job, CeilingReached)>,
+    /// An instance that is not kept, to be dropped outside the lock.
+    pub dropped: Option<I>,
 }
 
 /// What became of a call that its caller gave up.
@@ -170,7 +170,7 @@ impl<I, B> Roster<I, B> {
             return Admission::Refused(Refused::Closed, job);
         }
         if !self.idle.is_empty() || self.live.len() < self.capacity {
-            let place = match self.ceiling.place(Kind::Running) {
+            let place = match self.ceiling.place(Kind::Running, job.audience) {
                 Ok(place) => place,
                 Err(reached) => return Admission::Refused(Refused::Tenant(reached), job),
             };
@@ -186,7 +186,7 @@ impl<I, B> Roster<I, B> {
         if self.queue.len() >= self.queue_limit {
             return Admission::Refused(Refused::Overloaded, job);
         }
-        match self.ceiling.place(Kind::Queued) {
+        match self.ceiling.place(Kind::Queued, job.audience) {
             Ok(place) => {
                 self.queue.push_back(Waiting { job, _place: place });
                 Admission::Queued
@@ -230,31 +230,29 @@ impl<I, B> Roster<I, B> {
         self.busy.values()
     }
 
-    /// A seat comes back; without its instance when that has ended. An instance that is not kept is given back beside
-    /// the answer, to be dropped outside the lock.
-    pub fn release(&mut self, seat: Seat<I>) -> (Released<I>, Option<I>) {
+    /// A seat comes back; without its instance when that has ended.
+    pub fn release(&mut self, seat: Seat<I>) -> Released<I> {
         let Seat { number, instance } = seat;
         self.busy.remove(&number);
         // That of the call that has left it, if it had one: the next call of the queue has it.
-        let place = self.places.remove(&number);
+        let mut place = self.places.remove(&number);
         if self.closed {
             self.live.remove(&number);
-            return (Released::Idle, instance);
+            return Released { next: None, turned_away: Vec::new(), dropped: instance };
         }
         let (kept, dropped) = if self.keeps { (instance, None) } else { (None, instance) };
         if kept.is_none() {
             self.live.remove(&number);
         }
-        let Some(waiting) = self.queue.pop_front() else {
-            self.idle.extend(kept.map(|instance| (number, instance)));
-            return (Released::Idle, dropped);
-        };
-        let place = match place.map_or_else(|| self.ceiling.place(Kind::Running), |place| Ok(Some(place))) {
-            Ok(place) => place,
-            Err(reached) => {
+        let mut turned_away = Vec::new();
+        let waiting = loop {
+            let Some(waiting) = self.queue.pop_front() else {
                 self.idle.extend(kept.map(|instance| (number, instance)));
-                let all = std::iter::once(waiting).chain(self.queue.drain(..)).map(|waiting| waiting.job).collect();
-                return (Released::TurnedAway(all, reached), dropped);
+                return Released { next: None, turned_away, dropped };
+            };
+            match self.ceiling.hand_on(&mut place, Kind::Running, waiting.job.audience) {
+                Ok(()) => break waiting,
+                Err(reached) => turned_away.push((waiting.job, reached)),
             }
         };
         let seat = match kept {
@@ -268,11 +266,11 @@ impl<I, B> Roster<I, B> {
                 let job = waiting.job;
                 let cancel = self.runs(job.incoming.id);
                 self.places.extend(place.map(|place| (seat.number, place)));
-                (Released::Next(seat, job, cancel), dropped)
+                Released { next: Some((seat, job, cancel)), turned_away, dropped }
             }
             None => {
                 self.queue.push_front(waiting);
-                (Released::Idle, dropped)
+                Released { next: None, turned_away, dropped }
             }
         }
     }

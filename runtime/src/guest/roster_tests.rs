@@ -48,7 +48,7 @@ fn calls_beyond_the_instances_wait_in_order_and_beyond_the_queue_are_refused() {
     assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
     assert!(matches!(roster.admit(job(3, &[]), &own()), Admission::Queued));
     assert!(matches!(roster.admit(job(4, &[]), &own()), Admission::Refused(Refused::Overloaded, _)));
-    let (Released::Next(seat, next, _), None) = roster.release(Seat { instance: Some(7), ..first }) else {
+    let Some((seat, next, _)) = roster.release(Seat { instance: Some(7), ..first }).next else {
         panic!("the queue has calls")
     };
     assert_eq!((next.incoming.id, seat.instance), (ServeId(2), Some(7)));
@@ -59,7 +59,7 @@ fn a_seat_that_lost_its_instance_gets_a_new_number() {
     let mut roster = roster(1, 2, true);
     let first = seat(roster.admit(job(1, &[]), &own()));
     assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
-    let (Released::Next(second, ..), None) = roster.release(Seat { number: first.number, instance: None }) else {
+    let Some((second, ..)) = roster.release(Seat { number: first.number, instance: None }).next else {
         panic!("the queue has a call")
     };
     assert_ne!(first.number, second.number);
@@ -79,7 +79,7 @@ fn a_call_that_returns_to_every_waiting_instance_is_a_cycle() {
 fn the_number_of_an_instance_that_has_ended_makes_no_cycle() {
     let mut roster = roster(1, 8, true);
     let first = seat(roster.admit(job(1, &[]), &own())).number;
-    assert!(matches!(roster.release(Seat { number: first, instance: None }), (Released::Idle, None)));
+    assert!(roster.release(Seat { number: first, instance: None }).next.is_none());
     let _second = seat(roster.admit(job(2, &[first]), &own()));
     assert!(matches!(roster.admit(job(3, &[first]), &own()), Admission::Queued));
 }
@@ -118,7 +118,8 @@ fn a_call_that_its_caller_gave_up_is_in_flight_until_it_is_over() {
 fn instances_of_per_call_modules_are_not_kept() {
     let mut roster = roster(4, 8, false);
     let first = seat(roster.admit(job(1, &[]), &own()));
-    assert!(matches!(roster.release(Seat { instance: Some(1), ..first }), (Released::Idle, Some(1))));
+    let released = roster.release(Seat { instance: Some(1), ..first });
+    assert!(released.next.is_none() && released.dropped == Some(1));
     assert_eq!(roster.instances(), 0);
 }
 
@@ -137,13 +138,13 @@ fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
     assert!(matches!(one.admit(job(3, &[]), &own()), Admission::Queued));
     refused(one.admit(job(4, &[]), &own()), "max-queue");
     // Who follows has the place of the call before it, and its own in the queue is free.
-    let (Released::Next(next, ..), None) = one.release(Seat { instance: Some(1), ..first }) else {
+    let Some((next, ..)) = one.release(Seat { instance: Some(1), ..first }).next else {
         panic!("the queue has a call")
     };
     refused(other.admit(job(5, &[]), &own()), "max-concurrency");
     assert!(matches!(one.admit(job(6, &[]), &own()), Admission::Queued));
     assert!(matches!(one.leave(ServeId(6)), Left::Queued(_)));
-    assert!(matches!(one.release(next), (Released::Idle, None)));
+    assert!(one.release(next).next.is_none());
     let second = seat(other.admit(job(7, &[]), &own()));
     // What ends with its module makes room too.
     drop((other, second));
@@ -159,8 +160,32 @@ fn who_waits_behind_no_call_is_turned_away_when_the_tenant_has_no_place_for_him(
     assert!(matches!(one.admit(job(1, &[]), &own()), Admission::Queued));
     assert!(matches!(one.admit(job(2, &[]), &own()), Admission::Queued));
     let _seat = seat(other.admit(job(3, &[]), &own()));
-    let (Released::TurnedAway(jobs, _), None) = one.release(Seat { instance: Some(1), ..prepared }) else {
-        panic!("the tenant has no place")
+    let released = one.release(Seat { instance: Some(1), ..prepared });
+    assert_eq!((released.next.is_none(), released.turned_away.len(), one.in_flight()), (true, 2, 0));
+}
+
+#[test]
+fn a_stranger_for_whom_the_tenant_has_no_place_is_turned_away_and_who_waits_behind_him_is_next() {
+    let limits = CeilingLimits { concurrency: Some(2), ..CeilingLimits::default() };
+    let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
+    let new = || Numbers::new(1, 8, true, ceiling.clone());
+    let (mut one, mut other) = (new(), new());
+    let strange = |id| Job { audience: Audience::Strangers, ..job(id, &[]) };
+    let first = seat(one.admit(job(1, &[]), &own()));
+    let theirs = seat(other.admit(strange(2), &own()));
+    assert!(matches!(one.admit(strange(3), &own()), Admission::Queued));
+    assert!(matches!(one.admit(job(4, &[]), &own()), Admission::Queued));
+    assert!(matches!(one.admit(strange(5), &own()), Admission::Queued));
+    let released = one.release(Seat { instance: Some(1), ..first });
+    let Some((second, next, _)) = released.next else { panic!("the queue has a call") };
+    assert_eq!((next.incoming.id, released.turned_away.len()), (ServeId(4), 1));
+    // There is a place for strangers when theirs has come back, and it is theirs as long as one of them has it.
+    assert!(other.release(theirs).next.is_none());
+    let Some((third, next, _)) = one.release(Seat { instance: Some(1), ..second }).next else {
+        panic!("the queue has a call")
     };
-    assert_eq!((jobs.len(), one.in_flight()), (2, 0));
+    assert_eq!(next.incoming.id, ServeId(5));
+    assert!(matches!(other.admit(strange(6), &own()), Admission::Refused(Refused::Tenant(_), _)));
+    assert!(one.release(third).next.is_none());
+    assert!(matches!(other.admit(strange(7), &own()), Admission::Run(..)));
 }

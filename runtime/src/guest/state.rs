@@ -22,6 +22,7 @@ use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::audience::Audience;
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
 use super::fair::{Share, Stand};
@@ -219,7 +220,7 @@ impl GuestState {
         number: u32,
         interleaves: bool,
     ) -> Result<Store<Self>, CeilingReached> {
-        let place = module.ceiling.place(Kind::Instances)?;
+        let place = module.ceiling.place(Kind::Instances, Audience::Home)?;
         let stdout = LineSink::new(GuestStream::Stdout, module.output.clone());
         let stderr = LineSink::new(GuestStream::Stderr, module.output.clone());
         let mut wasi = WasiCtx::builder();

@@ -219,7 +219,7 @@ impl Known {
 
     /// Places for streams of a call that has not run yet.
     fn places(&self, origin: &CallOrigin, wanted: usize) -> Result<Vec<Place>, CallError> {
-        origin.module.streams.take(wanted).map_err(|too_many| {
+        origin.module.streams.take(wanted, Audience::Home).map_err(|too_many| {
             let message = format!("{} was not called: {} {too_many}", self.callback, origin.module.process.name);
             CallError::not_run(code::OVERLOADED, message, self.callback.as_str())
         })
@@ -246,7 +246,7 @@ impl Known {
         let places = origin
             .module
             .streams
-            .take(readers.len())
+            .take(readers.len(), Audience::Home)
             .map_err(|too_many| failed(code::OVERLOADED, &format!("{} {too_many}", origin.module.process.name)))?;
         let ends = readers.into_iter().zip(items).zip(places);
         let inbound = ends.map(|((reader, (_, items)), place)| {

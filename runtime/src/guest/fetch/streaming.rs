@@ -133,7 +133,7 @@ impl Import {
 
     /// Takes places for streams of the call, which has not run yet or has.
     fn places(&self, origin: &CallOrigin, wanted: usize, outcome: Outcome) -> Result<Vec<Place>, CallError> {
-        origin.module.streams.take(wanted).map_err(|too_many| {
+        origin.module.streams.take(wanted, Audience::Home).map_err(|too_many| {
             let process = &origin.module.process.name;
             if outcome == Outcome::NotRun {
                 let message = format!("{} was not called: {process} {too_many}", self.name);

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::super::audience::Audience;
 use super::super::bell::Bell;
 use super::super::ceiling::{Ceiling, CeilingReached, Kind};
 use super::super::meter::Meter;
@@ -54,54 +55,58 @@ impl OpenStreams {
         &self.room
     }
 
-    /// Takes places for so many streams, or for none.
+    /// Takes places for so many streams, or for none: of a call from here or elsewhere, or of one that the module makes, which is
+    /// its tenant's own.
     ///
     /// # Errors
     /// [`TooMany`]
-    pub fn take(self: &Arc<Self>, wanted: usize) -> Result<Vec<Place>, TooMany> {
+    pub fn take(self: &Arc<Self>, wanted: usize, audience: Audience) -> Result<Vec<Place>, TooMany> {
         let add = |open: usize| open.checked_add(wanted).filter(|sum| *sum <= self.most);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).map_err(|open| TooMany::OfModule {
             wanted,
             open,
             most: self.most,
         })?;
-        if let Err(reached) = self.ceiling.take(Kind::OpenStreams, wanted) {
+        if let Err(reached) = self.ceiling.take_for(audience, Kind::OpenStreams, wanted) {
             self.open.fetch_sub(wanted, Ordering::Relaxed);
             return Err(TooMany::OfTenant { wanted, reached });
         }
         if wanted > 0 {
             self.bell.load_changed();
         }
-        Ok((0..wanted).map(|_| Place(self.clone())).collect())
+        Ok((0..wanted).map(|_| Place { streams: self.clone(), audience }).collect())
     }
 }
 
 /// The place of an open stream.
 #[derive(Debug)]
-pub(in super::super) struct Place(Arc<OpenStreams>);
+pub(in super::super) struct Place {
+    streams: Arc<OpenStreams>,
+    audience: Audience,
+}
 
 impl Place {
     /// A guest was given so many bytes of it.
     pub fn read(&self, bytes: usize) {
-        self.0.meter.streamed_in(bytes);
+        self.streams.meter.streamed_in(bytes);
     }
 
     /// A guest wrote so many bytes of it.
     pub fn wrote(&self, bytes: usize) {
-        self.0.meter.streamed_out(bytes);
+        self.streams.meter.streamed_out(bytes);
     }
 
     /// Room for the large items of this stream.
     pub fn room(&self) -> StreamRoom {
-        self.0.room.of_stream()
+        self.streams.room.of_stream()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.ceiling.give(Kind::OpenStreams, 1);
-        self.0.bell.load_changed();
+        self.streams.open.fetch_sub(1, Ordering::Relaxed);
+        self.streams.ceiling.give_for(self.audience, Kind::OpenStreams, 1);
+        self.streams.bell.load_changed();
     }
 }
 
@@ -119,12 +124,12 @@ mod tests {
     #[test]
     fn streams_beyond_the_limit_take_nothing_and_those_that_end_make_room() {
         let streams = streams(3, &Arc::new(Ceiling::none(TenantName::default())));
-        let two = streams.take(2).unwrap();
-        assert_eq!(streams.take(2).unwrap_err(), TooMany::OfModule { wanted: 2, open: 2, most: 3 });
-        let one = streams.take(1).unwrap();
-        assert_eq!(streams.take(0).unwrap().len(), 0);
+        let two = streams.take(2, Audience::Home).unwrap();
+        assert_eq!(streams.take(2, Audience::Home).unwrap_err(), TooMany::OfModule { wanted: 2, open: 2, most: 3 });
+        let one = streams.take(1, Audience::Home).unwrap();
+        assert_eq!(streams.take(0, Audience::Home).unwrap().len(), 0);
         drop(two);
-        assert_eq!(streams.take(2).unwrap().len(), 2);
+        assert_eq!(streams.take(2, Audience::Home).unwrap().len(), 2);
         drop(one);
         assert_eq!(Arc::into_inner(streams).unwrap().open.into_inner(), 0);
     }
@@ -134,11 +139,23 @@ mod tests {
         let limits = CeilingLimits { open_streams: Some(3), ..CeilingLimits::default() };
         let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
         let (one, other) = (streams(3, &ceiling), streams(3, &ceiling));
-        let two = one.take(2).unwrap();
-        let error = other.take(2).unwrap_err().to_string();
+        let two = one.take(2, Audience::Home).unwrap();
+        let error = other.take(2, Audience::Home).unwrap_err().to_string();
         assert!(error.contains("tenant default") && error.contains("max-open-streams"), "{error}");
-        assert_eq!((other.count(), other.take(1).unwrap().len()), (0, 1));
+        assert_eq!((other.count(), other.take(1, Audience::Home).unwrap().len()), (0, 1));
         drop(two);
-        assert_eq!(other.take(3).unwrap().len(), 3);
+        assert_eq!(other.take(3, Audience::Home).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn streams_of_calls_from_other_tenants_have_half_of_those_of_the_tenant() {
+        let limits = CeilingLimits { open_streams: Some(4), ..CeilingLimits::default() };
+        let streams = streams(9, &Arc::new(Ceiling::new(TenantName::default(), limits)));
+        assert!(streams.take(3, Audience::Strangers).is_err());
+        let theirs = streams.take(2, Audience::Strangers).unwrap();
+        assert!(streams.take(1, Audience::Strangers).is_err() && streams.take(3, Audience::Home).is_err());
+        assert_eq!(streams.take(2, Audience::Home).unwrap().len(), 2);
+        drop(theirs);
+        assert_eq!(streams.take(2, Audience::Strangers).unwrap().len(), 2);
     }
 }

@@ -239,6 +239,7 @@ mod tests {
     use daffi_proto::id::TenantName;
     use futures::FutureExt;
 
+    use super::super::super::audience::Audience;
     use super::super::super::ceiling::Ceiling;
     use super::super::of_call::CallStreams;
     use super::super::places::OpenStreams;
@@ -248,7 +249,8 @@ mod tests {
     fn what_ends_while_its_call_is_stopped_has_not_come_to_its_end() {
         let streams = CallStreams::new();
         let ceiling = Arc::new(Ceiling::none(TenantName::default()));
-        let place = Arc::new(OpenStreams::new(1, 0, Default::default(), ceiling)).take(1).unwrap().remove(0);
+        let place =
+            Arc::new(OpenStreams::new(1, 0, Default::default(), ceiling)).take(1, Audience::Home).unwrap().remove(0);
         let held = Held::served(place, streams.enter(), &ModuleLimits::default());
         let through = held.unless_stopped(async { 1 }).now_or_never();
         assert_eq!(through.unwrap().unwrap(), 1);

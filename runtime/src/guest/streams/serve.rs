@@ -49,7 +49,7 @@ impl Serving<'_> {
             return Err(CallError::not_run(code::BAD_ARGUMENTS, message, name));
         }
         let context = &self.pool.template.context;
-        let places = context.streams.take(found.len()).map_err(|too_many| {
+        let places = context.streams.take(found.len(), self.ticket.audience).map_err(|too_many| {
             let message = format!("{name} was not called: {} {too_many}", context.process.name);
             CallError::not_run(code::OVERLOADED, message, name)
         })?;
@@ -92,7 +92,7 @@ impl Serving<'_> {
             false => value::channels_of_result(&self.target.signature, &bytes, &ValueLimits::for_payload(allowed))
                 .map_err(|error| CallError::failed(code::INTERNAL, format!("result of {name}: {error}"), name))?,
         };
-        let places = context.streams.take(drains.len()).map_err(|too_many| {
+        let places = context.streams.take(drains.len(), self.ticket.audience).map_err(|too_many| {
             let message = format!("{name} ran, and its result is lost: {} {too_many}", context.process.name);
             CallError::failed(code::OVERLOADED, message, name)
         })?;
