@@ -415,8 +415,9 @@ impl Core {
 
     /// Whether a link on which streams wait has room for them; where none has, whoever asks is woken when one has.
     pub fn has_room(&self, cx: &mut Context<'_>) -> bool {
-        let is_ready = |via: &Via| self.sink(*via).is_none_or(|sink| sink.poll_room(cx).is_ready());
-        self.congested.iter().map(is_ready).fold(false, |any, ready| any || ready)
+        let mut is_ready = |via: &Via| self.sink(*via).is_none_or(|sink| sink.poll_room(cx).is_ready());
+        // All of them are asked: each keeps its waker.
+        self.congested.iter().filter(|via| is_ready(via)).count() > 0
     }
 
     /// Lets streams go on where there is room for them.
