@@ -108,6 +108,11 @@ impl CallbackName {
         self.function == other.function && self.interface == other.interface
     }
 
+    /// The name without its version.
+    pub(crate) fn without_version(&self) -> Self {
+        Self { interface: self.interface.clone(), version: None, function: self.function.clone() }
+    }
+
     fn assemble(interface: Option<&str>, function: &str, versions: Versions) -> Result<Self, &'static str> {
         let length = function.len() + interface.map_or(0, |interface| interface.len() + 1);
         if length > MAX_CALLBACK_NAME_BYTES {

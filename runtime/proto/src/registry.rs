@@ -9,10 +9,12 @@
 //! ```
 //!
 //! Invariants: a group exists while it has a member; a process is a member of one group for each of its callbacks;
-//! looking up costs the same however many processes there are; [`Registry::near`] does not.
+//! looking up costs the same however many processes and callbacks there are, also such as share a function's name; only
+//! versions and signatures of one name are looked at one by one, and [`Registry::near`] looks at [`MAX_LOOKED_AT`] and as many.
 //! Nothing here iterates over a hash map where the order could be seen, so that equal inputs give equal outputs.
 
 mod choice;
+mod shelf;
 mod table;
 
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +62,10 @@ pub struct Member<M> {
     pub callback: u32,
 }
 
+/// Most groups before the place of an unknown name, and most behind it, that are looked at for such as are like it: a
+/// millisecond or two, in a task that others wait for.
+pub const MAX_LOOKED_AT: usize = 4096;
+
 /// Stands in the place of a callback that a registry does not show.
 const NO_GROUP: GroupId = GroupId(0);
 
@@ -88,7 +94,7 @@ pub struct Registry<M> {
     seats: BTreeMap<M, Seat>,
     names: HashMap<ProcessRef, Vec<M>>,
     groups: HashMap<GroupId, Group<M>>,
-    functions: HashMap<TenantName, HashMap<Box<str>, Vec<GroupId>>>,
+    shelves: HashMap<TenantName, shelf::Shelf>,
     turns: choice::Turns,
     last_group: u64,
 }
@@ -100,7 +106,7 @@ impl<M: Copy + Ord> Registry<M> {
             seats: BTreeMap::new(),
             names: HashMap::new(),
             groups: HashMap::new(),
-            functions: HashMap::new(),
+            shelves: HashMap::new(),
             turns: choice::Turns::new(Random::new(seed)),
             last_group: 0,
         }
@@ -187,8 +193,14 @@ impl<M: Copy + Ord> Registry<M> {
 
     /// The groups of a tenant whose functions have this name, whatever their interfaces.
     pub fn with_function(&self, tenant: &TenantName, function: &str) -> impl Iterator<Item = (GroupId, &Group<M>)> {
-        let ids = self.functions.get(tenant).and_then(|functions| functions.get(function));
-        ids.into_iter().flatten().filter_map(|id| Some((*id, self.groups.get(id)?)))
+        let shelf = self.shelves.get(tenant).into_iter();
+        shelf.flat_map(move |shelf| shelf.with_function(function)).filter_map(|id| Some((id, self.groups.get(&id)?)))
+    }
+
+    /// Those of them that are in the same interface, whatever their versions; and a few others.
+    fn same_but_version(&self, tenant: &TenantName, name: &CallbackName) -> impl Iterator<Item = (GroupId, &Group<M>)> {
+        let shelf = self.shelves.get(tenant).into_iter();
+        shelf.flat_map(move |shelf| shelf.same_but_version(name)).filter_map(|id| Some((id, self.groups.get(&id)?)))
     }
 
     /// The groups that serve a caller that asks for this full name, whatever their signatures.
@@ -197,13 +209,16 @@ impl<M: Copy + Ord> Registry<M> {
         tenant: &TenantName,
         name: &'a CallbackName,
     ) -> impl Iterator<Item = (GroupId, &'a Group<M>)> {
-        self.with_function(tenant, name.function()).filter(move |(_, group)| name.matches(&group.name))
+        self.same_but_version(tenant, name).filter(move |(_, group)| name.matches(&group.name))
     }
 
     /// What a dynamic caller's text finds among the groups that `counts` lets pass.
     pub fn find(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Found {
-        let function = pattern_function(pattern);
-        let groups: Vec<_> = self.with_function(tenant, &function).filter(|(_, group)| counts(group)).collect();
+        let counted = |(_, group): &(GroupId, &Group<M>)| counts(group);
+        let groups: Vec<_> = match pattern.full_name() {
+            Some(name) => self.same_but_version(tenant, name).filter(counted).collect(),
+            None => self.with_function(tenant, &pattern_function(pattern)).filter(counted).collect(),
+        };
         let picked = pattern.pick(groups.iter().map(|(_, group)| &group.name)).cloned();
         match picked {
             Ok(name) => {
@@ -217,27 +232,24 @@ impl<M: Copy + Ord> Registry<M> {
         }
     }
 
-    /// The names that are like one that nobody has, among the groups that `counts` lets pass. It looks at all of them:
-    /// only for an error that somebody reads.
+    /// The names that are like one that nobody has, among the groups that `counts` lets pass. It looks at all of them, or at
+    /// [`MAX_LOOKED_AT`] on either side of where the name would stand: only for an error that somebody reads.
     pub fn near(&self, tenant: &TenantName, pattern: &Pattern, counts: impl Fn(&Group<M>) -> bool) -> Vec<String> {
-        let ids = self.functions.get(tenant).into_iter().flat_map(|functions| functions.values().flatten());
-        let groups = ids.filter_map(|id| self.groups.get(id)).filter(|group| counts(group));
+        let function = pattern_function(pattern);
+        let shelf = self.shelves.get(tenant).into_iter();
+        let ids = shelf.flat_map(|shelf| shelf.around(&function, MAX_LOOKED_AT));
+        let groups = ids.filter_map(|id| self.groups.get(&id)).filter(|group| counts(group));
         pattern.near(groups.map(|group| &group.name))
     }
 
     fn join(&mut self, tenant: &TenantName, callback: &Callback, member: Member<M>) -> GroupId {
-        let functions = self.functions.entry(tenant.clone()).or_default();
-        let ids = functions.entry(callback.name.function().into()).or_default();
-        let groups = &mut self.groups;
-        let known = ids.iter().copied().find(|id| {
-            groups.get(id).is_some_and(|group| group.fingerprint == callback.fingerprint && group.name == callback.name)
+        let shelf = self.shelves.entry(tenant.clone()).or_default();
+        let last = &mut self.last_group;
+        let id = shelf.find_or_put(&self.groups, &callback.name, callback.fingerprint, || {
+            *last += 1;
+            GroupId(*last)
         });
-        let id = known.unwrap_or_else(|| {
-            self.last_group += 1;
-            ids.push(GroupId(self.last_group));
-            GroupId(self.last_group)
-        });
-        let group = groups.entry(id).or_insert_with(|| Group {
+        let group = self.groups.entry(id).or_insert_with(|| Group {
             name: callback.name.clone(),
             signature: callback.signature.clone(),
             fingerprint: callback.fingerprint,
@@ -254,15 +266,10 @@ impl<M: Copy + Ord> Registry<M> {
             return;
         }
         let Some(group) = self.groups.remove(&id) else { return };
-        let Some(functions) = self.functions.get_mut(tenant) else { return };
-        if let Some(ids) = functions.get_mut(group.name.function()) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
-                functions.remove(group.name.function());
-            }
-        }
-        if functions.is_empty() {
-            self.functions.remove(tenant);
+        let Some(shelf) = self.shelves.get_mut(tenant) else { return };
+        shelf.take(id, &group);
+        if shelf.is_empty() {
+            self.shelves.remove(tenant);
         }
     }
 }
@@ -320,7 +327,7 @@ mod tests {
         assert_eq!((group(&registry, "a:b/c#f"), group(&registry, "g")), (Some(first), None));
         registry.remove(2);
         assert_eq!(group(&registry, "a:b/c#f"), None);
-        assert!(registry.is_empty() && registry.functions.is_empty() && registry.groups.is_empty());
+        assert!(registry.is_empty() && registry.shelves.is_empty() && registry.groups.is_empty());
         registry.insert(3, record("one", &["a:b/c#f"]));
         assert!(group(&registry, "a:b/c#f").unwrap() > first);
     }
@@ -333,6 +340,48 @@ mod tests {
         assert_eq!((registry.len(), group(&registry, "f")), (1, None));
         let one = record("one", &[]).process;
         assert_eq!(registry.named(&one), [0; 0]);
+    }
+
+    #[test]
+    fn callbacks_that_are_called_alike_are_found_by_their_full_names_however_many_they_are() {
+        let mut registry = Registry::new(1);
+        let names: Vec<String> = (0..100)
+            .flat_map(|i| [format!("a:b{i}/c#run"), format!("a:b{i}/c@1.{i}.0#run"), format!("c{i}#run")])
+            .collect();
+        for (name, id) in names.iter().zip(0..) {
+            registry.insert(id, record(&format!("p{id}"), &[name]));
+        }
+        let found = |registry: &Registry<u32>, text: &str| {
+            let (tenant, name) = (TenantName::default(), CallbackName::parse(text).unwrap());
+            let groups = registry.matching(&tenant, &name);
+            let mut names: Vec<String> = groups.map(|(_, group)| group.name.to_string()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(found(&registry, "a:b7/c#run"), ["a:b7/c#run", "a:b7/c@1.7.0#run"]);
+        assert_eq!(found(&registry, "a:b7/c@1.0.0#run"), ["a:b7/c@1.7.0#run"]);
+        assert_eq!(found(&registry, "c7#run"), ["c7#run"]);
+        assert_eq!(registry.with_function(&TenantName::default(), "run").count(), names.len());
+        // Who comes again is in the group that there is.
+        let first = group(&registry, "c7#run");
+        registry.insert(1000, record("again", &["c7#run"]));
+        assert_eq!(registry.groups_of(1000), [first.unwrap()]);
+        for id in (0..300).chain([1000]) {
+            registry.remove(id);
+        }
+        assert!(registry.is_empty() && registry.shelves.is_empty() && registry.groups.is_empty());
+    }
+
+    #[test]
+    fn of_very_many_names_those_around_the_unknown_one_are_looked_at() {
+        let mut registry = Registry::new(1);
+        let others = ["before", "behind", "zebra"].map(|word| (0..MAX_LOOKED_AT).map(move |i| format!("{word}-n{i}")));
+        let names: Vec<String> = others.into_iter().flatten().chain(["shop-list".to_owned()]).collect();
+        registry.insert(1, record("one", &names.iter().map(String::as_str).collect::<Vec<_>>()));
+        let near = |text: &str| registry.near(&TenantName::default(), &Pattern::parse(text).unwrap(), |_| true);
+        assert_eq!(near("shop-lits"), ["shop-list"]);
+        // Too far from where it would stand.
+        assert_eq!(near("ashop-list"), [""; 0]);
     }
 
     #[test]

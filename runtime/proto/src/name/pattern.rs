@@ -100,6 +100,11 @@ impl Pattern {
         }
     }
 
+    /// The name, where only such can be meant as are the same but for versions: that of a package's interface.
+    pub(crate) fn full_name(&self) -> Option<&CallbackName> {
+        self.wanted.interface().is_some_and(|interface| interface.contains('/')).then_some(&self.wanted)
+    }
+
     /// Whether this may mean `name`.
     pub fn matches(&self, name: &CallbackName) -> bool {
         self.wanted.function == name.function
