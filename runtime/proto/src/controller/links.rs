@@ -250,7 +250,7 @@ impl Controller {
         let Some(state) = self.links.get_mut(&link) else { return };
         let identity = state.identity.clone();
         let before = std::mem::replace(&mut state.check_at, check_at);
-        state.member = Some(Member {
+        let member = Member {
             name: hello.name.clone(),
             key: hello.key,
             mark: hello.key.mark(),
@@ -269,7 +269,9 @@ impl Controller {
             reachable_at: Vec::new(),
             meets: BTreeSet::new(),
             met_by: BTreeSet::new(),
-        });
+        };
+        self.tenants.join(link, &member);
+        state.member = Some(member);
         self.checks.remove(&(before, link));
         self.checks.insert((check_at, link));
         self.keys.insert(hello.key, link);
@@ -324,6 +326,7 @@ impl Controller {
         let orderly = farewell == Farewell::Orderly;
         let keep_until = (!orderly).then_some(now + self.config.grace);
         self.free_processes(&member, &state.identity, keep_until);
+        self.tenants.part(link, &member);
         self.end_relays(&member, !orderly);
         self.end_meetings(link, &member);
         let (node, reason) = (member.name, reason.to_owned());

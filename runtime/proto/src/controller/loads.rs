@@ -37,15 +37,16 @@ impl Controller {
 
     pub(super) fn tell_loads(&mut self, link: LinkId, id: u64, detail: Detail) {
         let Some(member) = self.links.get(&link).and_then(|link| link.member.as_ref()) else { return };
-        let seen = self.entries.iter().filter(|(_, entry)| member.tenants.contains(&entry.process.tenant));
         let mut list = LoadList::default();
         let mut room =
             usize::try_from(member.max_payload_bytes).map_or(usize::MAX, |most| most / 2).min(MAX_LISTED_USAGE_BYTES);
-        for (id, entry) in seen.take(MAX_LISTED_LOADS) {
-            list.loads.push((*id, entry.load));
+        let seen = self.tenants.own(member).into_iter();
+        let entries = seen.filter_map(|id| Some((id, self.entries.get(&id)?)));
+        for (id, entry) in entries.take(MAX_LISTED_LOADS) {
+            list.loads.push((id, entry.load));
             if detail == Detail::Usage && !entry.usage.is_empty() && entry.usage.len() <= room {
                 room -= entry.usage.len();
-                list.usages.push((*id, entry.usage.clone()));
+                list.usages.push((id, entry.usage.clone()));
             }
         }
         self.send(link, Frame::with_payload(Header::Loads { id }, Frame::encode_payload(&list)));

@@ -8,6 +8,7 @@
 //! | `api` | what goes in and out |
 //! | `links` | handshakes, heartbeats, the end of a link |
 //! | `names` | processes come and go; names kept for lost nodes; the replicas |
+//! | `tenants` | what there is of each tenant, and who sees it |
 //! | `relay` | calls between nodes |
 //! | `streams` | their streams |
 //! | `meetings` | nodes that meet without it |
@@ -24,6 +25,7 @@ mod meetings;
 mod names;
 mod relay;
 mod streams;
+mod tenants;
 mod unsent;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -99,6 +101,7 @@ pub struct Controller {
     /// The processes that have names: those of the registry, and those of draining nodes.
     entries: BTreeMap<EntryId, names::Entry>,
     holders: HashMap<ProcessRef, EntryId>,
+    tenants: tenants::Tenants,
     /// Bytes of the tables of all entries.
     table_bytes: usize,
     reserved: HashMap<ProcessRef, names::Reservation>,
@@ -120,6 +123,8 @@ pub struct ControllerCounts {
     pub processes: usize,
     /// Bytes of the callbacks and signatures of all that have names, as they are on the wire.
     pub table_bytes: usize,
+    /// Tenants that have a node, or that a node imports from.
+    pub tenants: usize,
     /// Names that are kept for lost nodes.
     pub reserved: usize,
     /// Calls that are relayed, cancelled ones that still run included.
@@ -141,6 +146,7 @@ impl Controller {
             registry,
             entries: BTreeMap::new(),
             holders: HashMap::new(),
+            tenants: tenants::Tenants::default(),
             table_bytes: 0,
             reserved: HashMap::new(),
             reserved_until: BTreeSet::new(),
@@ -191,6 +197,7 @@ impl Controller {
             links: self.links.len(),
             processes: self.registry.len(),
             table_bytes: self.table_bytes,
+            tenants: self.tenants.len(),
             reserved: self.reserved.len(),
             relays: self.relays.len(),
             streams: self.links.values().filter_map(|link| link.member.as_ref()).map(|member| member.streams).sum(),

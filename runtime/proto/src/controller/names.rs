@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::links::{Link, Member};
+use super::links::Member;
 use super::{
     Controller, Event, MAX_INSTANCES_BYTES, MAX_KEPT_NAMES, MAX_PROCESSES_PER_NODE, MAX_TABLE_BYTES_IN_ALL,
     MAX_TABLE_BYTES_PER_NODE,
@@ -192,6 +192,7 @@ impl Controller {
             draining = member.draining;
         }
         self.holders.insert(process.clone(), id);
+        self.tenants.put(&process.tenant, id);
         self.table_bytes += table.len();
         self.entries
             .insert(id, Entry { link, number, process, exports, table, load: Load::default(), usage: Bytes::new() });
@@ -261,6 +262,7 @@ impl Controller {
         self.hide(id);
         let entry = self.entries.remove(&id)?;
         self.holders.remove(&entry.process);
+        self.tenants.take(&entry.process.tenant, id);
         self.table_bytes = self.table_bytes.saturating_sub(entry.table.len());
         Some(entry)
     }
@@ -277,8 +279,9 @@ impl Controller {
 
     /// All that there is for its tenants, for a node that just joined.
     pub(super) fn tell_directory(&mut self, link: LinkId) {
-        let ids: Vec<EntryId> = self.registry.processes().map(|(id, _)| id).collect();
-        for id in ids {
+        let member = self.links.get(&link).and_then(|link| link.member.as_ref());
+        let seen = member.map(|member| self.tenants.seen(member)).unwrap_or_default();
+        for id in seen {
             self.tell_entry(link, id);
         }
         self.send(link, Frame::new(Header::Synced));
@@ -287,14 +290,15 @@ impl Controller {
     /// The other nodes that see something of a process.
     fn seers(&self, id: EntryId) -> Vec<LinkId> {
         let (Some(entry), Some(record)) = (self.entries.get(&id), self.registry.get(id)) else { return Vec::new() };
-        let sees = |link: &Link| {
+        let sees = |link: &LinkId| {
+            let member = self.links.get(link).and_then(|link| link.member.as_ref());
             let callbacks = || record.callbacks.iter();
-            link.member.as_ref().is_some_and(|member| {
+            member.is_some_and(|member| {
                 member.belongs(entry) || callbacks().any(|callback| member.imports(entry, &callback.name))
             })
         };
-        let others = self.links.iter().filter(|(link, state)| **link != entry.link && sees(state));
-        others.map(|(link, _)| *link).collect()
+        let others = self.tenants.seers(&entry.process.tenant).filter(|link| *link != entry.link);
+        others.filter(sees).collect()
     }
 
     /// Tells a node what it sees of a process: all of it in the process's own tenant, in others what is shared.

@@ -72,6 +72,24 @@ fn a_name_may_be_taken_once_in_each_tenant() {
 }
 
 #[test]
+fn nothing_is_kept_of_a_tenant_that_has_no_nodes_any_more() {
+    let mut net = Net::new(1);
+    let ((acme, _), (globex, shop)) = two_shops(&mut net);
+    let both = net.runtime_of(&["acme", "globex", "initech"], Role::Client);
+    let tenants = |net: &Net| net.controller.as_ref().unwrap().counts().tenants;
+    assert_eq!(tenants(&net), 3);
+    net.command(both, Command::Leave);
+    net.command(globex, Command::RemoveProcess(shop));
+    net.settle();
+    assert_eq!(tenants(&net), 2);
+    for node in [acme, globex] {
+        net.command(node, Command::Leave);
+    }
+    net.settle();
+    assert_eq!(tenants(&net), 0);
+}
+
+#[test]
 fn a_node_is_told_of_its_own_tenants_and_of_nothing_else() {
     let mut net = Net::new(2);
     let ((acme, acme_shop), (globex, shop)) = two_shops(&mut net);
