@@ -9,16 +9,22 @@ export CARGO_TARGET_DIR := $(TARGET)
 export DAFFI_COMPONENTS := $(TARGET)/components
 export DAFFI_RUNTIME := $(TARGET)/debug/daffi-runtime
 
+# What benches write, and charts are drawn from.
+export DAFFI_BENCH_JSON ?= $(TARGET)/bench/mesh.json
+export DAFFI_GROWTH_JSON ?= $(TARGET)/bench/growth.json
+
 # Cargo on the guests' workspace for what runs on this machine: tests of the SDK, lints.
 GUESTS_ON_HOST = --manifest-path guests/Cargo.toml --target-dir $(TARGET)/guests-host
 
-.PHONY: help demo test soak bench lint fmt runtime guests guests-rust guests-other tools clean
+.PHONY: help demo test soak bench bench-growth bench-charts lint fmt runtime guests guests-rust guests-other tools clean
 
 help:
 	@echo "make demo      two processes, one calls a function of the other: Result = 20"
 	@echo "make test      every test: protocol, runtime, guests, examples, through the real binary too"
 	@echo "make soak      attacks of hostile guests and peers, each a hundred times: some 20 minutes"
 	@echo "make bench     what a call costs, against a bare echo over the same socket"
+	@echo "make bench-growth  of it, what the protocol costs as work grows: some seconds"
+	@echo "make bench-charts  draws what make bench measured last, into docs/bench (Python 3)"
 	@echo "make lint      formatting and clippy, of runtime and guests"
 	@echo "make fmt       formats everything"
 	@echo "make runtime   only the binary: $(DAFFI_RUNTIME)"
@@ -37,8 +43,16 @@ test: tools guests lint
 soak: tools guests-rust
 	DAFFI_SOAK=1 cargo test --locked --package daffi-runtime --test e2e hostile -- --nocapture --test-threads 1
 
-bench: tools guests-rust
+bench: tools guests-rust bench-growth
+	@mkdir -p "$(dir $(DAFFI_BENCH_JSON))"
 	cargo bench --locked --package daffi-runtime --bench mesh
+
+bench-growth: tools
+	@mkdir -p "$(dir $(DAFFI_GROWTH_JSON))"
+	cargo bench --locked --package daffi-proto --bench growth
+
+bench-charts:
+	python3 runtime/benches/charts.py docs/bench "$(DAFFI_BENCH_JSON)" "$(DAFFI_GROWTH_JSON)"
 
 lint: tools
 	cargo fmt --all --check
