@@ -364,7 +364,7 @@ pub enum Header {
         /// The process.
         number: u32,
     },
-    /// 40, on a direct link, from who was visited: so many calls are in flight at this process, the visitor's included.
+    /// 40, on a direct link, from who was visited: so many calls of others than the visitor are in flight at this process.
     Busy {
         /// The process.
         entry: EntryId,

@@ -36,8 +36,8 @@ pub const MAX_ROADS: usize = 256;
 /// Calls that more processes could serve go by the controller, which compares them.
 pub const MAX_COMPARED: usize = 16;
 
-/// How long calls wait for a way to be opened. Those that have less than twice that do not wait.
-pub const ROAD_PATIENCE: Duration = Duration::from_millis(500);
+/// How long calls wait for a way to be opened. Those that have less than twice that go by the controller meanwhile.
+pub const ROAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a link is kept over which nothing goes.
 pub const ROAD_IDLE: Duration = Duration::from_secs(60);
@@ -176,7 +176,8 @@ struct Candidate {
     /// Who makes it.
     process: LocalId,
     bytes: usize,
-    /// Whether it may wait for a way to be opened.
+    /// Whether it has a way opened, and may wait for that.
+    opens: bool,
     waits: bool,
 }
 
@@ -195,20 +196,20 @@ impl Node {
     /// are can choose as well as the controller, which does so meanwhile.
     pub(super) fn way(&mut self, id: CallKey, choice: &Choice<Peer>) -> Passage {
         let by_controller = Passage::Over(Via::Controller);
-        let Some(Candidate { host, process, bytes, waits }) = self.may_go_directly(id, choice) else {
+        let Some(Candidate { host, process, bytes, waits, opens }) = self.may_go_directly(id, choice) else {
             return by_controller;
         };
         let others = self.others_than(id, choice);
         if others.is_empty() {
-            return self.way_to_node(host, process, bytes, waits);
+            return self.way_to_node(host, process, bytes, waits, opens);
         }
         if others.len() > MAX_COMPARED {
             return by_controller;
         }
-        let mut way = self.way_to_node(host, process, bytes, false);
+        let mut way = self.way_to_node(host, process, bytes, false, opens);
         for entry in others {
             let host = self.roads.hosts.get(&entry).copied();
-            let its = host.map(|host| self.way_to_node(host, process, bytes, false));
+            let its = host.map(|host| self.way_to_node(host, process, bytes, false, opens));
             if !matches!(its, Some(Passage::Over(Via::To(_)))) {
                 way = by_controller;
             }
@@ -217,7 +218,7 @@ impl Node {
     }
 
     /// The way to a node, which is opened, if there is none and it may be; whether the call waits for it.
-    fn way_to_node(&mut self, host: SessionId, process: LocalId, bytes: usize, waits: bool) -> Passage {
+    fn way_to_node(&mut self, host: SessionId, process: LocalId, bytes: usize, waits: bool, opens: bool) -> Passage {
         let by_controller = Passage::Over(Via::Controller);
         match self.roads.roads.get(&host) {
             Some(Road::Link(link)) => {
@@ -226,7 +227,7 @@ impl Node {
             }
             Some(Road::Asked) => {}
             Some(Road::Closed(until)) if *until > self.now => return by_controller,
-            Some(Road::Closed(_)) | None if self.roads.links.len() >= MAX_ROADS => return by_controller,
+            Some(Road::Closed(_)) | None if !opens || self.roads.links.len() >= MAX_ROADS => return by_controller,
             Some(Road::Closed(_)) | None => {
                 self.roads.roads.insert(host, Road::Asked);
                 self.roads.asked.insert((self.now + ROAD_PATIENCE, host));
@@ -259,15 +260,14 @@ impl Node {
             return None;
         }
         // A part of a broadcast takes the way that there is.
-        let waits = matches!(call.owner, Owner::User(_)) && self.time_left(call) >= 2 * ROAD_PATIENCE;
-        Some(Candidate { host, process, bytes: call.args.len(), waits })
+        let opens = matches!(call.owner, Owner::User(_));
+        let waits = opens && self.time_left(call) >= 2 * ROAD_PATIENCE;
+        Some(Candidate { host, process, bytes: call.args.len(), waits, opens })
     }
 
-    /// A node that was visited tells how many calls a process of it has in flight, those of this node included.
+    /// A node that was visited tells how many calls of others than this node a process of it has in flight.
     fn take_busy(&mut self, entry: EntryId, calls: u32) {
-        let peer = Peer::Remote(entry);
-        let (own, _) = self.mesh.in_flight(peer);
-        self.mesh.set_apart(peer, calls.saturating_sub(own));
+        self.mesh.set_apart(Peer::Remote(entry), calls);
     }
 
     /// The controller has sent a call to another process than this node took for the next: it is that one's turn that is over.

@@ -145,12 +145,12 @@ impl Node {
         Ok(())
     }
 
-    /// Whether a call with so many streams may be served by this process: who may call one process must not take the streams that all
-    /// of this node have.
+    /// Whether a callback of this process may be called once an item by one call more: who may call one process must not take the
+    /// streams that all of this node have. Of other calls the process itself knows, and says so.
     pub(super) fn may_have_streams(&self, process: LocalId, mode: Mode, streams: usize) -> Result<(), CallError> {
-        let Some(local) = self.locals.get(&process).filter(|_| streams > 0) else { return Ok(()) };
-        // What is called once an item has a stream of results too.
-        let wanted = streams + usize::from(mode == Mode::Each);
+        let Some(local) = self.locals.get(&process).filter(|_| mode == Mode::Each) else { return Ok(()) };
+        // That of the results too.
+        let wanted = streams + 1;
         match local.streams + wanted > local.max_streams {
             true => Err(outcome::too_many_streams_of_process(&local.process.name, local.max_streams)),
             false => Ok(()),

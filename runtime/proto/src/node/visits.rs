@@ -225,10 +225,8 @@ impl Node {
         for number in known {
             self.send_over(Via::From(id), Frame::new(Header::Known { number }));
         }
-        let busy: Vec<LocalId> = self.locals.keys().copied().collect();
-        for process in busy {
-            self.tell_visitor(id, process);
-        }
+        let all = self.locals.keys().copied().collect();
+        self.tell_visitors(&[id], &all);
         self.send_over(Via::From(id), Frame::new(welcome));
         Ok(())
     }
@@ -279,24 +277,39 @@ impl Node {
     }
 
     pub(super) fn tell_busy(&mut self) {
-        for process in self.visits.busy.take_due(self.now) {
+        let processes = self.visits.busy.take_due(self.now);
+        if !processes.is_empty() {
             let links: Vec<DirectId> = self.visits.links.keys().copied().collect();
-            for link in links {
-                self.tell_visitor(link, process);
-            }
+            self.tell_visitors(&links, &processes);
         }
     }
 
-    /// Tells a visitor how busy a process is, if it is one that the visitor may call.
-    fn tell_visitor(&mut self, id: DirectId, process: LocalId) {
-        let Some(local) = self.locals.get(&process) else { return };
-        let Registration::Registered(entry) = local.registration else { return };
-        let session = self.visits.links.get(&id).and_then(|link| link.member.as_ref()).map(|member| member.session);
-        let visitor = session.and_then(|session| self.visits.visitors.get(&session));
-        let is_of_tenant = |name: &ProcessRef| name.tenant == local.process.tenant;
-        if visitor.is_some_and(|visitor| visitor.names.iter().any(is_of_tenant)) {
-            let calls = u32::try_from(local.serving).unwrap_or(u32::MAX);
-            self.send_over(Via::From(id), Frame::new(Header::Busy { entry, calls }));
+    /// Tells visitors how busy these processes are with calls of others than theirs, if they are such as the visitor may call.
+    fn tell_visitors(&mut self, links: &[DirectId], processes: &BTreeSet<LocalId>) {
+        let mut calls: BTreeMap<LocalId, BTreeMap<Option<&ProcessRef>, u32>> = BTreeMap::new();
+        for served in self.serves.values().filter(|served| processes.contains(&served.process)) {
+            let caller = served.chain.last().and_then(|hop| hop.process.as_ref());
+            *calls.entry(served.process).or_default().entry(caller).or_default() += 1;
+        }
+        let mut told = Vec::new();
+        for link in links {
+            let member = self.visits.links.get(link).and_then(|link| link.member.as_ref());
+            let Some(visitor) = member.and_then(|member| self.visits.visitors.get(&member.session)) else { continue };
+            for process in processes {
+                let Some(local) = self.locals.get(process) else { continue };
+                let is_of_tenant = |name: &ProcessRef| name.tenant == local.process.tenant;
+                let Registration::Registered(entry) = local.registration else { continue };
+                if visitor.names.iter().any(is_of_tenant) {
+                    let is_own =
+                        |caller: &Option<&ProcessRef>| caller.is_some_and(|caller| visitor.names.contains(caller));
+                    let of_process = calls.get(process).into_iter().flatten();
+                    let others = of_process.filter(|(caller, _)| !is_own(caller)).map(|(_, calls)| calls).sum();
+                    told.push((*link, Header::Busy { entry, calls: others }));
+                }
+            }
+        }
+        for (link, header) in told {
+            self.send_over(Via::From(link), Frame::new(header));
         }
     }
 

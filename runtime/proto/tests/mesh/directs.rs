@@ -145,7 +145,7 @@ fn a_node_that_does_not_answer_holds_a_call_up_for_a_moment_only() {
     assert!(!pair.net.nodes[pair.consumer].calls.contains_key(&token));
     // One with little time does not wait at all.
     let mut pair = Pair::new(5);
-    pair.net.call(pair.consumer, CallRequest { timeout: ms(300), ..call(Some(pair.main), SUM) });
+    pair.net.call(pair.consumer, CallRequest { timeout: ms(3000), ..call(Some(pair.main), SUM) });
     assert_eq!(pair.net.count(pair.consumer).away, 1);
 }
 
