@@ -126,6 +126,9 @@ fn top_tells_what_was_used_by_process_and_tenant() {
     assert!(processes.iter().all(|process| process["usage"]["cpu-seconds"].as_f64().unwrap() > 0.0), "{told:#}");
     let table = top(&["--once"]);
     says(&table, &["PROCESS", "CALLS/S", "P99", "acme", "globex", "all of"]);
+    // A tenant in which nobody is has its line too.
+    let table = top(&["--once", "--also", "nobody"]);
+    assert!(table.lines().any(|line| line.starts_with("all of ") && line.contains(" nobody ")), "{table}");
 }
 
 #[test]

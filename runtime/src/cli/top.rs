@@ -54,12 +54,16 @@ pub fn run(args: &TopArgs) -> Result<(), Failure> {
     })
 }
 
+/// The tenants that are looked at.
+fn tenants<'a>(own: &'a TenantName, also: &'a [TenantName]) -> BTreeSet<&'a TenantName> {
+    std::iter::once(own).chain(also).collect()
+}
+
 /// The processes of all tenants that are looked at.
 async fn look(client: &Client, also: &[TenantName]) -> Result<Vec<ProcessInfo>, Failure> {
     let mut all = Vec::new();
     let own = client.tenant();
-    let tenants: BTreeSet<&TenantName> = std::iter::once(&own).chain(also).collect();
-    for tenant in tenants {
+    for tenant in tenants(&own, also) {
         let processes = client.mesh().processes_in_detail(tenant.clone(), Detail::Usage).await;
         all.extend(processes.map_err(|error| call_failure(&error))?);
     }
@@ -74,7 +78,8 @@ async fn once(client: &Client, args: &TopArgs) -> Result<(), Failure> {
     window.add(Instant::now(), look(client, &args.also).await?);
     let mut rows = rows(&window);
     Choice::default().sort(&mut rows);
-    let totals = totals(&rows);
+    let own = client.tenant();
+    let totals = totals(&rows, &tenants(&own, &args.also));
     let text = match args.json {
         true => as_json(&rows, &totals),
         false => table(&view::cells(&rows, &totals)).join("\n") + "\n",
@@ -94,6 +99,8 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut window, mut choice) = (Window::default(), Choice::default());
     let link = client.mesh().link();
+    let own = client.tenant();
+    let tenants = tenants(&own, &args.also);
     // The look that is under way: a controller that does not answer keeps no key waiting.
     let mut looking: Option<LocalBoxFuture<'_, _>> = None;
     // Why the last look failed, if it did: the link may have been lost meanwhile.
@@ -131,7 +138,7 @@ async fn follow(client: &Client, args: &TopArgs) -> Result<(), Failure> {
         };
         let mut rows = rows(&window);
         choice.sort(&mut rows);
-        let totals = totals(&rows);
+        let totals = totals(&rows, &tenants);
         let view = View { rows: &rows, totals: &totals, choice: &choice, trouble: trouble.as_deref() };
         // A terminal that has gone is the end.
         if screen.draw(|frame| frame.render_widget(&view, frame.area())).is_err() {

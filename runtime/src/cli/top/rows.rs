@@ -3,10 +3,11 @@
 //! Nodes tell what was used once a second, so that two looks that are closer have the same counters: a row compares with a
 //! look that is [`WINDOW`] old, and takes the time from the counters themselves.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::ProcessInfo;
+use daffi_proto::id::TenantName;
 use daffi_proto::usage::Usage;
 
 /// How far back a row looks, where there are looks that old.
@@ -79,12 +80,13 @@ fn row(process: &ProcessInfo, before: Option<&ProcessInfo>) -> Row {
     }
 }
 
-/// The sums of each tenant, by name.
-pub fn totals(rows: &[Row]) -> Vec<Row> {
-    let mut tenants: BTreeMap<&str, Row> = BTreeMap::new();
+/// The sums of each of these tenants, by name: also of one that has no process.
+pub fn totals(rows: &[Row], tenants: &BTreeSet<&TenantName>) -> Vec<Row> {
+    let fresh = |tenant: &str| Row { tenant: tenant.to_owned(), ..Row::default() };
+    let mut totals: BTreeMap<&str, Row> =
+        tenants.iter().map(|tenant| (tenant.as_str(), fresh(tenant.as_str()))).collect();
     for row in rows {
-        let fresh = || Row { tenant: row.tenant.clone(), ..Row::default() };
-        let total = tenants.entry(&row.tenant).or_insert_with(fresh);
+        let total = totals.entry(&row.tenant).or_insert_with(|| fresh(&row.tenant));
         total.in_flight += row.in_flight;
         total.calls_per_second += row.calls_per_second;
         total.failures_per_second += row.failures_per_second;
@@ -92,13 +94,13 @@ pub fn totals(rows: &[Row]) -> Vec<Row> {
         total.since.add(&row.since);
         total.all.add(&row.all);
     }
-    tenants.into_values().collect()
+    totals.into_values().collect()
 }
 
 #[cfg(test)]
 pub mod tests {
     use daffi_proto::call::Load;
-    use daffi_proto::id::{ProcessName, ProcessRef, TenantName};
+    use daffi_proto::id::{ProcessName, ProcessRef};
     use daffi_proto::usage::{BUCKETS, Latencies, bucket_of};
 
     use super::*;
@@ -132,7 +134,10 @@ pub mod tests {
         assert_eq!(rows.len(), 2);
         assert_eq!((rows[0].calls_per_second, rows[0].processors), (200.0, 0.2));
         assert_eq!((rows[1].calls_per_second, rows[1].all.served()), (10.0, 30));
-        let total = &totals(&rows)[0];
+        let nobody = TenantName::new("nobody").unwrap();
+        let totals = totals(&rows, &[&nobody].into());
+        let [empty, total] = totals.as_slice() else { panic!("{totals:?}") };
+        assert_eq!((empty.tenant.as_str(), empty.in_flight), ("nobody", 0));
         assert_eq!((total.calls_per_second, total.in_flight, total.all.served()), (210.0, 4, 530));
     }
 

@@ -158,6 +158,7 @@ fn errors(row: &Row) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::time::Instant;
 
     use daffi_proto::error::{Outcome, code};
@@ -179,7 +180,7 @@ mod tests {
     fn shown(choice: &Choice, width: u16, height: u16, trouble: Option<&str>) -> Vec<String> {
         let mut rows = busy();
         choice.sort(&mut rows);
-        let totals = totals(&rows);
+        let totals = totals(&rows, &BTreeSet::new());
         let area = Rect::new(0, 0, width, height);
         let mut buffer = Buffer::empty(area);
         View { rows: &rows, totals: &totals, choice, trouble }.render(area, &mut buffer);
