@@ -30,7 +30,7 @@ use crate::cli::args::RunArgs;
 use crate::guest::ceiling::CeilingLimits;
 use crate::guest::engine::DEFAULT_STACK_BYTES;
 use crate::guest::fair::Portion;
-use crate::guest::grants::{Act, Grants};
+use crate::guest::grants::Grants;
 use crate::guest::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use crate::guest::outside::Outside;
 use crate::net::direct::DirectAccess;
@@ -333,10 +333,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
     let shares = Shares::new(tenants, &of_modules).map_err(|message| said.wrong(false, &message))?;
     for module in &mut modules {
         module.exports = shares.exports(&module.process.tenant);
-        if of_modules.len() > 1 {
-            // It would end the modules of others.
-            module.grants.denied.insert(Act::Stop);
-        }
+        module.grants.among_tenants = of_modules.len() > 1;
     }
     Ok(RuntimeConfig {
         named: name.is_some(),
@@ -485,6 +482,7 @@ fn module_of(
         grants: Grants {
             may_call: if args.may_call.is_empty() { table.may_call } else { Some(args.may_call.clone()) },
             denied: if args.deny.is_empty() { table.deny } else { args.deny.iter().copied().collect() },
+            among_tenants: false,
         },
         instances,
         limits,

@@ -20,6 +20,8 @@ pub struct Grants {
     pub may_call: Option<Vec<Callable>>,
     /// What it may not do besides.
     pub denied: BTreeSet<Act>,
+    /// Whether modules of other tenants live in the runtime, which it may not end then.
+    pub among_tenants: bool,
 }
 
 /// Callbacks that may be called: those of this pattern in the module's own tenant (`demo:shop/*`), or in another one
@@ -78,11 +80,14 @@ impl Grants {
     /// # Errors
     /// `not-run`: `permission-denied`
     pub fn act(&self, caller: &ProcessRef, act: Act, what: &str) -> Result<(), CallError> {
-        if !self.denied.contains(&act) {
-            return Ok(());
-        }
-        let message = format!("{} may not {}: `{act}` stands in its `deny`", caller.name, act.in_words());
-        Err(denied(message, what))
+        let why = match act {
+            _ if self.denied.contains(&act) => format!("`{act}` stands in its `deny`"),
+            Act::Stop if self.among_tenants => {
+                "modules of several tenants live in it, and none may end the others".to_owned()
+            }
+            _ => return Ok(()),
+        };
+        Err(denied(format!("{} may not {}: {why}", caller.name, act.in_words()), what))
     }
 }
 
@@ -216,6 +221,13 @@ mod tests {
         let grants = Grants { denied: [Act::Watch].into(), ..Grants::default() };
         let error = grants.act(&caller(), Act::Watch, "mesh#watch").unwrap_err();
         assert_eq!(error.message, "caller may not watch who comes and goes: `watch` stands in its `deny`");
+        let among = Grants { among_tenants: true, ..Grants::default() };
+        let error = among.act(&caller(), Act::Stop, "mesh#stop").unwrap_err();
+        assert!(
+            error.message.starts_with("caller may not stop the runtime: modules of several tenants live in it"),
+            "{error}"
+        );
+        assert!(Act::ALL.into_iter().filter(|act| among.act(&caller(), *act, "").is_err()).eq([Act::Stop]));
         assert!(Act::ALL.into_iter().filter(|act| grants.act(&caller(), *act, "").is_err()).eq([Act::Watch]));
         assert!(Act::ALL.into_iter().all(|act| act.to_string().parse() == Ok(act)) && "run".parse::<Act>().is_err());
     }
