@@ -54,6 +54,8 @@ fn of_files_it_says_which_rules_allow_a_call_and_what_is_missing() {
         cluster.run(["explain", "--json", "--config", &acme, "--config", &granted, "globex::script", "acme::add"]);
     assert_eq!(output.status.code(), Some(3));
     let answer: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+    let grant = "the `may-call` of globex::script does not cover it: write may-call = [\"x\", \"acme::fixtures:guest/arith@0.1.0#add\"]";
+    assert_eq!(answer["rules"][3]["because"], grant);
     assert_eq!((&answer["allowed"], &answer["rules"][3]["rule"]), (&false.into(), &"grant".into()));
     assert_eq!(answer["rules"].as_array().unwrap().iter().filter(|rule| rule["allows"] == false).count(), 1);
     let stranger = explain(both, "globex::nobody", "acme::add");
@@ -85,7 +87,12 @@ fn of_the_mesh_it_says_who_has_the_callback_and_what_only_the_callers_runtime_kn
     let _names = cluster.runtime("host").module("names", "fixtures-names").ready();
     let output = explain(&cluster, "names", "arith#add");
     let lines: Vec<&str> = output.success().lines().collect();
-    assert_eq!(lines[0], format!("names may call {ADD}, as far as can be told here"));
+    assert_eq!(
+        lines[0],
+        format!(
+            "names may call {ADD}, as far as can be told here, where these are not seen: signature, fetchers, grant"
+        )
+    );
     for (line, rule) in lines[1..].iter().zip([
         &["caller", "yes", "it is on the mesh, in the runtime host"][..],
         &["callback", "yes", "math has it"],

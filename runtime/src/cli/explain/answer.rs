@@ -171,8 +171,11 @@ impl Answer {
         let Self { caller, callback, .. } = self;
         let verdict = if self.allowed { "may call" } else { "may not call" };
         // What cannot be told may forbid it yet.
-        let open = self.allowed && self.rules.iter().any(|rule| rule.allows.is_none());
-        let open = if open { ", as far as can be told here" } else { "" };
+        let unseen: Vec<&str> = self.rules.iter().filter(|rule| rule.allows.is_none()).map(|rule| rule.rule).collect();
+        let open = match self.allowed && !unseen.is_empty() {
+            true => format!(", as far as can be told here, where these are not seen: {}", unseen.join(", ")),
+            false => String::new(),
+        };
         let rows = self.rules.iter().map(|rule| {
             let allows = match rule.allows {
                 Some(true) => "yes",

@@ -163,7 +163,13 @@ impl Case<'_> {
         let rule = match (&refused, &module.grants.may_call) {
             (None, None) => Rule::yes("grant", "no `may-call`: the caller may call all that it sees"),
             (None, Some(_)) => Rule::yes("grant", "the caller's `may-call` covers it"),
-            (Some(_), _) => Rule::no("grant", "the caller's `may-call` does not cover it: add a pattern for it"),
+            (Some(_), granted) => {
+                let wanted = self.question.told(name);
+                let said = granted.iter().flatten().map(ToString::to_string);
+                let all: Vec<String> = said.chain([wanted]).map(|pattern| format!("\"{pattern}\"")).collect();
+                let write = format!("write may-call = [{}]", all.join(", "));
+                Rule::no("grant", format!("the `may-call` of {} does not cover it: {write}", module.process))
+            }
         };
         rule.of(&self.caller.place.file)
     }

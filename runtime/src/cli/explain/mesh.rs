@@ -265,7 +265,13 @@ mod tests {
         };
         let (code, text) = explained(&seen, "caller", "f");
         assert_eq!(code, 0);
-        says(&text, &["caller may call a:b/c@1.3.0#f, as far as can be told here\n", "yes  new, old have it\n"]);
+        says(
+            &text,
+            &[
+                "caller may call a:b/c@1.3.0#f, as far as can be told here, where these are not seen: ",
+                "yes  new, old have it\n",
+            ],
+        );
         says(&text, &["it is `func(a: s64)`", "fetchers   ?", "grant      ?"]);
         let (code, text) = explained(&seen, "caller", "own");
         assert_eq!(code, 3);
