@@ -121,11 +121,12 @@ fn the_command_line_ends_with_the_first_values_or_as_soon_as_a_quorum_is_out_of_
     two.wait_for_line("at-b started");
     assert_eq!(cluster.run(["call", "who()", "--broadcast", "--first-n", "1"]).success(), "a: \"a\"");
     let output = cluster.run(["call", "who()", "--broadcast", "--quorum", "3", "--timeout", "1m"]);
-    says(&output.stderr, &["of 3 values that were wanted"]);
+    says(&output.stderr, &["of 3 values that were wanted", "only 2 processes have fixtures:guest/"]);
     let output = cluster.run(["call", "who()", "--broadcast", "--quorum", "2", "--stall", "300ms"]);
     assert_ne!(output.code(), 0, "{output:#?}");
     says(&output.stdout, &["a: \"a\"", "b: error: ", "deadline-exceeded"]);
     says(&output.stderr, &["of 2 values that were wanted 1 came"]);
+    assert!(!output.stderr.contains("only"), "{output:#?}");
 }
 
 #[test]

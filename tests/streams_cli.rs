@@ -112,6 +112,11 @@ fn what_does_not_fit_is_said_before_anything_is_sent() {
         let output = stream(&cluster, "", args);
         says(output.one_line_error(2), parts);
     }
+    // Who calls one without --stream is told whether that would do.
+    let plain = |call: &str| cluster.call(call).one_line_error(2).to_owned();
+    says(&plain("sum()"), &["in its type: call it with --stream; it is async func("]);
+    let never = plain("fill-parcel(1)");
+    says(&never, &["--stream neither, since its result has a future, or a stream within another type: guests do"]);
     says(stream(&cluster, "", &["no-such-thing"]).one_line_error(3), &["no-such-callback"]);
     cluster.becomes_idle();
 }

@@ -139,8 +139,8 @@ impl PeerIdentity {
     pub fn may_register(&self, process: &ProcessRef) -> Result<(), String> {
         match self {
             Self::Certificate { grants, .. } if !grants.allows(process) => Err(format!(
-                "the process name {:?} is not for the node {:?}: its certificate allows {grants}; choose another name with \
-                 --name, or issue a certificate with --process {process}",
+                "the process name {:?} is not for the node {:?}: its certificate allows {grants}; choose another name, by \
+                 --module NAME=PATH or `name` of its [[module]], or issue a certificate with --process {process}",
                 process.to_string(),
                 grants.node().as_str(),
             )),

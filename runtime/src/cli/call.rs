@@ -3,9 +3,12 @@
 use std::io::Write;
 use std::time::Instant;
 
-use daffi_proto::call::{Answer, CallReply, CallRequest, GatherEnd, GatherEntry, GatherRequest, Need, Resolved, Retry};
+use daffi_proto::call::{
+    Answer, CallReply, CallRequest, GatherEnd, GatherEntry, GatherRequest, Need, ProcessInfo, Resolved, Retry,
+};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ProcessName;
+use daffi_proto::signature::Signature;
 use daffi_proto::value::{self, Limits};
 
 use super::args::CallArgs;
@@ -52,7 +55,7 @@ async fn call_once(
     (begins, wait): (Instant, Wait),
     how: &CallArgs,
 ) -> Result<(), Failure> {
-    let (request, resolved) = written.prepare(client, receiver, wait).await?;
+    let (request, resolved) = written.prepare(client, receiver, wait, of_streams).await?;
     let now = Instant::now();
     let timeout = wait.ends.saturating_duration_since(now.max(begins));
     let request = CallRequest {
@@ -77,6 +80,17 @@ async fn call_once(
         let _ = writeln!(std::io::stdout(), "{text}");
     }
     Ok(())
+}
+
+/// What to do where there are streams in the callback's type.
+fn of_streams(signature: &Signature) -> String {
+    match stream::why_no_lines(signature) {
+        None => "call it with --stream".to_owned(),
+        Some(why) => format!(
+            "no command can call it, --stream neither, since {why}: guests do, by an import of the function or by `stream` of \
+             daffi:runtime/call"
+        ),
+    }
 }
 
 /// When a broadcast has what it is for.
@@ -111,13 +125,27 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how
             return Ok(());
         }
         let (values, exit_code) = (all - failed, first.map_or(exit::FAILED, |error| call_failure(&error).code));
-        return Err(Failure::new(exit_code, format!("of {wanted} values that were wanted {values} came")));
+        let few = has_too_few(client, reading.resolved, wanted).await;
+        return Err(Failure::new(exit_code, format!("of {wanted} values that were wanted {values} came{few}")));
     }
     first.map_or(Ok(()), |error| {
         let first = failure(&error);
         let message = format!("{failed} of {all} processes failed; the first: {}", first.message);
         Err(Failure { message, ..first })
     })
+}
+
+/// That no more processes have the callback, where they are fewer than the values that are wanted of them.
+async fn has_too_few(client: &Client, resolved: &Resolved, wanted: u32) -> String {
+    // Who has left since has given what he could.
+    let Ok(processes) = client.mesh().processes(client.tenant()).await else { return String::new() };
+    let has =
+        |process: &&ProcessInfo| process.callbacks.iter().any(|callback| resolved.callback.matches(&callback.name));
+    match processes.iter().filter(has).count() {
+        having if u32::try_from(having).is_ok_and(|having| having >= wanted) => String::new(),
+        1 => format!(": only one process has {}", resolved.callback),
+        having => format!(": only {having} processes have {}", resolved.callback),
+    }
 }
 
 /// How what a call gives is shown.

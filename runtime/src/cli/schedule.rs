@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use daffi_proto::call::ScheduleRequest;
 use daffi_proto::schedule::{Missed, Overlap, Plan, TaskId, TaskInfo, TaskState, Terms, Utc, parse_duration};
+use daffi_proto::signature::Signature;
 use serde::Serialize;
 
 use super::args::{ConnectArgs, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
@@ -62,7 +63,7 @@ fn add(args: &ScheduleAddArgs) -> Result<String, Failure> {
         let joining = if args.wait_ready { Joining::Patiently } else { Joining::AtOnce };
         let client = Client::join(&args.connect, joining(args.within)).await?;
         let made = async {
-            let (call, _) = written.prepare(&client, receiver, wait).await?;
+            let (call, _) = written.prepare(&client, receiver, wait, of_streams).await?;
             client.mesh().schedule(ScheduleRequest { call, terms }).await.map_err(|error| failure(&error))
         };
         let made = client.connected(made).await;
@@ -238,4 +239,9 @@ fn as_table(tasks: &[TaskInfo]) -> String {
         }
     }
     text
+}
+
+/// What to do where there are streams in the callback's type.
+fn of_streams(_: &Signature) -> String {
+    "a schedule has nobody to write or read them".to_owned()
 }

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use self::lines::{Chunks, Lines, Page};
 use self::shape::Shape;
+pub use self::shape::why_no_lines;
 use super::args::CallArgs;
 use super::call::Reading;
 use super::client::Client;

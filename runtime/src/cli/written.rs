@@ -99,7 +99,8 @@ impl<'a> Written<'a> {
         }
     }
 
-    /// Looks the name up, and makes the call, with what is left of the time.
+    /// Looks the name up, and makes the call, with what is left of the time. Where there are streams in the callback's type,
+    /// `of_streams` says what to do.
     ///
     /// # Errors
     /// No such callback, or arguments that do not fit it.
@@ -108,9 +109,14 @@ impl<'a> Written<'a> {
         client: &Client,
         receiver: Option<ProcessName>,
         wait: Wait,
+        of_streams: fn(&Signature) -> String,
     ) -> Result<(CallRequest, Resolved), Failure> {
         let resolved = self.resolve(client, receiver.clone(), wait).await?;
-        value::check_plain(&resolved.signature).map_err(|error| unfit(&resolved, &error))?;
+        if resolved.signature.has_streams() {
+            let (callback, signature) = (&resolved.callback, &resolved.signature);
+            let message = format!("{callback}: there is a stream or a future in its type");
+            return Err(Failure::usage(format!("{message}: {}; it is {}", of_streams(signature), signature.to_wit())));
+        }
         let args = self.encode_for(&resolved, &resolved.signature)?;
         Ok((CallRequest { args, ..request(client, &resolved, receiver, wait) }, resolved))
     }

@@ -41,23 +41,9 @@ impl Shape {
             let output = Some(Items::of_results(signature, limits));
             return Ok(Self { mode: Mode::Each, args: Bytes::new(), input, output });
         }
-        let output = match signature.result.and_then(|result| stream(signature, result)) {
-            None if signature.gives_streams() => {
-                return Err(unfit("its result has a future, or a stream within another type"));
-            }
-            none_or_stream => none_or_stream.map(|channel| Items::of_channel(signature, &channel, limits)),
-        };
-        let found = |(place, param): (usize, &Field)| stream(signature, param.ty).map(|channel| (place, channel));
-        let mut streams = signature.params.iter().enumerate().filter_map(found);
-        let (first, second) = (streams.next(), streams.next());
-        if second.is_some() {
-            return Err(unfit("it takes several streams, and there is one stdin"));
-        }
+        let Lines { given, first, others } = lines(signature).map_err(unfit)?;
+        let output = given.map(|channel| Items::of_channel(signature, &channel, limits));
         let place = first.map(|(place, _)| place);
-        let others = with_params(signature, |other| Some(other) != place);
-        if others.has_streams() {
-            return Err(unfit("a parameter has a future, or a stream within another type"));
-        }
         let args = written.encode_for(resolved, &others)?;
         let args = match place {
             None => args,
@@ -72,6 +58,40 @@ impl Shape {
         let input = first.map(|(_, channel)| (Flow::of(&channel), Items::of_channel(signature, &channel, limits)));
         Ok(Self { mode: Mode::Whole, args, input, output })
     }
+}
+
+/// The streams of a function, where lines can be those.
+struct Lines {
+    /// What it gives, if that is a stream.
+    given: Option<Channel>,
+    /// The parameter that is one, with its place.
+    first: Option<(usize, Channel)>,
+    /// The function without that parameter and its result.
+    others: Signature,
+}
+
+fn lines(signature: &Signature) -> Result<Lines, &'static str> {
+    let given = signature.result.and_then(|result| stream(signature, result));
+    if given.is_none() && signature.gives_streams() {
+        return Err("its result has a future, or a stream within another type");
+    }
+    let found = |(place, param): (usize, &Field)| stream(signature, param.ty).map(|channel| (place, channel));
+    let mut streams = signature.params.iter().enumerate().filter_map(found);
+    let (first, second) = (streams.next(), streams.next());
+    if second.is_some() {
+        return Err("it takes several streams, and there is one stdin");
+    }
+    let place = first.map(|(place, _)| place);
+    let others = with_params(signature, |other| Some(other) != place);
+    if others.has_streams() {
+        return Err("a parameter has a future, or a stream within another type");
+    }
+    Ok(Lines { given, first, others })
+}
+
+/// Why the streams of a function can be no lines; nothing where they can.
+pub fn why_no_lines(signature: &Signature) -> Option<&'static str> {
+    lines(signature).err()
 }
 
 /// The stream that a type is.
