@@ -5,6 +5,9 @@
 //!               Vouch A.p ─▶ … in the name of p                     └── Forget A: no new calls, and the end when none is open
 //! ```
 //!
+//! The controller's word and the visitor come over different links, so that either may be first: a visitor whose ticket is not known
+//! waits for as long as a handshake may take.
+//!
 //! Invariants: who has not shown the ticket that the controller gave to him and to us is not heard, and a ticket opens one link;
 //! on every call it is checked that the process that makes it is one that the controller vouches for, and that the callback is of
 //! that process's own tenant. Whoever says otherwise loses his link, as at the controller.
@@ -50,6 +53,8 @@ struct Visitor {
 #[derive(Debug)]
 struct Inbound {
     check_at: Duration,
+    /// What it has shown: who it is, and its ticket.
+    shown: Option<(SessionId, Ticket)>,
     member: Option<Member>,
 }
 
@@ -116,6 +121,15 @@ impl Node {
             link,
         };
         self.visits.visitors.insert(session, visitor);
+        // It may be here already.
+        let waiting = |(id, link): (&DirectId, &Inbound)| {
+            let is_it = link.member.is_none() && link.shown.is_some_and(|(shown, _)| shown == session);
+            is_it.then_some(*id)
+        };
+        let waiting: Vec<DirectId> = self.visits.links.iter().filter_map(waiting).collect();
+        for id in waiting {
+            self.look_at_ticket(id);
+        }
     }
 
     /// It may call in the name of this process.
@@ -158,7 +172,7 @@ impl Node {
             return self.outputs.push_back(Output::CloseDirect { via: Via::From(id), reason });
         }
         let check_at = self.now + HANDSHAKE_TIMEOUT;
-        self.visits.links.insert(id, Inbound { check_at, member: None });
+        self.visits.links.insert(id, Inbound { check_at, shown: None, member: None });
         self.visits.checks.insert((check_at, id));
     }
 
@@ -185,22 +199,28 @@ impl Node {
         Ok(())
     }
 
-    /// The first frame of a link.
+    /// The first frame of a link. What the controller says of its node may still be on its way: that comes over another link.
     fn take_visit(&mut self, id: DirectId, header: Header) -> Result<(), LinkFault> {
+        let Some(link) = self.visits.links.get_mut(&id) else { return Ok(()) };
         let Header::Visit { version, session, ticket } = header else {
             return Err(LinkFault::unexpected(&header, "before a visitor has said who it is"));
         };
+        if version != PROTOCOL_VERSION {
+            self.refuse_visit(id);
+        } else if link.shown.replace((session, ticket)).is_some() {
+            return Err(LinkFault::Broken("a visitor said twice who it is".to_owned()));
+        } else {
+            self.look_at_ticket(id);
+        }
+        Ok(())
+    }
+
+    /// Lets a visitor in, if its ticket is the one that the controller has told.
+    fn look_at_ticket(&mut self, id: DirectId) {
+        let Some((session, ticket)) = self.visits.links.get(&id).and_then(|link| link.shown) else { return };
         let visitor = self.visits.visitors.get_mut(&session);
         let expected = visitor.filter(|visitor| visitor.ticket.is_some_and(|known| known.is(&ticket)));
-        let Some(visitor) = expected.filter(|_| version == PROTOCOL_VERSION) else {
-            // The same for all: who guesses learns nothing.
-            let message = "the controller has not said that this node may come with this ticket now".to_owned();
-            let refused =
-                Header::Refused { code: refusal::FORBIDDEN.to_owned(), message: message.clone(), retryable: true };
-            self.send_over(Via::From(id), Frame::new(refused));
-            self.drop_visit(id, &message, true);
-            return Ok(());
-        };
+        let Some(visitor) = expected else { return };
         visitor.ticket = None;
         let former = visitor.link.replace(id);
         let known: Vec<u32> = visitor.processes.keys().copied().collect();
@@ -228,7 +248,15 @@ impl Node {
         let all = self.locals.keys().copied().collect();
         self.tell_visitors(&[id], &all);
         self.send_over(Via::From(id), Frame::new(welcome));
-        Ok(())
+    }
+
+    /// Turns a visitor away; all in the same words: who guesses learns nothing.
+    fn refuse_visit(&mut self, id: DirectId) {
+        let message = "the controller has not said that this node may come with this ticket now".to_owned();
+        let refused =
+            Header::Refused { code: refusal::FORBIDDEN.to_owned(), message: message.clone(), retryable: true };
+        self.send_over(Via::From(id), Frame::new(refused));
+        self.drop_visit(id, &message, true);
     }
 
     /// A call came over a direct link: what every honest node keeps to is checked here, as it is by the controller for all
@@ -328,7 +356,10 @@ impl Node {
             let (now, via) = (self.now, Via::From(id));
             let Some(link) = self.visits.links.get_mut(&id) else { return };
             let Some(member) = &mut link.member else {
-                self.close_faulty(via, &LinkFault::HandshakeTimeout);
+                match link.shown {
+                    Some(_) => self.refuse_visit(id),
+                    None => self.close_faulty(via, &LinkFault::HandshakeTimeout),
+                }
                 continue;
             };
             let (pulse, silence_ms) = (member.liveness.check(now), member.liveness.silence(now).as_millis());

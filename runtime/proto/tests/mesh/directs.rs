@@ -437,6 +437,8 @@ fn nobody_is_let_in_without_the_ticket_of_this_visit() {
         let stranger = pair.net.visit_as_stranger(pair.publisher);
         let ticket = Ticket::new(&[0; 16], 1);
         pair.net.forge_directly(stranger, Frame::new(Header::Visit { version, session, ticket }));
+        // The controller's word of it might be under way.
+        pair.net.run(HANDSHAKE_TIMEOUT);
         let log = pair.net.nodes[pair.publisher].log.last().unwrap();
         assert!(log.contains("the controller has not said that this node may come"), "{what}: {log}");
     }
@@ -587,4 +589,29 @@ fn where_one_of_several_nodes_cannot_be_reached_the_controller_compares_them() {
     net.call(consumer, request);
     net.settle();
     assert_eq!(net.frames_sent_directly - before, 2);
+}
+
+#[test]
+fn a_visitor_may_be_there_before_the_controllers_word_of_it() {
+    let mut pair = Pair::open(23);
+    let stranger = pair.net.visit_as_stranger(pair.publisher);
+    let (session, ticket) = (SessionId(99), Ticket([9; 16]));
+    pair.net.forge_directly(stranger, Frame::new(Header::Visit { version: PROTOCOL_VERSION, session, ticket }));
+    pair.net.run(HANDSHAKE_TIMEOUT / 2);
+    let expect = |ticket| {
+        let (node, mark, max_payload_bytes) = ("late".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
+        let header = Header::Expect { session, node, ticket, mark, max_payload_bytes };
+        crate::net::from_controller(Frame::new(header))
+    };
+    // Of another visit, which the ticket is not for.
+    pair.net.node_input(pair.publisher, expect(Ticket([8; 16])));
+    pair.net.node_input(pair.publisher, expect(ticket));
+    let vouch = Header::Vouch { session, number: 1, process: process("late") };
+    pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(vouch)));
+    let caller = Hop { process: Some(process("late")), instance: 0 };
+    let Header::Call { id, target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1) else { panic!() };
+    let header = Header::Call { id, target, timeout_ms, chain: [caller].into(), answer, mode, channels, key };
+    let before = pair.net.nodes[pair.publisher].served.len();
+    pair.net.forge_directly(stranger, Frame::new(header));
+    assert_eq!(pair.net.nodes[pair.publisher].served.len(), before + 1);
 }
