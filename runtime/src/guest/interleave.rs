@@ -31,7 +31,7 @@ use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
 use super::template::Template;
-use crate::mesh::handle::{LinkState, Serve, StreamReader, StreamWriter};
+use crate::mesh::handle::{Begin, LinkState, Serve, StreamReader, StreamWriter};
 
 /// The lanes and the queue of one module.
 pub(super) struct Interleave {
@@ -452,7 +452,7 @@ fn not_begun(name: &str, why: &str) -> CallError {
 pub(super) struct InterleaveService(pub Arc<Interleave>);
 
 impl Serve for InterleaveService {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         self.0.accept(incoming, Vec::new())
     }
 

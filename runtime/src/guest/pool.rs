@@ -32,7 +32,7 @@ use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
 use super::worker::{self, Progress, Run};
-use crate::mesh::handle::{LinkState, Serve};
+use crate::mesh::handle::{Begin, LinkState, Serve};
 
 /// Arguments up to this length are checked and lowered at the driver's desk; what is longer would hold it up.
 const INLINE_ARGS_BYTES: usize = 256 << 10;
@@ -97,8 +97,8 @@ impl Pool {
         }
     }
 
-    /// Gives a new call a seat, and runs it here and now if it promises to be short.
-    fn accept(self: &Arc<Self>, incoming: Incoming) -> Option<ServeResult> {
+    /// Gives a new call a seat, and runs it here and now if it may and promises to be short.
+    fn accept(self: &Arc<Self>, incoming: Incoming, begin: Begin) -> Option<ServeResult> {
         let context = &self.template.context;
         context.set_local(incoming.process);
         let began = Instant::now();
@@ -110,7 +110,8 @@ impl Pool {
             context.meter.failed(&error);
             return Some(signed(&self.template, audience, Err(error)));
         }
-        let short = job.incoming.args.len() <= INLINE_ARGS_BYTES
+        let short = begin == Begin::Here
+            && job.incoming.args.len() <= INLINE_ARGS_BYTES
             && self.heat.is_cool()
             && context.share.may_run_in_driver(began);
         let (seat, job, ready) = match self.admit(job) {
@@ -352,8 +353,8 @@ impl Pool {
 pub(super) struct PoolService(pub Arc<Pool>);
 
 impl Serve for PoolService {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
-        self.0.accept(incoming)
+    fn serve(&self, incoming: Incoming, begin: Begin) -> Option<ServeResult> {
+        self.0.accept(incoming, begin)
     }
 
     fn cancel(&self, id: ServeId) {

@@ -25,7 +25,7 @@ use daffi_proto::signature::{Field, Signature, Type};
 
 use super::core::TURN;
 use super::*;
-use crate::mesh::handle::Serve;
+use crate::mesh::handle::{Begin, Serve};
 use crate::mesh::hub::{Hub, HubHandle, join_in_memory};
 use crate::mesh::link::LinkLimits;
 use crate::mesh::uplink;
@@ -121,7 +121,7 @@ impl TestNode {
 struct Echo;
 
 impl Serve for Echo {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         Some(Ok(incoming.args))
     }
     fn cancel(&self, _: ServeId) {}
@@ -133,7 +133,7 @@ struct Slow {
 }
 
 impl Serve for Slow {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         self.begun.send_modify(|begun| *begun += 1);
         let began = Instant::now();
         while began.elapsed() < TURN {
@@ -160,7 +160,7 @@ impl Keeper {
 }
 
 impl Serve for Keeper {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         self.kept.send(incoming.id).unwrap();
         None
     }

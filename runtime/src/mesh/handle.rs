@@ -46,12 +46,21 @@ pub const MAX_OPEN_REQUESTS: usize = MAX_QUEUED_REQUESTS / 2;
 /// Most events of a [`Watch`] that wait to be fetched; one more ends the watch.
 pub const MAX_UNREAD_EVENTS: usize = 4096;
 
+/// Where a call may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At the driver's desk, if it promises to be short.
+    Here,
+    /// In another thread: what one thing gave to serve (a broadcast, all that is scheduled for this time) has had a turn.
+    Elsewhere,
+}
+
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
-    /// Takes a call. Whoever is at the driver's desk calls this, the driver's task or the caller: it may run a guest for one
-    /// epoch tick at most, must not block, and finds the desk taken for what it asks itself. `Some` is the answer; with
+    /// Takes a call. Whoever is at the driver's desk calls this, the driver's task or the caller: where it begins here
+    /// it may run a guest for one epoch tick at most, must not block, and finds the desk taken for what it asks itself. `Some` is the answer; with
     /// `None` it comes later through [`MeshHandle::served`], exactly once.
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult>;
+    fn serve(&self, incoming: Incoming, begin: Begin) -> Option<ServeResult>;
 
     /// Takes a call whose caller streams: with a reader for each of [`Incoming::channels`]. Otherwise as [`Serve::serve`]. A
     /// process that takes no streams refuses it.

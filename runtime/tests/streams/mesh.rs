@@ -20,7 +20,7 @@ use daffi_runtime::guest::limits::{InstancePolicy, ModuleLimits};
 use daffi_runtime::guest::module::{GuestModule, ModuleSpec};
 use daffi_runtime::guest::output::Output;
 use daffi_runtime::mesh::driver::Driver;
-use daffi_runtime::mesh::handle::{LinkState, MeshHandle, Serve, StreamReader, StreamingCall};
+use daffi_runtime::mesh::handle::{Begin, LinkState, MeshHandle, Serve, StreamReader, StreamingCall};
 use daffi_runtime::mesh::hub::{Hub, join_in_memory};
 use daffi_runtime::mesh::link::LinkLimits;
 use daffi_runtime::mesh::uplink;
@@ -183,7 +183,7 @@ struct Peer {
 }
 
 impl Serve for Peer {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         let (mesh, flows, items) = (self.mesh.clone(), self.flows, self.items.clone());
         tokio::spawn(async move {
             let writers = mesh.reply(incoming.id, Bytes::from_static(&[0]), Arc::from(flows)).await;
@@ -197,7 +197,7 @@ impl Serve for Peer {
     }
 
     fn serve_streams(&self, incoming: Incoming, _: Vec<StreamReader>) -> Option<ServeResult> {
-        self.serve(incoming)
+        self.serve(incoming, Begin::Here)
     }
 
     fn cancel(&self, _: ServeId) {}

@@ -130,7 +130,10 @@ impl Controller {
             let holder = node.map(|(identity, node)| format!(" {:?} ({identity})", node.name)).unwrap_or_default();
             return Err(Refusal {
                 code: refusal::NAME_TAKEN,
-                message: format!("the process name {name:?} is held by the node{holder}: choose another with --name"),
+                message: format!(
+                    "the process name {name:?} is held by the node{holder}: choose another, with --name, or for one of several \
+                     modules with --module NAME=PATH or `name` in its [[module]]"
+                ),
                 retryable: false,
             });
         }

@@ -38,7 +38,7 @@ use super::limits::{InstancePolicy, ModuleLimits};
 use super::module::{GuestModule, ModuleSpec};
 use super::output::Output;
 use super::outside::Outside;
-use crate::mesh::handle::{Answer, Asks, LinkState, MeshHandle, Request, Serve, StreamingReply};
+use crate::mesh::handle::{Answer, Asks, Begin, LinkState, MeshHandle, Request, Serve, StreamingReply};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -274,7 +274,7 @@ impl Bench {
             answer: daffi_proto::call::Answer::Result,
             channels: Arc::from([]),
         };
-        match self.service.serve(incoming) {
+        match self.service.serve(incoming, Begin::Here) {
             Some(result) => {
                 self.answers.lock().unwrap().remove(&id).expect("a call is answered once");
                 Served::AtOnce(result)

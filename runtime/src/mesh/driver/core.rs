@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::asked::Asked;
 use super::super::direct::DialOrder;
-use super::super::handle::{Bell, LinkState, Port, Request, Serve, StreamingReply};
+use super::super::handle::{Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
 use super::super::link::{FrameSink, LinkEnd, NotTaken};
 use super::super::news::News;
@@ -359,7 +359,8 @@ impl Core {
         }
     }
 
-    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most.
+    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most, while the turn is not over: one thing may give
+    /// thousands of calls to serve.
     fn serve(&mut self, incoming: Incoming) {
         let (id, answer) = (incoming.id, incoming.answer);
         let Some(service) = self.services.get(&incoming.process).map(Arc::clone) else {
@@ -367,8 +368,9 @@ impl Core {
             let error = CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "");
             return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
         };
+        let begin = if Instant::now() < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
         let served = match incoming.channels.is_empty() {
-            true => service.serve(incoming),
+            true => service.serve(incoming, begin),
             false => {
                 let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
                 service.serve_streams(incoming, readers)

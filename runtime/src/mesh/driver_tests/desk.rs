@@ -40,7 +40,7 @@ async fn calls_begin_in_the_order_in_which_they_are_made_whoever_does_them() {
     /// Notes the arguments.
     struct Noting(mpsc::UnboundedSender<Bytes>);
     impl Serve for Noting {
-        fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
             self.0.send(incoming.args).unwrap();
             Some(Ok(Bytes::from_static(b"\x00")))
         }
@@ -101,7 +101,7 @@ async fn who_is_served_at_the_desk_may_ask_too() {
     /// Calls another process while it is asked, as a guest that is polled there does.
     struct Asking(OnceLock<MeshHandle>, mpsc::UnboundedSender<Bytes>);
     impl Serve for Asking {
-        fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+        fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
             let (mesh, answers) = (self.0.get().unwrap().clone(), self.1.clone());
             let mut call = Box::pin(async move { mesh.call(request(Some("a"), b"\x03ask")).await });
             assert!(call.as_mut().now_or_never().is_none(), "the desk is taken");

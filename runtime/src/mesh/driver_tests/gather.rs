@@ -27,6 +27,32 @@ async fn a_broadcast_gives_the_entries_of_all_processes_and_then_its_end() {
 }
 
 #[tokio::test]
+async fn what_a_broadcast_gives_to_serve_begins_elsewhere_once_it_has_had_a_turn() {
+    /// Takes a turn for itself, and notes where it was to begin.
+    struct Hog(mpsc::UnboundedSender<Begin>);
+    impl Serve for Hog {
+        fn serve(&self, incoming: Incoming, begin: Begin) -> Option<ServeResult> {
+            let began = Instant::now();
+            while began.elapsed() <= TURN {}
+            self.0.send(begin).unwrap();
+            Some(Ok(incoming.args))
+        }
+        fn cancel(&self, _: ServeId) {}
+    }
+    let mut mesh = Mesh::new();
+    let (note, mut noted) = mpsc::unbounded_channel();
+    let a = mesh.node("a", Arc::new(Hog(note.clone()))).await;
+    for name in ["b", "c", "d"] {
+        a.mesh.add_process(spec(name), Arc::new(Hog(note.clone()))).await.unwrap();
+    }
+    let mut gather = a.mesh.gather(to_all(Need::All)).await.unwrap();
+    while gather.next().await.is_some() {}
+    let begins: Vec<Begin> = std::iter::from_fn(|| noted.try_recv().ok()).collect();
+    assert_eq!(begins, [Begin::Here, Begin::Elsewhere, Begin::Elsewhere, Begin::Elsewhere]);
+    mesh.end().await;
+}
+
+#[tokio::test]
 async fn an_entry_arrives_while_others_are_missing_and_dropping_the_broadcast_cancels_those() {
     let mut mesh = Mesh::new();
     let (keeper, mut calls, mut notices) = Keeper::new();

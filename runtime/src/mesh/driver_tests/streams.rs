@@ -15,7 +15,7 @@ type Streamed = (Incoming, Vec<StreamReader>);
 struct Taker(mpsc::UnboundedSender<Streamed>);
 
 impl Serve for Taker {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         self.serve_streams(incoming, Vec::new())
     }
     fn serve_streams(&self, incoming: Incoming, readers: Vec<StreamReader>) -> Option<ServeResult> {
@@ -280,7 +280,7 @@ struct Busy {
 }
 
 impl Serve for Busy {
-    fn serve(&self, incoming: Incoming) -> Option<ServeResult> {
+    fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         let began = std::time::Instant::now();
         while began.elapsed() < TURN {
             std::hint::spin_loop();
