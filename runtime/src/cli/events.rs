@@ -11,6 +11,8 @@ use serde::Serialize;
 
 use super::args::EventsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{LinkState, Watch};
 use crate::plain::plain;
@@ -36,12 +38,15 @@ pub fn run(args: &EventsArgs) -> Result<(), Failure> {
 }
 
 async fn follow(client: &Client, mut watch: Watch, json: bool) -> Result<(), Failure> {
+    // From before the first line: who has read that may interrupt.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::new(exit::FAILED, format!("signals cannot be heard: {error}")))?;
     let mut link = client.mesh().link();
     loop {
         let event = tokio::select! {
             biased;
             event = watch.next() => event,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
             _ = link.wait_for(|state| *state != LinkState::Up) => {
                 return Err(Failure::new(exit::NO_CONTROLLER, "the controller has gone: start this again when it is back"));
             }

@@ -135,9 +135,15 @@ impl Node {
     /// It may call in the name of this process.
     pub(super) fn take_vouch(&mut self, session: SessionId, number: u32, process: ProcessRef) {
         let Some(visitor) = self.visits.visitors.get_mut(&session) else { return };
+        let is_first = visitor.names.iter().all(|known| known.tenant != process.tenant);
         visitor.names.insert(process.clone());
         visitor.processes.insert(number, process);
         if let Some(link) = visitor.link {
+            if is_first {
+                // Before it may call, it knows how busy those are whom it may call from now on.
+                let all = self.locals.keys().copied().collect();
+                self.tell_visitors(&[link], &all);
+            }
             self.send_over(Via::From(link), Frame::new(Header::Known { number }));
         }
     }

@@ -608,6 +608,10 @@ fn a_visitor_may_be_there_before_the_controllers_word_of_it() {
     pair.net.node_input(pair.publisher, expect(ticket));
     let vouch = Header::Vouch { session, number: 1, process: process("late") };
     pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(vouch)));
+    // It is told how busy those are that it may call, before it is told that it may.
+    let told = pair.net.told_directly(stranger);
+    let kinds: Vec<&str> = told.iter().map(Header::kind).collect();
+    assert_eq!(kinds, ["Welcome", "Busy", "Known"]);
     let caller = Hop { process: Some(process("late")), instance: 0 };
     let Header::Call { id, target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1) else { panic!() };
     let header = Header::Call { id, target, timeout_ms, chain: [caller].into(), answer, mode, channels, key };

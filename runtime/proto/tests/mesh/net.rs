@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, Incoming, MemberEvent, ProcessInfo, Resolved, ServeResult};
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
-use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame};
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
 use daffi_proto::schedule::{Clock, Save, TaskPage, Utc};
@@ -147,6 +147,7 @@ pub struct Net {
     /// The ends of direct links.
     directs: BTreeMap<directs::End, directs::Direct>,
     last_direct: u64,
+    told_strangers: Vec<(directs::End, Header)>,
     /// How many frames went over direct links.
     pub frames_sent_directly: u64,
     /// Whether nodes are reachable for each other, from their start; and whether none is for now.
@@ -179,6 +180,7 @@ impl Net {
             deliveries: BTreeMap::new(),
             directs: BTreeMap::new(),
             last_direct: 0,
+            told_strangers: Vec::new(),
             frames_sent_directly: 0,
             direct: false,
             unreachable: false,

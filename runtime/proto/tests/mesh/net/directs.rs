@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame};
+use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
 use daffi_proto::id::DirectId;
 use daffi_proto::node::{self, Via};
 
@@ -63,7 +63,10 @@ impl Net {
     }
 
     pub(super) fn send_directly(&mut self, end: End, frame: &Frame) -> bool {
-        let Some(direct) = self.directs.get(&end) else { return true };
+        let Some(direct) = self.directs.get(&end) else {
+            self.told_strangers.push((end, frame.header.clone()));
+            return true;
+        };
         if direct.full && frame.header.may_be_refused() {
             return false;
         }
@@ -135,6 +138,11 @@ impl Net {
         let end = (node, Via::From(DirectId(self.last_direct)));
         self.node_input(node, node::Input::DirectUp(end.1));
         end
+    }
+
+    /// What a node has told somebody who is no node.
+    pub fn told_directly(&self, end: End) -> Vec<Header> {
+        self.told_strangers.iter().filter(|(of, _)| *of == end).map(|(_, header)| header.clone()).collect()
     }
 
     /// Feeds a node a frame in the name of the other side of a direct link.
