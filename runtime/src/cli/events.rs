@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use daffi_proto::call::{Member, MemberEvent};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::EventsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{LinkState, Watch};
