@@ -12,7 +12,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::EventsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
-
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{LinkState, Watch};
 use crate::plain::plain;
