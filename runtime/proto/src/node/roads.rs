@@ -339,7 +339,8 @@ impl Node {
             }
             (State::Greeting, Header::Known { number }) => drop(link.known.insert(LocalId(number))),
             (State::Open { .. } | State::Greeting, Header::Busy { entry, calls }) => {
-                let is_of_host = self.roads.hosts.get(&entry) == Some(&link.host);
+                // Of a link that is left over from another controller, the numbers are that one's.
+                let is_of_host = !link.retired && self.roads.hosts.get(&entry) == Some(&link.host);
                 if is_of_host {
                     self.take_busy(entry, calls);
                 }

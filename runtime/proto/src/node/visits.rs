@@ -62,6 +62,9 @@ struct Inbound {
 #[derive(Debug)]
 struct Member {
     session: SessionId,
+    /// Whether the controller that said so, and still does, vouches for it. Another controller numbers its nodes anew, so that the number
+    /// alone says nothing.
+    vouched: bool,
     liveness: Liveness,
     max_payload_bytes: u64,
     last_call: Option<CallId>,
@@ -158,7 +161,7 @@ impl Node {
     /// A node has gone from the mesh.
     pub(super) fn take_forget(&mut self, session: SessionId) {
         if let Some(link) = self.visits.visitors.remove(&session).and_then(|visitor| visitor.link) {
-            self.end_if_unused(link);
+            self.retire_visit(link);
         }
     }
 
@@ -166,9 +169,21 @@ impl Node {
     pub(super) fn forget_visitors(&mut self) {
         for visitor in std::mem::take(&mut self.visits.visitors).into_values() {
             if let Some(link) = visitor.link {
-                self.end_if_unused(link);
+                self.retire_visit(link);
             }
         }
+        // What was shown before is not for who comes next.
+        for link in self.visits.links.values_mut().filter(|link| link.member.is_none()) {
+            link.shown = None;
+        }
+    }
+
+    /// Nobody vouches any more for who came over this link: it makes no new calls.
+    fn retire_visit(&mut self, id: DirectId) {
+        if let Some(member) = self.visits.links.get_mut(&id).and_then(|link| link.member.as_mut()) {
+            member.vouched = false;
+        }
+        self.end_if_unused(id);
     }
 
     /// Somebody has connected.
@@ -233,7 +248,7 @@ impl Node {
         let liveness = Liveness::new(self.now, HEARTBEAT, MISSED_HEARTBEATS);
         let (check_at, max_payload_bytes) = (liveness.next_check(), visitor.max_payload_bytes);
         if let Some(link) = self.visits.links.get_mut(&id) {
-            link.member = Some(Member { session, liveness, max_payload_bytes, last_call: None });
+            link.member = Some(Member { session, vouched: true, liveness, max_payload_bytes, last_call: None });
         }
         self.visits.recheck(id, check_at);
         if let Some(former) = former {
@@ -285,7 +300,8 @@ impl Node {
         let Target::Direct(entry, place) = *target else {
             return broken("a call over a direct link that names no process of this node".to_owned());
         };
-        let Some(visitor) = self.visits.visitors.get(&member.session) else {
+        let visitor = self.visits.visitors.get(&member.session).filter(|_| member.vouched);
+        let Some(visitor) = visitor else {
             // Since a moment ago; the caller does not know yet.
             self.fail_incoming(wire, &outcome::receiver_left(""), false);
             return Ok(());
@@ -328,6 +344,7 @@ impl Node {
         let mut told = Vec::new();
         for link in links {
             let member = self.visits.links.get(link).and_then(|link| link.member.as_ref());
+            let member = member.filter(|member| member.vouched);
             let Some(visitor) = member.and_then(|member| self.visits.visitors.get(&member.session)) else { continue };
             for process in processes {
                 let Some(local) = self.locals.get(process) else { continue };
@@ -382,8 +399,8 @@ impl Node {
 
     /// Ends a link of a node that is not on the mesh any more, as far as is known, once nothing goes over it.
     fn end_if_unused(&mut self, id: DirectId) {
-        let session = self.visits.links.get(&id).and_then(|link| link.member.as_ref()).map(|member| member.session);
-        let is_gone = session.is_some_and(|session| !self.visits.visitors.contains_key(&session));
+        let member = self.visits.links.get(&id).and_then(|link| link.member.as_ref());
+        let is_gone = member.is_some_and(|member| !member.vouched);
         if is_gone && self.incoming.range(Wire::all_of(Via::From(id))).next().is_none() {
             self.drop_visit(id, "its node has left the mesh, as far as is known here", true);
         }

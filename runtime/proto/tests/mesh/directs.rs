@@ -619,3 +619,30 @@ fn a_visitor_may_be_there_before_the_controllers_word_of_it() {
     pair.net.forge_directly(stranger, Frame::new(header));
     assert_eq!(pair.net.nodes[pair.publisher].served.len(), before + 1);
 }
+
+#[test]
+fn a_link_that_outlives_its_controller_speaks_for_nobody_whom_the_next_one_gives_the_same_number() {
+    let mut pair = Pair::open(24);
+    pair.does(Behaviour::Hold);
+    pair.call();
+    pair.net.settle();
+    let (visit, session) = (pair.visit(), SessionId(pair.net.link_of(pair.consumer).0));
+    pair.net.kill_controller();
+    pair.net.settle();
+    pair.net.start_controller();
+    pair.net.run(secs(5));
+    assert_eq!(pair.directs(), (1, 1), "the call that is held keeps the link");
+    // The next controller's node of this number is another one, and has a process of that name.
+    let (node, mark, max_payload_bytes) = ("other".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
+    let expect = Header::Expect { session, node, ticket: Ticket([9; 16]), mark, max_payload_bytes };
+    let vouch = Header::Vouch { session, number: 1, process: process("victim") };
+    for header in [expect, vouch] {
+        pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(header)));
+    }
+    let victim = Hop { process: Some(process("victim")), instance: 0 };
+    let Header::Call { id, target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1000) else { panic!() };
+    let header = Header::Call { id, target, timeout_ms, chain: [victim].into(), answer, mode, channels, key };
+    let served = pair.net.nodes[pair.publisher].served.len();
+    pair.net.forge_directly(visit, Frame::new(header));
+    assert_eq!(pair.net.nodes[pair.publisher].served.len(), served, "nothing is called in the victim's name");
+}
