@@ -315,7 +315,7 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         ));
     }
     let cache_dir = cache_dir.or_else(|| around.cache_dir.clone()).filter(|_| !no_cache);
-    let (direct, direct_said) = direct_access(args.direct.as_deref(), runtime.direct, insecure, around)?;
+    let (direct, direct_said) = network::direct_access(args.direct.as_deref(), runtime.direct, insecure, around)?;
     let metrics = args.metrics.or(runtime.metrics);
     if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
         let message = format!(
@@ -356,31 +356,6 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         stack_bytes: args.stack.or(runtime.stack).map_or(DEFAULT_STACK_BYTES, |ByteSize(bytes)| bytes),
         log: args.log.or(runtime.log),
     })
-}
-
-/// How nodes reach each other, and whether somebody said so.
-fn direct_access(
-    flag: Option<&str>,
-    file: Option<Placed<String>>,
-    insecure: bool,
-    around: &Surroundings,
-) -> Result<(DirectAccess, bool), ConfigError> {
-    let unix = || DirectAccess::Unix { folder: around.socket_folder() };
-    let parse = |text: &str| match text {
-        "off" => Ok(DirectAccess::Off),
-        "unix" => Ok(unix()),
-        url if url.starts_with("tcp://") => {
-            Ok(DirectAccess::Tcp(Endpoint::parse(url, insecure).map_err(|error| error.to_string())?))
-        }
-        other => Err(format!(
-            "direct: {other:?} is neither \"unix\", \"off\" nor tcp://HOST:PORT, for links between runtimes without the controller"
-        )),
-    };
-    match (flag, file) {
-        (Some(text), _) => Ok((parse(text).map_err(flags)?, true)),
-        (None, Some(text)) => Ok((parse(&text.value).map_err(|error| text.error(error))?, true)),
-        (None, None) => Ok((unix(), false)),
-    }
 }
 
 /// The flags' endpoints, or the file's where there are none.

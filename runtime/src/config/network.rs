@@ -1,6 +1,9 @@
-//! Which files of TLS must be there for which endpoints, and which are of no use.
+//! Which files of TLS must be there for which endpoints, and which are of no use; and how nodes reach each other.
 
-use crate::net::endpoint::Endpoint;
+use super::file::Placed;
+use super::{ConfigError, flags};
+use crate::net::direct::DirectAccess;
+use crate::net::endpoint::{Endpoint, Surroundings};
 use crate::net::tls::TlsFiles;
 
 /// Checks that the endpoints have the files that they need, and that there are none for nothing.
@@ -38,4 +41,29 @@ pub fn check(listen: &[Endpoint], connect: Option<&Endpoint>, files: &TlsFiles) 
         return Err("--connect tls://… must prove itself: give --tls-cert and --tls-key, or --join-token-file");
     }
     Ok(())
+}
+
+/// How nodes reach each other, and whether somebody said so.
+pub(super) fn direct_access(
+    flag: Option<&str>,
+    file: Option<Placed<String>>,
+    insecure: bool,
+    around: &Surroundings,
+) -> Result<(DirectAccess, bool), ConfigError> {
+    let unix = || DirectAccess::Unix { folder: around.socket_folder() };
+    let parse = |text: &str| match text {
+        "off" => Ok(DirectAccess::Off),
+        "unix" => Ok(unix()),
+        url if url.starts_with("tcp://") => {
+            Ok(DirectAccess::Tcp(Endpoint::parse(url, insecure).map_err(|error| error.to_string())?))
+        }
+        other => Err(format!(
+            "direct: {other:?} is neither \"unix\", \"off\" nor tcp://HOST:PORT, for links between runtimes without the controller"
+        )),
+    };
+    match (flag, file) {
+        (Some(text), _) => Ok((parse(text).map_err(flags)?, true)),
+        (None, Some(text)) => Ok((parse(&text.value).map_err(|error| text.error(error))?, true)),
+        (None, None) => Ok((unix(), false)),
+    }
 }

@@ -54,6 +54,8 @@
 //! `Cancel`, and a `Fail`, end the streams of their call at both ends, without their last words. What is on its way for
 //! a call that is over, or for a stream of it, has crossed that and is dropped.
 
+mod kind;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -436,69 +438,4 @@ pub struct LoadList {
     /// What they have used, where that was asked for: a [`Usage`](crate::usage::Usage) each, of those whose nodes told it, as
     /// far as they fit into [`MAX_LISTED_USAGE_BYTES`](crate::controller::MAX_LISTED_USAGE_BYTES).
     pub usages: Vec<(EntryId, Bytes)>,
-}
-
-impl Header {
-    /// Whether a full link may give it back, since its sender knows what to do without it: the call fails, or is broken
-    /// off. The rest cannot be missed.
-    pub fn may_be_refused(&self) -> bool {
-        matches!(
-            self,
-            Self::Call { .. }
-                | Self::Reply { .. }
-                | Self::Items { .. }
-                | Self::End { .. }
-                | Self::Grant { .. }
-                | Self::Done { .. }
-                | Self::Halt { .. }
-                | Self::Want { .. }
-        )
-    }
-
-    /// The variant's name, for logs.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Hello { .. } => "Hello",
-            Self::Welcome { .. } => "Welcome",
-            Self::Refused { .. } => "Refused",
-            Self::Close { .. } => "Close",
-            Self::Ping => "Ping",
-            Self::Pong => "Pong",
-            Self::Register { .. } => "Register",
-            Self::Registered { .. } => "Registered",
-            Self::NotRegistered { .. } => "NotRegistered",
-            Self::Unregister { .. } => "Unregister",
-            Self::Entry { .. } => "Entry",
-            Self::Gone { .. } => "Gone",
-            Self::Synced => "Synced",
-            Self::Call { .. } => "Call",
-            Self::Reply { .. } => "Reply",
-            Self::Fail { .. } => "Fail",
-            Self::Cancel { .. } => "Cancel",
-            Self::Ended { .. } => "Ended",
-            Self::Load { .. } => "Load",
-            Self::ListLoads { .. } => "ListLoads",
-            Self::Loads { .. } => "Loads",
-            Self::Drain => "Drain",
-            Self::Leave => "Leave",
-            Self::Accepted { .. } => "Accepted",
-            Self::Items { .. } => "Items",
-            Self::End { .. } => "End",
-            Self::Grant { .. } => "Grant",
-            Self::Done { .. } => "Done",
-            Self::Halt { .. } => "Halt",
-            Self::Want { .. } => "Want",
-            Self::Usage { .. } => "Usage",
-            Self::Reachable { .. } => "Reachable",
-            Self::Meet { .. } => "Meet",
-            Self::Meeting { .. } => "Meeting",
-            Self::Expect { .. } => "Expect",
-            Self::Vouch { .. } => "Vouch",
-            Self::Unvouch { .. } => "Unvouch",
-            Self::Forget { .. } => "Forget",
-            Self::Visit { .. } => "Visit",
-            Self::Known { .. } => "Known",
-            Self::Busy { .. } => "Busy",
-        }
-    }
 }

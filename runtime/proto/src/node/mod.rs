@@ -6,6 +6,7 @@
 //! | part | holds |
 //! |---|---|
 //! | `api` | what goes in and out |
+//! | `counts` | how much it holds |
 //! | `link` | the link to the controller: handshake, liveness, loss |
 //! | `wire` | which links there are, and what names a call on one |
 //! | `roads` | direct links to other nodes, for calls that are made here |
@@ -39,6 +40,7 @@
 mod api;
 mod asks;
 mod calls;
+mod counts;
 mod directory;
 mod each;
 mod ends;
@@ -69,6 +71,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
+pub use counts::NodeCounts;
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use roads::{MAX_COMPARED, MAX_ROADS, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE};
@@ -217,54 +220,6 @@ pub struct Node {
     repeats: repeats::Repeats,
 }
 
-/// How much a node holds, for tests and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NodeCounts {
-    /// Open calls that were made here, the legs of broadcasts included.
-    pub calls: usize,
-    /// Open broadcasts.
-    pub gathers: usize,
-    /// Calls whose streams are open, made and served; one within this node counts at both ends.
-    pub exchanges: usize,
-    /// Open ends of streams.
-    pub streams: usize,
-    /// Bytes of streams that wait to be read.
-    pub stream_bytes: usize,
-    /// Bytes of large items that were let in and whose readers are not done with them.
-    pub large_bytes: u64,
-    /// Bytes of results of callbacks that are called once an item, which wait for their readers.
-    pub result_bytes: u64,
-    /// Open resolves, waits and lists.
-    pub asks: usize,
-    /// Calls that were sent over the link and have no answer yet.
-    pub away: usize,
-    /// Requests that wait for a callback, a process or the link.
-    pub waiting: usize,
-    /// Those who are told of processes that come and go.
-    pub watches: usize,
-    /// Timers of requests.
-    pub deadlines: usize,
-    /// Calls that are served, those that run on for nobody or whose streams go on included; of those that are made once an
-    /// item, the one that runs.
-    pub serves: usize,
-    /// Those of them that came over the link.
-    pub incoming: usize,
-    /// Scheduled tasks that its processes list.
-    pub tasks: usize,
-    /// Processes of this node.
-    pub locals: usize,
-    /// Processes of others.
-    pub remotes: usize,
-    /// Direct links that were opened here, and those that others opened.
-    pub directs: (usize, usize),
-    /// Calls that came with a key and run, and results that are kept for those who may ask again.
-    pub repeats: usize,
-    /// Answers that came for calls that had ended.
-    pub late_answers: u64,
-    /// How often the table of a process's scheduled tasks was looked at.
-    pub table_looks: u64,
-}
-
 impl Node {
     /// A node without a link or processes.
     pub fn new(config: NodeConfig) -> Self {
@@ -392,34 +347,6 @@ impl Node {
             self.next_promise(),
         ]);
         rest.flatten().min()
-    }
-
-    /// How much it holds.
-    pub fn counts(&self) -> NodeCounts {
-        let (large_bytes, result_bytes) = self.in_rooms();
-        NodeCounts {
-            calls: self.calls.len(),
-            gathers: self.gathers.len(),
-            exchanges: self.exchanges.len(),
-            streams: self.open_streams,
-            stream_bytes: self.stream_bytes,
-            large_bytes,
-            result_bytes,
-            asks: self.asks.len() + self.lists.len(),
-            away: self.away.len(),
-            waiting: self.waiting.len(),
-            watches: self.watches.len(),
-            deadlines: self.deadlines.len(),
-            serves: self.serves.len() - self.eaches.len(),
-            incoming: self.incoming.len(),
-            tasks: self.schedules.len(),
-            locals: self.locals.len(),
-            remotes: self.remote_groups.len(),
-            directs: (self.roads.len(), self.visits.len()),
-            repeats: self.repeats.len(),
-            late_answers: self.late_answers,
-            table_looks: self.schedules.looks(),
-        }
     }
 
     fn command(&mut self, command: Command) {

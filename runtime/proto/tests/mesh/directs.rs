@@ -1,10 +1,12 @@
 //! Direct links: which calls take them, what a visitor may do, and what is left when one ends.
 
+mod peers;
+
 use bytes::Bytes;
 use daffi_proto::call::{Answer, CallRequest, Hop, Mode};
 use daffi_proto::error::{Outcome, code};
 use daffi_proto::frame::{Frame, Header, Target};
-use daffi_proto::id::{CallId, EntryId, LocalId, NodeKey, RepeatKey, SessionId, Ticket};
+use daffi_proto::id::{CallId, EntryId, LocalId, NodeKey, ProcessRef, RepeatKey, SessionId, Ticket};
 use daffi_proto::node::{Command, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE, Via};
 use daffi_proto::session::{HANDSHAKE_TIMEOUT, PROTOCOL_VERSION};
 use daffi_proto::stream::{Ending, Flow};
@@ -65,14 +67,13 @@ impl Pair {
         self.net.directs_of(self.publisher)[0]
     }
 
-    /// A call that the consumer's node could make.
-    fn header(&self, id: u64) -> Header {
-        let caller = Hop { process: Some(process("consumer")), instance: 0 };
+    /// A call over a direct link in the name of this process.
+    fn header_of(id: u64, caller: Option<ProcessRef>) -> Header {
         Header::Call {
             id: CallId(id),
             target: Target::Direct(EntryId(1), 0),
             timeout_ms: 10_000,
-            chain: [caller].into(),
+            chain: [Hop { process: caller, instance: 0 }].into(),
             answer: Answer::Result,
             mode: Mode::Whole,
             channels: [].into(),
@@ -234,10 +235,7 @@ fn processes_that_come_later_take_the_link_and_those_that_leave_make_no_more_cal
     assert_eq!(pair.net.frames_sent_directly - before, 2);
     pair.net.command(pair.consumer, Command::RemoveProcess(late));
     pair.net.settle();
-    let caller = Hop { process: Some(process("late")), instance: 0 };
-    let Header::Call { target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1000) else { panic!() };
-    let header =
-        Header::Call { id: CallId(1000), target, timeout_ms, chain: [caller].into(), answer, mode, channels, key };
+    let header = Pair::header_of(1000, Some(process("late")));
     let visit = pair.visit();
     pair.net.forge_directly(visit, Frame::new(header));
     let log = pair.net.nodes[pair.publisher].log.last().unwrap();
@@ -312,185 +310,6 @@ fn a_full_direct_link_refuses_calls_and_streams_as_the_controllers_does() {
     assert!(error.message.contains("the link to the callback's node is full"), "{}", error.message);
     pair.net.fill_directs(pair.consumer, false);
     assert_eq!(pair.directly(), 2);
-}
-
-#[test]
-fn who_says_what_no_honest_node_says_loses_the_direct_link_and_nothing_else() {
-    let caller = |text| -> std::sync::Arc<[Hop]> { [Hop { process: Some(process(text)), instance: 0 }].into() };
-    let with = |header: &Header, change: &dyn Fn(&mut Header)| {
-        let mut header = header.clone();
-        change(&mut header);
-        header
-    };
-    let honest = Pair::open(15).header(1000);
-    let forged: [(Header, &str); 9] = [
-        (
-            with(&honest, &|header| {
-                if let Header::Call { chain, .. } = header {
-                    *chain = caller("publisher")
-                }
-            }),
-            "a call in the name of the process publisher, which consumer has not",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { chain, .. } = header {
-                    *chain = caller("globex::consumer")
-                }
-            }),
-            "a call in the name of the process consumer, which consumer has not",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { chain, .. } = header {
-                    *chain = [Hop { process: None, instance: 0 }].into()
-                }
-            }),
-            "a call over a direct link in nobody's name",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { chain, .. } = header {
-                    *chain = [].into()
-                }
-            }),
-            "a chain of 0 calls, 1 to 32 are taken",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { id, .. } = header {
-                    *id = CallId(1)
-                }
-            }),
-            "the call id 1 is used twice",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { target, .. } = header {
-                    *target = Target::Callback(1, 0)
-                }
-            }),
-            "a call over a direct link that names no process of this node",
-        ),
-        (
-            with(&honest, &|header| {
-                if let Header::Call { key, .. } = header {
-                    *key = Some(RepeatKey { node: NodeKey([9; 16]).mark(), number: 1 });
-                }
-            }),
-            "a call with a key of another node",
-        ),
-        (Header::Unregister { number: 1 }, "unexpected Unregister frame from a node that calls"),
-        (
-            Header::Reply { id: CallId(1), process: None, open: false, channels: [].into() },
-            "unexpected Reply frame from a node that calls",
-        ),
-    ];
-    for (header, reason) in forged {
-        let mut pair = Pair::open(15);
-        pair.does(Behaviour::Hold);
-        pair.call();
-        pair.net.settle();
-        let (visit, served) = (pair.visit(), pair.net.nodes[pair.publisher].served.len());
-        pair.net.forge_directly(visit, Frame::new(header));
-        let log = pair.net.nodes[pair.publisher].log.last().unwrap().clone();
-        assert!(log.ends_with(reason), "{log}\n{reason}");
-        assert_eq!(pair.net.nodes[pair.publisher].served.len(), served);
-        pair.net.settle();
-        assert_eq!(pair.directs(), (0, 0));
-        assert!(pair.net.linked(pair.publisher) && pair.net.linked(pair.consumer));
-    }
-    // The honest one is served.
-    let mut pair = Pair::open(15);
-    let visit = pair.visit();
-    pair.net.forge_directly(visit, Frame::new(honest));
-    assert_eq!(pair.net.nodes[pair.publisher].served.len(), 2);
-}
-
-#[test]
-fn a_callee_that_says_what_none_says_loses_the_link_too() {
-    for (header, reason) in [
-        (Header::Cancel { id: CallId(1), lost: false }, "unexpected Cancel frame from a node that was called"),
-        (Header::Visit { version: 1, session: SessionId(1), ticket: Ticket([0; 16]) }, "unexpected Visit frame"),
-        (Header::Synced, "unexpected Synced frame from a node that was called"),
-    ] {
-        let mut pair = Pair::open(16);
-        let end = pair.net.directs_of(pair.consumer)[0];
-        pair.net.forge_directly(end, Frame::new(header));
-        let log = pair.net.nodes[pair.consumer].log.last().unwrap();
-        assert!(log.contains(reason), "{log}");
-        pair.net.settle();
-        assert_eq!(pair.directs(), (0, 0));
-        assert_eq!(pair.directly(), 0);
-    }
-}
-
-#[test]
-fn nobody_is_let_in_without_the_ticket_of_this_visit() {
-    let mut pair = Pair::open(17);
-    let session = SessionId(pair.net.link_of(pair.consumer).0);
-    for (version, session, what) in [
-        (PROTOCOL_VERSION, session, "one that was used"),
-        (PROTOCOL_VERSION, SessionId(77), "that of a stranger"),
-        (PROTOCOL_VERSION + 1, session, "one of another protocol"),
-    ] {
-        let stranger = pair.net.visit_as_stranger(pair.publisher);
-        let ticket = Ticket::new(&[0; 16], 1);
-        pair.net.forge_directly(stranger, Frame::new(Header::Visit { version, session, ticket }));
-        // The controller's word of it might be under way.
-        pair.net.run(HANDSHAKE_TIMEOUT);
-        let log = pair.net.nodes[pair.publisher].log.last().unwrap();
-        assert!(log.contains("the controller has not said that this node may come"), "{what}: {log}");
-    }
-    // Who says nothing, or something else, is not waited for.
-    let stranger = pair.net.visit_as_stranger(pair.publisher);
-    pair.net.forge_directly(stranger, Frame::new(Header::Ping));
-    let log = pair.net.nodes[pair.publisher].log.last().unwrap();
-    assert!(log.contains("unexpected Ping frame before a visitor has said who it is"), "{log}");
-    pair.net.visit_as_stranger(pair.publisher);
-    pair.net.run(HANDSHAKE_TIMEOUT);
-    let log = pair.net.nodes[pair.publisher].log.last().unwrap();
-    assert!(log.contains("no handshake within 5 s"), "{log}");
-    // And the one that is there is none the worse for it.
-    assert_eq!(pair.directly(), 2);
-}
-
-#[test]
-fn a_node_meets_only_nodes_of_its_tenants_and_hears_only_of_processes_of_its_own() {
-    let mut net = Net::new(18);
-    net.direct = true;
-    let acme = net.runtime_of(&["acme"], daffi_proto::session::Role::Node);
-    let both = net.runtime_of(&["acme", "globex"], daffi_proto::session::Role::Node);
-    let globex = net.runtime_of(&["globex"], daffi_proto::session::Role::Node);
-    net.add(acme, "acme::shop", &[SUM]);
-    let main = net.add(both, "acme::main", &[]);
-    net.add(both, "globex::secret", &[]);
-    net.settle();
-    // By a foreign node: as of one that cannot be reached.
-    let link = net.link_of(globex);
-    let session = SessionId(net.link_of(acme).0);
-    net.forge(link, Frame::new(Header::Meet { session }));
-    net.settle();
-    assert_eq!(net.count(acme).directs, (0, 0));
-    let token = net.call(both, call(Some(main), SUM));
-    net.settle();
-    assert!(net.result(both, token).is_ok());
-    assert_eq!(net.count(acme).directs, (0, 1));
-    let visit = net.directs_of(acme)[0];
-    let chain = [Hop { process: Some(process("globex::secret")), instance: 0 }].into();
-    let header = Header::Call {
-        id: CallId(1000),
-        target: Target::Direct(EntryId(1), 0),
-        timeout_ms: 10_000,
-        chain,
-        answer: Answer::Result,
-        mode: Mode::Whole,
-        channels: [].into(),
-        key: None,
-    };
-    net.forge_directly(visit, Frame::new(header));
-    let log = net.nodes[acme].log.last().unwrap();
-    assert!(log.contains("a call in the name of the process secret, which"), "{log}");
 }
 
 #[test]
@@ -589,60 +408,4 @@ fn where_one_of_several_nodes_cannot_be_reached_the_controller_compares_them() {
     net.call(consumer, request);
     net.settle();
     assert_eq!(net.frames_sent_directly - before, 2);
-}
-
-#[test]
-fn a_visitor_may_be_there_before_the_controllers_word_of_it() {
-    let mut pair = Pair::open(23);
-    let stranger = pair.net.visit_as_stranger(pair.publisher);
-    let (session, ticket) = (SessionId(99), Ticket([9; 16]));
-    pair.net.forge_directly(stranger, Frame::new(Header::Visit { version: PROTOCOL_VERSION, session, ticket }));
-    pair.net.run(HANDSHAKE_TIMEOUT / 2);
-    let expect = |ticket| {
-        let (node, mark, max_payload_bytes) = ("late".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
-        let header = Header::Expect { session, node, ticket, mark, max_payload_bytes };
-        crate::net::from_controller(Frame::new(header))
-    };
-    // Of another visit, which the ticket is not for.
-    pair.net.node_input(pair.publisher, expect(Ticket([8; 16])));
-    pair.net.node_input(pair.publisher, expect(ticket));
-    let vouch = Header::Vouch { session, number: 1, process: process("late") };
-    pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(vouch)));
-    // It is told how busy those are that it may call, before it is told that it may.
-    let told = pair.net.told_directly(stranger);
-    let kinds: Vec<&str> = told.iter().map(Header::kind).collect();
-    assert_eq!(kinds, ["Welcome", "Busy", "Known"]);
-    let caller = Hop { process: Some(process("late")), instance: 0 };
-    let Header::Call { id, target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1) else { panic!() };
-    let header = Header::Call { id, target, timeout_ms, chain: [caller].into(), answer, mode, channels, key };
-    let before = pair.net.nodes[pair.publisher].served.len();
-    pair.net.forge_directly(stranger, Frame::new(header));
-    assert_eq!(pair.net.nodes[pair.publisher].served.len(), before + 1);
-}
-
-#[test]
-fn a_link_that_outlives_its_controller_speaks_for_nobody_whom_the_next_one_gives_the_same_number() {
-    let mut pair = Pair::open(24);
-    pair.does(Behaviour::Hold);
-    pair.call();
-    pair.net.settle();
-    let (visit, session) = (pair.visit(), SessionId(pair.net.link_of(pair.consumer).0));
-    pair.net.kill_controller();
-    pair.net.settle();
-    pair.net.start_controller();
-    pair.net.run(secs(5));
-    assert_eq!(pair.directs(), (1, 1), "the call that is held keeps the link");
-    // The next controller's node of this number is another one, and has a process of that name.
-    let (node, mark, max_payload_bytes) = ("other".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
-    let expect = Header::Expect { session, node, ticket: Ticket([9; 16]), mark, max_payload_bytes };
-    let vouch = Header::Vouch { session, number: 1, process: process("victim") };
-    for header in [expect, vouch] {
-        pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(header)));
-    }
-    let victim = Hop { process: Some(process("victim")), instance: 0 };
-    let Header::Call { id, target, timeout_ms, answer, mode, channels, key, .. } = pair.header(1000) else { panic!() };
-    let header = Header::Call { id, target, timeout_ms, chain: [victim].into(), answer, mode, channels, key };
-    let served = pair.net.nodes[pair.publisher].served.len();
-    pair.net.forge_directly(visit, Frame::new(header));
-    assert_eq!(pair.net.nodes[pair.publisher].served.len(), served, "nothing is called in the victim's name");
 }
