@@ -366,7 +366,7 @@ pub enum Header {
         /// The process.
         number: u32,
     },
-    /// 40, on a direct link, from who was visited: so many calls of others than the visitor are in flight at this process.
+    /// 40, on a direct link, from who was visited: so many calls that did not come over this link are in flight at this process.
     Busy {
         /// The process.
         entry: EntryId,

@@ -122,6 +122,8 @@ pub(super) struct Chosen {
     pub process: ProcessName,
     pub callback: CallbackName,
     pub fingerprint: Fingerprint,
+    /// Whether it counts among the calls in flight to that process: not where its node tells how many those are.
+    pub counts: bool,
 }
 
 impl Call {
@@ -371,6 +373,7 @@ impl Node {
             process: process.process.name.clone(),
             callback: group.name.clone(),
             fingerprint: group.fingerprint,
+            counts: via != Via::Controller || !self.roads.is_told_of(choice.process),
         };
         let limit = self.payload_limit(via).unwrap_or(0);
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -428,9 +431,13 @@ impl Node {
                 self.last_wire += 1;
                 let wire = Wire { via, id: CallId(self.last_wire) };
                 self.roads.note_used(via, self.now);
+                let counts = chosen.counts;
                 call.place = Place::Away { wire, chosen };
                 self.away.insert(wire, id);
                 self.began(choice.process);
+                if !counts {
+                    self.ended(choice.process); // its turn is over all the same
+                }
                 if let Some(token) = streams_of {
                     self.set_out(token, wire);
                 }

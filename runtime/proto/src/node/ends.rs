@@ -67,8 +67,8 @@ impl Node {
         let process = process.unwrap_or(chosen.process);
         let channels = goes_on.clone().unwrap_or_else(|| Arc::from([]));
         let mut reply = Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: channels.clone() });
-        let Some(call) = self.calls.get(&id).cloned() else { return };
-        let refused = match call.owner {
+        let Some(owner) = self.calls.get(&id).map(|call| call.owner) else { return };
+        let refused = match owner {
             Owner::User(_) => self.may_open(channels.len(), "").err(),
             Owner::Gather(_) if channels.is_empty() => None,
             Owner::Gather(_) => reply.as_ref().ok().map(|reply| outcome::streams_to_all(&reply.process, String::new())),
@@ -77,14 +77,16 @@ impl Node {
             let error = CallError { callback: chosen.callback.to_string(), outcome: Outcome::Failed, ..error };
             self.send_over(wire.via, Frame::new(Header::Cancel { id: wire.id, lost: false }));
             reply = Err(error);
-        } else if let (Owner::User(token), Some(_)) = (call.owner, goes_on) {
-            self.open_made(token, &call);
+        } else if let (Owner::User(token), Some(_)) = (owner, goes_on) {
+            if let Some(call) = self.calls.get(&id).cloned() {
+                self.open_made(token, &call);
+            }
             self.set_out(token, wire);
             self.open_readers(StreamCall::Made(token), &channels);
-        } else if let Owner::User(token) = call.owner {
+        } else if let Owner::User(token) = owner {
             self.cut(StreamCall::Made(token), &outcome::streams_forgotten());
         }
-        self.finish_answered(id, reply, Some(chosen.peer));
+        self.finish_answered(id, reply, Some(chosen.peer).filter(|_| chosen.counts));
     }
 
     /// A call that is made here has streams.
@@ -148,7 +150,7 @@ impl Node {
         };
         match std::mem::replace(&mut self.calls.get_mut(&id)?.place, Place::Waiting) {
             Place::Away { chosen, .. } => {
-                self.ended(chosen.peer);
+                self.not_there_any_more(&chosen);
                 self.call_back_streams(wire);
                 Some((id, Some(chosen)))
             }
@@ -318,7 +320,7 @@ impl Node {
         self.finish_answered(id, result, None);
     }
 
-    /// The same, of a call that `peer` of another node has answered.
+    /// The same, of a call that `peer` of another node has answered, where it counts there.
     fn finish_answered(&mut self, id: CallKey, result: Result<CallReply, CallError>, peer: Option<Peer>) {
         let result = match result {
             Err(error) if self.tries_again(id, &error) => return,
@@ -364,9 +366,16 @@ impl Node {
         self.waiting.add(request, Vec::new);
         if let Place::Away { wire, chosen } = place {
             self.away.remove(&wire);
-            self.ended(chosen.peer);
+            self.not_there_any_more(&chosen);
         }
         true
+    }
+
+    /// A call is no more in flight to the process that it went to.
+    fn not_there_any_more(&mut self, chosen: &Chosen) {
+        if chosen.counts {
+            self.ended(chosen.peer);
+        }
     }
 
     /// Takes a call out of every table.
@@ -385,7 +394,7 @@ impl Node {
         match &call.place {
             Place::Away { wire, chosen } => {
                 self.away.remove(wire);
-                self.ended(chosen.peer);
+                self.not_there_any_more(chosen);
             }
             Place::Asked { wire: Some(wire), .. } => drop(self.away.remove(wire)),
             Place::Waiting | Place::Here { .. } | Place::Asked { wire: None, .. } => {}

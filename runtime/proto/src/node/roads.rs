@@ -163,6 +163,13 @@ impl Roads {
         }
     }
 
+    /// Whether the node of a process tells, or is about to, how many calls the process has in flight that do not take the link to it.
+    pub fn is_told_of(&self, process: Peer) -> bool {
+        let Peer::Remote(entry) = process else { return false };
+        let road = self.hosts.get(&entry).and_then(|host| self.roads.get(host));
+        matches!(road, Some(Road::Asked | Road::Link(_)))
+    }
+
     fn take(&mut self, id: DirectId) -> Option<Outbound> {
         let link = self.links.remove(&id)?;
         self.checks.remove(&(link.check_at, id));
@@ -265,7 +272,7 @@ impl Node {
         Some(Candidate { host, process, bytes: call.args.len(), waits, opens })
     }
 
-    /// A node that was visited tells how many calls of others than this node a process of it has in flight.
+    /// A node that was visited tells how many calls a process of it has in flight beside those that came over the link.
     fn take_busy(&mut self, entry: EntryId, calls: u32) {
         self.mesh.set_apart(Peer::Remote(entry), calls);
     }

@@ -84,6 +84,16 @@ pub(super) enum AnswerTo {
     Nobody,
 }
 
+impl AnswerTo {
+    /// The link that the call came over, if it did and its caller still waits.
+    pub fn via(self) -> Option<Via> {
+        match self {
+            Self::Link(wire) => Some(wire.via),
+            Self::Call(_) | Self::Task { .. } | Self::Item(_) | Self::Nobody => None,
+        }
+    }
+}
+
 /// How a call is to be served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {

@@ -334,12 +334,12 @@ impl Node {
         }
     }
 
-    /// Tells visitors how busy these processes are with calls of others than theirs, if they are such as the visitor may call.
+    /// Tells visitors how busy these processes are with calls that did not come over their links, if they are such as the visitor may
+    /// call. What the controller relayed for the visitor is told too: that one does not know whom the controller chose.
     fn tell_visitors(&mut self, links: &[DirectId], processes: &BTreeSet<LocalId>) {
-        let mut calls: BTreeMap<LocalId, BTreeMap<Option<&ProcessRef>, u32>> = BTreeMap::new();
+        let mut calls: BTreeMap<LocalId, BTreeMap<Option<Via>, u32>> = BTreeMap::new();
         for served in self.serves.values().filter(|served| processes.contains(&served.process)) {
-            let caller = served.chain.last().and_then(|hop| hop.process.as_ref());
-            *calls.entry(served.process).or_default().entry(caller).or_default() += 1;
+            *calls.entry(served.process).or_default().entry(served.caller.via()).or_default() += 1;
         }
         let mut told = Vec::new();
         for link in links {
@@ -351,10 +351,9 @@ impl Node {
                 let is_of_tenant = |name: &ProcessRef| name.tenant == local.process.tenant;
                 let Registration::Registered(entry) = local.registration else { continue };
                 if visitor.names.iter().any(is_of_tenant) {
-                    let is_own =
-                        |caller: &Option<&ProcessRef>| caller.is_some_and(|caller| visitor.names.contains(caller));
                     let of_process = calls.get(process).into_iter().flatten();
-                    let others = of_process.filter(|(caller, _)| !is_own(caller)).map(|(_, calls)| calls).sum();
+                    let others = of_process.filter(|(via, _)| **via != Some(Via::From(*link)));
+                    let others = others.map(|(_, calls)| calls).sum();
                     told.push((*link, Header::Busy { entry, calls: others }));
                 }
             }

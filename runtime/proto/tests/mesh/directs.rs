@@ -375,6 +375,32 @@ fn calls_that_several_processes_could_serve_go_to_the_one_with_the_fewest_whoeve
 }
 
 #[test]
+fn who_was_called_by_the_controller_before_there_was_a_link_is_known_to_be_busy() {
+    for seed in 0..8 {
+        let mut net = Net::new(seed);
+        net.direct = true;
+        let (server, b) = net.member("b", &[SUM]);
+        let c = net.add(server, "c", &[SUM]);
+        let (consumer, main) = net.member("consumer", &[]);
+        for process in [b, c] {
+            net.nodes[server].behaviours.insert(process, Behaviour::Hold);
+        }
+        net.call(consumer, CallRequest { timeout: secs(600), ..call(Some(main), SUM) });
+        net.settle();
+        let held = net.nodes[server].served.last().unwrap().process;
+        assert_eq!(net.count(consumer).directs, (1, 0), "the first one had it opened, and took the other way");
+        let free = if held == b { c } else { b };
+        net.nodes[server].behaviours.insert(free, Behaviour::Echo(ms(0)));
+        for _ in 0..4 {
+            let token = net.call(consumer, call(Some(main), SUM));
+            net.settle();
+            assert!(net.result(consumer, token).is_ok(), "seed {seed}");
+        }
+        assert!(net.frames_sent_directly >= 8);
+    }
+}
+
+#[test]
 fn turns_go_on_where_the_controller_left_them() {
     let mut net = Net::new(21);
     net.direct = true;
