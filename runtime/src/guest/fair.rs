@@ -27,8 +27,10 @@ use tokio_util::sync::CancellationToken;
 use self::driver::DriverTime;
 use self::turns::{Asked, Place, TenantId, Ticket, Turns};
 pub use self::turns::{Portion, USUAL_WEIGHT};
+use super::heat::Heat;
 use super::lent::lent;
 use super::meter::Meter;
+use super::threads::{Side, Threads, go_to, here, was_interrupted};
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]
@@ -120,7 +122,7 @@ pub struct Share {
     shared: Arc<Shared>,
     tenant: TenantId,
     number: usize,
-    /// From when on its guests may run at the driver's desk, in nanoseconds from the epoch; 0 while it is always so.
+    /// From when on its guests may run in the network's thread, in nanoseconds from the epoch; 0 while it is always so.
     driver_from: AtomicU64,
 }
 
@@ -130,18 +132,19 @@ impl Share {
         Fair::new(std::thread::available_parallelism().map_or(1, usize::from)).add(Portion::default())
     }
 
-    /// A place to ask for turns from: one for each task that polls guests, of the module that has this meter.
-    pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>) -> Stand {
-        Stand { share: self.clone(), meter, waits: None, took: Duration::ZERO }
+    /// A place to ask for turns from: one for each task that polls guests, of the module that has this meter. Those with the
+    /// same heat are quick, or are not, together.
+    pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>, heat: Arc<Heat>, threads: Threads) -> Stand {
+        Stand { share: self.clone(), meter, heat, threads, waits: None, took: Duration::ZERO }
     }
 
-    /// Whether its guests may run at the driver's desk.
+    /// Whether its guests may run in the network's thread.
     pub(super) fn may_run_in_driver(&self, now: Instant) -> bool {
         let from = self.driver_from.load(Ordering::Relaxed);
         from == 0 || nanos(self.shared.time(now)) >= from
     }
 
-    /// One of its guests ran at the driver's desk, so long until now.
+    /// One of its guests ran in the network's thread, so long until now.
     pub(super) fn ran_in_driver(&self, used: Duration, now: Instant) {
         if !self.shared.counts.load(Ordering::Relaxed) {
             return;
@@ -171,15 +174,63 @@ fn nanos(time: Duration) -> u64 {
 pub(super) struct Stand {
     share: Arc<Share>,
     meter: Arc<Meter>,
+    heat: Arc<Heat>,
+    threads: Threads,
     waits: Option<Ticket>,
     /// How long the last turn took.
     took: Duration,
 }
 
 impl Stand {
-    /// Polls a guest if it is its tenant's turn; otherwise the task is woken when it is.
+    /// Polls a guest if it is its tenant's turn; otherwise the task is woken when it is. A guest that is quick and waits goes
+    /// on in the network's thread, one that is not comes back from there.
     pub fn poll<T>(&mut self, cx: &mut Context<'_>, guest: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let began = Instant::now();
+        if here() == Some(Side::Network) {
+            return self.poll_in_network(began, cx, guest);
+        }
+        was_interrupted();
+        let polled = self.poll_in_turn(began, cx, guest);
+        let waits = polled.is_pending() && self.waits.is_none() && !was_interrupted();
+        if waits && here() == Some(Side::Guests) && self.heat.is_quick(self.took) && self.may_be_in_network(began) {
+            go_to(Side::Network);
+        }
+        polled
+    }
+
+    /// Polls a guest where it may hold up everybody's frames.
+    fn poll_in_network<T>(
+        &mut self,
+        began: Instant,
+        cx: &mut Context<'_>,
+        guest: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.took = Duration::ZERO;
+        if !self.may_be_in_network(began) {
+            go_to(Side::Guests);
+            return Poll::Pending;
+        }
+        let _guests = self.threads.enter_guests();
+        let lent_before = lent();
+        let polled = guest(cx);
+        let now = Instant::now();
+        self.took = now.saturating_duration_since(began).saturating_sub(lent().saturating_sub(lent_before));
+        self.meter.computed(self.took);
+        self.heat.took(now, self.took);
+        self.share.ran_in_driver(self.took, now);
+        polled
+    }
+
+    fn may_be_in_network(&self, now: Instant) -> bool {
+        self.heat.is_cool() && self.share.may_run_in_driver(now)
+    }
+
+    fn poll_in_turn<T>(
+        &mut self,
+        began: Instant,
+        cx: &mut Context<'_>,
+        guest: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         let shared = &self.share.shared;
         let now = shared.time(began);
         self.took = Duration::ZERO;
@@ -250,11 +301,14 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use tokio::runtime::Handle;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
 
     fn stand(share: &Arc<Share>) -> Stand {
-        share.stand(Arc::default())
+        let threads = Threads::new(Handle::current(), Handle::current(), TaskTracker::new());
+        share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads)
     }
 
     #[tokio::test]

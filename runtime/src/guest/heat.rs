@@ -1,6 +1,6 @@
-//! Whether a module's calls may run at the driver's desk.
+//! Whether a module's calls may run in the network's thread.
 //!
-//! A short call is done soonest where its frame was read. One that takes long keeps the driver from everything else, for
+//! A short call is done soonest where its frame was read, and where the answers are read that it waits for. One that takes long keeps the driver from everything else, for
 //! an epoch tick or, in a single instruction such as the fill of a memory, for longer. So after a call that took long
 //! the next ones run on the workers for many times as long: calls of one module keep the driver from others for a
 //! hundredth of the time.
@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A call that runs longer is too long for the driver's desk; a change of threads costs a hundredth of it.
+/// A call that runs longer is too long for the network's thread; a change of threads costs a hundredth of it.
 const INLINE_TIME: Duration = Duration::from_millis(1);
 
-/// For how many times its own time a call that was too long keeps the next ones away from the driver's desk.
+/// For how many times its own time a call that was too long keeps the next ones away from it.
 const COOLING_TIMES: u32 = 100;
 
 /// Longest time for which one call keeps the next ones out: it held up the driver for a tick or a little more, whatever
@@ -31,10 +31,15 @@ impl Heat {
         Self { epoch: now, cool_at: AtomicU64::new(0) }
     }
 
-    /// Whether the next call may run at the driver's desk.
+    /// Whether the next call may run there.
     pub fn is_cool(&self) -> bool {
         // The usual case needs no clock.
         self.cool_at.load(Ordering::Relaxed) == 0 || self.is_cool_at(Instant::now())
+    }
+
+    /// Whether this is no time that keeps others away.
+    pub fn is_quick(&self, time: Duration) -> bool {
+        time < INLINE_TIME
     }
 
     /// A call took so long on a thread until now, its end included where it has come.

@@ -13,16 +13,15 @@ use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
 use daffi_proto::stream::Flow;
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::answer::{
     Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, runs_on, signed, signed_error,
 };
 use super::audience::Ticket;
 use super::fault::{Fault, TimeUpBy};
+use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::LinkHistory;
 use super::lane::{self, Culprit, LaneEnd};
@@ -31,13 +30,15 @@ use super::limits::{InstancePolicy, OnCancel};
 use super::roster::{Job, Refused};
 use super::streams::CallStreams;
 use super::template::Template;
+use super::threads::{Side, Threads};
 use crate::mesh::handle::{Begin, LinkState, Serve, StreamReader, StreamWriter};
 
 /// The lanes and the queue of one module.
 pub(super) struct Interleave {
     pub template: Arc<Template>,
-    guests: Handle,
-    tasks: TaskTracker,
+    threads: Threads,
+    /// Whether its guests may run in the network's thread.
+    pub heat: Arc<Heat>,
     lanes: Mutex<Lanes>,
     /// A place for each instance: a lane that is to be made waits for that of the one before it, whose guest may take a
     /// tick to end.
@@ -51,8 +52,7 @@ impl Interleave {
         template: Arc<Template>,
         policy: InstancePolicy,
         on_cancel: OnCancel,
-        guests: Handle,
-        tasks: TaskTracker,
+        threads: Threads,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let limits = &template.context.limits;
@@ -69,7 +69,8 @@ impl Interleave {
         let (link, _) = watch::channel(LinkHistory::default());
         let places = Semaphore::new(shape.lanes.min(Semaphore::MAX_PERMITS));
         let lanes = Lanes::new(shape, template.context.ceiling.clone());
-        Arc::new(Self { template, guests, tasks, lanes: Mutex::new(lanes), places, link, house })
+        let heat = Arc::new(Heat::new(Instant::now()));
+        Arc::new(Self { template, threads, heat, lanes: Mutex::new(lanes), places, link, house })
     }
 
     /// Makes the first instance, so that its lifecycle functions run before anybody calls.
@@ -412,12 +413,12 @@ impl Interleave {
                 pool.fail(job.ticket(), error).await;
             }
         };
-        self.tasks.spawn_on(answers, &self.guests);
+        self.threads.spawn(Side::Guests, answers);
     }
 
     fn spawn(self: &Arc<Self>, lanes: impl IntoIterator<Item = NewLane>) {
         for lane in lanes {
-            self.tasks.spawn_on(lane::live(self.clone(), lane), &self.guests);
+            self.threads.roam(Side::Guests, lane::live(self.clone(), lane));
         }
     }
 
@@ -479,7 +480,7 @@ impl Serve for InterleaveService {
             // Nobody waits for this answer; the node is told that the call is over.
             let pool = self.0.clone();
             let task = async move { pool.answer(left.ticket, Err(error)).await };
-            self.0.tasks.spawn(task);
+            self.0.threads.spawn(Side::Network, task);
             self.0.house.load_changed();
         }
     }

@@ -68,7 +68,7 @@ pub(super) enum LaneEnd {
 /// Makes the instance and serves calls in it until it ends. Tracked by the module, ended by the lane's token.
 pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     let NewLane { number, jobs, end } = lane;
-    let stand = pool.template.context.stand();
+    let stand = pool.template.context.stand(pool.heat.clone());
     let why = tokio::select! {
         biased;
         () = end.cancelled() => LaneEnd::Told,

@@ -68,6 +68,7 @@ mod state;
 mod streams;
 mod tasks;
 mod template;
+mod threads;
 pub mod transcode;
 mod worker;
 

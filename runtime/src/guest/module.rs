@@ -10,6 +10,7 @@
 //! when to leave, is the app's to decide.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use daffi_proto::call::{CallbackSpec, ProcessSpec, Schedules, WhenAbandoned};
 use daffi_proto::error::CallError;
@@ -18,6 +19,7 @@ use daffi_proto::schedule::Tasks;
 use daffi_proto::share::Export;
 use daffi_proto::usage::Usage;
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,14 +28,16 @@ use super::component::Loaded;
 use super::engine::EngineKind;
 use super::fair::Share;
 use super::grants::Grants;
+use super::heat::Heat;
 use super::interleave::{Interleave, InterleaveService};
 use super::limits::{InstancePolicy, ModuleLimits, OnCancel};
 use super::output::Output;
 use super::outside::Outside;
 use super::pool::{Pool, PoolService};
-use super::run::{RunOutcome, run};
+use super::run::{RunOutcome, guarded, run};
 use super::state::{Background, ModuleContext};
 use super::template::{LinkError, Template};
+use super::threads::{Side, Threads};
 use crate::mesh::handle::{MeshHandle, Serve};
 
 /// How a component becomes a process.
@@ -83,14 +87,14 @@ pub enum StartError {
 pub struct GuestModule {
     template: Arc<Template>,
     local: LocalId,
-    guests: Handle,
+    threads: Threads,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
 
 impl GuestModule {
-    /// Puts the component on the mesh. Its guests run on `guests`, where they do not run at the driver's desk; what
-    /// looks at the clock for those who wait runs on the caller's own runtime, where no guest holds it up.
+    /// Puts the component on the mesh. Its guests run on `guests`, or, while they are quick, on the caller's own runtime, which is to
+    /// be that of the network; what looks at the clock for those who wait runs there, where guests hold it up for moments only.
     ///
     /// # Errors
     /// [`StartError`]. An instance that cannot be made is no error here: it fails the calls that need it.
@@ -119,7 +123,8 @@ impl GuestModule {
         let interleaves = loaded.description.engine == EngineKind::Concurrent;
         let plain_calls = plain_calls(policy, on_cancel, interleaves);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let background = Background { tasks: tasks.clone(), guests: guests.clone(), shutdown: shutdown.clone() };
+        let threads = Threads::new(Handle::current(), guests, tasks.clone());
+        let background = Background { threads: threads.clone(), shutdown: shutdown.clone() };
         let context = Arc::new(ModuleContext::new(spec, (mesh.clone(), background), output, plain_calls));
         let template = Arc::new(Template::new(loaded, context.clone(), policy.is_long_lived())?);
         let register = async |service: Arc<dyn Serve>| {
@@ -130,9 +135,9 @@ impl GuestModule {
             Ok::<_, StartError>(local)
         };
         let link = mesh.link();
-        let (shared, tracker, end) = (template.clone(), tasks.clone(), shutdown.clone());
+        let (shared, end) = (template.clone(), shutdown.clone());
         let local = if template.interleaves() {
-            let pool = Interleave::new(shared, policy, on_cancel, guests.clone(), tracker, end);
+            let pool = Interleave::new(shared, policy, on_cancel, threads.clone(), end);
             let local = register(Arc::new(InterleaveService(pool.clone()))).await?;
             if template.lifecycle.is_some() {
                 pool.make_first();
@@ -140,7 +145,7 @@ impl GuestModule {
             tasks.spawn(pool.keep_house(link));
             local
         } else {
-            let pool = Pool::new(shared, policy, on_cancel, guests.clone(), tracker, end);
+            let pool = Pool::new(shared, policy, on_cancel, threads.clone(), end);
             let local = register(Arc::new(PoolService(pool.clone()))).await?;
             if template.lifecycle.is_some() {
                 pool.make_first();
@@ -148,7 +153,7 @@ impl GuestModule {
             tasks.spawn(pool.keep_house(link));
             local
         };
-        Ok(Arc::new(Self { template, local, guests, tasks, shutdown }))
+        Ok(Arc::new(Self { template, local, threads, tasks, shutdown }))
     }
 
     /// Its tenant and name.
@@ -183,18 +188,18 @@ impl GuestModule {
     pub async fn run(&self) -> Option<RunOutcome> {
         let export = self.template.run?;
         let (template, shutdown) = (self.template.clone(), self.shutdown.clone());
-        let stand = template.context.stand();
-        let task = self.tasks.spawn_on(
-            async move {
-                tokio::select! {
-                    biased;
-                    () = shutdown.cancelled() => RunOutcome::Stopped,
-                    outcome = stand.run(run(template, export)) => outcome,
-                }
-            },
-            &self.guests,
-        );
-        Some(task.await.unwrap_or_else(|error| RunOutcome::of_lost_task(&error)))
+        let stand = template.context.stand(Arc::new(Heat::new(Instant::now())));
+        let (tell, outcome) = oneshot::channel();
+        self.threads.roam(Side::Guests, async move {
+            let outcome = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => RunOutcome::Stopped,
+                outcome = guarded(stand.run(run(template, export))) => outcome,
+            };
+            let _ = tell.send(outcome);
+        });
+        // A task that ends without a word ends with the threads.
+        Some(outcome.await.unwrap_or(RunOutcome::Stopped))
     }
 
     /// Leaves the mesh, refuses what is queued, ends what still runs, and waits until all of it is gone. To let calls

@@ -16,10 +16,8 @@ use std::time::{Duration, Instant};
 use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::CallError;
 use daffi_proto::id::ServeId;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
 use super::audience::Ticket;
@@ -31,6 +29,7 @@ use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
+use super::threads::{Side, Threads, was_interrupted};
 use super::worker::{self, Progress, Run};
 use crate::mesh::handle::{Begin, LinkState, Serve};
 
@@ -42,11 +41,10 @@ pub(super) struct Pool {
     pub template: Arc<Template>,
     pub policy: InstancePolicy,
     pub on_cancel: OnCancel,
-    pub guests: Handle,
-    pub tasks: TaskTracker,
+    pub threads: Threads,
     pub shutdown: CancellationToken,
     state: Mutex<State>,
-    pub heat: Heat,
+    pub heat: Arc<Heat>,
     house: House,
 }
 
@@ -68,8 +66,7 @@ impl Pool {
         template: Arc<Template>,
         policy: InstancePolicy,
         on_cancel: OnCancel,
-        guests: Handle,
-        tasks: TaskTracker,
+        threads: Threads,
         shutdown: CancellationToken,
     ) -> Arc<Self> {
         let limits = &template.context.limits;
@@ -79,11 +76,10 @@ impl Pool {
         Arc::new(Self {
             policy,
             on_cancel,
-            guests,
-            tasks,
+            threads,
             shutdown,
             state: Mutex::new(State { roster, link: LinkHistory::default() }),
-            heat: Heat::new(Instant::now()),
+            heat: Arc::new(Heat::new(Instant::now())),
             house,
             template,
         })
@@ -93,7 +89,7 @@ impl Pool {
     pub fn make_first(self: &Arc<Self>) {
         let seat = self.lock().roster.seat_for_new();
         if let Some(seat) = seat {
-            self.move_to_worker(Run::prepare(self, seat, None));
+            self.move_to_worker(Run::prepare(self, seat, None), Side::Guests);
         }
     }
 
@@ -125,9 +121,11 @@ impl Pool {
         // A long-lived instance that is made or told something first may take its time; a per-call one is made in
         // tens of microseconds.
         let mut run = if ready { Run::call(self, seat, job) } else { Run::prepare(self, seat, Some(job)) };
+        let mut side = Side::Guests;
         if short && (ready || !self.policy.is_long_lived()) {
             // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
-            let _guests = self.guests.enter();
+            let _guests = self.threads.enter_guests();
+            was_interrupted();
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,
@@ -148,9 +146,12 @@ impl Pool {
                 }
             }
             // It may take long from here on, and others come before it ends.
-            self.took_since(began);
+            let took = self.took_since(began);
+            if !was_interrupted() && self.heat.is_quick(took) {
+                side = Side::Network;
+            }
         }
-        self.move_to_worker(run);
+        self.move_to_worker(run, side);
         None
     }
 
@@ -185,17 +186,17 @@ impl Pool {
         answer: Option<(Ticket, ServeResult)>,
     ) -> Option<ServeResult> {
         if let Some(next) = self.release(seat) {
-            self.move_to_worker(next);
+            self.move_to_worker(next, Side::Guests);
         }
         answer.map(|(ticket, result)| signed(&self.template, ticket.audience, result))
     }
 
-    fn move_to_worker(self: &Arc<Self>, mut run: Run) {
+    fn move_to_worker(self: &Arc<Self>, mut run: Run, side: Side) {
         if let Some(id) = run.uncancellable() {
             let cancel = self.lock().roster.runs(id);
             run.cancelled_by(cancel);
         }
-        self.tasks.spawn_on(worker::work(self.clone(), run), &self.guests);
+        self.threads.roam(side, worker::work(self.clone(), run));
     }
 
     /// Whoever is at the driver's desk was busy here since then: for how long.
@@ -246,7 +247,7 @@ impl Pool {
         if !turned_away.is_empty() {
             let pool = self.clone();
             let refusals = turned_away.into_iter().map(|(job, reached)| (job, Refused::Tenant(reached)));
-            self.tasks.spawn_on(async move { pool.refuse(refusals).await }, &self.guests);
+            self.threads.spawn(Side::Guests, async move { pool.refuse(refusals).await });
         }
         next.map(|(seat, job, cancel)| {
             let mut run = Run::call(self, seat, job);
@@ -322,7 +323,7 @@ impl Pool {
             state.roster.take_idle(|instance| instance.is_behind(&link))
         };
         for seat in behind {
-            self.move_to_worker(Run::prepare(self, seat, None));
+            self.move_to_worker(Run::prepare(self, seat, None), Side::Guests);
         }
     }
 
@@ -344,7 +345,7 @@ impl Pool {
     async fn close(&self) {
         let (queued, idle) = self.lock().roster.close();
         // There may be thousands.
-        self.tasks.spawn_on(async move { drop(idle) }, &self.guests);
+        self.threads.spawn(Side::Guests, async move { drop(idle) });
         self.refuse(queued.into_iter().map(|job| (job, Refused::Closed))).await;
     }
 }
@@ -364,7 +365,7 @@ impl Serve for PoolService {
             let pool = self.0.clone();
             let name = pool.template.callback_name(job.incoming.callback);
             let (ticket, error) = (job.ticket(), given_up(&name));
-            self.0.tasks.spawn(async move { pool.fail(ticket, error).await });
+            self.0.threads.spawn(Side::Network, async move { pool.fail(ticket, error).await });
         }
     }
 }

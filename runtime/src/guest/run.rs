@@ -5,10 +5,11 @@
 //! ended, unless it fails, and what it does with them for `max-call-time` more. The module's limits hold for it too, but for
 //! those on calls.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use tokio::task::JoinError;
+use futures::FutureExt;
 use tokio::time::timeout;
 use wasmtime::component::{Accessor, ComponentExportIndex};
 use wasmtime_wasi::I32Exit;
@@ -50,16 +51,14 @@ impl RunOutcome {
             Self::Trapped { .. } => exit::TRAPPED,
         }
     }
+}
 
-    /// The task that ran the guest ended without an outcome: by a defect of the runtime, or because the runtime's threads
-    /// end.
-    pub(super) fn of_lost_task(error: &JoinError) -> Self {
-        if !error.is_panic() {
-            return Self::Stopped;
-        }
-        let message = "the runtime failed while it ran this guest; its log says how".to_owned();
-        Self::Trapped { message, trace: None }
-    }
+/// What a run comes to, also where a defect of the runtime ends it.
+pub(super) async fn guarded(run: impl Future<Output = RunOutcome>) -> RunOutcome {
+    AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|_| RunOutcome::Trapped {
+        message: "the runtime failed while it ran this guest; its log says how".to_owned(),
+        trace: None,
+    })
 }
 
 /// Makes an instance and runs it. Dropping the future ends the guest.
@@ -112,10 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_of_the_runtime_in_a_run_is_no_good_end() {
-        let failed = tokio::spawn(async { panic!("a defect") }).await.unwrap_err();
-        assert_eq!(RunOutcome::of_lost_task(&failed).exit_code(), 134);
-        let task = tokio::spawn(std::future::pending::<()>());
-        task.abort();
-        assert_eq!(RunOutcome::of_lost_task(&task.await.unwrap_err()), RunOutcome::Stopped);
+        assert_eq!(guarded(async { panic!("a defect") }).await.exit_code(), 134);
+        assert_eq!(guarded(async { RunOutcome::Err }).await, RunOutcome::Err);
     }
 }

@@ -14,10 +14,8 @@ use std::time::{Duration, Instant};
 use daffi_proto::call::{Caller, DEFAULT_TIMEOUT, Hop, Resolved, WhenAbandoned};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ProcessRef, ServeId};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use wasmtime::component::GuestTaskId;
 use wasmtime::{AsContextMut, Engine, Store, StoreContextMut, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -30,6 +28,7 @@ use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
 use super::handle_table::HandleTable;
 use super::handles::Handles;
+use super::heat::Heat;
 use super::limits::{Limiter, ModuleLimits};
 use super::meter::Meter;
 use super::module::ModuleSpec;
@@ -39,6 +38,7 @@ use super::outside::Outside;
 use super::rate::CallRate;
 use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Overrun, Tasks, Turn};
+use super::threads::{self, Side, Threads};
 use super::transcode::stream::{Life, Terms};
 use super::transcode::{bound_lifts, lifted_bytes};
 use crate::mesh::handle::MeshHandle;
@@ -131,9 +131,9 @@ impl ModuleContext {
         }
     }
 
-    /// Where a task that polls guests waits for their turns.
-    pub fn stand(&self) -> Stand {
-        self.share.stand(self.meter.clone())
+    /// Where a task that polls guests waits for their turns; those with the same heat are quick together.
+    pub fn stand(&self, heat: Arc<Heat>) -> Stand {
+        self.share.stand(self.meter.clone(), heat, self.background.threads.clone())
     }
 
     /// Learns the process's number: from the registration's answer, or from the first call where that comes earlier.
@@ -149,14 +149,18 @@ impl ModuleContext {
 /// Runs what guests began and do not wait for. The module's shutdown waits for all of it: each task ends by itself when
 /// the guest that began it, or its handle, has gone, or else at the shutdown.
 pub(super) struct Background {
-    pub tasks: TaskTracker,
-    pub guests: Handle,
+    pub threads: Threads,
     pub shutdown: CancellationToken,
 }
 
 impl Background {
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(task, &self.guests);
+        self.threads.spawn(Side::Guests, task);
+    }
+
+    /// The same, for what does next to nothing but wait for the mesh.
+    pub fn spawn_waiting(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.threads.spawn(Side::Network, task);
     }
 }
 
@@ -342,6 +346,7 @@ impl GuestState {
             let (most, longest) = (limits.max_call_cpu, limits.max_call_time);
             return Err(if most < longest { CpuUp { most }.into() } else { TimeUp.into() });
         }
+        threads::interrupted();
         Ok(UpdateDeadline::Yield(1))
     }
 

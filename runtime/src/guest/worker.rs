@@ -29,12 +29,12 @@ use super::answer::{Busy, given_up, late, runs_on};
 use super::audience::Ticket;
 use super::fair::Stand;
 use super::fault::TimeUpBy;
-use super::heat::Heat;
 use super::instance::{Called, Instance, StopAt};
 use super::limits::OnCancel;
 use super::pool::Pool;
 use super::roster::{Job, Seat};
 use super::state::Scope;
+use super::threads::{Side, go_to, here};
 
 type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -191,12 +191,17 @@ impl Run {
     }
 
     /// Goes on in its tenant's turn. What takes long keeps the next calls away from the driver's desk before it ends.
-    fn poll(&mut self, stand: &mut Stand, heat: &Heat, cx: &mut Context<'_>) -> Poll<Progress> {
+    fn poll(&mut self, stand: &mut Stand, pool: &Pool, cx: &mut Context<'_>) -> Poll<Progress> {
+        if here() == Some(Side::Network) && !self.is_calling() && pool.policy.is_long_lived() {
+            // An instance that is to be kept may take its time to begin.
+            go_to(Side::Guests);
+            return Poll::Pending;
+        }
         let progress = stand.poll(cx, |cx| self.poll_step(cx));
         let took = stand.took();
         self.used += took;
         if progress.is_pending() && !took.is_zero() && self.is_calling() {
-            heat.took(Instant::now(), self.used);
+            pool.heat.took(Instant::now(), self.used);
         }
         progress
     }
@@ -299,7 +304,7 @@ enum Then {
 
 /// Runs this and, as long as the queue has calls, what comes after it. Tracked by the pool, ended by its shutdown.
 pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
-    let mut stand = pool.template.context.stand();
+    let mut stand = pool.template.context.stand(pool.heat.clone());
     pool.note_busy(&run);
     loop {
         let event = next_event(&pool, &mut stand, &mut run).await;
@@ -354,7 +359,7 @@ async fn next_event(pool: &Pool, stand: &mut Stand, run: &mut Run) -> Event {
     };
     let event = tokio::select! {
         biased;
-        progress = poll_fn(|cx| run.poll(stand, &pool.heat, cx)) => Event::Progress(progress),
+        progress = poll_fn(|cx| run.poll(stand, pool, cx)) => Event::Progress(progress),
         () = pool.shutdown.cancelled() => Event::Shutdown,
         () = cancelled => Event::Cancelled,
         () = alarm => Event::Time,

@@ -89,7 +89,7 @@ pub(super) async fn begin(origin: CallOrigin, mut wish: Wish, to: ResultTo) -> R
     } else {
         // In the guest's own time, so that calls arrive in the order in which it makes them.
         let (call, reader) = start(&origin, wish).await?;
-        module.background.spawn(carry(to, async move { hold(call, reader, &place).await }));
+        module.background.spawn_waiting(carry(to, async move { hold(call, reader, &place).await }));
     }
     Ok(())
 }

@@ -1,0 +1,203 @@
+//! In which threads guests are polled: in those of the guests, or in the network's.
+//!
+//! ```text
+//!   the network's ◀── a guest waits for the host, and was quick till then ──── the guests'
+//!                 ──── it computes for long, or its tenant has no time here ──▶
+//! ```
+//!
+//! What a guest waits for is mostly an answer, and the network's thread reads that. To wake another thread for it costs many
+//! times what a quick guest does with it, so a guest that waits goes on there. A task with guests
+//! ([`Threads::roam`]) is on one side at a time; [`super::fair::Stand`], which polls the guest in it, decides where it goes.
+//!
+//! Invariants: a task changes sides between two polls only, and is polled at once on the other side, so that no wake-up is
+//! lost; what a guest waits for of the system (WASI's sockets and timers) belongs to the guests' side, wherever the guest is
+//! polled; all tasks are tracked.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::{EnterGuard, Handle};
+use tokio_util::task::TaskTracker;
+
+/// Whose threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The network's, which has everybody's frames to read: for what is quick.
+    Network,
+    /// The guests', where each has its tenant's turns.
+    Guests,
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    /// Where the task with guests is that is polled in this thread, if one is.
+    static HERE: Cell<Option<Side>> = const { Cell::new(None) };
+    /// Where it goes.
+    static GOES_TO: Cell<Option<Side>> = const { Cell::new(None) };
+    /// Whether a guest was interrupted here since somebody asked.
+    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where the task is that is polled here; none where it has not been made to roam.
+pub(super) fn here() -> Option<Side> {
+    HERE.get()
+}
+
+/// The task that is polled here goes there when this poll is over, unless that ends it.
+pub(super) fn go_to(side: Side) {
+    GOES_TO.set(Some(side));
+}
+
+/// A tick of the epoch interrupts the guest that computes in this thread.
+pub(super) fn interrupted() {
+    INTERRUPTED.set(true);
+}
+
+/// Whether a tick has interrupted a guest in this thread since this was asked last: then that one does not wait for the host.
+pub(super) fn was_interrupted() -> bool {
+    INTERRUPTED.replace(false)
+}
+
+/// Both sides, and the tasks of one module on them.
+#[derive(Clone, Debug)]
+pub(super) struct Threads {
+    network: Handle,
+    guests: Handle,
+    tasks: TaskTracker,
+}
+
+impl Threads {
+    pub fn new(network: Handle, guests: Handle, tasks: TaskTracker) -> Self {
+        Self { network, guests, tasks }
+    }
+
+    /// Has a task done that never leaves its side.
+    pub fn spawn(&self, side: Side, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, self.handle(side));
+    }
+
+    /// Has a task with guests done, which begins there.
+    pub fn roam(&self, side: Side, task: impl Future<Output = ()> + Send + 'static) {
+        self.put(side, Box::pin(task));
+    }
+
+    /// While this lives, what is made in this thread belongs to the guests' side.
+    pub fn enter_guests(&self) -> EnterGuard<'_> {
+        self.guests.enter()
+    }
+
+    fn put(&self, side: Side, work: Work) {
+        self.tasks.spawn_on(Roaming { side, threads: self.clone(), work: Some(work) }, self.handle(side));
+    }
+
+    fn handle(&self, side: Side) -> &Handle {
+        match side {
+            Side::Network => &self.network,
+            Side::Guests => &self.guests,
+        }
+    }
+}
+
+/// A task with guests, on one side.
+struct Roaming {
+    side: Side,
+    threads: Threads,
+    /// None, once it has left.
+    work: Option<Work>,
+}
+
+impl Future for Roaming {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let Some(work) = &mut this.work else { return Poll::Ready(()) };
+        let visit = Visit::begin(this.side);
+        let polled = work.as_mut().poll(cx);
+        let goes_to = GOES_TO.take();
+        drop(visit);
+        match goes_to {
+            Some(side) if side != this.side && polled.is_pending() => {
+                if let Some(work) = this.work.take() {
+                    this.threads.put(side, work);
+                }
+                Poll::Ready(())
+            }
+            _ => polled,
+        }
+    }
+}
+
+/// A task with guests is polled in this thread, however that ends.
+struct Visit(Option<Side>);
+
+impl Visit {
+    fn begin(side: Side) -> Self {
+        GOES_TO.set(None);
+        Self(HERE.replace(Some(side)))
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        HERE.set(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    fn threads(names: [&'static str; 2]) -> [tokio::runtime::Runtime; 2] {
+        names.map(|name| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
+        })
+    }
+
+    #[test]
+    fn a_task_goes_where_it_says_and_is_polled_there_at_once() {
+        let [network, guests] = threads(["net", "guests"]);
+        let tasks = TaskTracker::new();
+        let both = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = seen.clone();
+        let mut way = [Some(Side::Network), None, Some(Side::Network), Some(Side::Guests)].into_iter();
+        both.roam(
+            Side::Guests,
+            poll_fn(move |cx| {
+                let thread = std::thread::current().name().unwrap_or_default().to_owned();
+                sees.lock().unwrap().push((here(), thread));
+                match way.next() {
+                    Some(Some(side)) => go_to(side),
+                    Some(None) => cx.waker().wake_by_ref(),
+                    None => return Poll::Ready(()),
+                }
+                Poll::Pending
+            }),
+        );
+        tasks.close();
+        // It says once that it goes where it is already: that changes nothing, and it is not polled for it.
+        guests.block_on(async {
+            while seen.lock().unwrap().len() < 3 {
+                tokio::task::yield_now().await;
+            }
+        });
+        let all = seen.lock().unwrap().clone();
+        let on = |side, thread: &str| (Some(side), thread.to_owned());
+        assert_eq!(all, [on(Side::Guests, "guests"), on(Side::Network, "net"), on(Side::Network, "net")]);
+        assert!(!tasks.is_empty() && here().is_none());
+    }
+
+    #[test]
+    fn who_was_interrupted_is_told_once() {
+        assert!(!was_interrupted());
+        interrupted();
+        assert!(was_interrupted() && !was_interrupted());
+    }
+}
