@@ -495,7 +495,7 @@ fn what_guests_are_given_must_be_there_and_must_fit() {
     let flags = ["--instances", "pool:4096", "--preopen", &format!("{}::/x", cluster.path("run").display())];
     let server = cluster.runtime("server").controller().module("a", "fixtures").args(flags);
     let output = server.finish();
-    says(output.one_line_error(2), &["ulimit -n"]);
+    says(output.one_line_error(2), &["ulimit -Hn"]);
 }
 
 #[test]

@@ -78,7 +78,17 @@ fn print(text: Result<String, Failure>) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Takes all the descriptors that this process may have: the lower limit that it begins with is for programs that wait with
+/// `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where that is not allowed, it has what it had.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
 fn run(args: RunArgs) -> Result<u8, Failure> {
+    raise_open_files();
     let config = config::resolve(args, &Surroundings::of_this_process()).map_err(Failure::usage)?;
     let no_thread = |error| Failure::new(exit::FAILED, format!("no thread for output: {error}"));
     let printer = Printer::start().map_err(no_thread)?;

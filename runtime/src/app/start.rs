@@ -163,7 +163,7 @@ fn has_files(modules: &[ModuleConfig]) -> Result<(), Failure> {
     if wanted > most / 2 {
         return Err(Failure::usage(format!(
             "guests may have {wanted} files and connections open, and this process may have {most}, half of them for itself: \
-             lower the `instances`, `concurrency` or `handles` of modules with `preopens` or `network`, or raise `ulimit -n`"
+             lower the `instances`, `concurrency` or `handles` of modules with `preopens` or `network`, or raise `ulimit -Hn`"
         )));
     }
     Ok(())

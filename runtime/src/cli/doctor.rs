@@ -55,7 +55,7 @@ pub fn examine(json: bool) -> Result<String, Failure> {
         version: env!("CARGO_PKG_VERSION"),
         processors: std::thread::available_parallelism().ok().map(usize::from),
         engine: engines.report(),
-        open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).current,
+        open_files: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
         socket: socket(&Surroundings::of_this_process()),
         toolchain: toolchain(),
     };
@@ -141,7 +141,7 @@ fn as_page(findings: &Findings) -> String {
         None => "unknown",
     };
     page.line("overcommit (vm.overcommit_memory)", overcommit);
-    page.line("open files (ulimit -n)", findings.open_files.map_or("unlimited".to_owned(), |n| n.to_string()));
+    page.line("open files (ulimit -Hn)", findings.open_files.map_or("unlimited".to_owned(), |n| n.to_string()));
     page.heading("instances");
     page.line("allocation", if engine.pooling { "from a pool" } else { "on demand" });
     page.line("why", &engine.reason);

@@ -122,7 +122,7 @@ pub async fn connect(target: &Target) -> Result<Connection, DialError> {
                 if theirs != ours {
                     return Err(DialError::AnotherUser { endpoint: endpoint.to_string(), theirs, ours });
                 }
-                Ok(Connection::unix(stream))
+                Connection::unix(stream).map_err(failed)
             }
             Endpoint::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 
+use super::unix;
 use crate::mesh::link::{Link, LinkLimits};
 use incoming::Incoming;
 use outgoing::{Outgoing, SocketSink};
@@ -34,10 +35,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Over a unix socket.
-    pub fn unix(stream: UnixStream) -> Self {
-        let (reader, writer) = stream.into_split();
-        Self::new(reader, writer)
+    /// Over a unix socket. It takes two descriptors, and a third one while its peer does not read.
+    ///
+    /// # Errors
+    /// When the process has no more descriptors.
+    pub fn unix(stream: UnixStream) -> io::Result<Self> {
+        let (reader, writer) = unix::split(stream)?;
+        Ok(Self::new(reader, writer))
     }
 
     /// Over TCP. Frames are coalesced by us, so the system must not wait for more.

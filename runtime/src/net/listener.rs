@@ -189,7 +189,13 @@ impl Listener {
             return None;
         }
         let identity = PeerIdentity::Unix { uid, pid: credentials.pid().and_then(|pid| u32::try_from(pid).ok()) };
-        Some(Accepted { connection: Connection::unix(stream), identity, place })
+        match Connection::unix(stream) {
+            Ok(connection) => Some(Accepted { connection, identity, place }),
+            Err(error) => {
+                tracing::warn!("{}: a connection was closed: {error}", self.endpoint);
+                None
+            }
+        }
     }
 }
 

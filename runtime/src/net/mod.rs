@@ -8,6 +8,7 @@
 //! | [`stranger`] | whether what was dialed is a controller |
 //! | [`tls`] | certificates, the join token, and handshakes with strangers |
 //! | [`link`] | one connection as two queues of frames |
+//! | `unix` | a unix socket that wakes nobody for nothing |
 //!
 //! What frames mean is known to `daffi-proto`; what is done with them, to [`crate::mesh`].
 
@@ -18,6 +19,7 @@ pub mod link;
 pub mod listener;
 pub mod stranger;
 pub mod tls;
+mod unix;
 
 #[cfg(test)]
 mod tests;
