@@ -2,6 +2,7 @@
 //! one of `callbacks` is. What is imported may come at any time, so nothing can be said of that.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use daffi_proto::id::TenantName;
 use daffi_proto::name::{CallbackName, NameGlob};
@@ -17,7 +18,7 @@ const MAX_NAMED: usize = 20;
 ///
 /// # Errors
 /// The first export that matches none.
-pub(super) fn check(modules: &[ModuleConfig], opened: &[Readable]) -> Result<(), Failure> {
+pub(super) fn check(modules: &[ModuleConfig], opened: &[Arc<Readable>]) -> Result<(), Failure> {
     let mut of_tenants: BTreeMap<&TenantName, BTreeSet<&CallbackName>> = BTreeMap::new();
     for (module, opened) in modules.iter().zip(opened) {
         let callbacks = opened.description.callbacks.iter().map(|callback| &callback.name);

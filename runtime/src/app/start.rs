@@ -1,6 +1,7 @@
 //! How a runtime starts: everything that can go wrong with what the user gave goes wrong here.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::config::{ModuleConfig, RuntimeConfig};
 use crate::exit::{self, Failure};
 use crate::guest::ceiling::Ceiling;
 use crate::guest::component::cache::Cache;
-use crate::guest::component::{self, LoadError, LoadOptions, Loaded, Readable};
+use crate::guest::component::{LoadError, LoadOptions, Loaded, Opener, Readable};
 use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
 use crate::guest::fair::{Fair, Share};
 use crate::guest::limits::ModuleLimits;
@@ -82,8 +83,16 @@ fn load_all(modules: &[ModuleConfig], stack_bytes: usize, cache_dir: Option<&Pat
     let cache = cache_dir.map_or_else(Cache::default, Cache::in_folder);
     let mut guests = Guests { modules: Vec::new() };
     let mut lodgers = Vec::new();
+    // Modules that share a component share all that it is loaded to.
+    let mut compiled: HashMap<*const Readable, Loaded> = HashMap::new();
     for ((module, opened), demand) in modules.iter().zip(opened).zip(demands) {
-        let loaded = opened.compile(&engines, &cache).map_err(|error| load_failure(&module.path, &error))?;
+        let loaded = match compiled.entry(Arc::as_ptr(&opened)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let loaded = opened.compile(&engines, &cache).map_err(|error| load_failure(&module.path, &error))?;
+                place.insert(loaded).clone()
+            }
+        };
         let limits = with_stacks(module, &engines, &demand);
         lodgers.push(Lodger::new(module.process.to_string(), demand, &loaded.component));
         guests.modules.push((loaded, limits));
@@ -101,9 +110,11 @@ pub(super) fn examine(modules: &[ModuleConfig]) -> Result<(), Failure> {
 }
 
 /// Reads all components, which have together what the config says that they have.
-fn open_all(modules: &[ModuleConfig]) -> Result<Vec<Readable>, Failure> {
+fn open_all(modules: &[ModuleConfig]) -> Result<Vec<Arc<Readable>>, Failure> {
     has_files(modules)?;
-    let opened: Vec<Readable> = modules.iter().map(open_one).collect::<Result<_, _>>()?;
+    let mut opener = Opener::default();
+    let opened = modules.iter().map(|module| open_one(&mut opener, module));
+    let opened: Vec<Arc<Readable>> = opened.collect::<Result<_, _>>()?;
     exports::check(modules, &opened)?;
     Ok(opened)
 }
@@ -113,14 +124,15 @@ fn open_all(modules: &[ModuleConfig]) -> Result<Vec<Readable>, Failure> {
 /// # Errors
 /// As [`examine`].
 pub(super) fn callbacks(modules: &[ModuleConfig]) -> Result<Vec<Vec<CallbackName>>, Failure> {
+    let mut opener = Opener::default();
     let of_module = |module: &ModuleConfig| {
-        let description = open_one(module)?.description;
-        Ok(description.callbacks.into_iter().map(|callback| callback.name).collect())
+        let opened = open_one(&mut opener, module)?;
+        Ok(opened.description.callbacks.iter().map(|callback| callback.name.clone()).collect())
     };
     modules.iter().map(of_module).collect()
 }
 
-fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
+fn open_one(opener: &mut Opener, module: &ModuleConfig) -> Result<Arc<Readable>, Failure> {
     for folder in module.outside.preopens.iter().map(|preopen| &preopen.host) {
         let unusable = |why: &dyn std::fmt::Display| {
             let (folder, process) = (folder.display(), &module.process);
@@ -143,7 +155,7 @@ fn open_one(module: &ModuleConfig) -> Result<Readable, Failure> {
         on_slow: Some(Arc::new(|message| tracing::info!("{message}"))),
         ..LoadOptions::default()
     };
-    component::open(&module.path, options).map_err(|error| load_failure(&module.path, &error))
+    opener.open(&module.path, options).map_err(|error| load_failure(&module.path, &error))
 }
 
 fn load_failure(path: &Path, error: &LoadError) -> Failure {

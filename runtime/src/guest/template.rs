@@ -1,11 +1,12 @@
 //! What all instances of one module have in common: the linked component, and where its exports are.
 //!
-//! Linking happens once per module, so that an instance is made in tens of microseconds. What a guest imports is served
+//! Linking happens once per module, so that an instance is made in tens of microseconds; what does not depend on the module, once
+//! per component ([`Base`]). What a guest imports is served
 //! by WASI ([`super::state`] says how little that gives), by `daffi:runtime` ([`super::call`]) or by a callback of
 //! another process ([`super::fetch`]); what was skipped at load traps with its reason.
 //! It holds no store.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use daffi_proto::signature::Signature;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker, ResourceType};
@@ -58,28 +59,7 @@ impl Template {
     /// # Errors
     /// [`LinkError`] names the import that does not fit.
     pub fn new(loaded: &Loaded, context: Arc<ModuleContext>, tells_lifecycle: bool) -> Result<Self, LinkError> {
-        let kind = loaded.description.engine;
-        let mut linker = Linker::new(&loaded.engine);
-        let failed = |what: &str| {
-            let what = what.to_owned();
-            move |error: wasmtime::Error| LinkError { what, reason: format!("{error:#}") }
-        };
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed("WASI 0.2"))?;
-        if kind == EngineKind::Concurrent {
-            wasmtime_wasi::p3::add_to_linker(&mut linker).map_err(failed("WASI 0.3"))?;
-        }
-        call::add_to_linker(&mut linker, kind).map_err(failed("daffi:runtime"))?;
-        for fetcher in &loaded.description.fetchers {
-            let place = fetcher.place.to_string();
-            fetch::add_to_linker(&mut linker, loaded, fetcher, &context).map_err(failed(&place))?;
-        }
-        for place in &loaded.description.stub_resources {
-            stub_resource(&mut linker, place).map_err(failed(&place.to_string()))?;
-        }
-        for stub in &loaded.description.stubs {
-            stub_function(&mut linker, stub).map_err(failed(&stub.place.to_string()))?;
-        }
-        let pre = linker.instantiate_pre(&loaded.component).map_err(failed("the component"))?;
+        let pre = linked(loaded, &context)?;
         let targets = loaded.description.callbacks.iter().zip(loaded.callbacks.iter());
         let callbacks = targets
             .map(|(callback, export)| Target {
@@ -101,7 +81,7 @@ impl Template {
             has_streams,
             engine: loaded.engine.clone(),
             _engines: loaded.engines.clone(),
-            kind,
+            kind: loaded.description.engine,
         })
     }
 
@@ -135,6 +115,71 @@ impl Template {
             None => Arc::from(format!("callback number {callback} of {}", self.context.process.name)),
         }
     }
+}
+
+/// What modules of one component share of their linking: the functions of the host, without those of fetchers, which know their
+/// module. Made by the first of them.
+#[derive(Clone, Default)]
+pub(super) struct Base(Arc<OnceLock<Linked>>);
+
+struct Linked {
+    linker: Linker<GuestState>,
+    /// All of it, where there are no fetchers.
+    pre: Option<InstancePre<GuestState>>,
+}
+
+impl Base {
+    fn get(&self, loaded: &Loaded) -> Result<&Linked, LinkError> {
+        match self.0.get() {
+            Some(linked) => Ok(linked),
+            None => {
+                let linked = Linked::new(loaded)?;
+                Ok(self.0.get_or_init(|| linked))
+            }
+        }
+    }
+}
+
+impl Linked {
+    fn new(loaded: &Loaded) -> Result<Self, LinkError> {
+        let kind = loaded.description.engine;
+        let mut linker = Linker::new(&loaded.engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(failed("WASI 0.2"))?;
+        if kind == EngineKind::Concurrent {
+            wasmtime_wasi::p3::add_to_linker(&mut linker).map_err(failed("WASI 0.3"))?;
+        }
+        call::add_to_linker(&mut linker, kind).map_err(failed("daffi:runtime"))?;
+        for place in &loaded.description.stub_resources {
+            stub_resource(&mut linker, place).map_err(failed(&place.to_string()))?;
+        }
+        for stub in &loaded.description.stubs {
+            stub_function(&mut linker, stub).map_err(failed(&stub.place.to_string()))?;
+        }
+        let pre = match loaded.description.fetchers.as_slice() {
+            [] => Some(linker.instantiate_pre(&loaded.component).map_err(failed("the component"))?),
+            _ => None,
+        };
+        Ok(Self { linker, pre })
+    }
+}
+
+/// Links a module.
+fn linked(loaded: &Loaded, context: &Arc<ModuleContext>) -> Result<InstancePre<GuestState>, LinkError> {
+    let base = loaded.base.get(loaded)?;
+    if let Some(pre) = &base.pre {
+        return Ok(pre.clone());
+    }
+    let mut linker = base.linker.clone();
+    for fetcher in &loaded.description.fetchers {
+        let place = fetcher.place.to_string();
+        fetch::add_to_linker(&mut linker, loaded, fetcher, context).map_err(failed(&place))?;
+    }
+    linker.instantiate_pre(&loaded.component).map_err(failed("the component"))
+}
+
+fn failed(what: &str) -> impl FnOnce(wasmtime::Error) -> LinkError {
+    let what = what.to_owned();
+    move |error| LinkError { what, reason: format!("{error:#}") }
 }
 
 /// Defines an import that traps when it is called.

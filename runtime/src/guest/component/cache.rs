@@ -51,6 +51,14 @@ const NOTE_USE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// What the code is made of.
 type Key = [u8; SUM_BYTES];
 
+/// The sum of a component's bytes.
+pub(super) type ContentSum = [u8; SUM_BYTES];
+
+/// The sum of these bytes.
+pub(super) fn digest(bytes: &[u8]) -> ContentSum {
+    Sha256::digest(bytes).into()
+}
+
 /// The code that is kept.
 #[derive(Debug, Default)]
 pub struct Cache {
@@ -73,17 +81,17 @@ impl Cache {
         Self { folder, ..Self::default() }
     }
 
-    /// The compiled component of these bytes, for this engine. It blocks as long as the compilation, where there has to be one.
+    /// The compiled component of the bytes that have this sum, for this engine. It blocks as long as the compilation, where there has to be one.
     ///
     /// # Errors
     /// Those of `compile`.
     pub(super) fn get<E>(
         &self,
         engine: &Engine,
-        bytes: &[u8],
+        content: &ContentSum,
         compile: impl FnOnce() -> Result<Component, E>,
     ) -> Result<Component, E> {
-        let key = key(engine, bytes);
+        let key = key(engine, content);
         if let Some(component) = self.had().get(&key) {
             return Ok(component.clone());
         }
@@ -121,11 +129,11 @@ impl Hasher for Sum {
     }
 }
 
-fn key(engine: &Engine, bytes: &[u8]) -> Key {
+fn key(engine: &Engine, content: &ContentSum) -> Key {
     let mut sum = Sum(Sha256::new_with_prefix(MAGIC));
     engine.precompile_compatibility_hash().hash(&mut sum);
     // Of a length of its own, so that nothing of the settings can pass for it.
-    sum.0.update(Sha256::digest(bytes));
+    sum.0.update(content);
     sum.0.finalize().into()
 }
 

@@ -27,7 +27,7 @@ fn engine() -> Engine {
 /// Takes a component from the folder; says whether it had to be compiled.
 fn compiles(folder: &Path, engine: &Engine, bytes: &[u8]) -> bool {
     let mut compiled = false;
-    let component = Cache::in_folder(folder).get(engine, bytes, || {
+    let component = Cache::in_folder(folder).get(engine, &digest(bytes), || {
         compiled = true;
         Component::new(engine, bytes)
     });
@@ -57,8 +57,8 @@ fn a_component_is_compiled_once_for_a_folder() {
 #[test]
 fn without_a_folder_modules_of_one_component_share_its_code() {
     let (cache, engine, bytes) = (Cache::default(), engine(), bytes());
-    let first = cache.get(&engine, &bytes, || Component::new(&engine, &bytes)).unwrap();
-    let second = cache.get(&engine, &bytes, || Err("compiled again")).unwrap();
+    let first = cache.get(&engine, &digest(&bytes), || Component::new(&engine, &bytes)).unwrap();
+    let second = cache.get(&engine, &digest(&bytes), || Err("compiled again")).unwrap();
     assert_eq!(first.image_range(), second.image_range());
 }
 
@@ -107,7 +107,7 @@ fn code_under_the_name_of_another_component_is_damage() {
     let other = component("package a:b; world w { export f: func(a: u32); }");
     assert!(compiles(folder.path(), &engine, &other));
     let [of_other] = files(folder.path()).try_into().unwrap();
-    let name = hex(&key(&engine, &bytes)) + SUFFIX;
+    let name = hex(&key(&engine, &digest(&bytes))) + SUFFIX;
     std::fs::copy(of_other, folder.path().join(name)).unwrap();
     assert!(compiles(folder.path(), &engine, &bytes));
 }
@@ -166,7 +166,7 @@ fn where_nothing_can_be_kept_components_are_compiled() {
     std::fs::write(&file, "").unwrap();
     assert!(compiles(&file, &engine, &bytes));
     assert!(compiles(&file.join("below"), &engine, &bytes));
-    let failure = Cache::in_folder(folder.path()).get(&engine, &bytes, || Err("no such wasm"));
+    let failure = Cache::in_folder(folder.path()).get(&engine, &digest(&bytes), || Err("no such wasm"));
     assert_eq!(failure.err(), Some("no such wasm"));
     assert_eq!(files(folder.path()), [file]);
 }

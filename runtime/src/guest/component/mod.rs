@@ -5,6 +5,7 @@
 //! | [`cache`] | compiled code that is kept |
 //! | [`description`] | what a component has, needs and lacks, as plain data |
 //! | [`error`] | why a component cannot be loaded |
+//! | [`opener`] | components that are opened together, each once |
 //! | `sniff`, `parse` | from bytes to validated types |
 //! | `types` | from validated types to signatures, with the names that types got where they were defined |
 //! | `discover` | from types to a description |
@@ -12,7 +13,7 @@
 //! | `resolve` | which callbacks may serve an import |
 //! | `host` | what the host itself provides |
 //!
-//! Invariant: [`describe`] and [`open`] never compile, so they take milliseconds; [`load`] compiles, which can take seconds, and
+//! Invariant: [`describe`] and [`Opener`] never compile, so they take milliseconds; [`load`] compiles, which can take seconds, and
 //! belongs on a thread that may block. Neither keeps anything of the component but what it returns.
 
 pub mod cache;
@@ -21,6 +22,7 @@ mod discover;
 pub mod error;
 mod host;
 mod interface;
+pub mod opener;
 mod parse;
 mod resolve;
 mod select;
@@ -43,7 +45,10 @@ pub use self::description::Description;
 use self::description::Place;
 pub use self::error::LoadError;
 use self::error::{Problem, Problems};
+use self::opener::Content;
+pub use self::opener::Opener;
 use crate::guest::engine::Engines;
+use crate::guest::template::Base;
 
 /// Largest component unless the operator says otherwise.
 pub const DEFAULT_MAX_COMPONENT_BYTES: u64 = 256 << 20;
@@ -96,6 +101,8 @@ pub struct Loaded {
     pub run: Option<ComponentExportIndex>,
     /// Where the functions of its `daffi:runtime/lifecycle` or `lifecycle-async` are, if it has them.
     pub lifecycle: Option<LifecycleExports>,
+    /// What its modules share of their linking.
+    pub(super) base: Base,
 }
 
 /// Where the functions of `daffi:runtime/lifecycle` are, or the async ones of `lifecycle-async`.
@@ -153,21 +160,10 @@ pub fn describe(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Descr
 /// A component that can be served, and is not compiled yet.
 pub struct Readable {
     name: String,
-    bytes: Vec<u8>,
+    content: Arc<Content>,
     options: LoadOptions,
     /// What it has and needs.
-    pub description: Description,
-}
-
-/// Reads a component file, and finds all that is wrong with it that can be found without compiling it. It blocks.
-///
-/// # Errors
-/// [`LoadError`] says what is wrong and what to do.
-pub fn open(path: &Path, options: LoadOptions) -> Result<Readable, LoadError> {
-    let bytes = read_file(path, options.max_bytes)?;
-    let name = path.display().to_string();
-    let description = servable(&name, &bytes, &options)?;
-    Ok(Readable { name, bytes, options, description })
+    pub description: Arc<Description>,
 }
 
 impl Readable {
@@ -175,8 +171,8 @@ impl Readable {
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong and what to do.
-    pub fn compile(self, engines: &Engines, cache: &Cache) -> Result<Loaded, LoadError> {
-        compile(engines, cache, &self.name, &self.bytes, self.description, &self.options)
+    pub fn compile(&self, engines: &Engines, cache: &Cache) -> Result<Loaded, LoadError> {
+        compile((engines, cache), &self.name, &self.content, self.description.clone(), &self.options)
     }
 }
 
@@ -185,7 +181,9 @@ impl Readable {
 /// # Errors
 /// [`LoadError`] says what is wrong and what to do.
 pub fn load(engines: &Engines, name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Loaded, LoadError> {
-    compile(engines, &Cache::default(), name, bytes, servable(name, bytes, options)?, options)
+    let description = Arc::new(servable(name, bytes, options)?);
+    let content = Content { bytes: bytes.to_vec(), digest: cache::digest(bytes) };
+    compile((engines, &Cache::default()), name, &content, description, options)
 }
 
 fn servable(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Description, LoadError> {
@@ -198,16 +196,16 @@ fn servable(name: &str, bytes: &[u8], options: &LoadOptions) -> Result<Descripti
 }
 
 fn compile(
-    engines: &Engines,
-    cache: &Cache,
+    (engines, cache): (&Engines, &Cache),
     name: &str,
-    bytes: &[u8],
-    description: Description,
+    content: &Content,
+    description: Arc<Description>,
     options: &LoadOptions,
 ) -> Result<Loaded, LoadError> {
     let engine = engines.with_types(description.engine, description.types)?;
+    let bytes = &content.bytes;
     let component = cache
-        .get(&engine, bytes, || watched(name, bytes.len(), options, || Component::new(&engine, bytes)))
+        .get(&engine, &content.digest, || watched(name, bytes.len(), options, || Component::new(&engine, bytes)))
         .map_err(|error| LoadError::Compile { name: name.to_owned(), message: format!("{error:#}") })?;
     let find = |place: &Place| {
         export(&component, place).ok_or_else(|| LoadError::Compile {
@@ -229,7 +227,7 @@ fn compile(
         }
     };
     let engines = engines.clone();
-    Ok(Loaded { engine, engines, component, description: Arc::new(description), callbacks, run, lifecycle })
+    Ok(Loaded { engine, engines, component, description, callbacks, run, lifecycle, base: Base::default() })
 }
 
 fn refuse_problems(name: &str, description: &Description, skip: bool) -> Result<(), LoadError> {

@@ -1,11 +1,10 @@
 //! Compiling: engines, exports by place, and what is left out.
 
-use crate::guest::component::cache::Cache;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::guest::component::{load, open, watched};
+use crate::guest::component::{load, watched};
 use crate::guest::engine::{EngineConfig, EngineKind, Engines};
 
 fn engines() -> Engines {
@@ -30,16 +29,6 @@ fn an_async_component_is_compiled_in_the_concurrent_engine() {
     let bytes = demo("interface i { f: async func() -> u8; }", "export i; import i;");
     let loaded = load(&engines, "test.wasm", &bytes, &LoadOptions::default()).unwrap();
     assert!(wasmtime::Engine::same(&loaded.engine, &engines.get(EngineKind::Concurrent).unwrap()));
-}
-
-#[test]
-fn a_component_is_loaded_from_a_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("guest.wasm");
-    std::fs::write(&path, demo("", "export f: func();")).unwrap();
-    assert!(open(&path, LoadOptions::default()).unwrap().compile(&engines(), &Cache::default()).is_ok());
-    let error = open(&folder.path().join("no.wasm"), LoadOptions::default()).err().unwrap();
-    assert!(matches!(error, LoadError::NoSuchFile(_)));
 }
 
 #[test]

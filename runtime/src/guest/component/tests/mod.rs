@@ -5,6 +5,7 @@ mod callbacks;
 mod fetchers;
 mod host;
 mod load;
+mod opener;
 mod unservable;
 
 use std::path::Path;
