@@ -11,6 +11,7 @@
 //! | [`streams`] | STREAM of numbers and of bytes, beside a bare tokio stream of the same bytes; small calls beside one |
 //! | [`neighbours`] | calls of a quiet tenant beside noisy ones in the same runtime, and alone |
 //! | [`drift`] | how far scheduled callbacks run from their plan |
+//! | [`start`] | how long runtimes take to start, and what they use while they wait |
 //! | [`echo`] | the bare limit of all others |
 //! | [`report`] | (the rows, and the table of them) |
 
@@ -23,6 +24,7 @@ mod echo;
 mod guests;
 mod neighbours;
 mod report;
+mod start;
 mod streams;
 
 use std::fs::Permissions;
@@ -111,6 +113,7 @@ fn main() -> anyhow::Result<()> {
     if is_wanted("schedule") {
         others.extend(drift::rows(folder.path())?);
     }
+    others.extend(start::rows(folder.path(), is_wanted)?);
     if let Some(path) = std::env::var_os("DAFFI_BENCH_JSON") {
         let mut rows = report.json();
         if let Some(rows) = rows.as_array_mut() {
