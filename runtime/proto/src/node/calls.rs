@@ -137,6 +137,12 @@ impl Call {
         self.retry.idempotent && self.retry.attempts > 1
     }
 
+    /// What may bring somebody to serve it: one who has the callback, or that its caller may ask others.
+    pub fn waits_for(&self) -> Vec<Key> {
+        let function = |name: &CallbackName| Key::Function(self.origin.tenant.clone(), name.function().into());
+        self.callbacks.iter().map(function).chain(self.origin.process.map(Key::Caller)).collect()
+    }
+
     /// The name for errors.
     pub fn callback(&self) -> String {
         match (&self.place, self.callbacks.first()) {
@@ -294,10 +300,9 @@ impl Node {
             return;
         }
         if self.may_come(call) {
-            let (tenant, callbacks) = (&call.origin.tenant, &call.callbacks);
-            self.waiting.add(Request::Call(id), || {
-                callbacks.iter().map(|name| Key::Function(tenant.clone(), name.function().into())).collect()
-            });
+            // It may have waited for the way to somebody who has gone.
+            self.waiting.remove(Request::Call(id));
+            self.waiting.add(Request::Call(id), || call.waits_for());
             return;
         }
         let error = self.why_unplaced(call);

@@ -210,7 +210,7 @@ impl Node {
         self.look_at_schedules(id);
         self.check_connected();
         // Calls of this process could not go out before.
-        self.wake_all();
+        self.wake(std::iter::once(Key::Caller(id)));
     }
 
     pub(super) fn not_registered(&mut self, number: u32, code: &str, message: &str, retryable: bool) {
@@ -341,7 +341,12 @@ impl Node {
         let functions = process.callbacks.iter().map(|callback| callback.name.function());
         let mut keys: Vec<Key> = functions.map(|function| Key::Function(tenant.clone(), function.into())).collect();
         keys.push(Key::Process(process.process.clone()));
-        let woken: BTreeSet<Request> = self.waiting.for_any(keys.into_iter());
+        self.wake(keys.into_iter());
+    }
+
+    /// Looks again at those who wait for any of these.
+    fn wake(&mut self, keys: impl Iterator<Item = Key>) {
+        let woken: BTreeSet<Request> = self.waiting.for_any(keys);
         for request in woken {
             self.look_again(request);
         }

@@ -87,7 +87,8 @@ impl Node {
         }
         let may_come = !self.settled() || !away || !self.stale.named(&process).is_empty();
         if self.shut.is_none() && may_come {
-            self.waiting.add(Request::Call(id), || vec![Key::Process(process)]);
+            let caller = call.origin.process.map(Key::Caller);
+            self.waiting.add(Request::Call(id), || caller.into_iter().chain([Key::Process(process)]).collect());
             return;
         }
         let error = self.why_unplaced(call);

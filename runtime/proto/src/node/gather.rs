@@ -17,7 +17,6 @@ use bytes::Bytes;
 
 use super::calls::{Call, Owner};
 use super::roads::Passage;
-use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallReply, GatherEnd, GatherEntry, GatherRequest, Need, WhenAbandoned};
 use crate::error::{CallError, Outcome};
@@ -118,10 +117,7 @@ impl Node {
             return self.begin_gather(id, receivers);
         }
         if self.may_come(call) {
-            let (tenant, callbacks) = (&call.origin.tenant, &call.callbacks);
-            self.waiting.add(Request::Gather(id), || {
-                callbacks.iter().map(|name| Key::Function(tenant.clone(), name.function().into())).collect()
-            });
+            self.waiting.add(Request::Gather(id), || call.waits_for());
             return;
         }
         self.gather_from_nobody(id, receivers);

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Request;
-use crate::id::{ProcessRef, SessionId, TenantName};
+use crate::id::{LocalId, ProcessRef, SessionId, TenantName};
 
 /// What a request waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub(super) enum Key {
     Process(ProcessRef),
     /// The way to a node.
     Road(SessionId),
+    /// That this process of the node, which makes the request, is on the mesh.
+    Caller(LocalId),
 }
 
 #[derive(Debug, Default)]

@@ -435,3 +435,21 @@ fn where_one_of_several_nodes_cannot_be_reached_the_controller_compares_them() {
     net.settle();
     assert_eq!(net.frames_sent_directly - before, 2);
 }
+
+#[test]
+fn a_call_that_waited_for_the_way_to_somebody_who_has_gone_is_served_by_the_next_one() {
+    for seed in 0..20 {
+        let mut pair = Pair::new(seed);
+        let token = pair.net.call(pair.consumer, CallRequest { wait_ready: true, ..call(Some(pair.main), SUM) });
+        pair.net.command(pair.publisher, Command::Leave);
+        pair.net.run(ROAD_PATIENCE * 2);
+        if pair.net.nodes[pair.consumer].calls.contains_key(&token) {
+            // It was on its way already.
+            continue;
+        }
+        assert_eq!(pair.net.count(pair.consumer).waiting, 1, "seed {seed}");
+        pair.net.member("other", &[SUM]);
+        pair.net.settle();
+        assert!(pair.net.result(pair.consumer, token).is_ok(), "seed {seed}");
+    }
+}
