@@ -115,7 +115,9 @@ impl Instance {
         })?;
         let stop_at = Instant::now() + template.context.limits.max_call_time;
         GuestState::enter(&mut store, Scope::until(stop_at), Some(stop_at));
-        let made = timeout_at(stop_at.into(), template.pre.instantiate_async(&mut store)).await;
+        let turn = store.data().turn.clone();
+        let made = turn.entering(template.pre.instantiate_async(&mut store));
+        let made = timeout_at(stop_at.into(), made).await;
         let instance = match made {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(instantiation_error(&error, store.data_mut(), callback)),
@@ -200,14 +202,17 @@ impl Instance {
         let Some(export) = self.template.lifecycle.as_ref().map(which) else { return Ok(()) };
         let stop_at = Instant::now() + self.template.context.limits.max_call_time;
         GuestState::enter(&mut self.store, Scope::until(stop_at), Some(stop_at));
+        let turn = self.store.data().turn.clone();
         let store = &mut self.store;
         let called = match reason {
             None => match self.instance.get_typed_func::<(), ()>(&mut *store, export) {
-                Ok(function) => timeout_at(stop_at.into(), function.call_async(&mut *store, ())).await,
+                Ok(function) => timeout_at(stop_at.into(), turn.entering(function.call_async(&mut *store, ()))).await,
                 Err(error) => Ok(Err(error)),
             },
             Some(reason) => match self.instance.get_typed_func::<(&str,), ()>(&mut *store, export) {
-                Ok(function) => timeout_at(stop_at.into(), function.call_async(&mut *store, (reason,))).await,
+                Ok(function) => {
+                    timeout_at(stop_at.into(), turn.entering(function.call_async(&mut *store, (reason,)))).await
+                }
                 Err(error) => Ok(Err(error)),
             },
         };

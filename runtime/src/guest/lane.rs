@@ -98,7 +98,7 @@ async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -
 async fn counted<T>(turn: &Turn, guests: impl Future<Output = T>) -> T {
     let mut guests = pin!(guests);
     poll_fn(|cx| {
-        turn.begin();
+        let _guest = turn.begin();
         guests.as_mut().poll(cx)
     })
     .await

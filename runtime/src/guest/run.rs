@@ -72,7 +72,8 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
     let streams = template.has_streams.then(CallStreams::new);
     let longest = template.context.limits.max_call_time;
     GuestState::enter(&mut store, Scope { streams: streams.clone(), ..Scope::default() }, None);
-    let result = async {
+    let turn = store.data().turn.clone();
+    let guest = async {
         let instance = template.pre.instantiate_async(&mut store).await?;
         let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut store, export)?;
         let Some(streams) = streams else { return run.call_async(&mut store, ()).await };
@@ -89,8 +90,8 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
             Ok(returned)
         };
         store.run_concurrent(to_the_end).await?
-    }
-    .await;
+    };
+    let result = turn.entering(guest).await;
     match result {
         Ok((Ok(()),)) => RunOutcome::Ok,
         Ok((Err(()),)) => RunOutcome::Err,

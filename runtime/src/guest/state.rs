@@ -4,7 +4,7 @@
 //! to its module ([`Outside`]), clocks, randomness, and sinks for what it prints.
 //! Invariants: a store's epoch deadline is one tick away whenever a guest is entered ([`GuestState::enter`]), so that a
 //! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`, or where its
-//! task has used the time that it may ([`Tasks`]).
+//! task has used the time that it may ([`Tasks`]). The epoch ticks while a guest is polled in its [`Turn`].
 //! It does not enter guests: [`super::instance`] does.
 
 use std::future::Future;
@@ -23,6 +23,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::audience::Audience;
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
+use super::engine::Clock;
 use super::fair::{Share, Stand};
 use super::fault::{CpuUp, TimeUp};
 use super::grants::{Act, Grants};
@@ -219,7 +220,7 @@ impl GuestState {
     /// # Errors
     /// The tenant has as many instances as it may.
     pub fn store(
-        engine: &Engine,
+        (engine, clock): (&Engine, &Clock),
         module: Arc<ModuleContext>,
         number: u32,
         interleaves: bool,
@@ -240,7 +241,7 @@ impl GuestState {
         };
         let limiter = Limiter::new(&module.limits, module.ceiling.clone(), module.meter.clone());
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
-        let (turn, life) = (Arc::new(Turn::new()), Life::default());
+        let (turn, life) = (Arc::new(Turn::new(clock.clone())), Life::default());
         let state =
             Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life, _place: place };
         let mut store = Store::new(engine, state);
@@ -337,6 +338,7 @@ impl GuestState {
     }
 
     fn tick(mut store: StoreContextMut<'_, Self>) -> wasmtime::Result<UpdateDeadline> {
+        debug_assert!(store.data().turn.is_begun(), "a guest was entered past its turn: the clock may sleep");
         let late = store.data().stop_at.is_some_and(|stop_at| Instant::now() >= stop_at);
         if late {
             return Err(TimeUp.into());

@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::engine::TICK;
+use super::engine::{Clock, Guest, TICK};
 use super::lent::lent;
 use super::state::Scope;
 
@@ -112,9 +112,10 @@ impl<Id: Eq + Hash> Tasks<Id> {
     }
 }
 
-/// Since when an instance has the thread. Shared by whoever polls its guests and the store, which the guests borrow.
-#[derive(Debug)]
+/// Since when an instance has the thread. Shared by whoever polls its guests and the store, which the guests borrow. While they
+/// are polled the epoch ticks, which interrupts them: so all that may enter a guest goes through here.
 pub(super) struct Turn {
+    clock: Clock,
     epoch: Instant,
     /// By the clock of the thread that has it; 0 while nobody counts.
     since: AtomicU64,
@@ -123,13 +124,14 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub fn new() -> Self {
-        Self { epoch: Instant::now(), since: AtomicU64::new(0), used: AtomicU64::new(0) }
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, epoch: Instant::now(), since: AtomicU64::new(0), used: AtomicU64::new(0) }
     }
 
-    /// The instance has the thread from now on.
-    pub fn begin(&self) {
+    /// The instance has the thread from now on, until the end of this poll.
+    pub fn begin(&self) -> Guest<'_> {
         self.since.store(self.nanoseconds(), Ordering::Relaxed);
+        self.clock.guest()
     }
 
     /// How long it had the thread since it was asked last, or began; none while nobody counts.
@@ -149,6 +151,21 @@ impl Turn {
         self.used.store(0, Ordering::Relaxed);
     }
 
+    /// Polls what enters the instance, and does not count how long it computes.
+    pub async fn entering<T>(&self, guest: impl Future<Output = T>) -> T {
+        let mut guest = pin!(guest);
+        poll_fn(|cx| {
+            let _guest = self.clock.guest();
+            guest.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Whether somebody says that he has the thread.
+    pub fn is_begun(&self) -> bool {
+        self.clock.has_guest()
+    }
+
     /// A tick finds the instance computing: how long its call has computed so far. What is not counted from a beginning
     /// on is taken for a whole tick.
     pub fn tick(&self) -> Duration {
@@ -162,9 +179,7 @@ impl Turn {
     pub async fn computing<T>(&self, call: impl Future<Output = T>) -> T {
         let (mut call, mut is_first) = (pin!(call), true);
         poll_fn(|cx| {
-            if !std::mem::replace(&mut is_first, false) {
-                self.begin();
-            }
+            let _guest = if std::mem::replace(&mut is_first, false) { self.clock.guest() } else { self.begin() };
             let polled = call.as_mut().poll(cx);
             if polled.is_pending()
                 && let Some(time) = self.take()
@@ -190,6 +205,7 @@ mod tests {
     use daffi_proto::id::ServeId;
 
     use super::*;
+    use crate::guest::engine::{EngineConfig, Engines};
 
     fn scope(call: u64) -> Scope {
         Scope { parent: Some(ServeId(call)), ..Scope::default() }
@@ -227,9 +243,13 @@ mod tests {
 
     #[test]
     fn the_time_of_a_turn_is_counted_once() {
-        let turn = Turn::new();
+        let engines = Engines::new(EngineConfig::default()).unwrap();
+        let turn = Turn::new(engines.clock().clone());
         assert_eq!(turn.take(), None);
-        turn.begin();
+        let guest = turn.begin();
+        assert!(turn.is_begun());
+        drop(guest);
+        assert!(!turn.is_begun());
         let (first, second) = (turn.take().unwrap(), turn.take().unwrap());
         assert!(first + second <= turn.epoch.elapsed());
     }

@@ -40,8 +40,8 @@ pub(super) struct Template {
     /// Whether there is a stream or future in the types of its callbacks or fetchers.
     pub has_streams: bool,
     engine: Engine,
-    /// Held for the clock that interrupts guests.
-    _engines: Engines,
+    /// For the clock that interrupts guests, which runs as long as this is held.
+    engines: Engines,
     kind: EngineKind,
 }
 
@@ -80,7 +80,7 @@ impl Template {
             run: loaded.run,
             has_streams,
             engine: loaded.engine.clone(),
-            _engines: loaded.engines.clone(),
+            engines: loaded.engines.clone(),
             kind: loaded.description.engine,
         })
     }
@@ -90,7 +90,7 @@ impl Template {
     /// # Errors
     /// The tenant has as many instances as it may.
     pub fn new_store(&self, number: u32) -> Result<Store<GuestState>, CeilingReached> {
-        GuestState::store(&self.engine, self.context.clone(), number, self.interleaves())
+        GuestState::store((&self.engine, self.engines.clock()), self.context.clone(), number, self.interleaves())
     }
 
     /// Whether the engine lets calls interleave.

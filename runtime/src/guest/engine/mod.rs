@@ -5,8 +5,8 @@
 //! | [`EngineKind::Sync`] | off | components without async functions: a call costs a third to a quarter |
 //! | [`EngineKind::Concurrent`] | on | components with async functions, streams or WASI 0.3 |
 //!
-//! Invariants: every engine interrupts its guests by epochs, and all epochs advance together, every [`TICK`]; the
-//! engines that are needed are known beforehand ([`EngineConfig::demand`]) and share what the machine has; how instances
+//! Invariants: every engine interrupts its guests by epochs, and all epochs advance together, every [`TICK`] while somebody is
+//! in a guest ([`Engines::clock`]); the engines that are needed are known beforehand ([`EngineConfig::demand`]) and share what the machine has; how instances
 //! are allocated is chosen once, by [`plan`], and the choice and its reason can be read in the [`EngineReport`].
 //! It does not load components and holds no store.
 
@@ -24,8 +24,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 pub use self::demand::{Demand, DoesNotFit, Lodger};
 pub use self::machine::Machine;
 use self::plan::{Plan, Share};
-pub use self::ticker::TICK;
 use self::ticker::Ticker;
+pub use self::ticker::{Clock, Guest, TICK};
 use super::limits::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLES};
 
 /// Room on a guest's stack for the host functions that it calls, beyond what wasm may use.
@@ -225,6 +225,11 @@ impl Engines {
     /// Of so many calls that are wanted at once in each instance of a module, how many this machine has stacks for.
     pub fn calls(&self, module: &Demand, wanted: usize) -> usize {
         self.shared.plan.calls(module, wanted)
+    }
+
+    /// What interrupts guests. Whoever enters one tells it, for otherwise it may sleep.
+    pub fn clock(&self) -> &Clock {
+        self.shared.ticker.clock()
     }
 
     /// What was chosen and why.
