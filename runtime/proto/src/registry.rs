@@ -20,6 +20,8 @@ mod table;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use fnv::FnvHashMap;
+
 pub use choice::{Choice, MAX_SCANNED_MEMBERS};
 pub use table::{Callback, CallbackTable, MAX_CALLBACKS_PER_PROCESS, MAX_TABLE_BYTES, TableError};
 
@@ -93,7 +95,7 @@ pub enum Found {
 pub struct Registry<M> {
     seats: BTreeMap<M, Seat>,
     names: HashMap<ProcessRef, Vec<M>>,
-    groups: HashMap<GroupId, Group<M>>,
+    groups: FnvHashMap<GroupId, Group<M>>,
     shelves: HashMap<TenantName, shelf::Shelf>,
     turns: choice::Turns,
     last_group: u64,
@@ -105,7 +107,7 @@ impl<M: Copy + Ord> Registry<M> {
         Self {
             seats: BTreeMap::new(),
             names: HashMap::new(),
-            groups: HashMap::new(),
+            groups: FnvHashMap::default(),
             shelves: HashMap::new(),
             turns: choice::Turns::new(Random::new(seed)),
             last_group: 0,

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use daffi_proto::call::Hop;
 use daffi_proto::id::{ProcessRef, ServeId};
+use fnv::FnvHashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +108,7 @@ pub(super) struct Lanes {
     next_number: u32,
     queue: VecDeque<Waiting>,
     /// Which lane a call is in.
-    whereabouts: HashMap<ServeId, u32>,
+    whereabouts: FnvHashMap<ServeId, u32>,
     /// When to look at a running call next.
     alarms: BTreeSet<(Instant, ServeId)>,
     /// When the housekeeper looks next, as far as it was told; never later than the first alarm that it knows of.
@@ -123,7 +124,7 @@ impl Lanes {
             lanes: BTreeMap::new(),
             next_number: 0,
             queue: VecDeque::new(),
-            whereabouts: HashMap::new(),
+            whereabouts: FnvHashMap::default(),
             alarms: BTreeSet::new(),
             armed: None,
             closed: false,

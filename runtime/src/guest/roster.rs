@@ -11,12 +11,13 @@
 //! instance means an empty queue; the queue is bounded and served in order; a number is never used again. A call for which
 //! there is a seat, but none among those that its tenant may have running, is refused: nobody waits for another module.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
+use fnv::FnvHashMap;
 use tokio::sync::oneshot;
 
 use super::audience::{Audience, Ticket};
@@ -137,12 +138,12 @@ pub(super) struct Roster<I, B> {
     next_number: u32,
     queue: VecDeque<Waiting>,
     /// The calls on the worker threads until they are over, and how those for which somebody waits are cancelled.
-    running: HashMap<ServeId, Option<oneshot::Sender<()>>>,
-    busy: HashMap<u32, B>,
+    running: FnvHashMap<ServeId, Option<oneshot::Sender<()>>>,
+    busy: FnvHashMap<u32, B>,
     /// What all modules of the tenant may have running, and waiting.
     ceiling: Arc<Ceiling>,
     /// The places of the calls in seats, by the seats' numbers; none where there is no such ceiling.
-    places: HashMap<u32, Place>,
+    places: FnvHashMap<u32, Place>,
     closed: bool,
 }
 
@@ -156,10 +157,10 @@ impl<I, B> Roster<I, B> {
             live: HashSet::new(),
             next_number: 0,
             queue: VecDeque::new(),
-            running: HashMap::new(),
-            busy: HashMap::new(),
+            running: FnvHashMap::default(),
+            busy: FnvHashMap::default(),
             ceiling,
-            places: HashMap::new(),
+            places: FnvHashMap::default(),
             closed: false,
         }
     }

@@ -3,13 +3,13 @@
 //! Invariant: an answer goes to the one who asked with its token, once; who has gone is no error. What the requests
 //! mean is not known here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use daffi_proto::call::{GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolved};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::schedule::TaskPage;
+use fnv::FnvHashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Answer, Gathered, Serve};
@@ -42,7 +42,7 @@ pub(super) enum Asker {
 
 /// All who wait.
 pub(super) struct Asked {
-    askers: HashMap<Token, Asker>,
+    askers: FnvHashMap<Token, Asker>,
     /// How many of them wait for the end of a call.
     calls: usize,
     last_own_token: u64,
@@ -51,7 +51,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Nobody.
     pub(super) fn new() -> Self {
-        Self { askers: HashMap::new(), calls: 0, last_own_token: OWN_TOKENS }
+        Self { askers: FnvHashMap::default(), calls: 0, last_own_token: OWN_TOKENS }
     }
 
     /// A token for a request whose asker brought none.

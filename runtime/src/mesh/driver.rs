@@ -235,7 +235,7 @@ impl Driver {
             return core.tell(Input::Heard(Via::Controller));
         }
         self.frames_left.extend(self.frames.drain(..));
-        while Instant::now() < core.turn_ends
+        while core.has_turn()
             && let Some(frame) = self.frames_left.pop_front()
         {
             core.tell(Input::Frame { via: Via::Controller, frame });

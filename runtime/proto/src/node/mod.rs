@@ -66,12 +66,13 @@ mod waiting;
 mod watch;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
 pub use counts::NodeCounts;
+use fnv::FnvHashMap;
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use roads::{MAX_COMPARED, MAX_ROADS, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE};
@@ -175,7 +176,7 @@ pub struct Node {
     loads: loads::Reports,
     /// Of which processes it is to be told what they have used.
     usages: loads::Reports,
-    requests: HashMap<Token, Request>,
+    requests: FnvHashMap<Token, Request>,
     calls: BTreeMap<CallKey, calls::Call>,
     /// A call that nobody waits for when it is sent, and was given to the link just now.
     handed_over: Option<Wire>,
@@ -249,7 +250,7 @@ impl Node {
             retry_names_at: None,
             loads: loads::Reports::default(),
             usages: loads::Reports::default(),
-            requests: HashMap::new(),
+            requests: FnvHashMap::default(),
             calls: BTreeMap::new(),
             handed_over: None,
             away: BTreeMap::new(),

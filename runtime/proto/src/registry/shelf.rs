@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use fnv::FnvHashMap;
+
 use super::Group;
 use crate::id::GroupId;
 use crate::name::CallbackName;
@@ -50,7 +52,7 @@ impl Shelf {
     /// The group of this name and signature, or one that is put there and is not among `groups` yet.
     pub fn find_or_put<M>(
         &mut self,
-        groups: &HashMap<GroupId, Group<M>>,
+        groups: &FnvHashMap<GroupId, Group<M>>,
         name: &CallbackName,
         fingerprint: Fingerprint,
         new: impl FnOnce() -> GroupId,

@@ -5,7 +5,7 @@
 //! and a small call wait no longer than that and the guest that is polled in it. Nothing here waits: a full link gives the
 //! frame back to the node. It decides nothing about calls: that is the node's.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant, SystemTime};
@@ -15,8 +15,9 @@ use daffi_proto::error::{CallError, code};
 use daffi_proto::frame::{Frame, Header};
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
-use daffi_proto::schedule::Clock;
+use daffi_proto::schedule::{Clock, Utc};
 use daffi_proto::stream::{StreamCall, StreamId};
+use fnv::FnvHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
@@ -96,9 +97,12 @@ pub(super) struct Core {
     pub unflushed: bool,
     link_state: watch::Sender<LinkState>,
     pub(super) asked: Asked,
-    pub(super) services: HashMap<LocalId, Arc<dyn Serve>>,
-    pub(super) serving: HashMap<ServeId, Arc<dyn Serve>>,
+    pub(super) services: FnvHashMap<LocalId, Arc<dyn Serve>>,
+    pub(super) serving: FnvHashMap<ServeId, Arc<dyn Serve>>,
     last_flush: Instant,
+    /// When somebody last looked at the clock.
+    now: Instant,
+    utc: Utc,
     /// What the driver's task waits for.
     pub awaited: Waits,
     /// When the turn under way is over.
@@ -155,9 +159,11 @@ impl Core {
             unflushed: false,
             link_state,
             asked: Asked::new(),
-            services: HashMap::new(),
-            serving: HashMap::new(),
+            services: FnvHashMap::default(),
+            serving: FnvHashMap::default(),
             last_flush: epoch,
+            now: epoch,
+            utc: SystemTime::now().into(),
             turn_ends: epoch,
             helped: Duration::ZERO,
             drained: false,
@@ -187,7 +193,19 @@ impl Core {
 
     /// A turn begins.
     pub fn begin_turn(&mut self) {
-        self.turn_ends = Instant::now() + TURN;
+        self.utc = SystemTime::now().into();
+        self.turn_ends = self.look_at_clock() + TURN;
+    }
+
+    /// What time it is, for all that follows until somebody looks again: after whatever may have taken long.
+    fn look_at_clock(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
+    /// Whether the turn goes on; looks at the clock.
+    pub fn has_turn(&mut self) -> bool {
+        self.look_at_clock() < self.turn_ends
     }
 
     /// The driver's task is at the desk.
@@ -217,7 +235,8 @@ impl Core {
     /// Somebody else was at the desk, for this turn.
     pub fn helped(&mut self) {
         // It was to end so long after it began.
-        let left = self.turn_ends.saturating_duration_since(Instant::now());
+        let now = self.look_at_clock();
+        let left = self.turn_ends.saturating_duration_since(now);
         self.helped += TURN.saturating_sub(left);
     }
 
@@ -233,7 +252,7 @@ impl Core {
 
     /// How long ago something was sent off.
     pub fn since_flush(&self) -> Duration {
-        self.last_flush.elapsed()
+        self.now.saturating_duration_since(self.last_flush)
     }
 
     /// How many calls are open, made or served.
@@ -242,7 +261,8 @@ impl Core {
     }
 
     pub fn tell(&mut self, input: Input) {
-        self.node.handle(Clock { mono: self.epoch.elapsed(), utc: SystemTime::now().into() }, input);
+        let mono = self.now.saturating_duration_since(self.epoch);
+        self.node.handle(Clock { mono, utc: self.utc }, input);
     }
 
     /// Looks at an end of a stream that has something.
@@ -276,7 +296,7 @@ impl Core {
         loop {
             self.carry_all();
             // The clock is looked at for streams alone: most events are of calls without any.
-            if !self.node.has_steps() || Instant::now() >= self.turn_ends {
+            if !self.node.has_steps() || !self.has_turn() {
                 return;
             }
             self.node.step_streams();
@@ -368,7 +388,7 @@ impl Core {
             let error = CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "");
             return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
         };
-        let begin = if Instant::now() < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
+        let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
         let served = match incoming.channels.is_empty() {
             true => service.serve(incoming, begin),
             false => {
@@ -376,6 +396,7 @@ impl Core {
                 service.serve_streams(incoming, readers)
             }
         };
+        self.look_at_clock();
         match served {
             Some(result) => self.tell(Input::Command(Command::Served { id, result })),
             None => {
@@ -440,7 +461,7 @@ impl Core {
 
     /// Sends off what was sent.
     pub fn flush(&mut self) {
-        self.last_flush = Instant::now();
+        self.last_flush = self.now;
         self.unflushed = false;
         self.mute = self.link.as_ref().is_some_and(|(_, sink)| sink.flush().is_err());
         self.directs.flush();

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use daffi_proto::frame::Frame;
 use daffi_proto::node::{Input, Via};
@@ -110,7 +109,7 @@ impl Sources {
 
     /// Tells the node of it, for one turn.
     pub fn hear(&mut self, core: &mut Core) {
-        while Instant::now() < core.turn_ends
+        while core.has_turn()
             && let Some((via, said)) = self.left.pop_front()
         {
             match said {

@@ -1,7 +1,5 @@
 //! What is asked of the driver: each request becomes a command for the node, and who asked waits under its token.
 
-use std::time::Instant;
-
 use daffi_proto::node::{Command, Input};
 
 use super::super::asked::Asker;
@@ -11,7 +9,7 @@ use super::core::Core;
 impl Core {
     /// Takes requests for one turn.
     pub(super) fn take_requests(&mut self) {
-        while Instant::now() < self.turn_ends
+        while self.has_turn()
             && let Some(request) = self.requests_left.pop_front()
         {
             self.take_request(request);
