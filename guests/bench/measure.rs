@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 pub enum Op {
     Sum,
     Echo,
+    /// One record of ten fields.
+    Record,
+    /// A list of a thousand of these.
+    Records,
     /// Computes for ever, and calls nobody.
     Spin,
 }
@@ -31,8 +35,10 @@ impl Job {
         let op = match std::env::var("OP").as_deref() {
             Ok("sum") => Op::Sum,
             Ok("echo") => Op::Echo,
+            Ok("record") => Op::Record,
+            Ok("records") => Op::Records,
             Ok("spin") => Op::Spin,
-            other => panic!("OP is {other:?}: pass --env OP=sum, OP=echo or OP=spin"),
+            other => panic!("OP is {other:?}: pass --env OP=sum|echo|record|records|spin"),
         };
         Job {
             op,

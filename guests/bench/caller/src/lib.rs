@@ -6,17 +6,43 @@ mod measure;
 wit_bindgen::generate!({ path: "../wit", world: "caller", generate_all });
 
 use daffi::bench::ops;
+use daffi::bench::records::{self, Colour, Entry};
 use measure::{Job, Op};
 
 struct Caller;
+
+/// Records of `OP=records`.
+const RECORDS: u64 = 1000;
+
+/// The record number `id`. The bench knows how many bytes it has in postcard (`runtime/benches/mesh/records.rs`).
+fn entry(id: u64) -> Entry {
+    Entry {
+        id,
+        balance: -1_000,
+        ratio: 0.5,
+        grade: 'b',
+        open: true,
+        name: "a name of usual length".to_owned(),
+        colour: Colour::Green,
+        parent: Some(7),
+        tags: vec!["first".to_owned(), "second".to_owned()],
+        digest: vec![7; 16],
+    }
+}
 
 impl exports::wasi::cli0_2_0::run::Guest for Caller {
     fn run() -> Result<(), ()> {
         let job = Job::from_env();
         let payload = vec![7u8; job.payload_bytes];
+        let entries: Vec<Entry> = (0..RECORDS).map(entry).collect();
         let one = |i: u64| match job.op {
             Op::Sum => assert_eq!(ops::sum(i as i64 & 63, 1), (i as i64 & 63) + 1),
             Op::Echo => assert_eq!(ops::echo(&payload).len(), payload.len()),
+            Op::Record => {
+                let entry = &entries[(i % RECORDS) as usize];
+                assert_eq!(records::echo_entry(entry).id, entry.id);
+            }
+            Op::Records => assert_eq!(records::echo_entries(&entries).len(), entries.len()),
             Op::Spin => loop {
                 std::hint::black_box(i);
             },
