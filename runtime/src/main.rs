@@ -27,7 +27,8 @@ const GUEST_EVENT_INTERVAL_POLLS: u32 = 7;
 /// How long threads may take to end.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
 
-fn main() -> ExitCode {
+/// Public for a bench, which runs it with an allocator of its own.
+pub fn main() -> ExitCode {
     let cli = match words::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(Instead::Answered(code)) => return code,

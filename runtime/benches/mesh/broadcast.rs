@@ -4,7 +4,7 @@
 //! The caller's runtime is the controller, so that a broadcast takes as many sockets as the bare frames do.
 
 use std::io::{ErrorKind, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Instant;
 
@@ -12,9 +12,10 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
-use crate::echo::{connect, next_frame, put_frame, read_some, start};
+use crate::echo::{next_frame, put_frame, read_some, start};
 use crate::guests::{Runtime, job, timed};
 use crate::report::{Case, Sample, cpu_of};
+use crate::socket::{Place, connect};
 
 /// Measures `case` with a caller and so many receivers.
 pub fn measure(case: &Case, receivers: usize, folder: &Path) -> anyhow::Result<Sample> {
@@ -29,9 +30,10 @@ pub fn measure(case: &Case, receivers: usize, folder: &Path) -> anyhow::Result<S
 }
 
 /// Measures frames to so many bare servers.
-pub fn bare(case: &Case, receivers: usize, folder: &Path) -> Result<Sample> {
+pub fn bare(case: &Case, receivers: usize, folder: &Path) -> anyhow::Result<Sample> {
     let sockets: Vec<_> = (1..=receivers).map(|n| folder.join(format!("fan-{n}.sock"))).collect();
-    let mut servers = sockets.iter().map(|socket| start(socket)).collect::<Result<Vec<Child>>>()?;
+    let start = |socket: &PathBuf| start(&Place::Unix(socket.clone()));
+    let mut servers = sockets.iter().map(start).collect::<anyhow::Result<Vec<Child>>>()?;
     let pids: Vec<u32> = servers.iter().map(Child::id).chain([std::process::id()]).collect();
     let sample = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut streams = Vec::new();
@@ -46,7 +48,7 @@ pub fn bare(case: &Case, receivers: usize, folder: &Path) -> Result<Sample> {
         // The next round listens at the same path.
         std::fs::remove_file(socket)?;
     }
-    sample
+    Ok(sample?)
 }
 
 async fn drive(streams: &mut [UnixStream], case: &Case, pids: &[u32]) -> Result<Sample> {

@@ -3,6 +3,7 @@
 //! The caller's guest times its own calls. It prints `warm` when the clock starts and `done` when it stops, so that CPU
 //! time can be read from outside at both marks, then one line of JSON.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,39 +12,138 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::allocations;
 use crate::report::{Case, Sample, cpu_of};
+use crate::socket::{Scheme, certificates, free_address};
 
+/// What the caller's guest has measured.
 #[derive(Deserialize)]
-struct Line {
+pub struct Line {
     total_ns: u64,
-    calls: u64,
+    pub calls: u64,
     p50_ns: u64,
     p99_ns: u64,
 }
 
-/// Measures typed calls between two runtimes of their own, whose `--direct` is this.
-pub fn measure(case: &Case, folder: &Path, direct: &str) -> anyhow::Result<Sample> {
-    let socket = folder.join("mesh.sock");
-    let server_args = ["--controller", "--name", "server", "--max-payload", "32MiB", "--direct", direct];
-    let server = Runtime::start(&socket, &server_args, "bench-server", &[])?;
-    let caller_component = caller_of(case);
-    // 64 calls of 1 MiB are more than a module may have open by default: four payloads of full size.
-    let caller_args = ["--name", "caller", "--max-payload", "32MiB", "--direct", direct];
-    let caller = Runtime::start(&socket, &caller_args, caller_component, &job(case))?;
-    timed(caller, &[server])
+/// What the runtimes of a row are made of.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub case: &'a Case,
+    pub folder: &'a Path,
+    /// What plays the runtime.
+    pub program: Program,
+    /// Further flags of the callee's runtime.
+    pub flags: &'a [&'a str],
 }
 
-/// Measures them between two modules of one runtime.
-pub fn measure_local(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
-    let modules = [("server", "bench-server"), ("caller", caller_of(case))];
-    let modules = modules.map(|(name, file)| Ok::<_, anyhow::Error>(format!("{name}={}", component(file)?)));
-    let mut args = vec!["--controller".to_owned(), "--max-payload".to_owned(), "32MiB".to_owned()];
-    for module in modules {
-        args.extend(["--module".to_owned(), module?]);
+/// The runtimes of a row, which end with it.
+pub struct Cast {
+    pub caller: Runtime,
+    /// The callee's, where it has one of its own, and then the controller's, where that has.
+    pub others: Vec<Runtime>,
+}
+
+/// What plays the runtime.
+#[derive(Clone, Copy)]
+pub enum Program {
+    Product,
+    /// The same code in this binary, whose allocator counts.
+    Counting,
+}
+
+/// What a runtime may be given at once. 64 calls of 1 MiB are more than a module may have open by default: four payloads of
+/// full size.
+const PAYLOADS: [&str; 2] = ["--max-payload", "32MiB"];
+
+impl<'a> Setup<'a> {
+    /// With the product, as it is.
+    pub fn new(case: &'a Case, folder: &'a Path) -> Self {
+        Self { case, folder, program: Program::Product, flags: &[] }
     }
-    args.extend(job(case).into_iter().flat_map(|pair| ["--env".to_owned(), pair]));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    timed(Runtime::with(&folder.join("mesh.sock"), &args)?, &[])
+
+    /// Between two modules of one runtime.
+    pub fn local(self) -> anyhow::Result<Cast> {
+        let mut args = words(&["--controller"]);
+        for (name, file) in [("server", "bench-server"), ("caller", caller_of(self.case))] {
+            args.extend(["--module".to_owned(), format!("{name}={}", component(file)?)]);
+        }
+        args.extend(job(self.case).into_iter().flat_map(|pair| ["--env".to_owned(), pair]));
+        args.extend(words(self.flags));
+        Ok(Cast { caller: self.start(args)?, others: Vec::new() })
+    }
+
+    /// Between two runtimes, whose `--direct` is this; the callee's is the controller.
+    pub fn two(self, direct: &str) -> anyhow::Result<Cast> {
+        let server = self.server(words(&["--controller", "--direct", direct]))?;
+        Ok(Cast { caller: self.caller(words(&["--direct", direct]))?, others: vec![server] })
+    }
+
+    /// Between two runtimes through a third, over sockets of this kind.
+    pub fn apart(self, scheme: Scheme) -> anyhow::Result<Cast> {
+        let certs = if scheme == Scheme::Tls { certificates(self.folder)? } else { PathBuf::new() };
+        let address = free_address()?;
+        // Over unix sockets all three take the default one.
+        let flags = |endpoint: &str, name: &str| {
+            let file = |file: String| certs.join(file).display().to_string();
+            let files = [
+                ("--tls-ca", "ca.pem".to_owned()),
+                ("--tls-cert", format!("{name}.pem")),
+                ("--tls-key", format!("{name}.key")),
+            ];
+            let files = files.into_iter().flat_map(|(flag, name)| [flag.to_owned(), file(name)]);
+            match scheme {
+                Scheme::Unix => Vec::new(),
+                Scheme::Tcp => vec![endpoint.to_owned(), format!("tcp://{address}")],
+                Scheme::Tls => [endpoint.to_owned(), format!("tls://{address}")].into_iter().chain(files).collect(),
+            }
+        };
+        let controller = [words(&["--controller", "--no-node"]), flags("--listen", "mesh")].concat();
+        let node = |name| [words(&["--direct", "off"]), flags("--connect", name)].concat();
+        let controller = self.start(controller)?;
+        let server = self.server(node("server"))?;
+        Ok(Cast { caller: self.caller(node("caller"))?, others: vec![server, controller] })
+    }
+
+    fn server(self, mut args: Vec<String>) -> anyhow::Result<Runtime> {
+        args.extend(words(&["--name", "server", "--module", &component("bench-server")?]));
+        args.extend(words(self.flags));
+        self.start(args)
+    }
+
+    fn caller(self, mut args: Vec<String>) -> anyhow::Result<Runtime> {
+        args.extend(words(&["--name", "caller", "--module", &component(caller_of(self.case))?]));
+        args.extend(job(self.case).into_iter().flat_map(|pair| ["--env".to_owned(), pair]));
+        self.start(args)
+    }
+
+    fn start(self, mut args: Vec<String>) -> anyhow::Result<Runtime> {
+        args.extend(words(&PAYLOADS));
+        Runtime::of(self.program, &self.folder.join("mesh.sock"), &args)
+    }
+}
+
+impl Cast {
+    /// Waits for what the caller's guest has measured, and ends all.
+    pub fn timed(self) -> anyhow::Result<Sample> {
+        timed(self.caller, &self.others)
+    }
+}
+
+impl Program {
+    fn command(self) -> anyhow::Result<Command> {
+        Ok(match self {
+            Self::Product => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
+                command.stdin(Stdio::null());
+                command
+            }
+            Self::Counting => allocations::program()?,
+        })
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
 }
 
 fn caller_of(case: &Case) -> &'static str {
@@ -64,28 +164,36 @@ pub fn job(case: &Case) -> Vec<String> {
 /// Waits for what the caller's guest has measured, and ends it; CPU time is that of all these runtimes.
 pub fn timed(mut caller: Runtime, servers: &[Runtime]) -> anyhow::Result<Sample> {
     let pids: Vec<u32> = servers.iter().chain([&caller]).map(|runtime| runtime.child.id()).collect();
+    let (before, after, line) = between(&mut caller, |_| Ok(cpu_of(&pids)))?;
+    Ok(Sample {
+        p50: Duration::from_nanos(line.p50_ns),
+        p99: Duration::from_nanos(line.p99_ns),
+        calls_per_second: line.calls as f64 / Duration::from_nanos(line.total_ns).as_secs_f64(),
+        cpu_per_call: after.saturating_sub(before) / u32::try_from(line.calls).unwrap_or(u32::MAX),
+    })
+}
+
+/// Looks when the clock of the caller's guest starts and when it stops; with what the guest has measured.
+pub fn between<T>(
+    caller: &mut Runtime,
+    mut look: impl FnMut(&mut Runtime) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, T, Line)> {
     let mut lines = caller.lines()?;
     let mut next = || lines.next().context("the caller ended early")?.context("reading the caller's stdout");
     if next()? != "warm" {
         bail!("the caller's first line is not `warm`");
     }
-    let before = cpu_of(&pids);
+    let before = look(caller)?;
     if next()? != "done" {
         bail!("the caller's second line is not `done`");
     }
-    let cpu = cpu_of(&pids).saturating_sub(before);
-    let line: Line = serde_json::from_str(&next()?)?;
-    Ok(Sample {
-        p50: Duration::from_nanos(line.p50_ns),
-        p99: Duration::from_nanos(line.p99_ns),
-        calls_per_second: line.calls as f64 / Duration::from_nanos(line.total_ns).as_secs_f64(),
-        cpu_per_call: cpu / u32::try_from(line.calls).unwrap_or(u32::MAX),
-    })
+    let after = look(caller)?;
+    Ok((before, after, serde_json::from_str(&next()?)?))
 }
 
 /// A runtime that ends with its owner.
 pub struct Runtime {
-    child: Child,
+    pub child: Child,
 }
 
 impl Runtime {
@@ -99,14 +207,23 @@ impl Runtime {
 
     /// Starts one with these flags.
     pub fn with(socket: &Path, args: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_daffi-runtime"));
+        Self::of(Program::Product, socket, args)
+    }
+
+    /// The same, played by that program.
+    fn of(program: Program, socket: &Path, args: &[impl AsRef<OsStr>]) -> anyhow::Result<Self> {
+        let mut command = program.command()?;
         command.args(["--log", "error"]).args(args).env("DAFFI_SOCKET", socket);
         // The sockets of direct links are beside it.
         if let Some(folder) = socket.parent() {
             command.env("XDG_RUNTIME_DIR", folder);
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        Ok(Self { child })
+        Self::spawn(command)
+    }
+
+    /// Starts what prints as a runtime does.
+    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+        Ok(Self { child: command.stdout(Stdio::piped()).spawn()? })
     }
 
     /// The number of its process.

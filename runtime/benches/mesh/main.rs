@@ -5,33 +5,44 @@
 //!
 //! | module | measures |
 //! |---|---|
-//! | [`guests`] | typed calls, one at a time or many (`async func`), between two processes |
+//! | [`guests`] | typed calls, one at a time or many (`async func`): local, over direct links, through controllers; unix, TCP, TLS |
 //! | [`background`] | BG: 1,000 calls on the way, begun by name from a guest without async |
 //! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes |
+//! | [`records`] | a record of ten fields and a list of a thousand, also beside [`typed`]: the same with all types known beforehand |
+//! | [`fresh`] | what a fresh instance for each call costs |
+//! | [`allocations`] | how often the host asks for memory, a call |
 //! | [`streams`] | STREAM of numbers and of bytes, beside a bare tokio stream of the same bytes; small calls beside one |
 //! | [`neighbours`] | calls of a quiet tenant beside noisy ones in the same runtime, and alone |
 //! | [`drift`] | how far scheduled callbacks run from their plan |
 //! | [`start`] | how long runtimes take to start, and what they use while they wait |
-//! | [`echo`] | the bare limit of all others |
+//! | [`echo`], over a [`socket`] | the bare limit of all others |
 //! | [`report`] | (the rows, and the table of them) |
 
 #![expect(clippy::indexing_slicing, reason = "a benchmark may stop at what it did not expect")]
 
+mod allocations;
 mod background;
 mod broadcast;
 mod drift;
 mod echo;
+mod fresh;
 mod guests;
 mod neighbours;
+mod records;
 mod report;
+mod socket;
 mod start;
 mod streams;
+mod typed;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::ExitCode;
 
+use guests::Setup;
 use report::{Case, How, Report, Sample};
+use socket::Scheme;
 
 /// How often each row is measured; the median pair is shown.
 const ROUNDS: usize = 3;
@@ -39,56 +50,106 @@ const ROUNDS: usize = 3;
 /// The number of a bare frame, by which its answer is told: the two small s64 of a sum take less.
 const SUM_BYTES: usize = 8;
 
+/// An operation, its bytes, how many in flight, and calls of one run: some two seconds of them at most.
+type Load = (&'static str, usize, usize, u64);
+
+const DIRECT: [Load; 11] = [
+    ("sum", SUM_BYTES, 1, 20_000),
+    ("sum", SUM_BYTES, 8, 40_000),
+    ("sum", SUM_BYTES, 32, 60_000),
+    ("sum", SUM_BYTES, 64, 100_000),
+    ("sum", SUM_BYTES, 256, 100_000),
+    ("echo", 1 << 10, 1, 20_000),
+    ("echo", 1 << 10, 64, 60_000),
+    ("echo", 64 << 10, 1, 5_000),
+    ("echo", 64 << 10, 64, 10_000),
+    ("echo", 1 << 20, 1, 300),
+    ("echo", 1 << 20, 64, 600),
+];
+
+const LOCAL: [Load; 4] = [
+    ("sum", SUM_BYTES, 1, 100_000),
+    ("sum", SUM_BYTES, 64, 100_000),
+    ("echo", 64 << 10, 1, 10_000),
+    ("echo", 1 << 20, 1, 1_000),
+];
+
+const NETWORK: [Load; 4] = [
+    ("sum", SUM_BYTES, 1, 10_000),
+    ("sum", SUM_BYTES, 64, 60_000),
+    ("echo", 64 << 10, 1, 3_000),
+    ("echo", 1 << 20, 1, 200),
+];
+
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (how, in_flight) in [(How::Direct, 1), (How::Direct, 64), (How::Relayed, 1), (How::Relayed, 64)] {
-        let calls = |one: u64, many: u64| if in_flight == 1 { one } else { many };
-        cases.push(Case { how, op: "sum", payload_bytes: SUM_BYTES, in_flight, calls: calls(20_000, 100_000) });
-        cases.push(Case { how, op: "echo", payload_bytes: 1 << 10, in_flight, calls: calls(20_000, 60_000) });
-        cases.push(Case { how, op: "echo", payload_bytes: 1 << 20, in_flight, calls: calls(300, 600) });
-    }
-    for (in_flight, calls) in [(1, 100_000), (64, 200_000)] {
-        cases.push(Case { how: How::Local, op: "sum", payload_bytes: SUM_BYTES, in_flight, calls });
-    }
-    cases.push(Case { how: How::Local, op: "echo", payload_bytes: 1 << 20, in_flight: 1, calls: 1_000 });
-    cases.push(Case { how: How::Background, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1000, calls: 100_000 });
+    let mut add = |how: How, loads: &[Load]| {
+        let case = |&(op, payload_bytes, in_flight, calls): &Load| Case { how, op, payload_bytes, in_flight, calls };
+        cases.extend(loads.iter().map(case));
+    };
+    add(How::Direct, &DIRECT);
+    add(How::DirectTcp, &NETWORK);
+    add(How::Relayed, &DIRECT);
+    add(How::Apart(Scheme::Unix), &NETWORK[..2]);
+    add(How::Apart(Scheme::Tcp), &NETWORK);
+    add(How::Apart(Scheme::Tls), &NETWORK);
+    add(How::Local, &LOCAL);
+    add(How::Background, &[("sum", SUM_BYTES, 1000, 100_000)]);
     for (receivers, calls) in [(2, 10_000), (8, 4_000), (32, 1_000)] {
-        let how = How::Broadcast(receivers);
-        cases.push(Case { how, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls });
+        add(How::Broadcast(receivers), &[("sum", SUM_BYTES, 1, calls)]);
     }
     cases
 }
 
 /// The bare limit, and what the guests reach.
 fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
+    let direct = |scheme| echo::measure(case, folder, scheme);
+    let relayed = |scheme| echo::measure_relayed(case, folder, scheme);
+    let guests = Setup::new(case, folder);
     Ok(match case.how {
-        How::Direct => (echo::measure(case, folder)?, guests::measure(case, folder, "unix")?),
-        How::Relayed => (echo::measure_relayed(case, folder)?, guests::measure(case, folder, "off")?),
-        How::Local => (echo::measure(case, folder)?, guests::measure_local(case, folder)?),
-        How::Background => (echo::measure(case, folder)?, background::measure(case, folder)?),
+        How::Direct => (direct(Scheme::Unix)?, guests.two("unix")?.timed()?),
+        How::DirectTcp => (direct(Scheme::Tcp)?, guests.two("tcp://127.0.0.1:0")?.timed()?),
+        How::Relayed => (relayed(Scheme::Unix)?, guests.two("off")?.timed()?),
+        How::Apart(scheme) => (relayed(scheme)?, guests.apart(scheme)?.timed()?),
+        How::Local => (direct(Scheme::Unix)?, guests.local()?.timed()?),
+        How::Background => (direct(Scheme::Unix)?, background::measure(case, folder)?),
         How::Broadcast(receivers) => {
             (broadcast::bare(case, receivers, folder)?, broadcast::measure(case, receivers, folder)?)
         }
     })
 }
 
-fn main() -> anyhow::Result<()> {
-    if let Some(socket) = std::env::var_os(echo::SERVER_ENV) {
-        return Ok(echo::serve(&PathBuf::from(socket))?);
+/// What a process is started as, with what it is told.
+type Part = fn(&str) -> anyhow::Result<()>;
+
+/// What this process was started as, when it plays a part in a row.
+fn part() -> Option<anyhow::Result<ExitCode>> {
+    if std::env::var_os(allocations::RUNTIME_ENV).is_some() {
+        return Some(Ok(allocations::run_counted()));
     }
-    if let Some(socket) = std::env::var_os(echo::RELAY_ENV) {
-        return Ok(echo::relay(&PathBuf::from(socket))?);
-    }
-    if let Some(socket) = std::env::var_os(streams::READER_ENV) {
-        return Ok(streams::read(&PathBuf::from(socket))?);
+    let parts: [(&str, Part); 5] = [
+        (echo::SERVER_ENV, echo::serve),
+        (echo::RELAY_ENV, echo::relay),
+        (streams::READER_ENV, |socket| Ok(streams::read(Path::new(socket))?)),
+        (typed::SERVER_ENV, |socket| typed::serve(Path::new(socket))),
+        (typed::CALLER_ENV, |socket| typed::call(Path::new(socket))),
+    ];
+    let (part, told) = parts.iter().find_map(|(variable, part)| Some((part, std::env::var(variable).ok()?)))?;
+    Some(part(&told).map(|()| ExitCode::SUCCESS))
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(done) = part() {
+        return done;
     }
     // The folder of a default socket must be private.
     let folder = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempdir()?;
     let mut report = Report::default();
-    // `cargo bench … -- BG 'at 8' stream` measures the rows that say so. Cargo itself passes a flag.
+    // `cargo bench … -- BG 'at 8' stream` measures the rows that say so, by themselves or for their group. Cargo itself passes a flag.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let is_wanted = |label: &str| wanted.is_empty() || wanted.iter().any(|part| label.contains(part.as_str()));
-    for case in cases().into_iter().filter(|case| is_wanted(&case.label())) {
+    let is_row_wanted = |case: &Case| is_wanted(&format!("{}, {}", case.label(), case.how.group()));
+    for case in cases().into_iter().filter(is_row_wanted) {
         let mut pairs = Vec::new();
         for _ in 0..ROUNDS {
             eprintln!("measuring {} with {} in flight", case.label(), case.in_flight);
@@ -98,12 +159,21 @@ fn main() -> anyhow::Result<()> {
     }
     if !report.text().is_empty() {
         println!(
-            "\nguest to guest over unix sockets, directly or through the controller, or local; ratios to a bare tokio echo of the same \
-             run, relayed where the guests' calls are\n"
+            "\nguest to guest, over unix sockets where nothing else is said; ratios to a bare tokio echo over the same kind of socket of the \
+             same run, relayed where the guests' calls are\n"
         );
         print!("{}", report.text());
     }
     let mut others = Vec::new();
+    if is_wanted("records") {
+        others.extend(records::rows(folder.path())?);
+    }
+    if is_wanted("fresh") {
+        others.extend(fresh::rows(folder.path())?);
+    }
+    if is_wanted("allocations") {
+        others.extend(allocations::rows(folder.path())?);
+    }
     if is_wanted("stream") {
         others.extend(streams::rows(folder.path())?);
     }
@@ -121,5 +191,5 @@ fn main() -> anyhow::Result<()> {
         }
         std::fs::write(path, serde_json::to_string_pretty(&rows)?)?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

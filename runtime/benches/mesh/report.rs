@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::socket::Scheme;
+
 /// How the guests call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// A typed import: each call is waited for, or many by `async func`; over a direct link.
+    /// A typed import: each call is waited for, or many by `async func`; over a direct link by a unix socket or by TCP.
     Direct,
-    /// The same, through the controller.
+    DirectTcp,
+    /// The same, through the controller, which is in the callee's runtime.
     Relayed,
+    /// The same, through a controller in a runtime of its own.
+    Apart(Scheme),
     /// The same between two modules of one runtime.
     Local,
     /// BG, by name, from a guest without async.
@@ -20,12 +25,27 @@ pub enum How {
     Broadcast(usize),
 }
 
+impl How {
+    /// What the rows of one kind have in common.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Direct => "over a direct link",
+            Self::DirectTcp => "over a direct link by TCP",
+            Self::Relayed => "through the controller, which is in the callee's runtime",
+            Self::Apart(_) => "through a controller in a runtime of its own",
+            Self::Local => "between two modules of one runtime",
+            Self::Background => "BG, by name",
+            Self::Broadcast(_) => "BROADCAST, by name",
+        }
+    }
+}
+
 /// One row: an operation at a size and a number of calls in flight.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// How it is called.
     pub how: How,
-    /// What the guests do: `sum` or `echo`.
+    /// What the guests do: `sum`, `echo`, `record` or `records`.
     pub op: &'static str,
     /// Bytes of arguments each way.
     pub payload_bytes: usize,
@@ -41,16 +61,21 @@ impl Case {
         (self.calls / 10).max(self.in_flight as u64)
     }
 
-    /// `sum`, `1 KiB list<u8>`, `sum BG`, `sum at 8`.
+    /// `sum`, `1 KiB list<u8>`, `record`, `sum relayed apart TLS`, `sum BG`, `sum at 8`.
     pub fn label(&self) -> String {
         let what = match self.payload_bytes {
-            _ if self.op == "sum" => "sum".to_owned(),
+            _ if self.op == "sum" || self.op == "record" => self.op.to_owned(),
+            _ if self.op == "records" => "1,000 records".to_owned(),
             bytes if bytes >= 1 << 20 => format!("{} MiB list<u8>", bytes >> 20),
             bytes => format!("{} KiB list<u8>", bytes >> 10),
         };
         match self.how {
             How::Direct => what,
+            How::DirectTcp => format!("{what} TCP"),
             How::Relayed => format!("{what} relayed"),
+            How::Apart(Scheme::Unix) => format!("{what} relayed apart"),
+            How::Apart(Scheme::Tcp) => format!("{what} relayed apart TCP"),
+            How::Apart(Scheme::Tls) => format!("{what} relayed apart TLS"),
             How::Local => format!("{what} local"),
             How::Background => format!("{what} BG"),
             How::Broadcast(receivers) => format!("{what} at {receivers}"),
@@ -93,6 +118,8 @@ impl Sample {
 pub struct Report {
     rows: Vec<Value>,
     text: String,
+    /// What the last row has in common with others.
+    group: &'static str,
 }
 
 impl Report {
@@ -101,9 +128,13 @@ impl Report {
         if self.text.is_empty() {
             let _ = writeln!(
                 self.text,
-                "{:<20} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
+                "{:<35} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
                 "op", "in flight", "p50 bare", "p50", "ratio", "calls/s bare", "calls/s", "ratio", "cpu bare", "cpu"
             );
+        }
+        if self.group != case.how.group() {
+            self.group = case.how.group();
+            let _ = writeln!(self.text, "{}", self.group);
         }
         pairs.sort_by_key(|(_, daffi)| daffi.p50);
         let Some((bare, daffi)) = pairs.get(pairs.len() / 2) else { return };
@@ -111,8 +142,8 @@ impl Report {
         let rate = daffi.calls_per_second / bare.calls_per_second;
         let _ = writeln!(
             self.text,
-            "{:<20} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
-            case.label(),
+            "{:<35} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
+            format!("  {}", case.label()),
             case.in_flight,
             micros(bare.p50),
             micros(daffi.p50),
@@ -141,7 +172,8 @@ impl Report {
     }
 }
 
-fn sample_json(sample: &Sample) -> Value {
+/// A sample as JSON.
+pub fn sample_json(sample: &Sample) -> Value {
     json!({
         "p50_us": micros(sample.p50), "p99_us": micros(sample.p99),
         "calls_per_second": sample.calls_per_second, "cpu_per_call_us": micros(sample.cpu_per_call),

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::echo::{connect, start_as};
+use crate::echo::start_as;
 use crate::guests::{Runtime, component, job, timed};
 use crate::report::{Case, How, Sample, cpu_of, micros};
+use crate::socket::connect;
 use crate::{ROUNDS, SUM_BYTES};
 
 /// Set to a socket's path, it turns this binary into the reader of bare streams.
