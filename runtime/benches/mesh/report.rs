@@ -33,7 +33,7 @@ impl How {
             Self::DirectTcp => "over a direct link by TCP",
             Self::Relayed => "through the controller, which is in the callee's runtime",
             Self::Apart(_) => "through a controller in a runtime of its own",
-            Self::Local => "between two modules of one runtime",
+            Self::Local => "local, within one runtime",
             Self::Background => "BG, by name",
             Self::Broadcast(_) => "BROADCAST, by name",
         }
