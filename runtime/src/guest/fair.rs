@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use self::driver::DriverTime;
+use self::driver::{DriverTime, VisitTime};
 use self::turns::{Asked, Place, TenantId, Ticket, Turns};
 pub use self::turns::{Portion, USUAL_WEIGHT};
 use super::heat::Heat;
@@ -43,7 +43,14 @@ struct Shared {
     counts: AtomicBool,
     /// A tenant has to wait for its allowance.
     held: Notify,
+    /// What guests that wait in the network's thread took of it.
+    visits: VisitTime,
 }
+
+/// A guest that takes longer between two waits for the host is not quick: it gains little where the answer is read, and
+/// holds up others there.
+pub(super) const QUICK: Duration = Duration::from_micros(200);
+
 
 struct State {
     turns: Turns<Waker>,
@@ -60,6 +67,7 @@ impl Fair {
             state: Mutex::new(state),
             counts: AtomicBool::new(false),
             held: Notify::new(),
+            visits: VisitTime::default(),
         }))
     }
 
@@ -192,7 +200,7 @@ impl Stand {
         was_interrupted();
         let polled = self.poll_in_turn(began, cx, guest);
         let waits = polled.is_pending() && self.waits.is_none() && !was_interrupted();
-        if waits && here() == Some(Side::Guests) && self.heat.is_quick(self.took) && self.may_be_in_network(began) {
+        if waits && here() == Some(Side::Guests) && self.took < QUICK && self.may_be_in_network(began) {
             go_to(Side::Network);
         }
         polled
@@ -218,11 +226,17 @@ impl Stand {
         self.meter.computed(self.took);
         self.heat.took(now, self.took);
         self.share.ran_in_driver(self.took, now);
+        let shared = &self.share.shared;
+        shared.visits.took(self.took, shared.time(now));
+        if self.took >= QUICK {
+            go_to(Side::Guests);
+        }
         polled
     }
 
     fn may_be_in_network(&self, now: Instant) -> bool {
-        self.heat.is_cool() && self.share.may_run_in_driver(now)
+        let shared = &self.share.shared;
+        shared.visits.is_left(shared.time(now)) && self.heat.is_cool() && self.share.may_run_in_driver(now)
     }
 
     fn poll_in_turn<T>(
@@ -325,6 +339,36 @@ mod tests {
         assert!(first.poll(&mut cx, |_| Poll::Ready(())).is_pending());
         drop(second);
         assert!(first.poll(&mut cx, |_| Poll::Ready(())).is_ready());
+    }
+
+    #[test]
+    fn a_guest_that_takes_long_in_the_networks_thread_goes_on_in_the_guests() {
+        let [network, guests] = ["network", "guests"].map(|name| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
+        });
+        let tasks = TaskTracker::new();
+        let threads = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let share = Share::alone();
+        let stand = share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads.clone());
+        let (tell, polls) = std::sync::mpsc::channel();
+        let guest = poll_fn(move |cx| {
+            let began = Instant::now();
+            while began.elapsed() < QUICK {}
+            let _ = tell.send(std::thread::current().name().map(str::to_owned));
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        threads.roam(Side::Network, async move {
+            tokio::select! { () = stopped.cancelled() => {}, () = stand.run(guest) => {} }
+        });
+        // It does not wait, so it does not come back either.
+        let seen: Vec<_> = polls.iter().take(4).map(Option::unwrap_or_default).collect();
+        assert_eq!(seen, ["network", "guests", "guests", "guests"]);
+        stop.cancel();
+        tasks.close();
+        guests.block_on(tasks.wait());
     }
 
     #[tokio::test]

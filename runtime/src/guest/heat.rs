@@ -37,11 +37,6 @@ impl Heat {
         self.cool_at.load(Ordering::Relaxed) == 0 || self.is_cool_at(Instant::now())
     }
 
-    /// Whether this is no time that keeps others away.
-    pub fn is_quick(&self, time: Duration) -> bool {
-        time < INLINE_TIME
-    }
-
     /// A call took so long on a thread until now, its end included where it has come.
     pub fn took(&self, now: Instant, time: Duration) {
         if time >= INLINE_TIME {

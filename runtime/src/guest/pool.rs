@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
 use super::audience::Ticket;
+use super::fair::QUICK;
 use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
@@ -147,7 +148,7 @@ impl Pool {
             }
             // It may take long from here on, and others come before it ends.
             let took = self.took_since(began);
-            if !was_interrupted() && self.heat.is_quick(took) {
+            if !was_interrupted() && took < QUICK {
                 side = Side::Network;
             }
         }

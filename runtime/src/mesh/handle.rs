@@ -294,7 +294,8 @@ impl MeshHandle {
         Ok(Watch { events, _open: open })
     }
 
-    /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on.
+    /// Tells the caller of a call that [`Serve::serve`] left open why he waits no longer, while the callback runs on. Nothing where
+    /// the call is over by now.
     pub async fn answered(&self, id: ServeId, error: CallError) {
         self.tell(Request::Answered { id, error }).await;
     }

@@ -1,9 +1,11 @@
-//! How much of the driver's time the guests of each tenant may take, as a plain state machine.
+//! How much of the network's thread guests may take, as plain state machines: of the driver's time those of each tenant
+//! ([`DriverTime`]), and beside the driver all that wait there ([`VisitTime`]).
 //!
 //! A short call runs at the driver's desk ([`super::super::pool`]), which has one thread for everybody. Where guests of
 //! several tenants run there, each has its weight's part of every window; what goes beyond it runs in its turn on the
 //! guests' threads. A tenant alone has all of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The time over which a tenant's part is counted.
@@ -61,6 +63,44 @@ impl DriverTime {
     }
 }
 
+/// The time over which it is counted how long guests that wait in the network's thread have it.
+const VISIT_WINDOW: Duration = Duration::from_millis(2);
+
+/// How much of a window they may take together: whoever else is there, the driver first of all, has the rest.
+const VISIT_TIME: Duration = Duration::from_millis(1);
+
+/// What guests took of the network's thread that go on there ([`super::super::threads`]): what is beyond it is done by the guests'
+/// threads, so that a frame waits no longer for many guests than for a long one, and many cores are used where there are many.
+#[derive(Debug, Default)]
+pub(super) struct VisitTime {
+    window: AtomicU64,
+    used_ns: AtomicU64,
+}
+
+impl VisitTime {
+    /// Whether there is time left.
+    pub fn is_left(&self, now: Duration) -> bool {
+        self.window.load(Ordering::Relaxed) != Self::window(now)
+            || u128::from(self.used_ns.load(Ordering::Relaxed)) < VISIT_TIME.as_nanos()
+    }
+
+    /// A guest took so long until now. By the one thread that this is about.
+    pub fn took(&self, time: Duration, now: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let window = Self::window(now);
+        if self.window.swap(window, Ordering::Relaxed) == window {
+            self.used_ns.fetch_add(time, Ordering::Relaxed);
+        } else {
+            self.used_ns.store(time, Ordering::Relaxed);
+        }
+    }
+
+    fn window(now: Duration) -> u64 {
+        // Not 0, which is before any.
+        u64::try_from(now.as_nanos() / VISIT_WINDOW.as_nanos() + 1).unwrap_or(u64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +125,17 @@ mod tests {
         // And a second after the other was last here there is one.
         assert_eq!(time.used(0, 9 * MS, 1070 * MS), None);
         assert_eq!(time.used(0, 9 * MS, 1075 * MS), None);
+    }
+
+    #[test]
+    fn guests_that_wait_have_half_of_each_window_together() {
+        let time = VisitTime::default();
+        assert!(time.is_left(MS));
+        time.took(MS / 2, 10 * MS);
+        assert!(time.is_left(10 * MS));
+        time.took(MS / 2, 11 * MS);
+        assert!(!time.is_left(11 * MS) && time.is_left(12 * MS));
+        time.took(MS / 2, 12 * MS);
+        assert!(time.is_left(13 * MS));
     }
 }

@@ -326,9 +326,10 @@ async fn play_driver(
                 let _ = give_service.take().unwrap().send(service);
             }
             Request::Answered { id, error } => {
-                let mut answers = answers.lock().unwrap();
-                let call = answers.get_mut(&id).expect("a call that is over is not answered");
-                let _ = call.answer.take().expect("a caller is told once").send(Err(error));
+                // One that has ended meanwhile is not told any more, as at the node.
+                if let Some(call) = answers.lock().unwrap().get_mut(&id) {
+                    let _ = call.answer.take().expect("a caller is told once").send(Err(error));
+                }
             }
             Request::Served { id, result } => {
                 let call = answers.lock().unwrap().remove(&id).expect("a call ends once");
