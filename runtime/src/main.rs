@@ -21,8 +21,8 @@ use tokio::runtime::{Builder, Runtime};
 /// How the names of the network's threads begin.
 const NET_THREAD: &str = "daffi-net";
 
-/// How often a guests' thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
-const GUEST_EVENT_INTERVAL_POLLS: u32 = 7;
+/// How often a thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
+const EVENT_INTERVAL_POLLS: u32 = 7;
 
 /// How long threads may take to end.
 const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -106,13 +106,18 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
 
 /// The two runtimes: the network's has one thread, so that a call that comes in need not change threads.
 fn threads() -> anyhow::Result<(Runtime, Runtime)> {
-    let net = Builder::new_multi_thread().worker_threads(1).thread_name(NET_THREAD).enable_all().build();
+    let net = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name(NET_THREAD)
+        .event_interval(EVENT_INTERVAL_POLLS)
+        .enable_all()
+        .build();
     // One more than may compute at a time: `guest::fair` keeps it for tenants that use little.
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let guests = Builder::new_multi_thread()
         .thread_name("daffi-guest")
         .worker_threads(processors + 1)
-        .event_interval(GUEST_EVENT_INTERVAL_POLLS)
+        .event_interval(EVENT_INTERVAL_POLLS)
         .enable_all()
         .build();
     Ok((net.context("cannot start the network's threads")?, guests.context("cannot start the guests' threads")?))

@@ -47,10 +47,15 @@ struct Shared {
     visits: VisitTime,
 }
 
-/// A guest that takes longer between two waits for the host is not quick: it gains little where the answer is read, and
-/// holds up others there.
-pub(super) const QUICK: Duration = Duration::from_micros(200);
+/// A guest that takes longer between two waits for the host is not quick: it gains little where its answer is read, and holds up
+/// others there.
+const QUICK: Duration = Duration::from_micros(200);
 
+/// Whether a guest that had the thread for so long, and now waits, is to go on in the network's. Asked once for each poll: one that a
+/// tick has interrupted computes.
+pub(super) fn is_quick(held: Duration) -> bool {
+    !was_interrupted() && held < QUICK
+}
 
 struct State {
     turns: Turns<Waker>,
@@ -199,9 +204,10 @@ impl Stand {
         }
         was_interrupted();
         let polled = self.poll_in_turn(began, cx, guest);
-        let waits = polled.is_pending() && self.waits.is_none() && !was_interrupted();
-        if waits && here() == Some(Side::Guests) && self.took < QUICK && self.may_be_in_network(began) {
-            go_to(Side::Network);
+        if polled.is_pending() && here().is_some() {
+            let waits = self.waits.is_none() && is_quick(began.elapsed());
+            // What was said earlier in this poll of the task holds no more.
+            go_to(if waits && self.may_be_in_network(began) { Side::Network } else { Side::Guests });
         }
         polled
     }
@@ -220,15 +226,18 @@ impl Stand {
         }
         let _guests = self.threads.enter_guests();
         let lent_before = lent();
+        was_interrupted();
         let polled = guest(cx);
         let now = Instant::now();
-        self.took = now.saturating_duration_since(began).saturating_sub(lent().saturating_sub(lent_before));
+        // Whoever had the thread in the middle of this, others waited for it.
+        let held = now.saturating_duration_since(began);
+        self.took = held.saturating_sub(lent().saturating_sub(lent_before));
         self.meter.computed(self.took);
         self.heat.took(now, self.took);
         self.share.ran_in_driver(self.took, now);
         let shared = &self.share.shared;
-        shared.visits.took(self.took, shared.time(now));
-        if self.took >= QUICK {
+        shared.visits.took(held, shared.time(now));
+        if polled.is_pending() && !is_quick(held) {
             go_to(Side::Guests);
         }
         polled

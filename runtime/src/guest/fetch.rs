@@ -32,6 +32,7 @@ use super::grants::Act;
 use super::instance::unfit;
 use super::outgoing::OpenCall;
 use super::state::{CallOrigin, GuestState, ModuleContext};
+use super::threads::leave_network_with;
 use super::transcode::{define_import, define_import_concurrent};
 
 /// An import, as all its calls need it.
@@ -157,6 +158,7 @@ impl Import {
             return Box::pin(self.ask_all(&origin, request)).await;
         }
         let reply = origin.module.mesh.call(request).await?;
+        leave_network_with(reply.result.len()).await;
         let (result, _) = self.result(&reply, origin.module.limits.payload_bytes)?;
         Ok(result)
     }
@@ -223,7 +225,10 @@ impl Import {
         let mut entries = Vec::new();
         while let Some(entry) = gather.next().await {
             match entry {
-                Ok(entry) => entries.push(self.entry(entry, &limits)),
+                Ok(entry) => {
+                    leave_network_with(entry.result.as_ref().map_or(0, |reply| reply.result.len())).await;
+                    entries.push(self.entry(entry, &limits));
+                }
                 Err(error) if is_nobody(&error) => break,
                 Err(error) => return Err(error),
             }

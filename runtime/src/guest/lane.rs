@@ -39,6 +39,7 @@ use super::state::{GuestState, Scope};
 use super::streams::{CallStreams, Serving};
 use super::tasks::Turn;
 use super::template::{Target, Template};
+use super::threads::{cancelled_and_left, leave_network, leave_network_with};
 use super::transcode::DynFunc;
 use super::transcode::stream::ToGuest;
 
@@ -71,7 +72,7 @@ pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     let stand = pool.template.context.stand(pool.heat.clone());
     let why = tokio::select! {
         biased;
-        () = end.cancelled() => LaneEnd::Told,
+        () = cancelled_and_left(&end) => LaneEnd::Told,
         why = stand.run(serve(&pool, number, jobs)) => why,
     };
     pool.lane_ended(number, why).await;
@@ -141,6 +142,7 @@ impl Instance {
         };
         let fault = Fault::of(&error, store.data_mut());
         store.data().life.end(fault.of_streams(&template.context.process.name));
+        leave_network().await; // the store is dropped
         LaneEnd::Fault(fault, culprit)
     }
 }
@@ -148,6 +150,7 @@ impl Instance {
 /// Serves a call of a module that has streams in its types, until they have ended.
 async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, function: DynFunc, job: Job) -> Done {
     let (id, args, chain) = (serving.ticket.id, job.incoming.args, job.incoming.chain);
+    leave_network_with(args.len()).await;
     let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers.into_vec()));
     let args = match taken {
         Ok(inflows) => ToGuest { bytes: args, inflows },
@@ -272,6 +275,7 @@ impl<'a> Lane<'a> {
             let limits = &template.context.limits;
             let (name, allowed, payload_bytes) = (&*target.name, limits.max_result(), limits.payload_bytes);
             let args = job.incoming.args;
+            leave_network_with(args.len()).await;
             if let Err(error) = value::check_args(&target.signature, &args, &ValueLimits::for_payload(payload_bytes)) {
                 return Done::Call(id, Err(bad_arguments(&error, name, &target.signature)));
             }

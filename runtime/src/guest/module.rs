@@ -37,7 +37,7 @@ use super::pool::{Pool, PoolService};
 use super::run::{RunOutcome, guarded, run};
 use super::state::{Background, ModuleContext};
 use super::template::{LinkError, Template};
-use super::threads::{Side, Threads};
+use super::threads::{Side, Threads, cancelled_and_left};
 use crate::mesh::handle::{MeshHandle, Serve};
 
 /// How a component becomes a process.
@@ -193,7 +193,7 @@ impl GuestModule {
         self.threads.roam(Side::Guests, async move {
             let outcome = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => RunOutcome::Stopped,
+                () = cancelled_and_left(&shutdown) => RunOutcome::Stopped,
                 outcome = guarded(stand.run(run(template, export))) => outcome,
             };
             let _ = tell.send(outcome);

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
 use super::audience::Ticket;
-use super::fair::QUICK;
+use super::fair::is_quick;
 use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
@@ -30,12 +30,9 @@ use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
-use super::threads::{Side, Threads, was_interrupted};
+use super::threads::{NETWORK_BYTES, Side, Threads, was_interrupted};
 use super::worker::{self, Progress, Run};
 use crate::mesh::handle::{Begin, LinkState, Serve};
-
-/// Arguments up to this length are checked and lowered at the driver's desk; what is longer would hold it up.
-const INLINE_ARGS_BYTES: usize = 256 << 10;
 
 /// The instances and the queue of one module of synchronous callbacks.
 pub(super) struct Pool {
@@ -108,7 +105,7 @@ impl Pool {
             return Some(signed(&self.template, audience, Err(error)));
         }
         let short = begin == Begin::Here
-            && job.incoming.args.len() <= INLINE_ARGS_BYTES
+            && job.incoming.args.len() <= NETWORK_BYTES
             && self.heat.is_cool()
             && context.share.may_run_in_driver(began);
         let (seat, job, ready) = match self.admit(job) {
@@ -148,7 +145,7 @@ impl Pool {
             }
             // It may take long from here on, and others come before it ends.
             let took = self.took_since(began);
-            if !was_interrupted() && took < QUICK {
+            if is_quick(took) {
                 side = Side::Network;
             }
         }

@@ -18,6 +18,7 @@ use super::fault::Fault;
 use super::state::{GuestState, RUN_INSTANCE, Scope};
 use super::streams::CallStreams;
 use super::template::Template;
+use super::threads::leave_network;
 use crate::exit;
 
 /// How a guest's `run` ended.
@@ -92,6 +93,7 @@ pub(super) async fn run(template: Arc<Template>, export: ComponentExportIndex) -
         store.run_concurrent(to_the_end).await?
     };
     let result = turn.entering(guest).await;
+    leave_network().await; // the store is dropped
     match result {
         Ok((Ok(()),)) => RunOutcome::Ok,
         Ok((Err(()),)) => RunOutcome::Err,

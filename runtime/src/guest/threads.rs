@@ -14,11 +14,12 @@
 //! polled; all tasks are tracked.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::runtime::{EnterGuard, Handle};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Whose threads.
@@ -29,6 +30,9 @@ pub(super) enum Side {
     /// The guests', where each has its tenant's turns.
     Guests,
 }
+
+/// A value up to this length is checked and lowered in the network's thread; what is longer would hold it up.
+pub(super) const NETWORK_BYTES: usize = 256 << 10;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -46,9 +50,39 @@ pub(super) fn here() -> Option<Side> {
     HERE.get()
 }
 
-/// The task that is polled here goes there when this poll is over, unless that ends it.
+/// The task that is polled here goes there when this poll is over, unless that ends it. Of several words in one poll that for the
+/// guests' side counts.
 pub(super) fn go_to(side: Side) {
-    GOES_TO.set(Some(side));
+    if GOES_TO.get() != Some(Side::Guests) {
+        GOES_TO.set(Some(side));
+    }
+}
+
+/// Leaves the network's thread, before something that takes long and that no tick interrupts. Cancel safe.
+pub(super) async fn leave_network() {
+    poll_fn(|cx| match here() {
+        Some(Side::Network) => {
+            go_to(Side::Guests);
+            // Whoever polls this among others polls it again there.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        Some(Side::Guests) | None => Poll::Ready(()),
+    })
+    .await;
+}
+
+/// Resolves when it was cancelled, where a store may be dropped. Cancel safe.
+pub(super) async fn cancelled_and_left(end: &CancellationToken) {
+    end.cancelled().await;
+    leave_network().await;
+}
+
+/// Leaves the network's thread before so many bytes are checked, translated or copied, where they are many. Cancel safe.
+pub(super) async fn leave_network_with(bytes: usize) {
+    if bytes > NETWORK_BYTES {
+        leave_network().await;
+    }
 }
 
 /// A tick of the epoch interrupts the guest that computes in this thread.
@@ -149,7 +183,6 @@ impl Drop for Visit {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -167,7 +200,8 @@ mod tests {
         let both = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let sees = seen.clone();
-        let mut way = [Some(Side::Network), None, Some(Side::Network), Some(Side::Guests)].into_iter();
+        // Where it is already, it is woken by itself.
+        let mut way = [Some(Side::Network), None, Some(Side::Guests), None].into_iter();
         both.roam(
             Side::Guests,
             poll_fn(move |cx| {
@@ -182,16 +216,42 @@ mod tests {
             }),
         );
         tasks.close();
-        // It says once that it goes where it is already: that changes nothing, and it is not polled for it.
-        guests.block_on(async {
-            while seen.lock().unwrap().len() < 3 {
-                tokio::task::yield_now().await;
-            }
-        });
-        let all = seen.lock().unwrap().clone();
+        guests.block_on(tasks.wait());
         let on = |side, thread: &str| (Some(side), thread.to_owned());
-        assert_eq!(all, [on(Side::Guests, "guests"), on(Side::Network, "net"), on(Side::Network, "net")]);
-        assert!(!tasks.is_empty() && here().is_none());
+        let [there, here] = [on(Side::Network, "net"), on(Side::Guests, "guests")];
+        assert_eq!(*seen.lock().unwrap(), [here.clone(), there.clone(), there, here.clone(), here]);
+    }
+
+    #[test]
+    fn the_word_for_the_guests_side_counts_and_who_leaves_the_network_goes_on_there() {
+        let [network, guests] = threads(["net", "guests"]);
+        let tasks = TaskTracker::new();
+        let both = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let (tell, sides) = std::sync::mpsc::channel();
+        both.roam(Side::Network, async move {
+            let _ = tell.send(here());
+            leave_network_with(NETWORK_BYTES).await;
+            let _ = tell.send(here());
+            // Among others, as the futures of an instance are.
+            let mut all = futures::stream::FuturesUnordered::new();
+            all.push(leave_network_with(NETWORK_BYTES + 1));
+            futures::StreamExt::next(&mut all).await;
+            let _ = tell.send(here());
+            let mut polls = 0;
+            poll_fn(|_| {
+                polls += 1;
+                go_to(Side::Guests);
+                go_to(Side::Network);
+                if polls == 1 { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            tokio::task::yield_now().await;
+            let _ = tell.send(here());
+        });
+        tasks.close();
+        guests.block_on(tasks.wait());
+        let sides: Vec<Side> = sides.iter().flatten().collect();
+        assert_eq!(sides, [Side::Network, Side::Network, Side::Guests, Side::Guests]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ use super::limits::OnCancel;
 use super::pool::Pool;
 use super::roster::{Job, Seat};
 use super::state::Scope;
-use super::threads::{Side, go_to, here};
+use super::threads::{NETWORK_BYTES, Side, go_to, here, leave_network};
 
 type Step<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -50,6 +50,8 @@ pub(super) struct Run {
     job: Option<Job>,
     /// The callback's name, for errors.
     name: Arc<str>,
+    /// Whether it has to check and to lower much first.
+    is_heavy: bool,
     /// Who called.
     caller: Option<ProcessRef>,
     deadline: Option<Instant>,
@@ -113,6 +115,7 @@ impl Run {
             came: job.as_ref().map_or(now, |job| job.came),
             job,
             name,
+            is_heavy: false,
             stop: None,
             cancel: None,
             entered: now,
@@ -126,7 +129,7 @@ impl Run {
         let ticket = job.ticket();
         let Job { incoming, came, deadline, .. } = job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
-        let name = pool.template.callback_name(callback);
+        let (name, is_heavy) = (pool.template.callback_name(callback), args.len() > NETWORK_BYTES);
         let now = Instant::now();
         pool.meter().waited(now.saturating_duration_since(came));
         let longest = now + pool.template.context.limits.max_call_time;
@@ -149,6 +152,7 @@ impl Run {
             unwanted: false,
             job: None,
             name,
+            is_heavy,
             caller,
             deadline: Some(deadline),
             stop: Some(stop),
@@ -192,12 +196,17 @@ impl Run {
 
     /// Goes on in its tenant's turn. What takes long keeps the next calls away from the driver's desk before it ends.
     fn poll(&mut self, stand: &mut Stand, pool: &Pool, cx: &mut Context<'_>) -> Poll<Progress> {
-        if here() == Some(Side::Network) && !self.is_calling() && pool.policy.is_long_lived() {
-            // An instance that is to be kept may take its time to begin.
+        let prepares = !self.is_calling() && pool.policy.is_long_lived();
+        if here() == Some(Side::Network) && (prepares || self.is_heavy) {
             go_to(Side::Guests);
             return Poll::Pending;
         }
+        self.is_heavy = false;
         let progress = stand.poll(cx, |cx| self.poll_step(cx));
+        if prepares {
+            // An instance that is to be kept may take its time to begin: until then it stays.
+            go_to(Side::Guests);
+        }
         let took = stand.took();
         self.used += took;
         if progress.is_pending() && !took.is_zero() && self.is_calling() {
@@ -290,6 +299,17 @@ enum Event {
     Shutdown,
 }
 
+impl Event {
+    /// Whether a store may be dropped for it, which takes long where the guest has much memory.
+    fn may_end_an_instance(&self, kept: bool) -> bool {
+        match self {
+            Self::Progress(Progress::Ended(seat, _)) => !kept || seat.instance.is_none(),
+            Self::Progress(Progress::Pending | Progress::Prepared(..)) => false,
+            Self::Time | Self::Cancelled | Self::Shutdown => true,
+        }
+    }
+}
+
 /// What an event leaves to do.
 enum Then {
     /// The same run goes on.
@@ -308,6 +328,9 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
     pool.note_busy(&run);
     loop {
         let event = next_event(&pool, &mut stand, &mut run).await;
+        if event.may_end_an_instance(pool.policy.is_long_lived()) {
+            leave_network().await;
+        }
         match handle(&pool, &mut run, event) {
             Then::GoOn => {}
             Then::Leave(ticket, error) => pool.fail(ticket, error).await,

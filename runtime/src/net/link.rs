@@ -35,7 +35,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Over a unix socket. It takes two descriptors, and a third one while its peer does not read.
+    /// Over a unix socket. It takes two descriptors.
     ///
     /// # Errors
     /// When the process has no more descriptors.

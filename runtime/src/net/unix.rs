@@ -6,9 +6,10 @@
 
 use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
 use tokio::net::UnixStream;
@@ -23,13 +24,13 @@ pub(super) fn split(stream: UnixStream) -> io::Result<(pipe::Receiver, Writing)>
     let socket = stream.into_std()?;
     // Of all that tokio reads from, a pipe alone waits for one direction; it reads as from any descriptor.
     let reading = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
-    Ok((reading, Writing { socket, full: None, runtime: Handle::current() }))
+    Ok((reading, Writing { socket: Some(socket), full: None, runtime: Handle::current() }))
 }
 
-/// The writing direction.
+/// The writing direction: a socket that is written to at once, or one that was full and is waited for until all is written. It is
+/// neither for a moment only.
 pub(super) struct Writing {
-    socket: Socket,
-    /// Waits for room, from when the socket was full until all is written.
+    socket: Option<Socket>,
     full: Option<pipe::Sender>,
     /// Whoever writes may be of another one.
     runtime: Handle,
@@ -42,19 +43,28 @@ impl Writing {
         write: impl Fn(&Socket) -> io::Result<usize>,
         write_when_free: impl FnOnce(Pin<&mut pipe::Sender>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if self.full.is_none() {
-            match write(&self.socket) {
+        if let Some(socket) = &self.socket {
+            match write(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let _runtime = self.runtime.enter();
-                    self.full = Some(pipe::Sender::from_owned_fd_unchecked(self.socket.try_clone()?.into())?);
+                    let socket = self.socket.take().map(OwnedFd::from);
+                    self.full = socket.map(pipe::Sender::from_owned_fd_unchecked).transpose()?;
                 }
                 written => return Poll::Ready(written),
             }
         }
         match &mut self.full {
             Some(full) => write_when_free(Pin::new(full), cx),
-            None => Poll::Pending,
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
+    }
+
+    /// Waits for nothing any more.
+    fn free(&mut self) -> io::Result<()> {
+        if let Some(full) = self.full.take() {
+            self.socket = Some(full.into_nonblocking_fd()?.into());
+        }
+        Ok(())
     }
 }
 
@@ -77,13 +87,12 @@ impl AsyncWrite for Writing {
 
     /// All was written: what it waited for is over.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.full = None;
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.free())
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        Poll::Ready(self.socket.shutdown(Shutdown::Write))
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.free()?;
+        Poll::Ready(self.socket.as_ref().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write)))
     }
 }
 

@@ -446,6 +446,11 @@ impl Node {
         self.lose_exchanges(via, reason);
         let is_current = matches!(self.roads.roads.get(&link.host), Some(Road::Link(current)) if *current == id);
         if is_current {
+            // Nobody tells any more how busy they are.
+            let of_host = self.roads.hosts.iter().filter(|(_, host)| **host == link.host).map(|(entry, _)| *entry);
+            for entry in of_host.collect::<Vec<_>>() {
+                self.take_busy(entry, 0);
+            }
             self.close_road(link.host);
         }
     }

@@ -401,6 +401,39 @@ fn who_was_called_by_the_controller_before_there_was_a_link_is_known_to_be_busy(
 }
 
 #[test]
+fn what_a_node_told_of_its_calls_is_forgotten_with_the_link() {
+    let mut net = Net::new(24);
+    net.direct = true;
+    let (server, b) = net.member("b", &[SUM]);
+    let client = net.client();
+    net.nodes[server].behaviours.insert(b, Behaviour::Hold);
+    for _ in 0..5 {
+        net.call(client, CallRequest { timeout: secs(600), ..call(None, SUM) });
+    }
+    net.settle();
+    net.nodes[server].behaviours.insert(b, Behaviour::Echo(ms(0)));
+    let (consumer, main) = net.member("consumer", &[]);
+    net.add(consumer, "own", &[SUM]);
+    let calls = |net: &mut Net| {
+        for _ in 0..4 {
+            let token = net.call(consumer, call(Some(main), SUM));
+            net.settle();
+            assert!(net.result(consumer, token).is_ok());
+        }
+        net.nodes[server].served.len()
+    };
+    let told = calls(&mut net);
+    assert_eq!(net.count(consumer).directs, (1, 0));
+    assert_eq!(calls(&mut net), told, "it is known to have five");
+    net.cut_directs(consumer);
+    for id in net.nodes[server].served.iter().take(5).map(|incoming| incoming.id).collect::<Vec<_>>() {
+        net.answer(server, id, Ok(Bytes::new()));
+    }
+    net.settle();
+    assert_eq!(calls(&mut net), told + 2, "they take turns");
+}
+
+#[test]
 fn turns_go_on_where_the_controller_left_them() {
     let mut net = Net::new(21);
     net.direct = true;

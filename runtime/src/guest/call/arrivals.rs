@@ -16,6 +16,7 @@ use wasmtime_wasi::{WasiView, async_trait};
 use super::super::grants::Act;
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
+use super::super::threads::leave_network_with;
 use super::dynamic::{Prepared, Reader, Wish};
 use super::options::How;
 use super::{call, held, milliseconds, pollable, types};
@@ -76,7 +77,9 @@ impl Flow {
     pub async fn all(mut self) -> Result<Vec<call::Entry>, CallError> {
         let mut entries = Vec::new();
         while let Some(entry) = self.gather.next().await {
-            entries.push(self.read(entry?));
+            let entry = entry?;
+            leave_network_with(entry.result.as_ref().map_or(0, |reply| reply.result.len())).await;
+            entries.push(self.read(entry));
         }
         entries.sort_by(|a, b| a.process.cmp(&b.process));
         Ok(entries)

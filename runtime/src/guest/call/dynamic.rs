@@ -16,6 +16,7 @@ use daffi_proto::value::{self, Encoded, Encoding, Limits as ValueLimits, ValueEr
 use super::super::instance::{bad_arguments, short, unfit};
 use super::super::outgoing::{OpenCall, Unheld};
 use super::super::state::CallOrigin;
+use super::super::threads::leave_network_with;
 use super::options::How;
 use super::{call, types};
 
@@ -61,6 +62,7 @@ pub(super) async fn fg(
     let wish = Wish::new(origin, callback, arguments, how)?;
     let prepared = wish.look_up(origin).await?;
     let reply = origin.module.mesh.call(prepared.request).await?;
+    leave_network_with(reply.result.len()).await;
     prepared.reader.read(reply)
 }
 
@@ -124,6 +126,7 @@ impl Wish {
         let resolved = origin.module.mesh.resolve(question).await?;
         origin.may_call(&resolved)?;
         let encoding = encoding_of(&arguments);
+        leave_network_with(length(&arguments)).await;
         let args = encode(&resolved.signature, arguments, &limits)
             .map_err(|error| bad_arguments(&error, &resolved.callback.to_string(), &resolved.signature))?;
         let elapsed = since.elapsed();

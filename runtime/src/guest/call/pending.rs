@@ -24,6 +24,7 @@ use wasmtime_wasi::{WasiView, async_trait};
 
 use super::super::outgoing::OpenCall;
 use super::super::state::{CallOrigin, GuestState};
+use super::super::threads::leave_network_with;
 use super::dynamic::{Prepared, Reader, Wish};
 use super::{held, pollable, types};
 use crate::mesh::handle::OpenCall as Placed;
@@ -135,6 +136,7 @@ impl Outcome {
     /// The result; cancel safe.
     pub async fn wait(&self) -> Result<types::Value, CallError> {
         poll_fn(|cx| self.poll(cx)).await;
+        leave_network_with(self.bytes()).await;
         self.result().unwrap_or_else(|| Err(self.cancelled()))
     }
 
@@ -168,6 +170,14 @@ impl Outcome {
             State::Over(Ok(held)) => (held.reply.clone(), held.reader.clone()),
         };
         Some(reader.read(reply))
+    }
+
+    /// How much there is to be translated.
+    fn bytes(&self) -> usize {
+        match &*lock(&self.state) {
+            State::Over(Ok(held)) => held.reply.result.len(),
+            State::Over(Err(_)) | State::Open(_) => 0,
+        }
     }
 
     fn cancelled(&self) -> CallError {
