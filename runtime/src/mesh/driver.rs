@@ -203,7 +203,11 @@ impl Driver {
         match event {
             Event::Requests(_) => core.take_requests(),
             Event::Bells => self.bells_taken.drain(..).for_each(|port| core.take_bell(&port)),
-            Event::Frames(end) => self.take_frames(core, end),
+            Event::Frames(end) => {
+                // What is answered by the controller may follow from what a node has told directly before.
+                self.directs_in.hear_first(core);
+                self.take_frames(core, end);
+            }
             Event::Delivery(delivery) => self.take_delivery(core, delivery),
             Event::Directs => self.directs_in.hear(core),
             Event::Arrival(arrival) => self.directs_in.take(core, arrival),

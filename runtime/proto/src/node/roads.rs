@@ -26,7 +26,7 @@ use super::wire::{Via, Wire};
 use super::{CallKey, Node, Output, Peer, Request, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, MAX_ADDRESSES, Side, plain};
-use crate::id::{DirectId, EntryId, LocalId, ProcessName, SessionId, Ticket};
+use crate::id::{CallId, DirectId, EntryId, LocalId, ProcessName, SessionId, Ticket};
 use crate::registry::{Choice, process_ref};
 use crate::session::{HANDSHAKE_TIMEOUT, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
@@ -86,6 +86,8 @@ pub(super) struct Roads {
     roads: BTreeMap<SessionId, Road>,
     /// The processes that are at nodes that can be met.
     hosts: BTreeMap<EntryId, SessionId>,
+    /// Which call was the last to be sent before a node told how busy a process is.
+    told: BTreeMap<EntryId, CallId>,
     links: BTreeMap<DirectId, Outbound>,
     /// When to look at which link, one entry each; and until when a node's address is waited for.
     checks: BTreeSet<(Duration, DirectId)>,
@@ -112,6 +114,7 @@ impl Roads {
 
     pub fn forget_process(&mut self, entry: EntryId) {
         self.hosts.remove(&entry);
+        self.told.remove(&entry);
     }
 
     /// When to look again.
@@ -200,7 +203,8 @@ impl Node {
     /// The way that a call takes. The first one to a node has it opened.
     ///
     /// Where several processes have the callback, all of their nodes must be linked: only who is told by all of them how busy they
-    /// are can choose as well as the controller, which does so meanwhile.
+    /// are can choose as well as the controller. While the links are opened such calls wait too: what the controller places meanwhile would be
+    /// somewhere, and this node would not know where.
     pub(super) fn way(&mut self, id: CallKey, choice: &Choice<Peer>) -> Passage {
         let by_controller = Passage::Over(Via::Controller);
         let Some(Candidate { host, process, bytes, waits, opens }) = self.may_go_directly(id, choice) else {
@@ -213,13 +217,16 @@ impl Node {
         if others.len() > MAX_COMPARED {
             return by_controller;
         }
-        let mut way = self.way_to_node(host, process, bytes, false, opens);
+        let mut way = self.way_to_node(host, process, bytes, waits, opens);
         for entry in others {
             let host = self.roads.hosts.get(&entry).copied();
-            let its = host.map(|host| self.way_to_node(host, process, bytes, false, opens));
-            if !matches!(its, Some(Passage::Over(Via::To(_)))) {
-                way = by_controller;
-            }
+            let its = host.map(|host| self.way_to_node(host, process, bytes, waits, opens));
+            way = match (way, its) {
+                (Passage::Over(Via::To(_)), Some(Passage::Over(Via::To(_)))) => way,
+                (Passage::Over(Via::To(_)) | Passage::Opens(_), Some(opens @ Passage::Opens(_))) => opens,
+                (opens @ Passage::Opens(_), Some(Passage::Over(Via::To(_)))) => opens,
+                _ => by_controller,
+            };
         }
         way
     }
@@ -275,6 +282,7 @@ impl Node {
     /// A node that was visited tells how many calls a process of it has in flight beside those that came over the link.
     fn take_busy(&mut self, entry: EntryId, calls: u32) {
         self.mesh.set_apart(Peer::Remote(entry), calls);
+        self.roads.told.insert(entry, CallId(self.last_wire));
     }
 
     /// The controller has sent a call to another process than this node took for the next: it is that one's turn that is over.
@@ -285,6 +293,20 @@ impl Node {
         if let Some(peer) = self.mesh.named(&process_ref(&origin.tenant, process)).last().copied() {
             self.mesh.began(peer);
             self.mesh.ended(peer);
+        }
+    }
+
+    /// A call that the controller placed is over. Where the node of its receiver has told since it was sent how busy that one is, the
+    /// call was among them: until the next report, there is one less.
+    pub(super) fn note_relayed_over(&mut self, wire: Wire, chosen: &Chosen, process: &ProcessName, origin: &Origin) {
+        if chosen.counts || origin.tenant != origin.home {
+            return;
+        }
+        let peer = self.mesh.named(&process_ref(&origin.tenant, process)).last().copied();
+        if let Some(peer @ Peer::Remote(entry)) = peer
+            && self.roads.told.get(&entry).is_some_and(|last| *last >= wire.id)
+        {
+            self.mesh.set_apart(peer, self.mesh.in_flight(peer).1.saturating_sub(1));
         }
     }
 
@@ -479,6 +501,7 @@ impl Node {
         self.roads.roads.clear();
         self.roads.asked.clear();
         self.roads.hosts.clear();
+        self.roads.told.clear();
         for link in self.roads.links.values_mut() {
             link.retired = true;
         }

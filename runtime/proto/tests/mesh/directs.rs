@@ -345,7 +345,7 @@ fn calls_that_several_processes_could_serve_go_to_the_one_with_the_fewest_whoeve
     }
     net.settle();
     let (consumer, main) = net.member("consumer", &[]);
-    // The first ones go by the controller, which compares them; then both nodes have said how busy they are.
+    // The first one waits for both links, with which both nodes say how busy they are.
     for _ in 0..3 {
         let token = net.call(consumer, call(Some(main), SUM));
         net.run(ms(100));
@@ -385,7 +385,8 @@ fn who_was_called_by_the_controller_before_there_was_a_link_is_known_to_be_busy(
         for process in [b, c] {
             net.nodes[server].behaviours.insert(process, Behaviour::Hold);
         }
-        net.call(consumer, CallRequest { timeout: secs(600), ..call(Some(main), SUM) });
+        // It has no time to wait for the link.
+        net.call(consumer, CallRequest { timeout: secs(3), ..call(Some(main), SUM) });
         net.settle();
         let held = net.nodes[server].served.last().unwrap().process;
         assert_eq!(net.count(consumer).directs, (1, 0), "the first one had it opened, and took the other way");
@@ -397,6 +398,27 @@ fn who_was_called_by_the_controller_before_there_was_a_link_is_known_to_be_busy(
             assert!(net.result(consumer, token).is_ok(), "seed {seed}");
         }
         assert!(net.frames_sent_directly >= 8);
+    }
+}
+
+#[test]
+fn a_call_that_was_under_way_when_the_link_came_is_no_load_any_more_when_it_is_over() {
+    for seed in 0..8 {
+        let mut net = Net::new(seed);
+        net.direct = true;
+        let [(b, one), (c, other)] = ["b", "c"].map(|name| net.member(name, &[SUM]));
+        for (node, process) in [(b, one), (c, other)] {
+            net.nodes[node].behaviours.insert(process, Behaviour::Echo(ms(30)));
+        }
+        let (consumer, main) = net.member("consumer", &[]);
+        for _ in 0..8 {
+            // The first ones have no time to wait for the links.
+            let token = net.call(consumer, CallRequest { timeout: secs(3), ..call(Some(main), SUM) });
+            net.settle();
+            assert!(net.result(consumer, token).is_ok());
+        }
+        assert_eq!((net.nodes[b].served.len(), net.nodes[c].served.len()), (4, 4), "seed {seed}");
+        assert_eq!(net.count(consumer).directs, (2, 0));
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use daffi_proto::frame::Frame;
 use daffi_proto::node::{Input, Via};
+use futures::FutureExt;
 use futures::stream::{SelectAll, Stream};
 
 use super::super::direct::{Arrival, DialOrder};
@@ -105,6 +106,14 @@ impl Sources {
             Err(end) => self.left.push_back((via, Said::End(end))),
         }
         true
+    }
+
+    /// Tells the node of what has come by now, for one turn.
+    pub fn hear_first(&mut self, core: &mut Core) {
+        if !self.open.is_empty() {
+            self.next().now_or_never();
+            self.hear(core);
+        }
     }
 
     /// Tells the node of it, for one turn.
