@@ -62,8 +62,7 @@ impl Node {
         // Over a direct link the callee's node does not say who it was: it was the one that was asked.
         if let (Via::Controller, Some(process), Some(call)) = (wire.via, &process, self.calls.get(&id)) {
             let origin = call.origin.clone();
-            self.note_turn(&chosen, process, &origin);
-            self.note_relayed_over(wire, &chosen, process, &origin);
+            self.note_placed(wire, &chosen, process, &origin);
         }
         let process = process.unwrap_or(chosen.process);
         let channels = goes_on.clone().unwrap_or_else(|| Arc::from([]));

@@ -13,21 +13,20 @@
 //! that is lost ends what went over it and nothing else; the controller's link has no part in what goes over it, but what it
 //! said of the nodes ends with that link: then no new call takes the way.
 
+mod passage;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::calls::{Chosen, Owner};
-use super::errands::Errand;
-use super::origin::Origin;
+pub(super) use self::passage::Passage;
 use super::waiting::Key;
 use super::wire::{Via, Wire};
-use super::{CallKey, Node, Output, Peer, Request, outcome};
+use super::{Node, Output, Peer, Request, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, MAX_ADDRESSES, Side, plain};
-use crate::id::{CallId, DirectId, EntryId, LocalId, ProcessName, SessionId, Ticket};
-use crate::registry::{Choice, process_ref};
+use crate::id::{CallId, DirectId, EntryId, LocalId, SessionId, Ticket};
 use crate::session::{HANDSHAKE_TIMEOUT, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
 /// Most direct links that a node opens. Calls to more nodes go by the controller.
@@ -166,11 +165,17 @@ impl Roads {
         }
     }
 
-    /// Whether the node of a process tells, or is about to, how many calls the process has in flight that do not take the link to it.
+    /// Whether the node of a process tells, or is about to, how many calls it has in flight that do not take the link to it.
     pub fn is_told_of(&self, process: Peer) -> bool {
         let Peer::Remote(entry) = process else { return false };
         let road = self.hosts.get(&entry).and_then(|host| self.roads.get(host));
         matches!(road, Some(Road::Asked | Road::Link(_)))
+    }
+
+    /// Whether the node of a process has told how busy it is since this call was sent.
+    pub fn was_told_since(&self, process: Peer, call: CallId) -> bool {
+        let Peer::Remote(entry) = process else { return false };
+        self.told.get(&entry).is_some_and(|last| *last >= call)
     }
 
     fn take(&mut self, id: DirectId) -> Option<Outbound> {
@@ -180,134 +185,11 @@ impl Roads {
     }
 }
 
-/// A call that may go directly.
-struct Candidate {
-    host: SessionId,
-    /// Who makes it.
-    process: LocalId,
-    bytes: usize,
-    /// Whether it has a way opened, and may wait for that.
-    opens: bool,
-    waits: bool,
-}
-
-/// How a call gets to the process that was chosen.
-#[derive(Clone, Copy)]
-pub(super) enum Passage {
-    Over(Via),
-    /// It is being opened.
-    Opens(SessionId),
-}
-
 impl Node {
-    /// The way that a call takes. The first one to a node has it opened.
-    ///
-    /// Where several processes have the callback, all of their nodes must be linked: only who is told by all of them how busy they
-    /// are can choose as well as the controller. While the links are opened such calls wait too: what the controller places meanwhile would be
-    /// somewhere, and this node would not know where.
-    pub(super) fn way(&mut self, id: CallKey, choice: &Choice<Peer>) -> Passage {
-        let by_controller = Passage::Over(Via::Controller);
-        let Some(Candidate { host, process, bytes, waits, opens }) = self.may_go_directly(id, choice) else {
-            return by_controller;
-        };
-        let others = self.others_than(id, choice);
-        if others.is_empty() {
-            return self.way_to_node(host, process, bytes, waits, opens);
-        }
-        if others.len() > MAX_COMPARED {
-            return by_controller;
-        }
-        let mut way = self.way_to_node(host, process, bytes, waits, opens);
-        for entry in others {
-            let host = self.roads.hosts.get(&entry).copied();
-            let its = host.map(|host| self.way_to_node(host, process, bytes, waits, opens));
-            way = match (way, its) {
-                (Passage::Over(Via::To(_)), Some(Passage::Over(Via::To(_)))) => way,
-                (Passage::Over(Via::To(_)) | Passage::Opens(_), Some(opens @ Passage::Opens(_))) => opens,
-                (opens @ Passage::Opens(_), Some(Passage::Over(Via::To(_)))) => opens,
-                _ => by_controller,
-            };
-        }
-        way
-    }
-
-    /// The way to a node, which is opened, if there is none and it may be; whether the call waits for it.
-    fn way_to_node(&mut self, host: SessionId, process: LocalId, bytes: usize, waits: bool, opens: bool) -> Passage {
-        let by_controller = Passage::Over(Via::Controller);
-        match self.roads.roads.get(&host) {
-            Some(Road::Link(link)) => {
-                let link = *link;
-                return self.roads.passage(link, process, bytes, waits.then_some(self.now));
-            }
-            Some(Road::Asked) => {}
-            Some(Road::Closed(until)) if *until > self.now => return by_controller,
-            Some(Road::Closed(_)) | None if !opens || self.roads.links.len() >= MAX_ROADS => return by_controller,
-            Some(Road::Closed(_)) | None => {
-                self.roads.roads.insert(host, Road::Asked);
-                self.roads.asked.insert((self.now + ROAD_PATIENCE, host));
-                self.send(Frame::new(Header::Meet { session: host }));
-            }
-        }
-        if waits { Passage::Opens(host) } else { by_controller }
-    }
-
-    /// The processes of other nodes that could have been chosen as well.
-    fn others_than(&self, id: CallKey, choice: &Choice<Peer>) -> Vec<EntryId> {
-        let Some(call) = self.calls.get(&id).filter(|call| call.receiver.is_none()) else { return Vec::new() };
-        let group = self.seen_by(&call.origin).group(choice.group);
-        let members = group.into_iter().flat_map(|group| group.members());
-        let remote = members.filter_map(|member| match member.process {
-            Peer::Remote(entry) if member.process != choice.process => Some(entry),
-            Peer::Remote(_) | Peer::Local(_) => None,
-        });
-        remote.take(MAX_COMPARED + 1).collect()
-    }
-
-    /// Where a call goes that is not for the controller to see.
-    fn may_go_directly(&self, id: CallKey, choice: &Choice<Peer>) -> Option<Candidate> {
-        let Peer::Remote(entry) = choice.process else { return None };
-        let host = *self.roads.hosts.get(&entry)?;
-        let call = self.calls.get(&id)?;
-        let process = call.origin.process?;
-        let is_own = matches!(call.errand, Errand::Run) && call.origin.tenant == call.origin.home;
-        if !is_own || call.by_controller {
-            return None;
-        }
-        // A part of a broadcast takes the way that there is.
-        let opens = matches!(call.owner, Owner::User(_));
-        let waits = opens && self.time_left(call) >= 2 * ROAD_PATIENCE;
-        Some(Candidate { host, process, bytes: call.args.len(), waits, opens })
-    }
-
     /// A node that was visited tells how many calls a process of it has in flight beside those that came over the link.
     fn take_busy(&mut self, entry: EntryId, calls: u32) {
         self.mesh.set_apart(Peer::Remote(entry), calls);
         self.roads.told.insert(entry, CallId(self.last_wire));
-    }
-
-    /// The controller has sent a call to another process than this node took for the next: it is that one's turn that is over.
-    pub(super) fn note_turn(&mut self, chosen: &Chosen, process: &ProcessName, origin: &Origin) {
-        if *process == chosen.process || origin.tenant != origin.home {
-            return;
-        }
-        if let Some(peer) = self.mesh.named(&process_ref(&origin.tenant, process)).last().copied() {
-            self.mesh.began(peer);
-            self.mesh.ended(peer);
-        }
-    }
-
-    /// A call that the controller placed is over. Where the node of its receiver has told since it was sent how busy that one is, the
-    /// call was among them: until the next report, there is one less.
-    pub(super) fn note_relayed_over(&mut self, wire: Wire, chosen: &Chosen, process: &ProcessName, origin: &Origin) {
-        if chosen.counts || origin.tenant != origin.home {
-            return;
-        }
-        let peer = self.mesh.named(&process_ref(&origin.tenant, process)).last().copied();
-        if let Some(peer @ Peer::Remote(entry)) = peer
-            && self.roads.told.get(&entry).is_some_and(|last| *last >= wire.id)
-        {
-            self.mesh.set_apart(peer, self.mesh.in_flight(peer).1.saturating_sub(1));
-        }
     }
 
     /// The controller says where a node is.

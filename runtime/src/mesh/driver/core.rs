@@ -5,14 +5,15 @@
 //! and a small call wait no longer than that and the guest that is polled in it. Nothing here waits: a full link gives the
 //! frame back to the node. It decides nothing about calls: that is the node's.
 
+mod links;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant, SystemTime};
 
 use daffi_proto::call::{Answer, Incoming};
 use daffi_proto::error::{CallError, code};
-use daffi_proto::frame::{Frame, Header};
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
 use daffi_proto::schedule::{Clock, Utc};
@@ -25,7 +26,7 @@ use super::super::asked::Asked;
 use super::super::direct::DialOrder;
 use super::super::handle::{Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
-use super::super::link::{FrameSink, LinkEnd, NotTaken};
+use super::super::link::FrameSink;
 use super::super::news::News;
 use super::super::streams::Streams;
 use super::super::uplink::{Order, Orders};
@@ -113,11 +114,6 @@ pub(super) struct Core {
     pub(super) drains: Vec<oneshot::Sender<()>>,
     pub(super) leaves: Vec<oneshot::Sender<()>>,
     pub(super) tasks: TaskTracker,
-}
-
-/// Whether streams are to wait for room; nobody is woken when there is.
-fn lacks_room(sink: &dyn FrameSink) -> bool {
-    sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 /// What a core is made of.
@@ -283,14 +279,6 @@ impl Core {
         self.act(acts);
     }
 
-    /// There is a link. Gives its number.
-    pub fn take_link_in(&mut self, sink: Box<dyn FrameSink>) -> LinkNumber {
-        self.links = LinkNumber(self.links.0.wrapping_add(1));
-        self.link = Some((self.links, sink));
-        self.tell(Input::LinkUp);
-        self.links
-    }
-
     /// Does what the node wants, until it wants nothing more, or nothing but to let streams move and the turn is over.
     pub fn carry_out(&mut self) {
         loop {
@@ -410,102 +398,6 @@ impl Core {
         if self.since_flush() >= FLUSH_AT_LEAST_EVERY {
             self.flush();
         }
-    }
-
-    fn sink(&self, via: Via) -> Option<&dyn FrameSink> {
-        match via {
-            Via::Controller => self.link.as_ref().map(|(_, sink)| sink.as_ref()),
-            Via::To(_) | Via::From(_) => self.directs.get(via),
-        }
-    }
-
-    fn send(&mut self, via: Via, frame: Frame) {
-        let is_of_stream = matches!(frame.header, Header::Items { .. });
-        let Some(sink) = self.sink(via) else { return };
-        if let Err(NotTaken(frame)) = sink.send(frame) {
-            return self.tell(Input::NotSent { via, frame: *frame });
-        }
-        // Whoever waits for room already must stay the one who is woken.
-        let is_full = is_of_stream && !self.congested.contains(&via) && lacks_room(sink);
-        self.unflushed = true;
-        if via != Via::Controller {
-            self.directs.note_sent(via);
-        }
-        if is_full {
-            self.set_congested(via, true);
-        }
-    }
-
-    /// Whether a link on which streams wait has room for them; where none has, whoever asks is woken when one has.
-    pub fn has_room(&self, cx: &mut Context<'_>) -> bool {
-        let mut is_ready = |via: &Via| self.sink(*via).is_none_or(|sink| sink.poll_room(cx).is_ready());
-        // All of them are asked: each keeps its waker.
-        self.congested.iter().filter(|via| is_ready(via)).count() > 0
-    }
-
-    /// Lets streams go on where there is room for them.
-    pub fn take_room(&mut self) {
-        let has_room = |via: &Via| self.sink(*via).is_none_or(|sink| !lacks_room(sink));
-        let free: Vec<Via> = self.congested.iter().copied().filter(has_room).collect();
-        for via in free {
-            self.set_congested(via, false);
-        }
-    }
-
-    pub fn set_congested(&mut self, via: Via, congested: bool) {
-        let changed = if congested { self.congested.insert(via) } else { self.congested.remove(&via) };
-        if changed {
-            self.tell(Input::Congested { via, congested });
-        }
-    }
-
-    /// Sends off what was sent.
-    pub fn flush(&mut self) {
-        self.last_flush = self.now;
-        self.unflushed = false;
-        self.mute = self.link.as_ref().is_some_and(|(_, sink)| sink.flush().is_err());
-        self.directs.flush();
-    }
-
-    /// Nothing more arrives.
-    pub fn lose_link(&mut self, end: &LinkEnd) {
-        if let (LinkEnd::Garbage(error), Some((_, sink))) = (end, &self.link) {
-            // Tell the peer, who is defective, why.
-            let _ = sink.send(Frame::close(&error.to_string()));
-            let _ = sink.flush();
-        }
-        if self.take_link().is_some() {
-            let reason = end.to_string();
-            self.news.detail(&reason);
-            self.tell(Input::LinkDown(reason));
-            self.dial();
-        }
-    }
-
-    /// The node wants the link closed, when all that was to be sent before is.
-    fn close_link(&mut self, reason: &str, again: bool) {
-        let Some(sink) = self.take_link() else { return };
-        self.news.detail(&format!("closing the link: {reason}"));
-        let leaves = std::mem::take(&mut self.leaves);
-        let closed = sink.close();
-        self.tasks.spawn(async move {
-            closed.await;
-            leaves.into_iter().for_each(|leave| leave.send(()).unwrap_or(()));
-        });
-        if again {
-            self.dial();
-        }
-    }
-
-    /// Forgets the link. Whoever hears it sees by its number that it is no more.
-    fn take_link(&mut self) -> Option<Box<dyn FrameSink>> {
-        self.set_congested(Via::Controller, false);
-        self.link.take().map(|(_, sink)| sink)
-    }
-
-    fn dial(&mut self) {
-        self.dialing = true;
-        self.orders.send(Order::Dial);
     }
 
     pub fn set_link_state(&mut self, state: LinkState) {
