@@ -1,8 +1,8 @@
 //! Whether a module's calls may run in the network's thread.
 //!
-//! A short call is done soonest where its frame was read, and where the answers are read that it waits for. One that takes long keeps the driver from everything else, for
-//! an epoch tick or, in a single instruction such as the fill of a memory, for longer. So after a call that took long
-//! the next ones run on the workers for many times as long: calls of one module keep the driver from others for a
+//! A short call is done soonest where its frame was read, and where the answers are read that it waits for. One that takes
+//! long keeps the driver from everything else, for an epoch tick or, in a single instruction such as the fill of a memory,
+//! for longer. So after a call that took long the next ones run on the workers for many times as long: calls of one module keep the driver from others for a
 //! hundredth of the time.
 
 use std::sync::atomic::{AtomicU64, Ordering};

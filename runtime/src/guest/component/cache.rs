@@ -81,7 +81,8 @@ impl Cache {
         Self { folder, ..Self::default() }
     }
 
-    /// The compiled component of the bytes that have this sum, for this engine. It blocks as long as the compilation, where there has to be one.
+    /// The compiled component of the bytes that have this sum, for this engine. It blocks as long as the compilation, where
+    /// there has to be one.
     ///
     /// # Errors
     /// Those of `compile`.
