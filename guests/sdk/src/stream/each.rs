@@ -219,10 +219,15 @@ impl<T> Run<T> {
         Some(Entry { process, result: Err(error) })
     }
 
-    /// Gives up all others.
+    /// Gives up all others. Whoever has given a result for every item has ended well, though its end is still to be read.
     fn stop(&mut self, failed: &str) {
         for (number, receiver) in self.receivers.iter_mut().enumerate() {
-            if !matches!(receiver.way, Way::Ended(_)) {
+            if matches!(receiver.way, Way::Ended(_)) {
+                continue;
+            }
+            if matches!(receiver.way, Way::Inbound(_)) && self.feed.all_of(number) == Some(receiver.results) {
+                receiver.way = Way::Ended(Ok(()));
+            } else {
                 let message = format!("given up, since the stream to `{failed}` failed");
                 let why = CallError::local(Outcome::Unknown, "cancelled", &self.callback, message);
                 receiver.here.clear();

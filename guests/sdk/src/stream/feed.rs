@@ -59,6 +59,12 @@ impl Feed {
         self.fans.iter().find_map(|fan| fan.lanes.get(receiver)?.refused.clone())
     }
 
+    /// How many items this receiver has had, where they are all that there were.
+    pub(crate) fn all_of(&self, receiver: usize) -> Option<u64> {
+        let lanes = self.fans.iter().filter_map(|fan| fan.lanes.get(receiver));
+        lanes.map(|lane| lane.is_finished.then_some(lane.written)).sum()
+    }
+
     /// Writes no more to this receiver: its streams fail, unless they are finished.
     pub(crate) fn close(&mut self, receiver: usize) {
         for lane in self.fans.iter_mut().filter_map(|fan| fan.lanes.get_mut(receiver)) {
@@ -83,6 +89,8 @@ struct Lane {
     outbound: Option<host::Outbound>,
     /// How many of the pulled items it has not had.
     behind: usize,
+    written: u64,
+    is_finished: bool,
     refused: Option<CallError>,
 }
 
@@ -94,7 +102,8 @@ impl Fan {
         outbound: impl IntoIterator<Item = Option<host::Outbound>>,
         ahead: usize,
     ) -> Self {
-        let lanes = outbound.into_iter().map(|outbound| Lane { outbound, behind: 0, refused: None }).collect();
+        let lane = |outbound| Lane { outbound, behind: 0, written: 0, is_finished: false, refused: None };
+        let lanes = outbound.into_iter().map(lane).collect();
         Self { items: Some(items), pulled: VecDeque::new(), ahead: ahead.max(1), lanes }
     }
 
@@ -183,11 +192,10 @@ impl Lane {
 
     fn write(&mut self, item: &Value) {
         let Some(outbound) = &self.outbound else { return };
-        if let Err(why) = outbound.write(std::slice::from_ref(item)) {
-            match outbound.ended() {
-                Some(_) => self.outbound = None,
-                None => self.refuse(why),
-            }
+        match outbound.write(std::slice::from_ref(item)) {
+            Ok(()) => self.written += 1,
+            Err(_) if outbound.ended().is_some() => self.outbound = None,
+            Err(why) => self.refuse(why),
         }
     }
 
@@ -201,6 +209,7 @@ impl Lane {
     fn finish(&mut self) {
         if let Some(outbound) = self.outbound.take() {
             outbound.finish();
+            self.is_finished = true;
         }
     }
 }

@@ -60,7 +60,7 @@ impl Receivers {
         Self { ahead: items, ..self }
     }
 
-    /// Gives up all others when one has failed: theirs are `cancelled`.
+    /// Gives up all others when one has failed: theirs are `cancelled`, unless they have given a result for every item.
     pub fn stop_on_failure(self) -> Self {
         Self { stop_on_failure: true, ..self }
     }
