@@ -3,6 +3,7 @@
 //! These are the words that the runtime's mesh driver, its guests and the CLI share; [`crate::node`] gives them
 //! meaning. Times are `Duration`s since the node's own start (monotonic), unless a name says that it is a timeout.
 
+pub(crate) mod chain;
 mod listed;
 
 use std::sync::Arc;
@@ -183,7 +184,7 @@ impl CallRequest {
             caller,
             tenant: None,
             callbacks,
-            accepts: Arc::from([]),
+            accepts: Arc::default(),
             signature: None,
             receiver: None,
             args: Bytes::new(),
@@ -193,7 +194,7 @@ impl CallRequest {
             when_abandoned: WhenAbandoned::Cancel,
             eta: Duration::ZERO,
             answer: Answer::Result,
-            channels: Arc::from([]),
+            channels: Arc::default(),
             mode: Mode::Whole,
             retry: Retry::NEVER,
         }

@@ -2,13 +2,19 @@
 //!
 //! Names are checked when they are made, so that whatever holds one holds a good one.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use crate::recent::Recent;
+
+/// Places for names of a kind that a thread decoded lately.
+const RECENT_NAMES: usize = 64;
 
 /// Longest name of a process, a tenant or a node, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -84,7 +90,7 @@ macro_rules! checked_name {
             }
         }
 
-        // By hand, because every call's header has names: this takes one allocation where `try_from` takes two.
+        // By hand, because every call's header has names, and mostly the same ones.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Text;
@@ -94,7 +100,14 @@ macro_rules! checked_name {
                         f.write_str(concat!("a ", $what, " name"))
                     }
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
-                        $name::new(text).map_err(E::custom)
+                        thread_local! {
+                            static RECENT: RefCell<Recent<$name, RECENT_NAMES>> = const { RefCell::new(Recent::new()) };
+                        }
+                        let find = |recent: &RefCell<Recent<$name, RECENT_NAMES>>| {
+                            let is = |known: &$name| known.as_str() == text;
+                            recent.borrow_mut().find_or_make(text, is, || $name::new(text))
+                        };
+                        RECENT.try_with(find).unwrap_or_else(|_| $name::new(text)).map_err(E::custom)
                     }
                 }
                 deserializer.deserialize_str(Text)
@@ -117,7 +130,8 @@ checked_name!(
 impl Default for TenantName {
     /// The tenant of everything that names none: `default`.
     fn default() -> Self {
-        Self("default".into())
+        static DEFAULT: LazyLock<TenantName> = LazyLock::new(|| TenantName("default".into()));
+        DEFAULT.clone()
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`value`] | WIT values: the postcard, JSON and WAVE codecs, and the check of untrusted bytes |
 //! | [`error`] | `call-error`: what happened to a call that failed |
 //! | [`frame`] | headers, framing, limits |
+//! | `recent` | what was decoded lately, so that it is not made again |
 //! | [`registry`] | who has which callback, and whom a call goes to |
 //! | [`call`] | calls as the node's user sees them: requests, incoming calls, outcomes |
 //! | [`stream`] | one stream between two nodes: credit, order, how it ends |
@@ -30,6 +31,7 @@ pub mod grants;
 pub mod id;
 pub mod name;
 pub mod node;
+mod recent;
 pub mod registry;
 pub mod schedule;
 pub mod session;

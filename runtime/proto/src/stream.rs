@@ -40,10 +40,11 @@ mod channels;
 mod inlet;
 mod outlet;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::channels::{Channels, Message};
 pub use self::inlet::Inlet;
@@ -83,6 +84,12 @@ pub enum Flow {
     Items,
     /// 2: a future: one item.
     One,
+}
+
+/// Reads the streams of a value: mostly there are none, which costs no memory.
+pub(crate) fn deserialize_flows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Flow]>, D::Error> {
+    let flows = Vec::deserialize(deserializer)?;
+    Ok(if flows.is_empty() { Arc::default() } else { flows.into() })
 }
 
 impl Flow {

@@ -341,6 +341,7 @@ fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running
         // Ends with the listeners, which hold the senders.
         drop(accepted);
         while let Some(Accepted { connection, identity, place }) = connections.recv().await {
+            let limits = LinkLimits { passes_on: true, ..limits };
             hub.add(NewLink { link: connection.into_link(limits, &tasks), identity, place: Some(place) }).await;
         }
     });

@@ -31,10 +31,10 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         callback: 0,
         args: Bytes::new(),
         caller: None,
-        chain: Arc::from([]),
+        chain: Arc::default(),
         deadline: Duration::ZERO,
         answer: daffi_proto::call::Answer::Result,
-        channels: Arc::from([]),
+        channels: Arc::default(),
     };
     Job::new(incoming, &own(), (now, now + timeout), 60 * SECOND, Vec::new())
 }

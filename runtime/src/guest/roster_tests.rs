@@ -28,7 +28,7 @@ fn job(id: u64, from_instances: &[u32]) -> Job {
         chain: Arc::from(chain),
         deadline: Duration::from_secs(30),
         answer: daffi_proto::call::Answer::Result,
-        channels: Arc::from([]),
+        channels: Arc::default(),
     };
     let second = Duration::from_secs(1);
     Job::new(incoming, &own(), (Instant::now(), Instant::now() + 30 * second), 60 * second, Vec::new())

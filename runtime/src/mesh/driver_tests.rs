@@ -93,7 +93,7 @@ fn spec(name: &str) -> ProcessSpec {
         schedules: Default::default(),
         large_bytes: LARGE_BYTES,
         max_streams: 256,
-        exports: Arc::from([]),
+        exports: Arc::default(),
     }
 }
 

@@ -11,22 +11,22 @@
 //! does not read costs its own calls, then itself, never another link. What was said by a
 //! link that is closed is not heard any more. Nothing here waits but for the next event.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Instant;
 
 use daffi_proto::controller::{Controller, ControllerConfig, Event as Told, Input, Output};
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
 use daffi_proto::session::PeerIdentity;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use fnv::FnvHashMap;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
 use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, NotTaken, recv};
 use super::pipe;
-use super::rounds::{Batch, Rounds, Said};
+use super::rounds::{Batch, Places, Rounds, Said};
 use super::uplink::{Dialing, Order};
 
 /// Links that were accepted and wait to be taken in.
@@ -37,9 +37,6 @@ const MAX_BATCHES: usize = 256;
 
 /// Most batches that are taken in one go.
 const BATCHES_AT_ONCE: usize = 32;
-
-/// Batches of one link that wait.
-const BATCHES_A_LINK: usize = 2;
 
 /// Most frames that are handled before what they gave to send is sent, and something else has its turn.
 const FRAMES_AT_ONCE: usize = 1024;
@@ -111,7 +108,7 @@ pub struct Hub {
     drain_requests: mpsc::Receiver<oneshot::Sender<()>>,
     drained: bool,
     drains: Vec<oneshot::Sender<()>>,
-    links: HashMap<LinkId, Open>,
+    links: FnvHashMap<LinkId, Open>,
     last_link: u64,
     /// Links with something to flush.
     unflushed: Vec<LinkId>,
@@ -150,7 +147,7 @@ impl Hub {
             drain_requests,
             drained: false,
             drains: Vec::new(),
-            links: HashMap::new(),
+            links: FnvHashMap::default(),
             last_link: 0,
             unflushed: Vec::new(),
             joined: HashSet::new(),
@@ -344,18 +341,14 @@ async fn pump_frames(
     batches: mpsc::Sender<Batch>,
     cancel: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(BATCHES_A_LINK));
+    let places = Places::new();
     loop {
-        let mut frames = Vec::new();
+        let mut frames = places.frames();
         let (place, received) = tokio::select! {
-            received = async {
-                // It is never closed.
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, recv(&mut *source, &mut frames).await)
-            } => received,
+            received = async { (places.next().await, recv(&mut *source, &mut frames).await) } => received,
             () = cancel.cancelled() => return,
         };
-        let Ok(place) = place else { return };
+        let Some(place) = place else { return };
         let ended = received.is_err();
         let batch = Batch { link, frames: received.map(|()| frames), place };
         if batches.send(batch).await.is_err() || ended {

@@ -32,6 +32,8 @@ const MEDIUM_BYTES: usize = 64 << 10;
 pub struct LinkLimits {
     /// Most bytes of a payload that is received.
     pub max_payload_bytes: usize,
+    /// Whoever receives passes payloads on at once: none is copied, each keeps what was read with it in memory.
+    pub passes_on: bool,
     /// Above this many waiting bytes calls, results and all that streams say are given back: their calls fail as
     /// `overloaded`. Small ones ([`LinkLimits::admit`]) have up to twice the room.
     pub refuse_above_bytes: usize,
@@ -62,6 +64,7 @@ impl LinkLimits {
         let close_above_bytes = refuse_above_bytes.saturating_mul(4);
         Self {
             max_payload_bytes,
+            passes_on: false,
             refuse_above_bytes,
             close_above_bytes,
             stall_timeout: STALL_TIMEOUT,

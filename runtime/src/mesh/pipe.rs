@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use daffi_proto::frame::Frame;
 use futures::future::BoxFuture;
 
@@ -13,14 +14,17 @@ use super::link::{
     FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES,
 };
 
-/// The two ends of a link in memory.
+/// Payloads below this are copied where they come off a socket: see [`LinkLimits::passes_on`].
+const COPIED_BELOW_BYTES: usize = 4096;
+
+/// The two ends of a link in memory: the node's, and the controller's.
 pub fn pair(limits: LinkLimits) -> (Link, Link) {
     let (there, back) = (Arc::new(Pipe::new(limits)), Arc::new(Pipe::new(limits)));
-    let end = |out: &Arc<Pipe>, into: &Arc<Pipe>| Link {
-        sink: Box::new(PipeSink(Arc::clone(out))),
+    let end = |out: &Arc<Pipe>, passes_on, into: &Arc<Pipe>| Link {
+        sink: Box::new(PipeSink { pipe: Arc::clone(out), passes_on }),
         source: Box::new(PipeSource(Arc::clone(into))),
     };
-    (end(&there, &back), end(&back, &there))
+    (end(&there, false, &back), end(&back, true, &there))
 }
 
 /// One direction.
@@ -50,22 +54,29 @@ impl Pipe {
     }
 }
 
-struct PipeSink(Arc<Pipe>);
+struct PipeSink {
+    pipe: Arc<Pipe>,
+    /// What is sent came off a socket just now, and keeps what was read with it in memory.
+    passes_on: bool,
+}
 
 impl FrameSink for PipeSink {
     fn send(&self, frame: Frame) -> Result<(), NotTaken> {
-        let mut state = self.0.lock();
+        let mut state = self.pipe.lock();
         if state.source_gone {
             return LinkLimits::drop_unsent(frame);
         }
-        let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
+        let mut frame = self.pipe.limits.admit(frame, state.waiting_bytes)?;
+        if self.passes_on && (1..COPIED_BELOW_BYTES).contains(&frame.payload.len()) {
+            frame.payload = Bytes::copy_from_slice(&frame.payload);
+        }
         state.waiting_bytes = state.waiting_bytes.saturating_add(frame.payload.len()).saturating_add(FRAME_COST_BYTES);
         state.frames.push(frame);
         Ok(())
     }
 
     fn flush(&self) -> Result<(), Mute> {
-        let mut state = self.0.lock();
+        let mut state = self.pipe.lock();
         if state.source_gone {
             return Err(Mute); // whoever drops the source drops the sink with it, and so our source ends
         }
@@ -76,7 +87,7 @@ impl FrameSink for PipeSink {
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock();
+        let mut state = self.pipe.lock();
         if state.source_gone || state.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES {
             return Poll::Ready(());
         }
@@ -91,7 +102,7 @@ impl FrameSink for PipeSink {
 
 impl Drop for PipeSink {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.pipe.lock();
         state.sink_gone = true;
         wake(&mut state.receiver);
     }

@@ -2,18 +2,26 @@
 //!
 //! Invariants: of one link everything is heard in the order in which it was said; between two frames of one link at most
 //! [`FRAMES_AT_A_TIME`] of each other link are heard, however many of those wait. A link's pump waits while it has as many
-//! batches here as it may, so that what waits is bounded for each link.
+//! batches here as it may, so that what waits is bounded for each link. What frames lay in goes back to the pump, for the next ones.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
-use tokio::sync::OwnedSemaphorePermit;
+use fnv::FnvHashMap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::link::LinkEnd;
 
 /// So many frames of a link are heard before those of the next one.
 const FRAMES_AT_A_TIME: usize = 32;
+
+/// Batches of one link that wait.
+const BATCHES_A_LINK: usize = 2;
+
+/// What had room for more frames than these is not kept for the next ones.
+const MAX_KEPT_FRAMES: usize = 64;
 
 /// What one read of a link brought.
 pub(super) struct Batch {
@@ -21,7 +29,49 @@ pub(super) struct Batch {
     /// None, when only a part of one has come; or the end of the link.
     pub frames: Result<Vec<Frame>, LinkEnd>,
     /// Its place among those that a link may have here.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
+}
+
+/// The places of one link's batches, and what is left of former ones.
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    spare: Arc<Spare>,
+}
+
+/// One of them; given back when it is dropped.
+pub(super) struct Place {
+    permit: OwnedSemaphorePermit,
+    spare: Arc<Spare>,
+}
+
+type Spare = Mutex<Vec<Vec<Frame>>>;
+
+impl Places {
+    pub fn new() -> Self {
+        Self { free: Arc::new(Semaphore::new(BATCHES_A_LINK)), spare: Arc::default() }
+    }
+
+    /// The next that is free; none when there will be none. Cancel safe.
+    pub async fn next(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+        Some(Place { permit, spare: Arc::clone(&self.spare) })
+    }
+
+    /// Where frames are put: empty.
+    pub fn frames(&self) -> Vec<Frame> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+}
+
+impl Place {
+    /// The pump may read on, and have this again.
+    fn give_back(self, mut frames: Vec<Frame>) {
+        if (1..=MAX_KEPT_FRAMES).contains(&frames.capacity()) {
+            frames.clear();
+            self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(frames);
+        }
+        drop(self.permit);
+    }
 }
 
 /// What the hub hears next.
@@ -36,7 +86,7 @@ pub(super) enum Said {
 /// The batches of all links.
 #[derive(Default)]
 pub(super) struct Rounds {
-    links: HashMap<LinkId, Waiting>,
+    links: FnvHashMap<LinkId, Waiting>,
     /// Those with something to hear, whose turn it is first.
     order: VecDeque<LinkId>,
     /// How many frames of the first one were heard in its turn.
@@ -45,6 +95,8 @@ pub(super) struct Rounds {
 
 #[derive(Default)]
 struct Waiting {
+    /// Whether it is in the order.
+    has_turn: bool,
     said: VecDeque<Batch>,
     /// Of the first batch.
     frames: VecDeque<Frame>,
@@ -54,10 +106,10 @@ impl Rounds {
     /// A link said something.
     pub fn add(&mut self, batch: Batch) {
         let link = batch.link;
-        let waiting = self.links.entry(link).or_insert_with(|| {
+        let waiting = self.links.entry(link).or_default();
+        if !std::mem::replace(&mut waiting.has_turn, true) {
             self.order.push_back(link);
-            Waiting::default()
-        });
+        }
         waiting.said.push_back(batch);
     }
 
@@ -81,7 +133,12 @@ impl Rounds {
                     return Some((link, said));
                 }
                 None => {
-                    self.links.remove(&link);
+                    if let Some(waiting) = self.links.get_mut(&link) {
+                        waiting.has_turn = false;
+                        if waiting.frames.capacity() > MAX_KEPT_FRAMES {
+                            waiting.frames = VecDeque::new();
+                        }
+                    }
                     self.order.pop_front();
                     self.heard = 0;
                 }
@@ -106,11 +163,13 @@ impl Waiting {
             return Some(Said::Frame(frame));
         }
         let Batch { frames, place, .. } = self.said.pop_front()?;
-        drop(place); // the pump may read on
         match frames {
-            Ok(frames) if frames.is_empty() => Some(Said::Something),
+            Ok(frames) if frames.is_empty() => {
+                place.give_back(frames);
+                Some(Said::Something)
+            }
             Ok(frames) => {
-                self.frames = frames.into();
+                place.give_back(std::mem::replace(&mut self.frames, frames.into()).into());
                 self.frames.pop_front().map(Said::Frame)
             }
             Err(end) => Some(Said::End(end)),
@@ -120,11 +179,9 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use daffi_proto::frame::Header;
     use daffi_proto::id::CallId;
-    use tokio::sync::Semaphore;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -134,8 +191,8 @@ mod tests {
         Batch { link: LinkId(link), frames: Ok(frames), place: place().await }
     }
 
-    async fn place() -> OwnedSemaphorePermit {
-        Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap()
+    async fn place() -> Place {
+        Places::new().next().await.unwrap()
     }
 
     fn heard(rounds: &mut Rounds) -> Option<(u64, u64)> {
@@ -182,5 +239,25 @@ mod tests {
         rounds.forget(LinkId(2));
         assert_eq!(heard(&mut rounds), Some((3, 0)));
         assert!(rounds.next().is_none() && rounds.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_link_has_few_places_and_what_frames_lay_in_is_used_again() {
+        let (places, mut rounds) = (Places::new(), Rounds::default());
+        let mut known = Vec::new();
+        for _ in 0..10 {
+            let mut frames = places.frames();
+            assert!(frames.is_empty());
+            frames.push(Frame::new(Header::Synced));
+            known.push(frames.as_ptr());
+            rounds.add(Batch { link: LinkId(1), frames: Ok(frames), place: places.next().await.unwrap() });
+            assert!(matches!(rounds.next(), Some((LinkId(1), Said::Frame(_)))));
+            assert!(rounds.next().is_none() && rounds.is_empty());
+        }
+        known.sort_unstable();
+        known.dedup();
+        assert_eq!(known.len(), 2);
+        let _both = (places.next().await, places.next().await);
+        assert!(places.next().now_or_never().is_none());
     }
 }

@@ -228,7 +228,7 @@ impl Controller {
     ) -> Result<(), LinkFault> {
         self.check_unanswered(id)?;
         let open = goes_on.is_some();
-        let channels = goes_on.unwrap_or_else(|| Arc::from([]));
+        let channels = goes_on.unwrap_or_default();
         check_channels(&channels)?;
         let (caller, process, group) = if open {
             let relay = self.served_by(link, id)?;

@@ -1,6 +1,6 @@
 //! Frames out of a stream of bytes.
 //!
-//! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied, unless it is so
+//! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied, unless it may wait and is so
 //! small that it would keep much more in memory than itself; after an error the stream is of no use and the link is closed.
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -21,12 +21,24 @@ const COPIED_BELOW_BYTES: usize = 4096;
 pub struct Decoder {
     max_payload_bytes: usize,
     first: bool,
+    /// Payloads below this are copied.
+    copied_below_bytes: usize,
 }
 
 impl Decoder {
     /// A decoder for a fresh link. The limit is raised to [`MIN_PAYLOAD_LIMIT_BYTES`].
     pub fn new(max_payload_bytes: usize) -> Self {
-        Self { max_payload_bytes: max_payload_bytes.clamp(MIN_PAYLOAD_LIMIT_BYTES, MAX_PAYLOAD_BYTES), first: true }
+        Self {
+            max_payload_bytes: max_payload_bytes.clamp(MIN_PAYLOAD_LIMIT_BYTES, MAX_PAYLOAD_BYTES),
+            first: true,
+            copied_below_bytes: COPIED_BELOW_BYTES,
+        }
+    }
+
+    /// The same, for whoever passes frames on at once: it copies nothing. A payload that is kept keeps what was read with it.
+    #[must_use]
+    pub fn passing_on(self) -> Self {
+        Self { copied_below_bytes: 0, ..self }
     }
 
     /// The next frame, if the buffer holds all of it; else makes room in the buffer for more. Call it until `None`.
@@ -73,7 +85,8 @@ impl Decoder {
         }
         // Even an empty slice would keep the whole read buffer alive.
         let payload = match payload.len() {
-            0..COPIED_BELOW_BYTES => Bytes::copy_from_slice(&payload),
+            0 => Bytes::new(),
+            bytes if bytes < self.copied_below_bytes => Bytes::copy_from_slice(&payload),
             _ => payload,
         };
         Ok(Frame { header, payload })

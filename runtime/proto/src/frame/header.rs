@@ -61,10 +61,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{Answer, Detail, Hop, Load, Mode};
+use crate::call::{Answer, Detail, Hop, Load, Mode, chain};
 use crate::id::{CallId, EntryId, GroupId, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, Ticket};
 use crate::share::Export;
-use crate::stream::{Credit, Flow};
+use crate::stream::{self, Credit, Flow};
 
 /// The kinds of frames, with the payload that goes with each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,12 +176,14 @@ pub enum Header {
         /// What is left of its time.
         timeout_ms: u64,
         /// Who made it, and the calls above it, the outermost first.
+        #[serde(deserialize_with = "chain::deserialize")]
         chain: Arc<[Hop]>,
         /// What the caller waits for. Of `Sent` nothing: no answer is passed on.
         answer: Answer,
         /// How the callback takes what the caller streams.
         mode: Mode,
         /// The streams that the caller writes, by number.
+        #[serde(deserialize_with = "stream::deserialize_flows")]
         channels: Arc<[Flow]>,
         /// The same for all attempts of a call that may run twice and is made again when it fails: an attempt that
         /// finds it at its receiver already begins no other run.
@@ -196,6 +198,7 @@ pub enum Header {
         /// Whether the call goes on or has streams: `Ended` follows.
         open: bool,
         /// The streams that the callee writes, by number; none where it is not open.
+        #[serde(deserialize_with = "stream::deserialize_flows")]
         channels: Arc<[Flow]>,
     },
     /// 15, against a `Call`: it did not run, or failed. Payload: a [`CallError`](crate::error::CallError).

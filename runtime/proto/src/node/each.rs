@@ -160,7 +160,7 @@ impl Node {
         let deadline = self.now + time;
         let Some(each) = self.eaches.get_mut(&whole) else { return };
         each.running = Some(id);
-        let (answer, channels) = (Answer::Result, Arc::from([]));
+        let (answer, channels) = (Answer::Result, Arc::default());
         let incoming = Incoming { id, args, deadline, answer, channels, ..each.incoming.clone() };
         self.begin_serve(AnswerTo::Item(whole), incoming, time);
     }

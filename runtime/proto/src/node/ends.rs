@@ -24,7 +24,7 @@ impl Node {
     pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
         let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
         let (fingerprint, process) = (chosen.fingerprint, chosen.process.clone());
-        let reply = |result| CallReply { result, fingerprint, process, channels: Arc::from([]) };
+        let reply = |result| CallReply { result, fingerprint, process, channels: Arc::default() };
         let result = result.map(reply);
         self.finish_call(id, result);
     }
@@ -65,7 +65,7 @@ impl Node {
             self.note_placed(wire, &chosen, process, &origin);
         }
         let process = process.unwrap_or(chosen.process);
-        let channels = goes_on.clone().unwrap_or_else(|| Arc::from([]));
+        let channels = goes_on.clone().unwrap_or_default();
         let mut reply = Ok(CallReply { result, fingerprint: chosen.fingerprint, process, channels: channels.clone() });
         let Some(owner) = self.calls.get(&id).map(|call| call.owner) else { return };
         let refused = match owner {

@@ -66,7 +66,7 @@ impl Node {
 
     pub(super) fn ask_for_tasks(&mut self, token: Token, request: TasksRequest) {
         let TasksRequest { caller, process, op, timeout } = request;
-        let call = CallRequest { receiver: Some(process), timeout, ..CallRequest::new(caller, Arc::from([])) };
+        let call = CallRequest { receiver: Some(process), timeout, ..CallRequest::new(caller, Arc::default()) };
         match self.admit_call(Owner::User(token), call) {
             Ok(call) => self.begin_call(token, Call { errand: Errand::Tasks(op), ..call }),
             Err(error) => self.outputs.push_back(Output::TasksDone { token, result: Err(error) }),
@@ -119,7 +119,7 @@ impl Node {
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (chain, target) = (call.chain.clone(), Target::Tasks(entry));
         self.away.insert(wire, id);
-        let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::from([]));
+        let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::default());
         let header = Header::Call { id: wire.id, target, timeout_ms, chain, answer, mode, channels, key: None };
         self.send(Frame::with_payload(header, payload));
     }

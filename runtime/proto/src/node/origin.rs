@@ -59,7 +59,7 @@ impl Node {
                 let (home, tenant) = (tenant.clone(), tenant.clone());
                 let origin = Origin { home, tenant, process: None, name: None, parent: None };
                 let hop = Hop { process: None, instance: 0 };
-                Ok(Asker { origin, hop, most: Duration::MAX, chain: Arc::from([]), abandoned: false })
+                Ok(Asker { origin, hop, most: Duration::MAX, chain: Arc::default(), abandoned: false })
             }
             Caller::Process { id, instance, parent, chain } => {
                 let Some(local) = self.locals.get(id).filter(|local| !local.removed) else {

@@ -297,7 +297,7 @@ impl Node {
             chain,
             deadline,
             answer: Answer::Result,
-            channels: Arc::from([]),
+            channels: Arc::default(),
         };
         let time = incoming.deadline.saturating_sub(self.now);
         self.begin_serve(caller, incoming, time);
@@ -347,7 +347,7 @@ impl Node {
 
     fn reply(&mut self, id: CallId, process: ProcessName, payload: Bytes) {
         self.send(Frame::with_payload(
-            Header::Reply { id, process: Some(process), open: false, channels: [].into() },
+            Header::Reply { id, process: Some(process), open: false, channels: Arc::default() },
             payload,
         ));
     }

@@ -315,7 +315,7 @@ impl Node {
         match &result {
             Err(error) if waits => self.cut(call, error),
             // Its caller has his answer, and it goes on while there are streams.
-            Ok(bytes) if waits && self.exchanges.contains_key(&call) => self.replied(id, bytes.clone(), Arc::from([])),
+            Ok(bytes) if waits && self.exchanges.contains_key(&call) => self.replied(id, bytes.clone(), Arc::default()),
             Ok(_) | Err(_) => {}
         }
         if let Some(served) = self.serves.get_mut(&id)
@@ -400,7 +400,7 @@ impl Node {
         let limit = self.result_limit(AnswerTo::Link(id));
         match result.and_then(|bytes| outcome::within_limit(bytes, limit, process.as_ref())) {
             Ok(bytes) => {
-                let header = Header::Reply { id: id.id, process, open: false, channels: Arc::from([]) };
+                let header = Header::Reply { id: id.id, process, open: false, channels: Arc::default() };
                 self.send_over(id.via, Frame::with_payload(header, bytes));
             }
             Err(error) => self.fail_incoming(id, &error, false),

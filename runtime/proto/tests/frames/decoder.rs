@@ -151,6 +151,21 @@ fn room_is_made_for_what_is_announced_but_not_without_bounds() {
 }
 
 #[test]
+fn who_passes_payloads_on_gets_them_where_they_were_read() {
+    for bytes in [1, 1000, 4096] {
+        let (mut buffer, decoder) = stream(&[reply(bytes), reply(0)]);
+        let (range, mut decoder) = (buffer.as_ptr_range(), decoder.passing_on());
+        let frame = decoder.next(&mut buffer).unwrap().unwrap();
+        assert_eq!(frame, reply(bytes));
+        assert!(range.contains(&frame.payload.as_ptr()), "{bytes}");
+        // One that is empty keeps nothing.
+        let empty = decoder.next(&mut buffer).unwrap().unwrap();
+        assert_eq!(empty, reply(0));
+        assert!(!range.contains(&empty.payload.as_ptr()));
+    }
+}
+
+#[test]
 fn a_small_payload_keeps_no_buffer_alive() {
     for bytes in [1, 1000, 4095] {
         let (mut buffer, mut decoder) = stream(&[reply(bytes), reply(60_000)]);

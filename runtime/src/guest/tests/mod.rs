@@ -70,7 +70,7 @@ impl Asked {
     pub fn answer_as(self, result: &impl Serialize, fingerprint: daffi_proto::signature::Fingerprint) {
         let result = postcard::to_stdvec(result).unwrap().into();
         let process = ProcessName::new("peer").unwrap();
-        let reply = CallReply { result, fingerprint, process, channels: Arc::from([]) };
+        let reply = CallReply { result, fingerprint, process, channels: Arc::default() };
         let _ = self.reply.send(Ok(StreamingReply { reply, readers: Vec::new() }));
     }
 
@@ -245,7 +245,7 @@ impl Bench {
             ceiling: Arc::new(Ceiling::none(TenantName::default())),
             share: Share::alone(),
             outside: Outside::default(),
-            exports: Arc::from([]),
+            exports: Arc::default(),
             grants: Grants::default(),
         };
         change(&mut spec);
@@ -272,7 +272,7 @@ impl Bench {
             chain: call.chain.into(),
             deadline: self.epoch.elapsed() + call.timeout,
             answer: daffi_proto::call::Answer::Result,
-            channels: Arc::from([]),
+            channels: Arc::default(),
         };
         match self.service.serve(incoming, Begin::Here) {
             Some(result) => {

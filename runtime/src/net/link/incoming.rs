@@ -38,8 +38,9 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, limits: LinkLimits, outgoing: Arc<Outgoing>) -> Self {
-        let LinkLimits { max_payload_bytes, last_words_timeout, .. } = limits;
+        let LinkLimits { max_payload_bytes, passes_on, last_words_timeout, .. } = limits;
         let decoder = Decoder::new(max_payload_bytes);
+        let decoder = if passes_on { decoder.passing_on() } else { decoder };
         Self { reader, buffer: BytesMut::new(), decoder, end: None, outgoing, last_words_timeout, last_words: None }
     }
 
