@@ -26,6 +26,7 @@ use crate::guest::engine::{Demand, EngineConfig, EngineKind, Engines, Lodger};
 use crate::guest::fair::{Fair, Share};
 use crate::guest::limits::ModuleLimits;
 use crate::guest::module::{GuestModule, ModuleSpec};
+use crate::mesh::attention::Attention;
 use crate::mesh::direct;
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::MeshHandle;
@@ -262,13 +263,16 @@ pub(super) async fn start(
     let hub = hub.transpose()?;
     let direct = direct_listener(&config).await?;
     let Guests { modules: loaded } = loaded;
+    let attention = Attention::new();
+    let watching = attention.clone().watch();
+    tasks.spawn(cancel.clone().run_until_cancelled_owned(watching));
     let mut running = Running { mesh: None, hub, modules: Vec::new(), tasks, cancel };
     if let Some(hub) = &running.hub {
-        listen(listeners, hub, limits, &running);
+        listen(listeners, hub, limits, &attention, &running);
     }
     if !config.modules.is_empty() {
         let ledger = state.is_some().then(Ledger::default);
-        let (mesh, dialing) = start_node(&config, ledger.clone(), direct, limits, &running)?;
+        let (mesh, dialing) = start_node(&config, ledger.clone(), direct, limits, &attention, &running)?;
         running.modules = start_modules(&config, &loaded, &mesh, state.as_ref(), &guests, printer, &running).await?;
         if let Some(metrics) = metrics {
             tell_metrics(metrics, &running);
@@ -277,7 +281,7 @@ pub(super) async fn start(
             running.tasks.spawn(state.keep(ledger, mesh.clone(), running.cancel.clone()));
         }
         // Only now: whoever sees the node connected finds all its processes registered.
-        dial(dialing, target, limits, &running);
+        dial(dialing, target, limits, &attention, &running);
         running.mesh = Some(mesh);
     }
     Ok(running)
@@ -326,7 +330,7 @@ fn tell_metrics(metrics: Metrics, running: &Running) {
 }
 
 /// Accepts connections on all addresses, for the hub.
-fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running: &Running) {
+fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, attention: &Attention, running: &Running) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (accepted, mut connections) = mpsc::channel::<Accepted>(1);
     for listener in listeners {
@@ -336,13 +340,14 @@ fn listen(listeners: Vec<Listener>, hub: &HubHandle, limits: LinkLimits, running
         }
         running.tasks.spawn(listener.run(accepted.clone(), Arc::clone(&places), running.cancel.clone()));
     }
-    let (hub, tasks) = (hub.clone(), running.tasks.clone());
+    let (hub, attention, tasks) = (hub.clone(), attention.clone(), running.tasks.clone());
     running.tasks.spawn(async move {
         // Ends with the listeners, which hold the senders.
         drop(accepted);
         while let Some(Accepted { connection, identity, place }) = connections.recv().await {
             let limits = LinkLimits { passes_on: true, ..limits };
-            hub.add(NewLink { link: connection.into_link(limits, &tasks), identity, place: Some(place) }).await;
+            let link = attention.of(connection.into_link(limits, &tasks));
+            hub.add(NewLink { link, identity, place: Some(place) }).await;
         }
     });
 }
@@ -352,6 +357,7 @@ fn start_node(
     ledger: Option<Ledger>,
     direct: Option<DirectListener>,
     limits: LinkLimits,
+    attention: &Attention,
     running: &Running,
 ) -> Result<(MeshHandle, Dialing), Failure> {
     let mut key = [0; 16];
@@ -374,7 +380,13 @@ fn start_node(
     let (mesh, driver) = Driver::new(node, target, uplink, running.tasks.clone());
     let directs = direct.map(|listener| {
         let (directs, dialing) = direct::channel();
-        running.tasks.spawn(listener.run(dialing, limits, running.tasks.clone(), running.cancel.clone()));
+        running.tasks.spawn(listener.run(
+            dialing,
+            limits,
+            attention.clone(),
+            running.tasks.clone(),
+            running.cancel.clone(),
+        ));
         directs
     });
     running.tasks.spawn(driver.with_ledger(ledger).with_directs(directs).run(running.cancel.clone()));
@@ -425,12 +437,12 @@ async fn start_modules(
 }
 
 /// Lets the node have links: over a socket, or in memory to our own controller.
-fn dial(dialing: Dialing, target: Option<Target>, limits: LinkLimits, running: &Running) {
+fn dial(dialing: Dialing, target: Option<Target>, limits: LinkLimits, attention: &Attention, running: &Running) {
     let cancel = running.cancel.clone();
     match (target, &running.hub) {
         (Some(target), _) => {
             let tasks = running.tasks.clone();
-            running.tasks.spawn(dial::run(target, limits, random_seed(), dialing, tasks, cancel));
+            running.tasks.spawn(dial::run(target, limits, attention.clone(), random_seed(), dialing, tasks, cancel));
         }
         (None, Some(hub)) => {
             running.tasks.spawn(join_in_memory(hub.clone(), limits, dialing, cancel));

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use super::args::ConnectArgs;
 use crate::config::network;
 use crate::exit::{self, Failure};
+use crate::mesh::attention::Attention;
 use crate::mesh::driver::Driver;
 use crate::mesh::handle::{LinkState, MeshHandle};
 use crate::mesh::link::LinkLimits;
@@ -104,7 +105,15 @@ impl Client {
         let seed = getrandom::u64().unwrap_or_default();
         let (left, within) = match joining {
             Joining::Patiently(within) => {
-                tasks.spawn(dial::run(target, limits, seed, dialing, tasks.clone(), cancel.clone()));
+                tasks.spawn(dial::run(
+                    target,
+                    limits,
+                    Attention::default(),
+                    seed,
+                    dialing,
+                    tasks.clone(),
+                    cancel.clone(),
+                ));
                 (within, within)
             }
             Joining::AtOnce(within) | Joining::Again(within) => {
@@ -117,7 +126,7 @@ impl Client {
                     let Some(dialing) = once.await else {
                         return;
                     };
-                    dial::run(target, limits, seed, dialing, spawned, cancel).await;
+                    dial::run(target, limits, Attention::default(), seed, dialing, spawned, cancel).await;
                 });
                 let left = within.saturating_sub(started.elapsed());
                 if left > HANDSHAKE_TIMEOUT { (HANDSHAKE_TIMEOUT, HANDSHAKE_TIMEOUT) } else { (left, within) }

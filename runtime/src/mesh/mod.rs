@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`attention`] | how the network's thread stays awake for an answer that is about to come |
 //! | [`driver`] | the task that owns the node's state: sockets' frames and users' requests go in, frames and answers come out |
 //! | [`hub`] | the same for the controller's state |
 //! | [`handle`] | what everybody else holds: a cloneable, asynchronous way to ask the driver |
@@ -15,6 +16,7 @@
 
 mod alarm;
 mod asked;
+pub mod attention;
 pub mod direct;
 pub mod driver;
 pub mod handle;

@@ -19,6 +19,7 @@ use super::link::Connection;
 use super::stranger::Stranger;
 use super::tls::dial::NotLetIn;
 use super::tls::{Client, TlsFileError, TlsFiles};
+use crate::mesh::attention::Attention;
 use crate::mesh::link::LinkLimits;
 use crate::mesh::news::Reminder;
 use crate::mesh::uplink::{Dialing, Order};
@@ -149,6 +150,7 @@ pub async fn connect(target: &Target) -> Result<Connection, DialError> {
 pub async fn run(
     target: Target,
     limits: LinkLimits,
+    attention: Attention,
     seed: u64,
     mut dialing: Dialing,
     tasks: TaskTracker,
@@ -187,7 +189,7 @@ pub async fn run(
                 match connected {
                     Ok(connection) => {
                         let link;
-                        (link, last) = Stranger::watch(connection.into_link(limits, &tasks));
+                        (link, last) = Stranger::watch(attention.of(connection.into_link(limits, &tasks)));
                         dialing.connected(link).await;
                     }
                     Err(error) => dialing.refused(error.to_string()).await,

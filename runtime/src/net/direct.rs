@@ -19,6 +19,7 @@ use super::dial::{Target, connect};
 use super::endpoint::Endpoint;
 use super::listener::{Accepted, ListenError, Listener, clear_away};
 use super::tls::TlsFiles;
+use crate::mesh::attention::Attention;
 use crate::mesh::direct::{Arrival, DialOrder, DirectDialing};
 use crate::mesh::link::LinkLimits;
 
@@ -72,7 +73,14 @@ impl DirectListener {
     }
 
     /// Listens and dials until the driver has ended or it is cancelled.
-    pub async fn run(self, dialing: DirectDialing, limits: LinkLimits, tasks: TaskTracker, cancel: CancellationToken) {
+    pub async fn run(
+        self,
+        dialing: DirectDialing,
+        limits: LinkLimits,
+        attention: Attention,
+        tasks: TaskTracker,
+        cancel: CancellationToken,
+    ) {
         let Self { listener, access } = self;
         let DirectDialing { mut orders, arrivals } = dialing;
         let (accepted, mut connections) = mpsc::channel::<Accepted>(1);
@@ -84,9 +92,10 @@ impl DirectListener {
                 order = orders.recv() => {
                     let Some(order) = order else { return };
                     let (arrivals, access, tasks_of_link) = (arrivals.clone(), access.clone(), tasks.clone());
+                    let attention = attention.clone();
                     tasks.spawn(async move {
                         let via = Via::To(order.link);
-                        let link = dial(&access, order, limits, &tasks_of_link).await;
+                        let link = dial(&access, order, limits, &tasks_of_link).await.map(|link| attention.of(link));
                         let _ = arrivals.send(Arrival { via, link }).await;
                     });
                 }
@@ -94,7 +103,7 @@ impl DirectListener {
                     last += 1;
                     tracing::debug!("a direct link of {identity}");
                     let via = Via::From(DirectId(last));
-                    let link = connection.into_link(limits, &tasks).holding(place);
+                    let link = attention.of(connection.into_link(limits, &tasks)).holding(place);
                     let _ = arrivals.send(Arrival { via, link: Ok(link) }).await;
                 }
             }
