@@ -9,7 +9,8 @@
 //! ```
 //!
 //! The header's end is known by decoding it; the payload goes from there to the end. A relay changes ids in the header
-//! and hands the same payload `Bytes` on: neither encoding nor decoding copies it.
+//! and hands the same payload `Bytes` on: neither encoding nor decoding copies it. Large frames go in parts (`parts`), between
+//! which others find room.
 //!
 //! Invariants: `n` is bounded ([`MAX_HEADER_BYTES`] plus the link's payload limit) and is checked before anything is
 //! buffered; the first frame of a link is bounded by [`MAX_FIRST_FRAME_BYTES`], which tells strangers (HTTP, TLS) at
@@ -17,6 +18,7 @@
 
 mod decode;
 mod header;
+mod parts;
 mod stream;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -25,6 +27,7 @@ use serde::de::DeserializeOwned;
 
 pub use decode::Decoder;
 pub use header::{Header, LastWord, LoadList, Loads, MAX_ADDRESSES, Side, StreamRef, Target};
+pub use parts::{PART_BYTES, Parts};
 
 /// Bytes of the length prefix.
 pub const PREFIX_BYTES: usize = 4;
@@ -88,6 +91,9 @@ pub enum FrameError {
         /// The link's limit.
         limit: usize,
     },
+    /// A part of a frame is empty, or goes beyond the frame.
+    #[error("a part of a frame has no bytes of it, or more than are left; the peer is defective")]
+    BadPart,
     /// The header's bytes are no header of this protocol's version.
     #[error("the header cannot be decoded ({0}); the peer speaks another protocol, or is defective")]
     BadHeader(String),

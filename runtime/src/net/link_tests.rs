@@ -1,5 +1,6 @@
 //! Tests of links over sockets, and of the pipe in memory beside them: both keep the same promises.
 
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,14 +74,67 @@ async fn take(link: &mut Link, count: usize) -> Vec<Frame> {
 async fn frames_of_all_sizes_arrive_whole_and_in_order_through_a_small_socket() {
     let (near, mut far, _tasks) = two(1000, LinkLimits::default());
     let mut sent = vec![first()];
-    for (id, size) in [0, 1, COPY_BELOW_BYTES - 1, COPY_BELOW_BYTES, 300_000, 3, 70_000, 0].into_iter().enumerate() {
-        sent.push(reply(id as u64, &vec![id as u8; size]));
+    for (fill, size) in [0, 1, COPY_BELOW_BYTES - 1, COPY_BELOW_BYTES, 300_000, 3, 700_000, 0].into_iter().enumerate() {
+        // All of one call: none may pass another.
+        sent.push(reply(1, &vec![fill as u8; size]));
     }
     for frame in &sent {
         near.sink.send(frame.clone()).unwrap();
     }
     near.sink.flush().unwrap();
     assert_eq!(take(&mut far, sent.len()).await, sent);
+}
+
+#[tokio::test]
+async fn small_frames_pass_a_large_one_of_another_call_and_not_one_of_their_own() {
+    let (near, mut far, _tasks) = two(1000, LinkLimits::default());
+    let (large, larger) = (reply(1, &vec![1; 900_000]), reply(2, &vec![2; 1_800_000]));
+    for frame in [&first(), &large, &larger, &reply(1, b"own"), &reply(3, b"other"), &Frame::new(Header::Ping)] {
+        near.sink.send(frame.clone()).unwrap();
+    }
+    near.sink.flush().unwrap();
+    let heard = take(&mut far, 6).await;
+    assert_eq!(heard, [first(), reply(3, b"other"), Frame::new(Header::Ping), large, larger, reply(1, b"own")]);
+    // When all has gone, order is again that of sending.
+    let (one, two) = (reply(4, &vec![1; 100_000]), reply(5, b"two"));
+    near.sink.send(one.clone()).unwrap();
+    near.sink.send(two.clone()).unwrap();
+    near.sink.flush().unwrap();
+    assert_eq!(take(&mut far, 2).await, [one, two]);
+}
+
+#[tokio::test]
+async fn many_that_pass_a_large_frame_leave_it_half_of_the_link() {
+    let (near, mut far, _tasks) = two(1000, LinkLimits::default());
+    near.sink.send(first()).unwrap();
+    near.sink.send(reply(1, &vec![1; 1 << 20])).unwrap();
+    for id in 0..6000 {
+        near.sink.send(reply(id + 10, &[2; 1000])).unwrap();
+    }
+    near.sink.flush().unwrap();
+    let heard = take(&mut far, 6002).await;
+    let place = heard.iter().position(|frame| frame.payload.len() == 1 << 20).unwrap();
+    assert!((500..2000).contains(&place), "{place}");
+}
+
+#[tokio::test]
+async fn streams_share_the_link_with_a_large_frame() {
+    let (near, mut far, _tasks) = two(1000, LinkLimits::default());
+    let has_room = || {
+        let waker = futures::task::noop_waker();
+        near.sink.poll_room(&mut Context::from_waker(&waker)).is_ready()
+    };
+    near.sink.send(first()).unwrap();
+    near.sink.send(reply(1, &vec![1; 4 << 20])).unwrap();
+    near.sink.flush().unwrap();
+    assert!(has_room());
+    // It waits when much of its own does.
+    for id in 0..10 {
+        near.sink.send(reply(id + 10, &[2; 100_000])).unwrap();
+    }
+    assert!(!has_room());
+    take(&mut far, 12).await;
+    assert!(has_room());
 }
 
 #[tokio::test]

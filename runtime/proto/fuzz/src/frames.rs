@@ -1,6 +1,6 @@
 //! What comes from a socket, in pieces.
 
-use bytes::BytesMut;
+use bytes::{Buf, BufMut, BytesMut};
 use daffi_proto::frame::{Decoder, Frame, FrameError};
 
 /// Small, so that the fuzzer meets it.
@@ -12,11 +12,16 @@ pub fn run(data: &[u8]) {
     let Some((piece, data)) = data.split_first() else { return };
     let mut buffer = BytesMut::new();
     let mut decoder = Decoder::new(MAX_PAYLOAD_BYTES);
-    for piece in data.chunks(usize::from(*piece) + 1) {
-        buffer.extend_from_slice(piece);
-        match frames(&mut decoder, &mut buffer) {
-            Ok(frames) => frames.iter().for_each(reads_back),
-            Err(error) => return assert!(!error.to_string().is_empty()),
+    for mut piece in data.chunks(usize::from(*piece) + 1) {
+        while !piece.is_empty() {
+            let mut place = decoder.place(&mut buffer);
+            let here = place.remaining_mut().min(piece.len());
+            place.put(piece.take(here));
+            piece.advance(here);
+            match frames(&mut decoder, &mut buffer) {
+                Ok(frames) => frames.iter().for_each(reads_back),
+                Err(error) => return assert!(!error.to_string().is_empty()),
+            }
         }
     }
 }

@@ -157,10 +157,10 @@ impl Controller {
         if key.is_some_and(|key| key.node != member.mark) {
             return broken("a call with a key of another node".to_owned());
         }
-        if member.last_call.is_some_and(|last| id <= last) {
+        if member.calls.contains_key(&id) {
             return broken(format!("the call id {} is used twice", id.0));
         }
-        member.last_call = Some(id);
+        member.last_call = member.last_call.max(Some(id));
         Ok(())
     }
 

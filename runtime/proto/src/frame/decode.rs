@@ -3,8 +3,10 @@
 //! Invariants: no more is buffered than the limits allow; a payload is cut out of the buffer, not copied, unless it may wait and is so
 //! small that it would keep much more in memory than itself; after an error the stream is of no use and the link is closed.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::buf::Limit;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use super::parts::{Arriving, PART, PART_BYTES, TOTAL_BYTES};
 use super::{
     Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MIN_PAYLOAD_LIMIT_BYTES,
     PREFIX_BYTES,
@@ -23,6 +25,8 @@ pub struct Decoder {
     first: bool,
     /// Payloads below this are copied.
     copied_below_bytes: usize,
+    /// The frame that arrives in parts.
+    arriving: Option<Arriving>,
 }
 
 impl Decoder {
@@ -32,6 +36,7 @@ impl Decoder {
             max_payload_bytes: max_payload_bytes.clamp(MIN_PAYLOAD_LIMIT_BYTES, MAX_PAYLOAD_BYTES),
             first: true,
             copied_below_bytes: COPIED_BELOW_BYTES,
+            arriving: None,
         }
     }
 
@@ -41,14 +46,95 @@ impl Decoder {
         Self { copied_below_bytes: 0, ..self }
     }
 
-    /// The next frame, if the buffer holds all of it; else makes room in the buffer for more. Call it until `None`.
+    /// The next frame, if all of it has arrived; else makes room in the buffer for more. Call it until `None`.
     ///
     /// # Errors
     /// What arrived is no frame of ours: close the link.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>().copied() else {
-            return Ok(None);
+        loop {
+            if let Some(body) = self.take_part(buffer) {
+                return self.open(body).map(Some);
+            }
+            let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>().copied() else {
+                return Ok(None);
+            };
+            let word = u32::from_le_bytes(prefix);
+            if word & PART == 0 || self.first {
+                return self.whole(prefix, buffer);
+            }
+            if !self.begin_part(word & !PART, buffer)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where the next bytes of the link are best read to: behind what has arrived of a large frame, or else into this buffer.
+    pub fn place<'a>(&'a mut self, buffer: &'a mut BytesMut) -> Limit<&'a mut BytesMut> {
+        match &mut self.arriving {
+            Some(arriving) if buffer.is_empty() && arriving.missing_bytes() > 0 => {
+                let missing = arriving.missing_bytes();
+                arriving.bytes.reserve(missing);
+                (&mut arriving.bytes).limit(missing)
+            }
+            _ => buffer.limit(usize::MAX),
+        }
+    }
+
+    /// How many bytes of a frame that is not whole have arrived, with what is in this buffer.
+    pub fn unfinished_bytes(&self, buffer: &BytesMut) -> usize {
+        buffer.len() + self.arriving.as_ref().map_or(0, |arriving| arriving.bytes.len())
+    }
+
+    /// Takes what is in the buffer of the part that is arriving, and the frame, when it was its last one.
+    fn take_part(&mut self, buffer: &mut BytesMut) -> Option<Bytes> {
+        let arriving = self.arriving.as_mut()?;
+        let here = arriving.missing_bytes().min(buffer.len());
+        arriving.bytes.extend_from_slice(buffer.get(..here).unwrap_or_default());
+        buffer.advance(here);
+        if !arriving.is_whole() {
+            return None;
+        }
+        self.arriving.take().map(|arriving| arriving.bytes.freeze())
+    }
+
+    /// A part of so many bytes begins in the buffer, if all that is said before it has arrived.
+    fn begin_part(&mut self, bytes: u32, buffer: &mut BytesMut) -> Result<bool, FrameError> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let longest = TOTAL_BYTES + MAX_HEADER_BYTES + PART_BYTES;
+        if bytes > longest {
+            return Err(FrameError::TooLong { bytes, limit: longest, hint: "" });
+        }
+        let begun = match &mut self.arriving {
+            // Nothing of a part is missing where a prefix is looked at.
+            Some(arriving) => {
+                arriving.part_end = arriving.part_end.saturating_add(bytes);
+                arriving
+            }
+            None => {
+                let Some(total) = buffer.get(PREFIX_BYTES..).and_then(|rest| rest.first_chunk::<TOTAL_BYTES>()) else {
+                    return Ok(false);
+                };
+                let total = usize::try_from(u32::from_le_bytes(*total)).unwrap_or(usize::MAX);
+                let limit = MAX_HEADER_BYTES + self.max_payload_bytes;
+                if total > limit {
+                    return Err(FrameError::TooLong { bytes: total, limit, hint: "" });
+                }
+                let part_end = bytes.checked_sub(TOTAL_BYTES).ok_or(FrameError::BadPart)?;
+                buffer.advance(TOTAL_BYTES);
+                let room = total.min(RESERVE_AT_ONCE_BYTES);
+                self.arriving.insert(Arriving { bytes: BytesMut::with_capacity(room), total, part_end })
+            }
         };
+        // One without bytes would be heard as a sign of life for ever.
+        if begun.missing_bytes() == 0 || begun.part_end > begun.total {
+            return Err(FrameError::BadPart);
+        }
+        buffer.advance(PREFIX_BYTES);
+        Ok(true)
+    }
+
+    /// The frame with this prefix, if the buffer holds all of it.
+    fn whole(&mut self, prefix: [u8; PREFIX_BYTES], buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         let bytes = usize::try_from(u32::from_le_bytes(prefix)).unwrap_or(usize::MAX);
         let limit = match self.first {
             true => MAX_FIRST_FRAME_BYTES,

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::{Node, Output, Via, Wire, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, Side, plain};
-use crate::id::{CallId, SessionId};
+use crate::id::SessionId;
 use crate::session::{FEATURES, HANDSHAKE_TIMEOUT, Hello, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
 /// How it stands with the link.
@@ -42,7 +42,6 @@ pub(super) struct Up {
     pub draining: bool,
     pub max_payload_bytes: u64,
     pub grace: Duration,
-    pub last_incoming: Option<CallId>,
 }
 
 impl Link {
@@ -144,7 +143,6 @@ impl Node {
                     draining: false,
                     max_payload_bytes,
                     grace,
-                    last_incoming: None,
                 });
                 if self.draining {
                     self.send(Frame::new(Header::Drain));

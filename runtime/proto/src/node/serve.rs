@@ -123,11 +123,8 @@ impl Node {
         let Header::Call { id, target, timeout_ms, ref chain, .. } = header else {
             return Ok(());
         };
-        if let Some(up) = self.link.up_mut() {
-            if up.last_incoming.is_some_and(|last| id <= last) {
-                return Err(LinkFault::Broken(format!("the call id {} is used twice", id.0)));
-            }
-            up.last_incoming = Some(id);
+        if self.incoming.contains_key(&Wire { via: Via::Controller, id }) {
+            return Err(LinkFault::Broken(format!("the call id {} is used twice", id.0)));
         }
         let (number, callback) = match target {
             Target::Callback(number, callback) => (number, callback),

@@ -23,7 +23,7 @@ use super::wire::{Via, Wire};
 use super::{LOAD_EVERY, Node, Output, outcome};
 use crate::call::{Hop, MAX_CHAIN};
 use crate::frame::{Frame, Header, Side, Target, plain};
-use crate::id::{CallId, DirectId, EntryId, LocalId, NodeMark, ProcessRef, RepeatKey, SessionId, Ticket};
+use crate::id::{DirectId, EntryId, LocalId, NodeMark, ProcessRef, RepeatKey, SessionId, Ticket};
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, HEARTBEAT, LinkFault, Liveness, MISSED_HEARTBEATS, PROTOCOL_VERSION, Pulse, refusal,
 };
@@ -67,7 +67,6 @@ struct Member {
     vouched: bool,
     liveness: Liveness,
     max_payload_bytes: u64,
-    last_call: Option<CallId>,
 }
 
 /// All of them.
@@ -248,7 +247,7 @@ impl Node {
         let liveness = Liveness::new(self.now, HEARTBEAT, MISSED_HEARTBEATS);
         let (check_at, max_payload_bytes) = (liveness.next_check(), visitor.max_payload_bytes);
         if let Some(link) = self.visits.links.get_mut(&id) {
-            link.member = Some(Member { session, vouched: true, liveness, max_payload_bytes, last_call: None });
+            link.member = Some(Member { session, vouched: true, liveness, max_payload_bytes });
         }
         self.visits.recheck(id, check_at);
         if let Some(former) = former {
@@ -292,11 +291,10 @@ impl Node {
         if channels.len() > MAX_CHANNELS as usize {
             return broken(format!("{} streams in a value, {MAX_CHANNELS} are taken", channels.len()));
         }
-        let Some(member) = self.visits.links.get_mut(&id).and_then(|link| link.member.as_mut()) else { return Ok(()) };
-        if member.last_call.is_some_and(|last| call <= last) {
+        let Some(member) = self.visits.links.get(&id).and_then(|link| link.member.as_ref()) else { return Ok(()) };
+        if self.incoming.contains_key(&wire) {
             return broken(format!("the call id {} is used twice", call.0));
         }
-        member.last_call = Some(call);
         let Target::Direct(entry, place) = *target else {
             return broken("a call over a direct link that names no process of this node".to_owned());
         };

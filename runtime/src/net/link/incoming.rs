@@ -84,7 +84,7 @@ impl FrameSource for Incoming {
                 self.buffer.reserve(READ_BYTES);
             }
             // This future holds nothing between polls, so it may be made anew for each.
-            let read = match pin!(self.reader.read_buf(&mut self.buffer)).poll(cx) {
+            let read = match pin!(self.reader.read_buf(&mut self.decoder.place(&mut self.buffer))).poll(cx) {
                 Poll::Ready(read) => read,
                 Poll::Pending => {
                     return match self.poll_given_up(cx) {
@@ -96,8 +96,13 @@ impl FrameSource for Incoming {
                 }
             };
             match read {
-                Ok(0) if self.buffer.is_empty() => return Poll::Ready(Err(LinkEnd::Closed)),
-                Ok(0) => return Poll::Ready(Err(LinkEnd::HalfFrame { bytes: self.buffer.len() })),
+                Ok(0) => {
+                    let end = match self.decoder.unfinished_bytes(&self.buffer) {
+                        0 => LinkEnd::Closed,
+                        bytes => LinkEnd::HalfFrame { bytes },
+                    };
+                    return Poll::Ready(Err(end));
+                }
                 Ok(_) => {
                     heard = true;
                     self.decode(frames);

@@ -7,7 +7,11 @@
 //!
 //! A peer that writes and does not read would otherwise keep what waits for it in memory for as long as it likes.
 //!
+//! A large frame goes in parts, one when what waits before it has gone; meanwhile others find their way past it ([`held`]).
+//!
 //! A failed write is no end: the incoming direction is woken, and ends the link when it has heard the peer out.
+
+mod held;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -17,16 +21,20 @@ use std::task::{Context, Poll, Waker, ready};
 use std::{future, io};
 
 use bytes::{Buf, Bytes, BytesMut};
-use daffi_proto::frame::{Frame, FrameError};
+use daffi_proto::frame::{Frame, FrameError, MAX_HEADER_BYTES, PART_BYTES};
 use futures::future::BoxFuture;
 use tokio::io::AsyncWrite;
 use tokio::sync::oneshot;
 
+use self::held::{Held, Next};
 use super::COPY_BELOW_BYTES;
-use crate::mesh::link::{FrameSink, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES};
+use crate::mesh::link::{FRAME_COST_BYTES, FrameSink, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES};
 
 /// The buffer of small frames is put into the queue as one piece when it is larger than this.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// The next part of a large frame is queued when fewer bytes than these wait.
+const REFILL_BELOW_BYTES: usize = PART_BYTES / 4;
 
 /// Most pieces in one write.
 const PIECES_A_WRITE: usize = 32;
@@ -46,7 +54,7 @@ impl FrameSink for SocketSink {
         if let Phase::Broken(_) = state.phase {
             return LinkLimits::drop_unsent(frame);
         }
-        let frame = self.0.limits.admit(frame, state.waiting_bytes)?;
+        let frame = self.0.limits.admit(frame, state.waiting_bytes + state.held.bytes())?;
         if let Err(error) = state.push(frame) {
             state.fail(format!("a frame cannot be encoded: {error}"));
         }
@@ -56,7 +64,7 @@ impl FrameSink for SocketSink {
     fn flush(&self) -> Result<(), Mute> {
         let mut state = self.0.lock();
         // When the writer task is busy, the socket has its waker and what waits will go; it must keep that waker.
-        if state.waiting_bytes > 0 && !state.busy {
+        if state.has_work() && !state.busy {
             let written = state.poll_write(&mut Context::from_waker(Waker::noop()));
             if written.is_pending() {
                 state.busy = true;
@@ -68,7 +76,7 @@ impl FrameSink for SocketSink {
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if matches!(state.phase, Phase::Broken(_)) || state.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES {
+        if matches!(state.phase, Phase::Broken(_)) || state.has_room() {
             return Poll::Ready(());
         }
         state.room_task = Some(cx.waker().clone());
@@ -112,7 +120,12 @@ struct State {
     queue: VecDeque<Bytes>,
     /// Headers and small payloads, one behind the other. Emptied in place, so that it is rarely allocated.
     tail: BytesMut,
+    /// Those of the queue and the tail.
     waiting_bytes: usize,
+    /// Large frames, and what may not go before them.
+    held: Held,
+    /// How much was queued since the last of what was held.
+    passed_bytes: usize,
     /// How many writes the socket has taken so far, to see that it takes none.
     writes: u64,
     phase: Phase,
@@ -142,6 +155,8 @@ impl Outgoing {
             queue: VecDeque::new(),
             tail: BytesMut::new(),
             waiting_bytes: 0,
+            held: Held::default(),
+            passed_bytes: 0,
             writes: 0,
             phase: Phase::Open,
             busy: true,
@@ -183,7 +198,7 @@ impl Outgoing {
                 return;
             }
             let mut state = self.lock();
-            let waits = (state.waiting_bytes > 0).then_some(state.writes);
+            let waits = state.has_work().then_some(state.writes);
             if waits.is_some() && waits == stuck_after {
                 state.fail(format!(
                     "nothing could be written for {:?}: the peer does not read",
@@ -223,7 +238,57 @@ impl Outgoing {
 }
 
 impl State {
+    /// Whether something is to be written.
+    fn has_work(&self) -> bool {
+        self.waiting_bytes > 0 || !self.held.is_empty()
+    }
+
+    /// Whether streams need not wait; they share the link with what is held.
+    fn has_room(&self) -> bool {
+        let of_parts = if self.held.is_empty() { 0 } else { REFILL_BELOW_BYTES + MAX_HEADER_BYTES + PART_BYTES };
+        self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES + of_parts
+    }
+
     fn push(&mut self, frame: Frame) -> Result<(), FrameError> {
+        if !self.held.lets_pass(&frame) {
+            self.held.hold(frame);
+            return Ok(());
+        }
+        if self.held.is_empty() {
+            return self.queue(&frame);
+        }
+        self.passed_bytes = self.passed_bytes.saturating_add(frame.payload.len() + FRAME_COST_BYTES);
+        self.queue(&frame)?;
+        // Whoever passes takes half of the link at most.
+        if self.passed_bytes >= PART_BYTES {
+            self.queue_held()?;
+        }
+        Ok(())
+    }
+
+    /// Makes what is held the next that is written, as long as little waits.
+    fn refill(&mut self) -> Result<(), FrameError> {
+        while self.waiting_bytes < REFILL_BELOW_BYTES && self.queue_held()? {}
+        Ok(())
+    }
+
+    /// Queues the next of what is held; whether there was any.
+    fn queue_held(&mut self) -> Result<bool, FrameError> {
+        self.passed_bytes = 0;
+        let before = self.tail.len();
+        match self.held.next(&mut self.tail)? {
+            None => return Ok(false),
+            Some(Next::Frame(frame)) => self.queue(&frame)?,
+            Some(Next::Part(payload)) => {
+                self.waiting_bytes += self.tail.len().saturating_sub(before) + payload.len();
+                self.queue.push_back(self.tail.split().freeze());
+                self.queue.push_back(payload);
+            }
+        }
+        Ok(true)
+    }
+
+    fn queue(&mut self, frame: &Frame) -> Result<(), FrameError> {
         let before = self.tail.len();
         if frame.payload.len() < COPY_BELOW_BYTES {
             frame.encode_into(&mut self.tail)?;
@@ -235,14 +300,20 @@ impl State {
             frame.encode_head(&mut self.tail)?;
             self.waiting_bytes += self.tail.len().saturating_sub(before) + frame.payload.len();
             self.queue.push_back(self.tail.split().freeze());
-            self.queue.push_back(frame.payload);
+            self.queue.push_back(frame.payload.clone());
         }
         Ok(())
     }
 
     /// Writes until nothing waits (ready) or the socket takes no more (pending). A failure is put into the phase.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.waiting_bytes > 0 {
+        while self.has_work() {
+            if let Err(error) = self.refill() {
+                self.fail(format!("a frame cannot be encoded: {error}"));
+            }
+            if self.waiting_bytes == 0 {
+                break; // the last part had gone
+            }
             match ready!(self.poll_write_once(cx)) {
                 Ok(0) => self.fail("the link broke: the socket takes nothing more".to_owned()),
                 Ok(written) => self.consume(written),
@@ -275,7 +346,7 @@ impl State {
     fn consume(&mut self, mut written: usize) {
         self.writes = self.writes.wrapping_add(1);
         self.waiting_bytes = self.waiting_bytes.saturating_sub(written);
-        if self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES
+        if self.has_room()
             && let Some(task) = self.room_task.take()
         {
             task.wake();
@@ -299,6 +370,7 @@ impl State {
         self.queue.clear();
         self.tail.clear();
         self.waiting_bytes = 0;
+        self.held = Held::default();
         // The first reason is the true one: closing comes after it.
         if !matches!(self.phase, Phase::Broken(_)) {
             self.phase = Phase::Broken(reason);

@@ -25,14 +25,14 @@ fn who_says_what_no_honest_node_says_loses_the_direct_link_and_nothing_else() {
             *key = Some(RepeatKey { node: NodeKey([9; 16]).mark(), number: 1 });
         }
     });
-    let used_twice = Pair::header_of(1, Some(process("consumer")));
+    let used_twice = Pair::header_of(2, Some(process("consumer")));
     let reply = Header::Reply { id: CallId(1), process: None, open: false, channels: [].into() };
     let forged: [(Header, &str); 9] = [
         (of("publisher"), "a call in the name of the process publisher, which consumer has not"),
         (of("globex::consumer"), "a call in the name of the process consumer, which consumer has not"),
         (Pair::header_of(1000, None), "a call over a direct link in nobody's name"),
         (unchained, "a chain of 0 calls, 1 to 32 are taken"),
-        (used_twice, "the call id 1 is used twice"),
+        (used_twice, "the call id 2 is used twice"),
         (to_a_number, "a call over a direct link that names no process of this node"),
         (with_a_key, "a call with a key of another node"),
         (Header::Unregister { number: 1 }, "unexpected Unregister frame from a node that calls"),
