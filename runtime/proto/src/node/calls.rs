@@ -25,7 +25,7 @@ use super::serve::Way;
 use super::streams::Exchange;
 use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, Via, Wire, outcome};
-use crate::call::{Answer, CallRequest, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned};
+use crate::call::{Answer, CallRequest, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned, chain};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, Token};
@@ -209,10 +209,10 @@ impl Node {
             // What nobody waits for may take longer than the call that it is made for.
             deadline = deadline.min(most);
         }
-        let chain: Vec<Hop> = chain.iter().cloned().chain([hop]).collect();
-        if chain.len() > MAX_CHAIN {
+        if chain.len() >= MAX_CHAIN {
             return Err(outcome::too_deep());
         }
+        let chain = chain::of(chain.iter().cloned().chain([hop]));
         if request.args.len() > self.config.max_payload_bytes {
             return Err(outcome::arguments_too_large(request.args.len(), self.config.max_payload_bytes));
         }
@@ -251,7 +251,7 @@ impl Node {
             wait_ready: request.wait_ready,
             when_abandoned: request.when_abandoned,
             abandoned,
-            chain: chain.into(),
+            chain,
             errand: Errand::Run,
             place: Place::Waiting,
             placements: 0,

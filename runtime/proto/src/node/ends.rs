@@ -83,7 +83,9 @@ impl Node {
             }
             self.set_out(token, wire);
             self.open_readers(StreamCall::Made(token), &channels);
-        } else if let Owner::User(token) = owner {
+        } else if let Owner::User(token) = owner
+            && self.exchanges.contains_key(&StreamCall::Made(token))
+        {
             self.cut(StreamCall::Made(token), &outcome::streams_forgotten());
         }
         self.finish_answered(id, reply, Some(chosen.peer).filter(|_| chosen.counts));

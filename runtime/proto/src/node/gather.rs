@@ -6,8 +6,8 @@
 //!                └── nobody, and nobody will come     └── need met or out of reach, given up: the rest is cancelled
 //! ```
 //!
-//! Who has the callback when it begins has a leg, a call that is pinned to that stay of the process; who comes later has
-//! none. Invariants: a process has one entry at most, and exactly one where all are needed; after `GatherDone` nothing of
+//! Before it begins it waits for the direct links to all whose nodes can be reached, as calls do. Who has the callback when it
+//! begins has a leg, a call that is pinned to that stay of the process; who comes later has none. Invariants: a process has one entry at most, and exactly one where all are needed; after `GatherDone` nothing of
 //! a gather is left; the caller himself has no leg.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,7 @@ use bytes::Bytes;
 
 use super::calls::{Call, Owner};
 use super::roads::Passage;
+use super::waiting::Key;
 use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{CallReply, GatherEnd, GatherEntry, GatherRequest, Need, WhenAbandoned};
 use crate::error::{CallError, Outcome};
@@ -80,7 +81,8 @@ impl Node {
     pub(super) fn gather(&mut self, token: Token, request: GatherRequest) {
         let GatherRequest { call, need, stall } = request;
         let (callbacks, receiver) = (call.callbacks.clone(), call.receiver.clone());
-        let id = GatherKey(self.last_gather + 1);
+        // By the count of calls: so it is known which of all that wait came first.
+        let id = GatherKey(self.last_call + 1);
         let admitted = match &receiver {
             None if !call.flows().is_empty() => Err(outcome::no_streams_of_all(String::new())),
             None => self.admit_call(Owner::Gather(id), call),
@@ -93,7 +95,7 @@ impl Node {
                 return self.outputs.push_back(Output::GatherDone { token, result: Err(error) });
             }
         };
-        self.last_gather = id.0;
+        self.last_call = id.0;
         self.requests.insert(token, Request::Gather(id));
         self.note_below(call.origin.parent, Request::Gather(id));
         let (timer, asleep, legs) = (call.timer(), call.asleep, BTreeSet::new());
@@ -114,9 +116,15 @@ impl Node {
         let complete = self.shut.is_some() || (self.settled() && self.may_go_away(&call.origin));
         let receivers = self.receivers(call);
         if complete && !receivers.legs.is_empty() {
-            return self.begin_gather(id, receivers);
+            self.waiting.remove(Request::Gather(id));
+            return match self.opens_for_legs(id, &receivers.legs) {
+                Some(host) => self.waiting.add(Request::Gather(id), || vec![Key::Road(host)]),
+                None => self.begin_gather(id, receivers),
+            };
         }
         if self.may_come(call) {
+            // It may have waited for the way to somebody who has gone.
+            self.waiting.remove(Request::Gather(id));
             self.waiting.add(Request::Gather(id), || call.waits_for());
             return;
         }

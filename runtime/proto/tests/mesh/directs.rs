@@ -1,5 +1,6 @@
 //! Direct links: which calls take them, what a visitor may do, and what is left when one ends.
 
+mod broadcasts;
 mod choices;
 mod peers;
 
