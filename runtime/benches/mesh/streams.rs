@@ -1,5 +1,5 @@
 //! STREAM: a guest writes to a call that is under way and another reads, in runtimes of their own; beside a bare tokio stream
-//! of the same bytes over the same kind of socket. And what a stream costs the small calls that share its link.
+//! of the same bytes over the same kind of socket. And what a stream, or large calls, cost the small calls that share their link.
 
 use std::io::{ErrorKind, Result};
 use std::path::Path;
@@ -52,7 +52,9 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
         }
         rows.push(show(flow, pairs));
     }
-    rows.push(beside(folder)?);
+    for load in [Load::Stream, Load::Calls] {
+        rows.push(beside(load, folder)?);
+    }
     Ok(rows)
 }
 
@@ -95,14 +97,37 @@ fn measure(flow: &Flow, folder: &Path) -> anyhow::Result<Sample> {
     timed(writer, &[reader])
 }
 
-/// Small calls from a runtime that reads a stream of bytes from the runtime that it calls, over their one link: alone, and
-/// beside that stream.
-fn beside(folder: &Path) -> anyhow::Result<Value> {
+/// What shares the link with small calls.
+#[derive(Clone, Copy)]
+enum Load {
+    /// A stream of bytes, the way that their answers go.
+    Stream,
+    /// Calls that send 8 MiB and get them back, one at a time, from another process of the caller's runtime.
+    Calls,
+}
+
+/// Bytes of a large call.
+const LARGE_BYTES: usize = 8 << 20;
+
+impl Load {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stream => "stream<u8>",
+            Self::Calls => "calls of 8 MiB",
+        }
+    }
+}
+
+/// Small calls alone, and beside what shares their link.
+fn beside(load: Load, folder: &Path) -> anyhow::Result<Value> {
     let mut samples = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
-        for (streams, samples) in [false, true].into_iter().zip(&mut samples) {
-            eprintln!("measuring sum with 1 in flight {}", if streams { "beside a stream" } else { "alone" });
-            samples.push(calls(streams, folder)?);
+        for (load, samples) in [None, Some(load)].into_iter().zip(&mut samples) {
+            eprintln!("measuring sum with 1 in flight beside {}", load.map_or("nothing", Load::label));
+            samples.push(match load {
+                Some(Load::Calls) => beside_calls(folder)?,
+                load => calls(load.is_some(), folder)?,
+            });
         }
     }
     for samples in &mut samples {
@@ -110,17 +135,56 @@ fn beside(folder: &Path) -> anyhow::Result<Value> {
     }
     let [alone, beside] = samples.each_ref().map(|samples| &samples[samples.len() / 2]);
     println!(
-        "sum, 1 in flight: p50 {:.1}us p99 {:.1}us alone, p50 {:.1}us p99 {:.1}us beside a stream<u8> over the same link",
+        "sum, 1 in flight: p50 {:.1}us p99 {:.1}us alone, p50 {:.1}us p99 {:.1}us beside {} over the same link",
         micros(alone.p50),
         micros(alone.p99),
         micros(beside.p50),
         micros(beside.p99),
+        load.label(),
     );
     let json_of = |sample: &Sample| json!({ "p50_us": micros(sample.p50), "p99_us": micros(sample.p99) });
     Ok(json!({
-        "row": "sum beside stream<u8>", "op": "sum", "in_flight": 1, "calls": 20_000,
+        "row": format!("sum beside {}", load.label()), "op": "sum", "in_flight": 1, "calls": CASE.calls,
         "alone": json_of(alone), "beside": json_of(beside),
     }))
+}
+
+const CASE: Case = Case { how: How::Direct, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls: 20_000 };
+
+/// The same job with a warm-up that is long enough for what runs beside it to begin in it.
+fn late_job() -> Vec<String> {
+    let mut env = job(&CASE);
+    env.retain(|pair| !pair.starts_with("WARM_UP="));
+    env.push(format!("WARM_UP={}", CASE.calls));
+    env
+}
+
+/// Calls while another process of their runtime makes large ones.
+fn beside_calls(folder: &Path) -> anyhow::Result<Sample> {
+    let socket = folder.join("mesh.sock");
+    let server = Runtime::start(&socket, &["--controller", "--name", "server"], "bench-server", &[])?;
+    // It says nothing: it never gets beyond its warm-up.
+    let case = Case { op: "echo", payload_bytes: LARGE_BYTES, calls: 1, ..CASE };
+    let mut large_job = job(&case);
+    large_job.retain(|pair| !pair.starts_with("WARM_UP="));
+    large_job.push(format!("WARM_UP={}", 1_u64 << 40));
+    let module = |name: &str, env: Vec<String>| {
+        let env: toml::Table = env
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        Ok::<_, anyhow::Error>(toml::Table::from_iter([
+            ("path".to_owned(), component("bench-caller")?.into()),
+            ("name".to_owned(), name.into()),
+            ("env".to_owned(), env.into()),
+        ]))
+    };
+    let modules = vec![module("caller", late_job())?, module("large", large_job)?];
+    let config = folder.join("beside.toml");
+    std::fs::write(&config, toml::to_string(&toml::Table::from_iter([("module".to_owned(), modules.into())]))?)?;
+    let caller = Runtime::with(&socket, &["--config", &config.display().to_string()])?;
+    timed(caller, std::slice::from_ref(&server))
 }
 
 /// Calls while a stream flows their answers' way, or none does.
@@ -137,14 +201,9 @@ fn calls(streams: bool, folder: &Path) -> anyhow::Result<Sample> {
     let mut server = Runtime::start(&socket, &server_args, "bench-server", &env)?;
     let said = server.lines()?;
     let began = std::thread::spawn(move || said.take(1).flatten().any(|line| line == "warm").then(Instant::now));
-    // Their warm-up is long enough for the stream to begin in it.
-    let case = Case { how: How::Direct, op: "sum", payload_bytes: SUM_BYTES, in_flight: 1, calls: 20_000 };
-    let mut env = job(&case);
-    env.retain(|pair| !pair.starts_with("WARM_UP="));
-    env.push(format!("WARM_UP={}", case.calls));
-    let caller = Runtime::start(&socket, &caller_args, "bench-caller", &env)?;
+    let caller = Runtime::start(&socket, &caller_args, "bench-caller", &late_job())?;
     let sample = timed(caller, std::slice::from_ref(&server))?;
-    let first_call = Instant::now() - Duration::from_secs_f64(case.calls as f64 / sample.calls_per_second);
+    let first_call = Instant::now() - Duration::from_secs_f64(CASE.calls as f64 / sample.calls_per_second);
     drop(server);
     match began.join() {
         Ok(began) if streams == began.is_some_and(|began| began < first_call) => Ok(sample),

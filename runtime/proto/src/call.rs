@@ -405,7 +405,10 @@ impl Hop {
 
     /// A chain whose calls are over for what is made below them now: it counts, and makes no cycle.
     pub fn passed(chain: &[Self]) -> Arc<[Self]> {
-        chain.iter().map(|hop| Self { process: hop.process.clone(), instance: Self::NO_INSTANCE }).collect()
+        if chain.is_empty() {
+            return Arc::default();
+        }
+        chain::of(chain.iter().map(|hop| Self { process: hop.process.clone(), instance: Self::NO_INSTANCE }))
     }
 }
 

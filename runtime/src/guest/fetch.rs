@@ -159,7 +159,7 @@ impl Import {
         }
         let reply = origin.module.mesh.call(request).await?;
         leave_network_with(reply.result.len()).await;
-        let (result, _) = self.result(&reply, origin.module.limits.payload_bytes)?;
+        let (result, _) = self.result(reply, origin.module.limits.payload_bytes)?;
         Ok(result)
     }
 
@@ -205,15 +205,16 @@ impl Import {
     ///
     /// # Errors
     /// `failed` when it is no value of its type, or too large: it comes from another machine.
-    fn result(&self, reply: &CallReply, allowed: usize) -> Result<(Bytes, Vec<Channel>), CallError> {
-        let checked = self.forms.iter().any(|(form, fp)| *form == Form::Checked && *fp == reply.fingerprint);
-        let result = if checked { checked_ok(&reply.result).into() } else { reply.result.clone() };
+    fn result(&self, reply: CallReply, allowed: usize) -> Result<(Bytes, Vec<Channel>), CallError> {
+        let CallReply { result, fingerprint, process, .. } = reply;
+        let checked = self.forms.iter().any(|(form, fp)| *form == Form::Checked && *fp == fingerprint);
+        let result = if checked { checked_ok(&result).into() } else { result };
         let limits = ValueLimits::for_payload(allowed.saturating_add(1));
         match value::channels_of_result(&self.signature, &result, &limits) {
             Ok(channels) => Ok((result, channels)),
             Err(error) => {
                 let message = format!("{} gave a result that does not fit its type: {error}", self.name);
-                Err(CallError::failed(unfit(&error), message, self.name.as_str()).at(reply.process.as_str()))
+                Err(CallError::failed(unfit(&error), message, self.name.as_str()).at(process.as_str()))
             }
         }
     }

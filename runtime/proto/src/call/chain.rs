@@ -1,6 +1,7 @@
-//! How a chain of calls is read: mostly it is one that was read before.
+//! Chains of calls, which come again: a chain that is read or made is mostly one that was there before.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,6 +25,29 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     deserializer.deserialize_seq(Hops)
 }
 
+/// The chain of these hops, in their order.
+pub(crate) fn of(hops: impl IntoIterator<Item = Hop>) -> Arc<[Hop]> {
+    let mut read = READ.try_with(Cell::take).unwrap_or_default();
+    read.clear();
+    read.extend(hops);
+    known(read)
+}
+
+/// The chain that is read: the same as before, if it is not new.
+fn known(mut hops: Vec<Hop>) -> Arc<[Hop]> {
+    if hops.len() > MAX_CHAIN {
+        return hops.into();
+    }
+    let new = || Ok::<_, Infallible>(Arc::from(hops.as_slice()));
+    let find = |recent: &RefCell<Recent<Arc<[Hop]>, RECENT_CHAINS>>| {
+        recent.borrow_mut().find_or_make(hops.as_slice(), |known| **known == *hops, new)
+    };
+    let Ok(chain) = RECENT.try_with(find).unwrap_or_else(|_| new());
+    hops.clear();
+    let _ = READ.try_with(|read| read.set(hops));
+    chain
+}
+
 struct Hops;
 
 impl<'de> Visitor<'de> for Hops {
@@ -39,17 +63,7 @@ impl<'de> Visitor<'de> for Hops {
         while let Some(hop) = seq.next_element()? {
             hops.push(hop);
         }
-        if hops.len() > MAX_CHAIN {
-            return Ok(hops.into());
-        }
-        let find = |recent: &RefCell<Recent<Arc<[Hop]>, RECENT_CHAINS>>| {
-            let make = || Ok::<_, A::Error>(Arc::from(hops.as_slice()));
-            recent.borrow_mut().find_or_make(hops.as_slice(), |known| **known == *hops, make)
-        };
-        let chain = RECENT.try_with(find).unwrap_or_else(|_| Ok(Arc::from(hops.as_slice())));
-        hops.clear();
-        let _ = READ.try_with(|read| read.set(hops));
-        chain
+        Ok(known(hops))
     }
 }
 

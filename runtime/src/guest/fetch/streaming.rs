@@ -91,7 +91,7 @@ impl Import {
             origin.module.background.spawn(out_of_guest(drain, writer, held(origin, place, &open), sign));
         }
         let StreamingReply { reply, readers } = call.await?;
-        let (bytes, channels) = self.result(&reply, origin.module.limits.payload_bytes)?;
+        let (bytes, channels) = self.result(reply.clone(), origin.module.limits.payload_bytes)?;
         let inflows = self.take_in(origin, &open, &reply, channels, readers)?;
         Ok(ToGuest { bytes, inflows })
     }
