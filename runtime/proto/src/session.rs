@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{FrameError, Header};
 use crate::grants::NodeGrants;
-use crate::id::{NodeKey, ProcessRef, TenantName};
+use crate::id::{NodeKey, ProcessName, ProcessRef, TenantName};
 use crate::share::Import;
 
 /// The version of the protocol that this crate speaks.
@@ -112,6 +112,14 @@ impl PeerIdentity {
             (Self::InProcess, Self::InProcess) => true,
             (Self::Tcp { .. }, Self::Tcp { .. }) | (Self::Token { .. }, Self::Token { .. }) => same_key,
             _ => false,
+        }
+    }
+
+    /// Whose certificate it has shown, if it has.
+    pub fn certified(&self) -> Option<&ProcessName> {
+        match self {
+            Self::Certificate { grants, .. } => Some(grants.node()),
+            _ => None,
         }
     }
 

@@ -4,7 +4,10 @@
 //! none, and delivers the links that others open, numbered by its own count. Invariant: both channels are bounded; an order that
 //! finds no room is a link that could not be had, and who listens waits while what it accepted is not taken.
 
-use daffi_proto::id::DirectId;
+use std::sync::Arc;
+
+use daffi_proto::grants::NodeGrants;
+use daffi_proto::id::{DirectId, ProcessName};
 use daffi_proto::node::Via;
 use tokio::sync::mpsc;
 
@@ -20,6 +23,8 @@ pub struct DialOrder {
     pub link: DirectId,
     /// URLs; the first that can be had is taken.
     pub at: Vec<String>,
+    /// Whose certificate is to be found there, where there are such.
+    pub identity: Option<ProcessName>,
 }
 
 /// What comes of an order, or a link that another node opened.
@@ -28,6 +33,8 @@ pub struct Arrival {
     pub via: Via,
     /// The link, or why there is none.
     pub link: Result<Link, String>,
+    /// Of one that another node opened: what its certificate says, where there are such.
+    pub grants: Option<Arc<NodeGrants>>,
 }
 
 /// The driver's end.

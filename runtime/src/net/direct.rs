@@ -96,7 +96,7 @@ impl DirectListener {
                     tasks.spawn(async move {
                         let via = Via::To(order.link);
                         let link = dial(&access, order, limits, &tasks_of_link).await.map(|link| attention.of(link));
-                        let _ = arrivals.send(Arrival { via, link }).await;
+                        let _ = arrivals.send(Arrival { via, link, grants: None }).await;
                     });
                 }
                 Some(Accepted { connection, identity, place }) = connections.recv() => {
@@ -104,7 +104,7 @@ impl DirectListener {
                     tracing::debug!("a direct link of {identity}");
                     let via = Via::From(DirectId(last));
                     let link = attention.of(connection.into_link(limits, &tasks)).holding(place);
-                    let _ = arrivals.send(Arrival { via, link: Ok(link) }).await;
+                    let _ = arrivals.send(Arrival { via, link: Ok(link), grants: None }).await;
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! late and out of order; the controller keeps to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use daffi_proto::call::{
 };
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{Frame, Header};
+use daffi_proto::grants::NodeGrants;
 use daffi_proto::id::{DirectId, LocalId, NodeKey, ServeId, TenantName, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, NodeCounts, Output, StreamAct, StreamEvent, Via};
 use daffi_proto::schedule::{Clock, Missed, Overlap, Terms, Utc};
@@ -122,6 +124,16 @@ impl Run {
         }
     }
 
+    /// What a visitor shows: every third one a certificate, in turn of the node that is expected and of another one.
+    fn certificate(&self) -> Option<Arc<NodeGrants>> {
+        let node = match self.last_visit % 6 {
+            3 => "daffi:node/node",
+            0 => "daffi:node/other",
+            _ => return None,
+        };
+        NodeGrants::from_uris([node, "daffi:tenant/default?process=*"]).ok().map(Arc::new)
+    }
+
     /// Something becomes of direct links.
     fn direct(&mut self, script: &mut Script<'_>) {
         let reason = || "gone".to_owned();
@@ -130,7 +142,7 @@ impl Run {
             0 | 1 => {
                 if let Some(link) = self.dialed.pop() {
                     self.directs.insert(Via::To(link));
-                    self.input(Input::DirectUp(Via::To(link)));
+                    self.input(Input::DirectUp { via: Via::To(link), grants: None });
                 }
             }
             2 => {
@@ -142,7 +154,8 @@ impl Run {
                 self.last_visit += 1;
                 let via = Via::From(DirectId(self.last_visit));
                 self.directs.insert(via);
-                self.input(Input::DirectUp(via));
+                let grants = self.certificate();
+                self.input(Input::DirectUp { via, grants });
             }
             4 => {
                 if let Some(via) = via {

@@ -8,13 +8,14 @@
 //! ```
 //!
 //! B hears of A before A hears where B is, and of a process of A before that process may call. What it is told is of its own
-//! tenants, as all that it is told. Tickets are made of a secret of this controller and a number: each opens one link.
+//! tenants, as all that it is told. Where they have shown certificates to the controller, each is told whose the other one's is: over TLS
+//! it looks for that name. Tickets are made of a secret of this controller and a number: each opens one link.
 
 use super::Controller;
 use super::links::Member;
 use super::names::Entry;
 use crate::frame::{Frame, Header, MAX_ADDRESSES};
-use crate::id::{LinkId, ProcessRef, SessionId, Ticket};
+use crate::id::{LinkId, ProcessName, ProcessRef, SessionId, Ticket};
 use crate::session::{LinkFault, Role};
 
 /// Most nodes that one node may visit at a time.
@@ -59,12 +60,12 @@ impl Controller {
     pub(super) fn meet(&mut self, link: LinkId, session: SessionId) {
         let host = LinkId(session.0);
         let made = self.arrange(link, host);
-        let (at, ticket) = made.unwrap_or((Vec::new(), Ticket([0; 16])));
-        self.send(link, Frame::new(Header::Meeting { session, at, ticket }));
+        let (at, ticket, identity) = made.unwrap_or((Vec::new(), Ticket([0; 16]), None));
+        self.send(link, Frame::new(Header::Meeting { session, at, ticket, identity }));
     }
 
-    /// Tells the one that is to be visited; where it is, and the ticket. None where it is not to be.
-    fn arrange(&mut self, link: LinkId, host: LinkId) -> Option<(Vec<String>, Ticket)> {
+    /// Tells the one that is to be visited; where it is, the ticket, and whose certificate it has. None where it is not to be.
+    fn arrange(&mut self, link: LinkId, host: LinkId) -> Option<(Vec<String>, Ticket, Option<ProcessName>)> {
         let visitor = self.links.get(&link)?.member.as_ref()?;
         let visited = self.links.get(&host)?.member.as_ref().filter(|member| member.can_be_met())?;
         let is_of_one_tenant = visitor.tenants.iter().any(|tenant| visited.tenants.contains(tenant));
@@ -84,13 +85,15 @@ impl Controller {
         let (node, mark, max_payload_bytes) = (visitor.name.clone(), visitor.mark, visitor.max_payload_bytes);
         self.last_ticket += 1;
         let ticket = Ticket::new(&self.config.secret, self.last_ticket);
-        self.send(host, Frame::new(Header::Expect { session, node, ticket, mark, max_payload_bytes }));
+        let identity_of = |link| self.links.get(&link).and_then(|state| state.identity.certified()).cloned();
+        let (identity, of_host) = (identity_of(link), identity_of(host));
+        self.send(host, Frame::new(Header::Expect { session, node, ticket, mark, max_payload_bytes, identity }));
         for (number, process) in processes {
             self.send(host, Frame::new(Header::Vouch { session, number, process }));
         }
         self.member_mut(link)?.meets.insert(host);
         self.member_mut(host)?.met_by.insert(link);
-        Some((at, ticket))
+        Some((at, ticket, of_host))
     }
 
     /// A process of a node has come: those that it visits are told, before it is.

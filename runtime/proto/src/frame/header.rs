@@ -322,6 +322,8 @@ pub enum Header {
         at: Vec<String>,
         /// What lets one in.
         ticket: Ticket,
+        /// Whose certificate it has shown to the controller, if it has.
+        identity: Option<ProcessName>,
     },
     /// 34, controller to node: another node may come. It takes the place of what was said before of that node.
     Expect {
@@ -335,6 +337,8 @@ pub enum Header {
         mark: NodeMark,
         /// Its limit of a payload.
         max_payload_bytes: u64,
+        /// Whose certificate it has shown to the controller, if it has.
+        identity: Option<ProcessName>,
     },
     /// 35, controller to node: a node that may come has this process, in whose name it may call.
     Vouch {

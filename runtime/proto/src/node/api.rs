@@ -13,7 +13,8 @@ use crate::call::{
 };
 use crate::error::CallError;
 use crate::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Frame};
-use crate::id::{DirectId, LocalId, NodeKey, ProcessRef, ServeId, TenantName, Token};
+use crate::grants::NodeGrants;
+use crate::id::{DirectId, LocalId, NodeKey, ProcessName, ProcessRef, ServeId, TenantName, Token};
 use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
 use crate::share::Import;
@@ -76,7 +77,12 @@ pub enum Input {
     NoLink(String),
     /// There is a direct link: one that was dialed ([`Output::Dial`]), or one that another node opened, which the user numbers
     /// by a count of its own.
-    DirectUp(Via),
+    DirectUp {
+        /// Which.
+        via: Via,
+        /// Of one that another node opened: what the certificate says that this one has shown, where the transport has such.
+        grants: Option<Arc<NodeGrants>>,
+    },
     /// A direct link broke, or could not be opened. Ignored when the node has closed it itself.
     DirectDown {
         /// Which.
@@ -314,6 +320,8 @@ pub enum Output {
         link: DirectId,
         /// URLs.
         at: Vec<String>,
+        /// Whose certificate is to be found there, where the transport has such. Where it has and this is none, there is no link to be had.
+        identity: Option<ProcessName>,
     },
     /// Close a direct link when all that was to be sent before this is.
     CloseDirect {

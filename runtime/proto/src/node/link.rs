@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::visits::Visitor;
 use super::{Node, Output, Via, Wire, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, Side, plain};
@@ -206,9 +207,9 @@ impl Node {
                     self.take_stream(Via::Controller, stream, message);
                 }
             }
-            Header::Meeting { session, at, ticket } => self.take_meeting(session, at, ticket),
-            Header::Expect { session, node, ticket, mark, max_payload_bytes } => {
-                self.take_expect(session, &node, ticket, mark, max_payload_bytes);
+            Header::Meeting { session, at, ticket, identity } => self.take_meeting(session, at, ticket, identity),
+            Header::Expect { session, node, ticket, mark, max_payload_bytes, identity } => {
+                self.take_expect(session, Visitor::new(&node, ticket, mark, max_payload_bytes, identity));
             }
             Header::Vouch { session, number, process } => self.take_vouch(session, number, process),
             Header::Unvouch { session, number } => self.take_unvouch(session, number),

@@ -77,7 +77,7 @@ pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use roads::{MAX_COMPARED, MAX_ROADS, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE};
 pub use schedules::SAVE_COUNTS_EVERY;
-pub use visits::MAX_VISITS;
+pub use visits::{MAX_STRANGERS_OF_ONE, MAX_VISITS};
 pub use watch::MAX_WATCHES;
 pub use wire::Via;
 use wire::Wire;
@@ -296,7 +296,7 @@ impl Node {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),
             Input::NoLink(reason) => self.unlinked = Some(reason),
-            Input::DirectUp(via) => self.direct_up(via),
+            Input::DirectUp { via, grants } => self.direct_up(via, grants),
             Input::DirectDown { via, reason } => self.direct_down(via, &reason),
             Input::Frame { via, frame } => self.take_frame(via, frame),
             Input::Heard(via) => self.heard(via, false),

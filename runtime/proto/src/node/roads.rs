@@ -26,7 +26,7 @@ use super::wire::{Via, Wire};
 use super::{CallKey, GatherKey, Node, Output, Peer, Request, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, MAX_ADDRESSES, Side, plain};
-use crate::id::{CallId, DirectId, EntryId, LocalId, SessionId, Ticket};
+use crate::id::{CallId, DirectId, EntryId, LocalId, ProcessName, SessionId, Ticket};
 use crate::session::{HANDSHAKE_TIMEOUT, LinkFault, Liveness, PROTOCOL_VERSION, Pulse};
 
 /// Most direct links that a node opens. Calls to more nodes go by the controller.
@@ -193,7 +193,13 @@ impl Node {
     }
 
     /// The controller says where a node is.
-    pub(super) fn take_meeting(&mut self, host: SessionId, at: Vec<String>, ticket: Ticket) {
+    pub(super) fn take_meeting(
+        &mut self,
+        host: SessionId,
+        at: Vec<String>,
+        ticket: Ticket,
+        identity: Option<ProcessName>,
+    ) {
         if !matches!(self.roads.roads.get(&host), Some(Road::Asked)) {
             return;
         }
@@ -209,7 +215,7 @@ impl Node {
         let (state, known, late) = (State::Dialing(ticket), BTreeSet::new(), BTreeMap::new());
         self.roads.links.insert(id, Outbound { host, state, check_at, known, late, used: self.now, retired: false });
         self.roads.checks.insert((check_at, id));
-        self.outputs.push_back(Output::Dial { link: id, at });
+        self.outputs.push_back(Output::Dial { link: id, at, identity });
     }
 
     /// A link that was dialed is there.

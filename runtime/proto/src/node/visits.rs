@@ -8,22 +8,29 @@
 //! The controller's word and the visitor come over different links, so that either may be first: a visitor whose ticket is not known
 //! waits for as long as a handshake may take.
 //!
-//! Invariants: who has not shown the ticket that the controller gave to him and to us is not heard, and a ticket opens one link;
-//! on every call it is checked that the process that makes it is one that the controller vouches for, and that the callback is of
-//! that process's own tenant. Whoever says otherwise loses his link, as at the controller.
+//! Invariants: who has not shown the ticket that the controller gave to him and to us is not heard, and a ticket opens one link; who
+//! has shown a certificate is who the controller says that he is, or has no ticket;
+//! on every call it is checked that the process that makes it is one that the controller vouches for and that such a certificate
+//! covers, and that the callback is of that process's own tenant. Whoever says otherwise loses his link, as at the controller.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+mod visitor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(super) use self::visitor::Visitor;
+use self::visitor::{Inbound, Member, check_caller};
 use super::directory::Registration;
 use super::loads::Reports;
 use super::wire::{Via, Wire};
 use super::{LOAD_EVERY, Node, Output, outcome};
-use crate::call::{Hop, MAX_CHAIN};
+use crate::call::MAX_CHAIN;
 use crate::frame::{Frame, Header, Side, Target, plain};
-use crate::id::{DirectId, EntryId, LocalId, NodeMark, ProcessRef, RepeatKey, SessionId, Ticket};
+use crate::grants::NodeGrants;
+use crate::id::{DirectId, EntryId, LocalId, ProcessRef, SessionId};
 use crate::session::{
     FEATURES, HANDSHAKE_TIMEOUT, HEARTBEAT, LinkFault, Liveness, MISSED_HEARTBEATS, PROTOCOL_VERSION, Pulse, refusal,
 };
@@ -32,42 +39,11 @@ use crate::value::MAX_CHANNELS;
 /// Most links of visitors, with those who have not said who they are.
 pub const MAX_VISITS: usize = 1024;
 
+/// Most of them that show one certificate and no ticket yet: who has joined takes no more places than that from the others.
+pub const MAX_STRANGERS_OF_ONE: usize = 16;
+
 /// Most nodes that the controller says may come.
 const MAX_VISITORS: usize = crate::controller::MAX_LINKS;
-
-/// What the controller says of a node that may come.
-#[derive(Debug)]
-struct Visitor {
-    node: String,
-    /// Until it is used.
-    ticket: Option<Ticket>,
-    mark: NodeMark,
-    max_payload_bytes: u64,
-    /// In whose names it may call, by its own numbers.
-    processes: BTreeMap<u32, ProcessRef>,
-    names: HashSet<ProcessRef>,
-    link: Option<DirectId>,
-}
-
-/// A link that another node opened.
-#[derive(Debug)]
-struct Inbound {
-    check_at: Duration,
-    /// What it has shown: who it is, and its ticket.
-    shown: Option<(SessionId, Ticket)>,
-    member: Option<Member>,
-}
-
-/// What a link is once its node has shown its ticket.
-#[derive(Debug)]
-struct Member {
-    session: SessionId,
-    /// Whether the controller that said so, and still does, vouches for it. Another controller numbers its nodes anew, so that the number
-    /// alone says nothing.
-    vouched: bool,
-    liveness: Liveness,
-    max_payload_bytes: u64,
-}
 
 /// All of them.
 #[derive(Debug, Default)]
@@ -107,21 +83,12 @@ impl Visits {
 
 impl Node {
     /// Another node may come.
-    pub(super) fn take_expect(&mut self, session: SessionId, node: &str, ticket: Ticket, mark: NodeMark, limit: u64) {
+    pub(super) fn take_expect(&mut self, session: SessionId, mut visitor: Visitor) {
         let full = self.visits.visitors.len() >= MAX_VISITORS;
         if full && !self.visits.visitors.contains_key(&session) {
             return; // it is not let in, and goes by the controller
         }
-        let link = self.visits.visitors.get(&session).and_then(|visitor| visitor.link);
-        let visitor = Visitor {
-            node: plain(node),
-            ticket: Some(ticket),
-            mark,
-            max_payload_bytes: limit,
-            processes: BTreeMap::new(),
-            names: HashSet::new(),
-            link,
-        };
+        visitor.link = self.visits.visitors.get(&session).and_then(|visitor| visitor.link);
         self.visits.visitors.insert(session, visitor);
         // It may be here already.
         let waiting = |(id, link): (&DirectId, &Inbound)| {
@@ -137,10 +104,11 @@ impl Node {
     /// It may call in the name of this process.
     pub(super) fn take_vouch(&mut self, session: SessionId, number: u32, process: ProcessRef) {
         let Some(visitor) = self.visits.visitors.get_mut(&session) else { return };
-        let is_first = visitor.names.iter().all(|known| known.tenant != process.tenant);
-        visitor.names.insert(process.clone());
-        visitor.processes.insert(number, process);
-        if let Some(link) = visitor.link {
+        visitor.processes.insert(number, process.clone());
+        let covers = |link: &DirectId| self.visits.links.get(link).is_some_and(|link| link.covers(&process));
+        if let Some(link) = visitor.link.filter(covers) {
+            let is_first = visitor.names.iter().all(|known| known.tenant != process.tenant);
+            visitor.names.insert(process);
             if is_first {
                 // Before it may call, it knows how busy those are whom it may call from now on.
                 let all = self.locals.keys().copied().collect();
@@ -186,13 +154,23 @@ impl Node {
     }
 
     /// Somebody has connected.
-    pub(super) fn visit_begins(&mut self, id: DirectId) {
+    pub(super) fn visit_begins(&mut self, id: DirectId, grants: Option<Arc<NodeGrants>>) {
         if self.visits.links.len() >= MAX_VISITS || self.shut.is_some() {
             let reason = "this node takes no more direct links".to_owned();
             return self.outputs.push_back(Output::CloseDirect { via: Via::From(id), reason });
         }
+        let of_one = |grants: &Arc<NodeGrants>| {
+            let of_it = |link: &&Inbound| {
+                link.member.is_none() && link.grants.as_ref().is_some_and(|other| other.node() == grants.node())
+            };
+            self.visits.links.values().filter(of_it).count()
+        };
+        if grants.as_ref().is_some_and(|grants| of_one(grants) >= MAX_STRANGERS_OF_ONE) {
+            let reason = "too many direct links with this certificate have shown no ticket".to_owned();
+            return self.outputs.push_back(Output::CloseDirect { via: Via::From(id), reason });
+        }
         let check_at = self.now + HANDSHAKE_TIMEOUT;
-        self.visits.links.insert(id, Inbound { check_at, shown: None, member: None });
+        self.visits.links.insert(id, Inbound { check_at, grants, shown: None, member: None });
         self.visits.checks.insert((check_at, id));
     }
 
@@ -237,18 +215,21 @@ impl Node {
 
     /// Lets a visitor in, if its ticket is the one that the controller has told.
     fn look_at_ticket(&mut self, id: DirectId) {
-        let Some((session, ticket)) = self.visits.links.get(&id).and_then(|link| link.shown) else { return };
+        let Some(link) = self.visits.links.get_mut(&id) else { return };
+        let Some((session, ticket)) = link.shown else { return };
         let visitor = self.visits.visitors.get_mut(&session);
-        let expected = visitor.filter(|visitor| visitor.ticket.is_some_and(|known| known.is(&ticket)));
+        // Who is somebody else does not use the ticket up either.
+        let expected =
+            visitor.filter(|visitor| link.may_be_of(visitor) && visitor.ticket.is_some_and(|known| known.is(&ticket)));
         let Some(visitor) = expected else { return };
         visitor.ticket = None;
         let former = visitor.link.replace(id);
-        let known: Vec<u32> = visitor.processes.keys().copied().collect();
+        let covered = visitor.processes.iter().filter(|(_, process)| link.covers(process));
+        let (known, names): (Vec<u32>, _) = covered.map(|(number, process)| (*number, process.clone())).unzip();
+        visitor.names = names;
         let liveness = Liveness::new(self.now, HEARTBEAT, MISSED_HEARTBEATS);
         let (check_at, max_payload_bytes) = (liveness.next_check(), visitor.max_payload_bytes);
-        if let Some(link) = self.visits.links.get_mut(&id) {
-            link.member = Some(Member { session, vouched: true, liveness, max_payload_bytes });
-        }
+        link.member = Some(Member { session, vouched: true, liveness, max_payload_bytes });
         self.visits.recheck(id, check_at);
         if let Some(former) = former {
             self.drop_visit(former, "its node came back on another link", true);
@@ -431,21 +412,5 @@ impl Node {
     /// The process of this node that is on the mesh as this.
     fn by_entry(&self, entry: EntryId) -> Option<LocalId> {
         self.entries.get(&entry).copied()
-    }
-}
-
-/// Whether the visitor may call so: in the name of a process that it has, with keys of its own.
-fn check_caller(visitor: &Visitor, hop: &Hop, key: Option<RepeatKey>) -> Result<(), LinkFault> {
-    match &hop.process {
-        Some(process) if visitor.names.contains(process) => {}
-        Some(process) => {
-            let what = format!("a call in the name of the process {}, which {} has not", process.name, visitor.node);
-            return Err(LinkFault::Broken(what));
-        }
-        None => return Err(LinkFault::Broken("a call over a direct link in nobody's name".to_owned())),
-    }
-    match key.is_some_and(|key| key.node != visitor.mark) {
-        true => Err(LinkFault::Broken("a call with a key of another node".to_owned())),
-        false => Ok(()),
     }
 }

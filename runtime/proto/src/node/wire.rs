@@ -4,9 +4,11 @@
 //! its `Call`. The ids on a link are the sender's of the call, so that two links may have the same.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use super::{Node, Output};
 use crate::frame::Frame;
+use crate::grants::NodeGrants;
 use crate::id::{CallId, DirectId};
 
 /// One of a node's links.
@@ -41,11 +43,11 @@ impl Node {
         Wire { via, id: CallId(self.last_wire) }
     }
 
-    pub(super) fn direct_up(&mut self, via: Via) {
+    pub(super) fn direct_up(&mut self, via: Via, grants: Option<Arc<NodeGrants>>) {
         match via {
             Via::Controller => {} // that one has a handshake of its own
             Via::To(id) => self.road_up(id),
-            Via::From(id) => self.visit_begins(id),
+            Via::From(id) => self.visit_begins(id, grants),
         }
     }
 

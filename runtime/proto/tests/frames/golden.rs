@@ -137,8 +137,13 @@ fn headers() -> Vec<(Header, &'static str)> {
         (Header::Reachable { at: vec!["unix:///a".into()] }, "1f0109756e69783a2f2f2f61"),
         (Header::Meet { session: SessionId(300) }, "20ac02"),
         (
-            Header::Meeting { session: SessionId(300), at: vec!["unix:///a".into()], ticket: Ticket([0xcd; 16]) },
-            "21ac020109756e69783a2f2f2f61cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+            Header::Meeting {
+                session: SessionId(300),
+                at: vec!["unix:///a".into()],
+                ticket: Ticket([0xcd; 16]),
+                identity: None,
+            },
+            "21ac020109756e69783a2f2f2f61cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd00",
         ),
         (
             Header::Expect {
@@ -147,8 +152,10 @@ fn headers() -> Vec<(Header, &'static str)> {
                 ticket: Ticket([0xcd; 16]),
                 mark: NodeMark([0xab; 16]),
                 max_payload_bytes: 1 << 24,
+                identity: Some(ProcessName::new("edge-7").unwrap()),
             },
-            "22ac0206686f73742d31cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdabababababababababababababababab80808008",
+            "22ac0206686f73742d31cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdabababababababababababababababab8080800801066564\
+             67652d37",
         ),
         (
             Header::Vouch { session: SessionId(300), number: 7, process: process("math") },

@@ -1,6 +1,7 @@
 //! Direct links: which calls take them, what a visitor may do, and what is left when one ends.
 
 mod broadcasts;
+mod certificates;
 mod choices;
 mod peers;
 

@@ -12,6 +12,7 @@ mod streams;
 mod user;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,7 @@ use daffi_proto::call::{CallReply, GatherEnd, GatherEntry, Incoming, MemberEvent
 use daffi_proto::controller::{self, Controller, ControllerConfig, Event};
 use daffi_proto::error::CallError;
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
+use daffi_proto::grants::NodeGrants;
 use daffi_proto::id::{LinkId, LocalId, ServeId, Token};
 use daffi_proto::node::{self, Node, NodeConfig};
 use daffi_proto::schedule::{Clock, Save, TaskPage, Utc};
@@ -34,6 +36,8 @@ pub struct Runtime {
     pub node: Node,
     pub config: NodeConfig,
     identity: PeerIdentity,
+    /// The certificate that it shows to other nodes, where it has one.
+    pub shows: Option<Arc<NodeGrants>>,
     link: Option<LinkId>,
     backoff: Backoff,
     /// Whether the driver dials anew.

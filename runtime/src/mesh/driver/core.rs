@@ -301,7 +301,7 @@ impl Core {
     fn carry(&mut self, output: Output) {
         match output {
             Output::Send { via, frame } => self.send(via, frame),
-            Output::Dial { link, at } => self.dial_directly(DialOrder { link, at }),
+            Output::Dial { link, at, identity } => self.dial_directly(DialOrder { link, at, identity }),
             Output::CloseDirect { via, reason } => self.close_direct(via, &reason),
             Output::CloseLink { reason, again } => self.close_link(&reason, again),
             Output::Connected => {

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use daffi_proto::frame::Frame;
+use daffi_proto::grants::NodeGrants;
 use daffi_proto::node::{Input, Via};
 use futures::FutureExt;
 use futures::stream::{SelectAll, Stream};
@@ -131,11 +133,11 @@ impl Sources {
     }
 
     /// A link has come, or will not.
-    pub fn take(&mut self, core: &mut Core, Arrival { via, link }: Arrival) {
+    pub fn take(&mut self, core: &mut Core, Arrival { via, link, grants }: Arrival) {
         match link {
             Ok(Link { sink, source }) => {
                 self.open.push(Incoming { via, source: Some(source) });
-                core.take_direct(via, sink);
+                core.take_direct(via, sink, grants);
             }
             Err(reason) => core.tell(Input::DirectDown { via, reason }),
         }
@@ -143,9 +145,9 @@ impl Sources {
 }
 
 impl Core {
-    fn take_direct(&mut self, via: Via, sink: Box<dyn FrameSink>) {
+    fn take_direct(&mut self, via: Via, sink: Box<dyn FrameSink>, grants: Option<Arc<NodeGrants>>) {
         self.directs.add(via, sink);
-        self.tell(Input::DirectUp(via));
+        self.tell(Input::DirectUp { via, grants });
     }
 
     /// Nothing more arrives over a direct link.

@@ -145,7 +145,7 @@ fn a_visitor_may_be_there_before_the_controllers_word_of_it() {
     pair.net.run(HANDSHAKE_TIMEOUT / 2);
     let expect = |ticket| {
         let (node, mark, max_payload_bytes) = ("late".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
-        let header = Header::Expect { session, node, ticket, mark, max_payload_bytes };
+        let header = Header::Expect { session, node, ticket, mark, max_payload_bytes, identity: None };
         crate::net::from_controller(Frame::new(header))
     };
     // Of another visit, which the ticket is not for.
@@ -177,7 +177,7 @@ fn a_link_that_outlives_its_controller_speaks_for_nobody_whom_the_next_one_gives
     assert_eq!(pair.directs(), (1, 1), "the call that is held keeps the link");
     // The next controller's node of this number is another one, and has a process of that name.
     let (node, mark, max_payload_bytes) = ("other".to_owned(), NodeKey([9; 16]).mark(), 1 << 20);
-    let expect = Header::Expect { session, node, ticket: Ticket([9; 16]), mark, max_payload_bytes };
+    let expect = Header::Expect { session, node, ticket: Ticket([9; 16]), mark, max_payload_bytes, identity: None };
     let vouch = Header::Vouch { session, number: 1, process: process("victim") };
     for header in [expect, vouch] {
         pair.net.node_input(pair.publisher, crate::net::from_controller(Frame::new(header)));

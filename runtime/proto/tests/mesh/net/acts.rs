@@ -50,7 +50,12 @@ impl Net {
     }
 
     pub fn runtime_with(&mut self, config: NodeConfig, identity: PeerIdentity) -> usize {
+        let shows = match &identity {
+            PeerIdentity::Certificate { grants, .. } => Some(grants.clone()),
+            _ => None,
+        };
         self.nodes.push(Runtime {
+            shows,
             node: Node::new(config.clone()),
             backoff: Backoff::new(config.seed),
             config,

@@ -1,10 +1,12 @@
 //! Direct links between nodes: dialed, opened, cut; their frames are under way as those of the controller's links are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use daffi_proto::frame::{DEFAULT_MAX_PAYLOAD_BYTES, Decoder, Frame, Header};
-use daffi_proto::id::DirectId;
+use daffi_proto::grants::NodeGrants;
+use daffi_proto::id::{DirectId, ProcessName};
 use daffi_proto::node::{self, Via};
 
 use super::{Delivery, Net, ms};
@@ -36,11 +38,18 @@ impl Net {
         format!("node:{node}")
     }
 
-    pub(super) fn dial_directly(&mut self, node: usize, link: DirectId, at: &[String]) {
+    /// As a transport does that has certificates, where the host has one: to somebody else it says nothing.
+    pub(super) fn dial_directly(&mut self, node: usize, link: DirectId, at: &[String], identity: Option<&ProcessName>) {
         let end = (node, Via::To(link));
         let host: usize = at[0].strip_prefix("node:").unwrap().parse().unwrap();
         if self.nodes[host].dead || self.unreachable {
             let (at, news) = (self.now + ms(1), News::Down("nobody is there".to_owned()));
+            return self.put(at, Delivery::Direct { end, news, dialed: true });
+        }
+        if let Some(shown) = &self.nodes[host].shows
+            && identity != Some(shown.node())
+        {
+            let (at, news) = (self.now + ms(1), News::Down(format!("there is {} and not {identity:?}", shown.node())));
             return self.put(at, Delivery::Direct { end, news, dialed: true });
         }
         self.last_direct += 1;
@@ -90,7 +99,11 @@ impl Net {
             return;
         }
         let input = match news {
-            News::Up => node::Input::DirectUp(via),
+            News::Up => {
+                let (other, _) = self.directs[&end].other;
+                let grants = self.nodes[other].shows.clone().filter(|_| matches!(via, Via::From(_)));
+                node::Input::DirectUp { via, grants }
+            }
             News::Bytes(bytes) => {
                 let mut buffer = BytesMut::from(bytes);
                 let frame = self.directs.get_mut(&end).unwrap().decoder.next(&mut buffer).unwrap().unwrap();
@@ -134,9 +147,14 @@ impl Net {
 
     /// Connects to a node as somebody of whom it knows nothing.
     pub fn visit_as_stranger(&mut self, node: usize) -> End {
+        self.visit_with(node, None)
+    }
+
+    /// Connects to a node with this certificate.
+    pub fn visit_with(&mut self, node: usize, grants: Option<Arc<NodeGrants>>) -> End {
         self.last_direct += 1;
         let end = (node, Via::From(DirectId(self.last_direct)));
-        self.node_input(node, node::Input::DirectUp(end.1));
+        self.node_input(node, node::Input::DirectUp { via: end.1, grants });
         end
     }
 

@@ -28,7 +28,7 @@ impl Net {
                     self.nodes[node].node.handle(clock, node::Input::NotSent { via, frame });
                 }
             }
-            node::Output::Dial { link, at } => self.dial_directly(node, link, &at),
+            node::Output::Dial { link, at, identity } => self.dial_directly(node, link, &at, identity.as_ref()),
             node::Output::CloseDirect { via, reason } => {
                 runtime.log.push(format!("direct link closed: {reason}"));
                 self.close_directly((node, via), &reason);
