@@ -82,16 +82,17 @@ fn a_runtime_that_is_killed_ends_the_calls_that_others_have_over_direct_links_to
 }
 
 #[test]
-fn what_direct_links_are_to_be_is_off_unix_or_tcp() {
+fn what_direct_links_are_to_be_is_off_unix_tcp_or_tls() {
     let cluster = Cluster::new();
     let _controller = controller(&cluster);
     let off = cluster.runtime("off").module("off", "fixtures").args(["--direct", "off"]).ready();
     assert!(!cluster.sockets().exists() || std::fs::read_dir(cluster.sockets()).unwrap().count() == 0);
     off.kill();
     for (said, why) in [
-        ("sideways", "\"sideways\" is neither \"unix\", \"off\" nor tcp://HOST:PORT"),
+        ("sideways", "\"sideways\" is neither \"unix\", \"off\", tls://HOST:PORT nor tcp://HOST:PORT"),
         ("tcp://192.0.2.1:1", "plain TCP is neither encrypted nor authenticated"),
         ("tcp://127.0.0.1:x", "the port is no number"),
+        ("tls://127.0.0.1:0", "give --connect tls://…, --tls-ca, --tls-cert and --tls-key"),
     ] {
         let output = cluster.runtime("bad").module("bad", "fixtures").args(["--direct", said]).finish();
         assert_eq!(output.code(), 2);

@@ -1,5 +1,6 @@
 //! TLS between runtimes: who gets in, as what, and what those are told who do not.
 
+mod direct;
 mod times;
 
 use std::io::Write;

@@ -315,7 +315,8 @@ pub fn resolve(args: RunArgs, around: &Surroundings) -> Result<RuntimeConfig, Co
         ));
     }
     let cache_dir = cache_dir.or_else(|| around.cache_dir.clone()).filter(|_| !no_cache);
-    let (direct, direct_said) = network::direct_access(args.direct.as_deref(), runtime.direct, insecure, around)?;
+    let reach = network::Reach { connect: connect.as_ref(), tls: &tls, insecure, around };
+    let (direct, direct_said) = reach.direct_access(args.direct.as_deref(), runtime.direct)?;
     let metrics = args.metrics.or(runtime.metrics);
     if let Some(address) = metrics.filter(|address| !address.ip().is_loopback() && !insecure) {
         let message = format!(

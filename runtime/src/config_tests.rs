@@ -167,6 +167,41 @@ fn keys_that_do_not_go_together_are_told_as_keys_of_their_file_and_flags_as_flag
 }
 
 #[test]
+fn direct_links_over_tls_are_for_nodes_with_certificates_and_at_an_address_where_others_are() {
+    let files = "--tls-ca a --tls-cert c --tls-key k";
+    let config =
+        with(&format!("--connect tls://h:1 {files} --join-token-file t --module a.wasm --direct tls://h:2")).unwrap();
+    let DirectAccess::Tls { endpoint, files: of_it } = &config.direct else { panic!("{:?}", config.direct) };
+    assert_eq!(endpoint.to_string(), "tls://h:2");
+    let path = |text: &str| Some(PathBuf::from(text));
+    assert_eq!(*of_it, TlsFiles { ca: path("a"), cert: path("c"), key: path("k"), join_token: None });
+    const WHY: &str = "--direct tls://… proves nodes to each other by the certificates by which their controller knows them: give \
+                       --connect tls://…, --tls-ca, --tls-cert and --tls-key; of who joins by token, over another socket or in the \
+                       controller's own runtime it knows none";
+    for before in [
+        "",
+        "--connect tcp://127.0.0.1:1",
+        "--connect tls://h:1 --tls-ca a --join-token-file t",
+        &format!("--controller --listen tls://h:1 {files}"),
+    ] {
+        assert_eq!(with(&format!("{before} --module a.wasm --direct tls://h:2")).unwrap_err(), WHY, "{before}");
+    }
+    let at = |url: &str| with(&format!("--connect tls://h:1 {files} --module a.wasm --direct {url}")).unwrap_err();
+    for url in ["tls://0.0.0.0:1", "tls://[::]:1"] {
+        let why = format!("--direct {url} is no address at which others reach this node: name one at which they do");
+        assert_eq!(at(url), why);
+    }
+    assert_eq!(
+        at("tsl://h:1"),
+        "direct: \"tsl://h:1\" is neither \"unix\", \"off\", tls://HOST:PORT nor tcp://HOST:PORT, for links between runtimes without \
+         the controller"
+    );
+    let error = with_file("[runtime]\ndirect = 'tls://h:2'\n[[module]]\npath = 'a.wasm'", "").unwrap_err();
+    let said = "DIR/daffi.toml:2:10: `direct` tls://… proves nodes to each other";
+    assert!(error.starts_with(said) && error.contains("give `connect` tls://…, `tls-ca`, `tls-cert`"), "{error}");
+}
+
+#[test]
 fn the_default_socket_is_replaced_by_listen_and_connect() {
     let url = "unix:///run/u/daffi/controller.sock";
     assert_eq!(with("--controller").unwrap().listen[0].to_string(), url);

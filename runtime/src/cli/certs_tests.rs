@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::args::{Cli, Command};
 use crate::net::endpoint::Endpoint;
-use crate::net::tls::{Client, Server, TlsFiles};
+use crate::net::tls::{Client, NodeClient, Server, TlsFiles};
 
 /// Runs `certs`, with words and a folder.
 fn certs(dir: &Path, words: &str) -> Result<String, String> {
@@ -48,8 +48,10 @@ fn the_folder_and_the_keys_are_closed_to_others_and_the_certificates_can_be_used
     }
     let left: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left.len(), 6, "{left:?}");
-    Server::open(files(&dir, "mesh")).unwrap();
+    Server::of_controller(files(&dir, "mesh")).unwrap();
     Client::open(files(&dir, "edge")).unwrap();
+    Server::of_node(files(&dir, "edge")).unwrap();
+    NodeClient::open(files(&dir, "edge")).unwrap();
 }
 
 #[test]

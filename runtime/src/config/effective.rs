@@ -134,7 +134,7 @@ impl<'a> Effective<'a> {
             direct: match &config.direct {
                 DirectAccess::Off => "off".to_owned(),
                 DirectAccess::Unix { .. } => "unix".to_owned(),
-                DirectAccess::Tcp(endpoint) => endpoint.to_string(),
+                DirectAccess::Tcp(endpoint) | DirectAccess::Tls { endpoint, .. } => endpoint.to_string(),
             },
             cache_dir: absolute_of(&config.cache_dir),
             no_cache: config.cache_dir.is_none(),

@@ -1,7 +1,9 @@
 //! Which files of TLS must be there for which endpoints, and which are of no use; and how nodes reach each other.
 
+use std::net::IpAddr;
+
 use super::file::Placed;
-use super::{ConfigError, flags};
+use super::{ConfigError, flags, words};
 use crate::net::direct::DirectAccess;
 use crate::net::endpoint::{Endpoint, Surroundings};
 use crate::net::tls::TlsFiles;
@@ -43,27 +45,65 @@ pub fn check(listen: &[Endpoint], connect: Option<&Endpoint>, files: &TlsFiles) 
     Ok(())
 }
 
-/// How nodes reach each other, and whether somebody said so.
-pub(super) fn direct_access(
-    flag: Option<&str>,
-    file: Option<Placed<String>>,
-    insecure: bool,
-    around: &Surroundings,
-) -> Result<(DirectAccess, bool), ConfigError> {
-    let unix = || DirectAccess::Unix { folder: around.socket_folder() };
-    let parse = |text: &str| match text {
-        "off" => Ok(DirectAccess::Off),
-        "unix" => Ok(unix()),
-        url if url.starts_with("tcp://") => {
-            Ok(DirectAccess::Tcp(Endpoint::parse(url, insecure).map_err(|error| error.to_string())?))
+/// What decides how other nodes may reach this one.
+pub(super) struct Reach<'a> {
+    pub connect: Option<&'a Endpoint>,
+    pub tls: &'a TlsFiles,
+    pub insecure: bool,
+    pub around: &'a Surroundings,
+}
+
+impl Reach<'_> {
+    /// How nodes reach each other, and whether somebody said so.
+    pub fn direct_access(
+        &self,
+        flag: Option<&str>,
+        file: Option<Placed<String>>,
+    ) -> Result<(DirectAccess, bool), ConfigError> {
+        match (flag, file) {
+            (Some(text), _) => Ok((self.parse(text).map_err(flags)?, true)),
+            (None, Some(text)) => {
+                Ok((self.parse(&text.value).map_err(|error| text.error(words::in_keys(&error)))?, true))
+            }
+            (None, None) => Ok((self.unix(), false)),
         }
-        other => Err(format!(
-            "direct: {other:?} is neither \"unix\", \"off\" nor tcp://HOST:PORT, for links between runtimes without the controller"
-        )),
-    };
-    match (flag, file) {
-        (Some(text), _) => Ok((parse(text).map_err(flags)?, true)),
-        (None, Some(text)) => Ok((parse(&text.value).map_err(|error| text.error(error))?, true)),
-        (None, None) => Ok((unix(), false)),
+    }
+
+    fn unix(&self) -> DirectAccess {
+        DirectAccess::Unix { folder: self.around.socket_folder() }
+    }
+
+    fn parse(&self, text: &str) -> Result<DirectAccess, String> {
+        let endpoint = || Endpoint::parse(text, self.insecure).map_err(|error| error.to_string());
+        match text {
+            "off" => Ok(DirectAccess::Off),
+            "unix" => Ok(self.unix()),
+            url if url.starts_with("tcp://") => Ok(DirectAccess::Tcp(endpoint()?)),
+            url if url.starts_with("tls://") => self.by_tls(endpoint()?),
+            other => Err(format!(
+                "direct: {other:?} is neither \"unix\", \"off\", tls://HOST:PORT nor tcp://HOST:PORT, for links between runtimes without the \
+                 controller"
+            )),
+        }
+    }
+
+    /// Nodes know each other by the certificates by which the controller knows them.
+    fn by_tls(&self, endpoint: Endpoint) -> Result<DirectAccess, String> {
+        let TlsFiles { ca, cert, key, .. } = self.tls;
+        if !self.connect.is_some_and(Endpoint::is_tls) || ca.is_none() || cert.is_none() || key.is_none() {
+            const WHY: &str = "--direct tls://… proves nodes to each other by the certificates by which their controller knows them: give \
+                 --connect tls://…, --tls-ca, --tls-cert and --tls-key; of who joins by token, over another socket or in the \
+                 controller's own runtime it knows none";
+            return Err(WHY.to_owned());
+        }
+        if let Endpoint::Tls { host, .. } = &endpoint
+            && host.parse().is_ok_and(|address: IpAddr| address.is_unspecified())
+        {
+            return Err(format!(
+                "--direct {endpoint} is no address at which others reach this node: name one at which they do"
+            ));
+        }
+        let files = TlsFiles { join_token: None, ..self.tls.clone() };
+        Ok(DirectAccess::Tls { endpoint, files })
     }
 }

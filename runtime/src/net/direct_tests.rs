@@ -48,3 +48,17 @@ async fn what_a_killed_node_left_is_cleared_away_and_what_others_have_is_not() {
     drop((first, second));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn who_is_reached_off_loopback_dials_no_loopback_address_and_who_is_reached_there_no_other() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let lookups = Arc::new(Semaphore::new(1));
+    let dial = async |host: &str, is_local| over_tcp(found(host, port, &lookups).await, is_local).await;
+    assert!(dial("127.0.0.1", true).await.is_ok());
+    for host in ["127.0.0.1", "localhost", "0.0.0.0", "::ffff:127.0.0.1", "::1", "::"] {
+        assert_eq!(dial(host, false).await.unwrap_err(), "it has no address that this node dials", "{host}");
+    }
+    assert_eq!(dial("192.0.2.1", true).await.unwrap_err(), "it has no address that this node dials");
+    assert_eq!(lookups.available_permits(), 1);
+}

@@ -1,4 +1,4 @@
-//! The controller's side of sockets: take the address, accept, and say who connected.
+//! The side of sockets of who listens, a controller or a node that others reach directly: take the address, accept, and say who connected.
 //!
 //! Invariants: a unix socket is guarded by a lock file beside it, so two controllers never share an address and what
 //! a killed one left is replaced; the socket has mode 0600, a peer with another uid is turned away, and the files go
@@ -6,6 +6,7 @@
 //! It reads and writes nothing on the connections, but what [`super::tls`] does in handshakes.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,11 +85,26 @@ enum Socket {
 }
 
 impl Listener {
-    /// Takes the address. The files are those for `tls://`.
+    /// Takes the address, for a controller. The files are those for `tls://`.
     ///
     /// # Errors
     /// [`ListenError`] when it is taken, or not ours to take, or TLS is wanted and a file cannot be used.
     pub async fn bind(endpoint: &Endpoint, tls: &TlsFiles) -> Result<Self, ListenError> {
+        Self::bind_as(endpoint, || Server::of_controller(tls.clone())).await
+    }
+
+    /// Takes the address, for a node to which others come directly. The files are those for `tls://`.
+    ///
+    /// # Errors
+    /// [`ListenError`], as of [`Listener::bind`].
+    pub async fn bind_for_node(endpoint: &Endpoint, tls: &TlsFiles) -> Result<Self, ListenError> {
+        Self::bind_as(endpoint, || Server::of_node(tls.clone())).await
+    }
+
+    async fn bind_as(
+        endpoint: &Endpoint,
+        server: impl FnOnce() -> Result<Server, TlsFileError>,
+    ) -> Result<Self, ListenError> {
         let uid = rustix::process::getuid().as_raw();
         match endpoint {
             Endpoint::Unix { path, private_folder } => {
@@ -105,7 +121,7 @@ impl Listener {
                 Ok(Self { socket: Socket::Tcp(listener), endpoint, uid })
             }
             Endpoint::Tls { host, port } => {
-                let server = Server::open(tls.clone())?;
+                let server = server()?;
                 let (listener, port) = take_port(endpoint, host, *port).await?;
                 let endpoint = Endpoint::Tls { host: host.clone(), port };
                 let handshakes = Handshakes::new(server, &endpoint.to_string());
@@ -117,6 +133,16 @@ impl Listener {
     /// The address, with the port that the system chose where 0 was asked for.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match &self.socket {
+            Socket::Unix { .. } => true,
+            Socket::Tcp(listener) | Socket::Tls { listener, .. } => {
+                listener.local_addr().is_ok_and(|address| is_of_this_machine(address.ip()))
+            }
+        }
     }
 
     /// Accepts connections and passes them on until it is cancelled or nobody takes them any more.
@@ -209,6 +235,12 @@ async fn take_port(endpoint: &Endpoint, host: &str, port: u16) -> Result<(TcpLis
     };
     let port = listener.local_addr().map_err(io_error(endpoint, "the port is unknown"))?.port();
     Ok((listener, port))
+}
+
+/// Whether an address leads back to this machine, wherever it is asked.
+pub fn is_of_this_machine(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// A TCP connection that broke before it was taken up is no failure of accepting.

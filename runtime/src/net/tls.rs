@@ -1,4 +1,5 @@
-//! TLS for `tls://` endpoints: who may talk to whom over a network, and the only place that names rustls.
+//! TLS for `tls://` endpoints, of controllers and of nodes that others reach directly: who may talk to whom over a network, and the
+//! only place that names rustls.
 //!
 //! | module | holds |
 //! |---|---|
@@ -6,8 +7,9 @@
 //! | `kept` | what was made of the files, made anew when they change |
 //! | `said` | what a certificate says for itself: whose it is, what it may, its hosts, its end |
 //! | `sides` | the settings of the two sides: TLS 1.3, nothing resumed, nothing sent early |
+//! | `nodes` | the settings of two nodes, which know each other by their names |
 //! | `admission` | what is said after the TLS handshake: welcome, the token, or why not |
-//! | [`accept`] | the controller's side: many handshakes at a time, none of which holds up another |
+//! | [`accept`] | the side of who listens: many handshakes at a time, none of which holds up another |
 //! | [`dial`] | a node's side |
 //! | `faults` | what went wrong, in words for the one who can mend it |
 //!
@@ -17,6 +19,10 @@
 //!        ── the token, if it was asked for ──▶
 //!        ◀── Welcome │ Refused(why) ──
 //!        ◀══ frames, as over any other link ══▶
+//!
+//!   node A ── TCP ── TLS handshake: B's certificate, is it of B?, then A's ── node B
+//!        ◀── Welcome │ Refused(why) ──
+//!        ◀══ frames: the ticket of the controller first, and B asks whether A's certificate goes with it ══▶
 //! ```
 //!
 //! Invariants: nobody's frames are read who has not shown a certificate of the authority or the token; a token goes only
@@ -29,13 +35,14 @@ pub mod dial;
 mod faults;
 pub mod files;
 mod kept;
+mod nodes;
 mod said;
 mod sides;
 
 use std::time::Duration;
 
 pub use accept::Server;
-pub use dial::Client;
+pub use dial::{Client, NodeClient};
 pub use files::{TlsFileError, TlsFiles};
 pub use said::{Said, ends_at, said_in};
 pub use sides::vouches_for;

@@ -180,10 +180,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub state_dir: Option<PathBuf>,
 
-    /// How runtimes call each other without the controller in between: unix, off, or tcp://HOST:PORT [default: unix]
+    /// How runtimes call each other without the controller in between: unix, off, tls://HOST:PORT or tcp://HOST:PORT [default: unix]
     ///
-    /// By a unix socket, runtimes of one user of this machine do; by TCP, those that say tcp:// too, with an address where the others
-    /// reach it. Plain TCP is for loopback, unless --insecure is said; port 0 lets the system choose one. The link is opened by the
+    /// By a unix socket, runtimes of one user of this machine do; by TLS, those that say tls:// too, with an address where the others
+    /// reach it, and that know each other by the certificates with which they join (--tls-ca, --tls-cert, --tls-key). By TCP it is the
+    /// same without certificates, for loopback, unless --insecure is said. Port 0 lets the system choose one. The link is opened by the
     /// first call of a process to one of another runtime and the same tenant. The controller tells both runtimes of each other, and
     /// passes calls on where there is no link.
     #[arg(long, value_name = "HOW")]

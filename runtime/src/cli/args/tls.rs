@@ -11,7 +11,8 @@ use crate::net::tls::TlsFiles;
 pub struct TlsArgs {
     /// For tls://: the authorities that sign the certificates of the other side (PEM)
     ///
-    /// A node needs it to know its controller. A controller with it takes nodes that have a certificate.
+    /// A node needs it to know its controller, and other nodes for direct links (--direct tls://…). A controller with it takes nodes that
+    /// have a certificate.
     #[arg(long, value_name = "PATH")]
     pub tls_ca: Option<PathBuf>,
 

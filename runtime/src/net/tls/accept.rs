@@ -1,4 +1,4 @@
-//! The controller's side: handshakes with strangers, many at a time.
+//! The side of who listens, a controller or a node: handshakes with strangers, many at a time.
 //!
 //! Invariants: a handshake holds nobody up: each is a task of its own, has [`HANDSHAKE_TIMEOUT`], and takes a link's place
 //! only when it is over; of more than [`MAX_HANDSHAKES`] under way the oldest is dropped, since an honest one takes
@@ -36,17 +36,25 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes that are read, and thrown away, of somebody who is turned away.
 const MAX_UNHEARD_BYTES: u64 = 64 * 1024;
 
-/// Who the controller is, and whom it lets in: as its files are now.
+/// Who listens, and whom it lets in: as its files are now.
 #[derive(Clone, Debug)]
 pub struct Server(Arc<Kept<ServerSide>>);
 
 impl Server {
-    /// Reads the files.
+    /// A controller, to which nodes come. Reads the files.
     ///
     /// # Errors
     /// What is wrong with them.
-    pub fn open(files: TlsFiles) -> Result<Self, TlsFileError> {
-        Ok(Self(Kept::open(files, ServerSide::make)?))
+    pub fn of_controller(files: TlsFiles) -> Result<Self, TlsFileError> {
+        Ok(Self(Kept::open(files, ServerSide::of_controller)?))
+    }
+
+    /// A node, to which other nodes come. Reads the files.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn of_node(files: TlsFiles) -> Result<Self, TlsFileError> {
+        Ok(Self(Kept::open(files, ServerSide::of_node)?))
     }
 }
 
@@ -85,7 +93,7 @@ impl Handshakes {
         let newcomer = Newcomer { server: self.server.clone(), endpoint: Arc::clone(&self.endpoint), address, places };
         self.order.push_back(self.tasks.spawn(async move {
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, newcomer.shake_hands(stream)).await {
-                // Nobody takes it any more when the controller ends.
+                // Nobody takes it any more when the runtime ends.
                 Ok(Some(let_in)) => _ = accepted.send(let_in).await,
                 Ok(None) => {}
                 Err(_) => tracing::debug!("{address}: it did not complete the handshake within {HANDSHAKE_TIMEOUT:?}"),
@@ -111,7 +119,7 @@ impl Newcomer {
         let mut stream = match TlsAcceptor::from(Arc::clone(&side.config)).accept(stream).into_fallible().await {
             Ok(stream) => stream,
             Err((error, stream)) => {
-                self.log(&faults::for_controller(&error));
+                self.log(&faults::for_acceptor(&error, side.whose));
                 hear_out(stream).await;
                 return None;
             }
@@ -119,7 +127,7 @@ impl Newcomer {
         let identity = match self.judge(&mut stream, &side).await {
             Ok(identity) => identity,
             Err(Turned::Gone(error)) => {
-                self.log(&faults::for_controller(&error));
+                self.log(&faults::for_acceptor(&error, side.whose));
                 return None;
             }
             Err(Turned::Away(reason)) => {
@@ -132,7 +140,7 @@ impl Newcomer {
         // A node that finds no place waits for one, as in the backlog of another socket, for as long as handshakes may take.
         let place = self.places.clone().acquire_owned().await.ok()?;
         if let Err(error) = Word::Welcome.write(&mut stream).await {
-            self.log(&faults::for_controller(&error));
+            self.log(&faults::for_acceptor(&error, side.whose));
             return None;
         }
         let (reader, writer) = tokio::io::split(stream);
@@ -142,6 +150,9 @@ impl Newcomer {
     /// Who it is: by the certificate that it has shown, or else by the token.
     async fn judge(&self, stream: &mut TlsStream<TcpStream>, side: &ServerSide) -> Result<PeerIdentity, Turned> {
         let address = self.address;
+        if !side.speaks_with(stream.get_ref().1) {
+            return Err(Turned::Away("this node does not say that it speaks daffi inside TLS".to_owned()));
+        }
         if let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
             let grants =
                 grants(certificate).map_err(|why| Turned::Away(format!("the certificate of this node: {why}")))?;

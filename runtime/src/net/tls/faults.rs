@@ -10,15 +10,15 @@ use super::said::hosts_among;
 /// How a certificate is renewed where no other authority has made it.
 const RENEW: &str = "`daffi-runtime certs issue NAME --renew`";
 
-/// Whose certificate something is said of.
-#[derive(Clone, Copy)]
+/// Whose certificate something is said of, or whose side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whose {
     Controller,
     Node,
 }
 
 impl Whose {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Controller => "controller",
             Self::Node => "node",
@@ -26,7 +26,7 @@ impl Whose {
     }
 
     /// Of a certificate that is for something else than this.
-    fn other_purpose(self) -> &'static str {
+    pub(super) fn other_purpose(self) -> &'static str {
         match self {
             Self::Controller => {
                 "it is not for a controller: `daffi-runtime certs issue NAME --controller --host HOST` makes one that is"
@@ -46,36 +46,42 @@ pub(super) struct Fault {
     pub(super) passing: bool,
 }
 
-/// What the node's user is told.
-pub(super) fn for_node(error: &io::Error) -> Fault {
+/// What the user of a node is told that dials one of these.
+pub(super) fn for_dialer(error: &io::Error, whom: Whose) -> Fault {
     let judged = |message: &str| Fault { message: message.to_owned(), passing: false };
     match of_tls(error) {
         Some(Error::InvalidCertificate(error)) => {
-            judged(&format!("its certificate is not accepted: {}", of_certificate(error, Whose::Controller)))
+            judged(&format!("its certificate is not accepted: {}", of_certificate(error, whom)))
         }
         Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, Whose::Node)),
         Some(Error::InvalidMessage(_)) => judged("what listens there does not speak TLS: is it a tcp:// address?"),
-        Some(Error::NoApplicationProtocol) => judged("what listens there is no controller of daffi-runtime"),
+        Some(Error::NoApplicationProtocol) => judged(&no_daffi(whom)),
         Some(Error::PeerIncompatible(_)) => judged("what listens there does not speak TLS 1.3"),
         Some(other) => judged(&other.to_string()),
         None => Fault { message: format!("the connection ended in the handshake: {error}"), passing: true },
     }
 }
 
-/// What the controller's log says.
-pub(super) fn for_controller(error: &io::Error) -> Fault {
+/// What the log of one of these says, to which somebody came.
+pub(super) fn for_acceptor(error: &io::Error, whose: Whose) -> Fault {
     let judged = |message: &str| Fault { message: message.to_owned(), passing: false };
     match of_tls(error) {
+        Some(Error::NoCertificatesPresented) if matches!(whose, Whose::Node) => judged("it shows no certificate"),
         Some(Error::NoCertificatesPresented) => {
             judged("it shows no certificate, and there is no --join-token-file with which it could join without one")
         }
         Some(Error::InvalidCertificate(error)) => {
             judged(&format!("its certificate is not accepted: {}", of_certificate(error, Whose::Node)))
         }
-        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, Whose::Controller)),
+        Some(Error::AlertReceived(alert)) => judged(&of_alert(*alert, whose)),
         Some(other) => Fault { message: format!("no TLS handshake came of it: {other}"), passing: true },
         None => Fault { message: format!("it went in the handshake: {error}"), passing: true },
     }
+}
+
+/// What is said of somebody who speaks something else inside TLS than one of these.
+pub(super) fn no_daffi(whom: Whose) -> String {
+    format!("what listens there is no {} of daffi-runtime", whom.name())
 }
 
 fn of_tls(error: &io::Error) -> Option<&Error> {
@@ -115,6 +121,8 @@ pub(super) fn of_certificate(error: &CertificateError, whose: Whose) -> String {
                  or issue it with --host {host}"
             )
         }
+        // Ours: see [`super::sides`].
+        CertificateError::Other(why) => why.0.to_string(),
         CertificateError::InvalidPurposeContext { .. } | CertificateError::InvalidPurpose => other_purpose.to_owned(),
         other => other.to_string(),
     }

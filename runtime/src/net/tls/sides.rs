@@ -1,8 +1,8 @@
-//! The settings of the two sides.
+//! The settings of the two sides, a controller and a node. Those of two nodes are made of the same ([`super::nodes`]).
 //!
 //! Invariants: TLS 1.3 and nothing older; no session is resumed, so that each link is judged by the files as they are
 //! now; nothing is sent before the handshake is over; both sides name our protocol, so that a port that somebody else
-//! listens on is noticed.
+//! listens on is noticed, and a node's own port is not taken for a controller's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,17 +12,20 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, ServerConnection};
 
-use super::files::{JoinToken, TlsFileError, TlsFiles, authorities, join_token, own_identity};
+use super::faults::Whose;
+use super::files::{JoinToken, OwnIdentity, TlsFileError, TlsFiles, authorities, join_token, own_identity};
 use super::said::{Unacceptable, is_for_controller};
 
-/// The name of what is spoken inside TLS (ALPN).
+/// The name of what is spoken inside TLS with a controller (ALPN).
 const PROTOCOL: &[u8] = b"daffi/1";
 
-/// What a controller needs for a handshake.
+/// What who listens needs for a handshake.
 pub(super) struct ServerSide {
     pub(super) config: Arc<ServerConfig>,
+    /// Who listens.
+    pub(super) whose: Whose,
     /// Who has no certificate may come in with this.
     pub(super) token: Option<JoinToken>,
     /// Whether certificates are taken at all.
@@ -37,13 +40,13 @@ pub(super) struct ClientSide {
     pub(super) shows_certificate: bool,
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
 impl ServerSide {
     /// With a certificate that nodes can accept, or at least could at another time: then the log says so.
-    pub(super) fn make(files: &TlsFiles) -> Result<Self, TlsFileError> {
+    pub(super) fn of_controller(files: &TlsFiles) -> Result<Self, TlsFileError> {
         let (side, doubt) = Self::with_any(files)?;
         match (doubt, files.cert.as_deref()) {
             (Some(Unacceptable::Ever(why)), Some(cert)) => Err(TlsFileError::wrong("--tls-cert", cert, why)),
@@ -64,21 +67,38 @@ impl ServerSide {
         let cert = files.cert.as_deref().ok_or(TlsFileError::Missing { flag: "--tls-cert", why: WHY })?;
         let key = files.key.as_deref().ok_or(TlsFileError::Missing { flag: "--tls-key", why: WHY })?;
         let token = files.join_token.as_deref().map(join_token).transpose()?;
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|error| TlsFileError::wrong("--tls-cert", cert, error))?;
-        let builder = match &files.ca {
-            Some(ca) => builder.with_client_cert_verifier(verifier(ca, token.is_some())?),
-            None => builder.with_no_client_auth(),
-        };
-        let (chain, secret) = own_identity(cert, key)?;
-        let doubt = chain.first().and_then(|first| is_for_controller(first).err());
-        let mut config = builder.with_single_cert(chain, secret).map_err(|error| unusable(cert, &error))?;
-        config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        Ok((Self { config: Arc::new(config), token, takes_certificates: files.ca.is_some() }, doubt))
+        let whom = files.ca.as_deref().map(|ca| verifier(ca, token.is_some())).transpose()?;
+        let shown = own_identity(cert, key)?;
+        let doubt = shown.0.first().and_then(|first| is_for_controller(first).err());
+        let config = server_config(cert, shown, whom, PROTOCOL)?;
+        let whose = Whose::Controller;
+        Ok((Self { config, whose, token, takes_certificates: files.ca.is_some() }, doubt))
     }
+
+    /// Whether the other side has said that it speaks what is spoken here. One that names no protocol at all is let through by TLS.
+    pub(super) fn speaks_with(&self, connection: &ServerConnection) -> bool {
+        connection.alpn_protocol().is_some_and(|said| self.config.alpn_protocols.iter().any(|ours| ours == said))
+    }
+}
+
+pub(super) fn server_config(
+    cert: &Path,
+    (chain, secret): OwnIdentity,
+    whom: Option<Arc<dyn ClientCertVerifier>>,
+    protocol: &[u8],
+) -> Result<Arc<ServerConfig>, TlsFileError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| TlsFileError::wrong("--tls-cert", cert, error))?;
+    let builder = match whom {
+        Some(whom) => builder.with_client_cert_verifier(whom),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, secret).map_err(|error| unusable(cert, &error))?;
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 impl ClientSide {
@@ -114,7 +134,7 @@ pub fn vouches_for(ca: &Path, certificate_der: &[u8]) -> Result<(), TlsFileError
     checked.map(drop).map_err(|error| TlsFileError::wrong("--tls-ca", ca, error))
 }
 
-fn verifier(ca: &Path, or_none: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsFileError> {
+pub(super) fn verifier(ca: &Path, or_none: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsFileError> {
     let roots: Arc<RootCertStore> = Arc::new(authorities(ca)?);
     let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
     let builder = if or_none { builder.allow_unauthenticated() } else { builder };
@@ -122,7 +142,7 @@ fn verifier(ca: &Path, or_none: bool) -> Result<Arc<dyn ClientCertVerifier>, Tls
 }
 
 /// A certificate or its key that rustls does not take.
-fn unusable(cert: &Path, error: &rustls::Error) -> TlsFileError {
+pub(super) fn unusable(cert: &Path, error: &rustls::Error) -> TlsFileError {
     let why = match error {
         rustls::Error::InconsistentKeys(_) => "the key of --tls-key is not this certificate's".to_owned(),
         other => other.to_string(),

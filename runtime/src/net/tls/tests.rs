@@ -1,5 +1,7 @@
 //! Tests of the two sides over real sockets, with authorities and certificates that are made here.
 
+mod nodes;
+
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
@@ -18,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::accept::MAX_HANDSHAKES;
 use super::admission::Word;
+use super::faults::Whose;
 use super::sides::ServerSide;
 use super::*;
 use crate::net::dial::{self, DialError, Target};
@@ -292,7 +295,7 @@ async fn names_of_a_certificate_that_are_no_hosts_are_not_told_as_such() {
 #[tokio::test]
 async fn a_certificate_with_which_no_node_lets_itself_in_starts_no_controller_unless_time_may_mend_it() {
     let authority = Authority::new();
-    let start = |files: TlsFiles| Server::open(files).map(drop).map_err(|error| error.to_string());
+    let start = |files: TlsFiles| Server::of_controller(files).map(drop).map_err(|error| error.to_string());
     let edge = start(authority.node("edge", EDGE)).unwrap_err();
     says(&edge, &["--tls-cert", "edge.pem: it is for a node", "certs issue NAME --controller --host HOST"]);
     let none = Certificate { uris: &["daffi:node/c"], server: true, ..Default::default() };
@@ -317,14 +320,16 @@ async fn a_certificate_of_another_purpose_is_told_to_both_sides_as_what_it_is_no
     assert!(!told.contains("--controller"), "{told}");
     assert!(controller.accepted.try_recv().is_err());
     let purpose = rustls::CertificateError::InvalidPurpose;
-    let logged = faults::for_controller(&std::io::Error::other(rustls::Error::InvalidCertificate(purpose))).message;
+    let logged =
+        faults::for_acceptor(&std::io::Error::other(rustls::Error::InvalidCertificate(purpose)), Whose::Controller)
+            .message;
     says(&logged, &["its certificate is not accepted: it is not for a node"]);
 }
 
 #[test]
 fn times_of_which_nothing_more_is_known_are_told_with_advice_too() {
     let error = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
-    let told = faults::for_node(&std::io::Error::other(error)).message;
+    let told = faults::for_dialer(&std::io::Error::other(error), Whose::Controller).message;
     says(&told, &["it holds at no time, or not any more", "certs issue NAME --renew"]);
 }
 
@@ -408,7 +413,7 @@ async fn renewed_files_are_used_at_once_and_bad_ones_are_not() {
 fn files_that_cannot_be_used_are_named_with_their_flag() {
     let authority = Authority::new();
     let good = authority.node("edge", EDGE);
-    let wrong = |files: TlsFiles| Server::open(files).unwrap_err().to_string();
+    let wrong = |files: TlsFiles| Server::of_controller(files).unwrap_err().to_string();
     let with = |change: &dyn Fn(&mut TlsFiles)| {
         let mut files = good.clone();
         change(&mut files);
