@@ -124,7 +124,7 @@ fn counted(case: &Case, folder: &Path) -> anyhow::Result<Vec<f64>> {
     let setup = Setup { program: Program::Counting, ..Setup::new(case, folder) };
     let Cast { mut caller, mut others } = match case.how {
         How::Local => setup.local()?,
-        How::Apart(scheme) => setup.apart(scheme)?,
+        How::Apart(scheme) => setup.apart(scheme, "off")?,
         _ => setup.two("unix")?,
     };
     let mut said = Vec::new();

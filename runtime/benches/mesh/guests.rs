@@ -78,8 +78,8 @@ impl<'a> Setup<'a> {
         Ok(Cast { caller: self.caller(words(&["--direct", direct]))?, others: vec![server] })
     }
 
-    /// Between two runtimes through a third, over sockets of this kind.
-    pub fn apart(self, scheme: Scheme) -> anyhow::Result<Cast> {
+    /// Between two runtimes whose controller is a third, over sockets of this kind; through it, where their `--direct` is `off`.
+    pub fn apart(self, scheme: Scheme, direct: &str) -> anyhow::Result<Cast> {
         let certs = if scheme == Scheme::Tls { certificates(self.folder)? } else { PathBuf::new() };
         let address = free_address()?;
         // Over unix sockets all three take the default one.
@@ -98,7 +98,7 @@ impl<'a> Setup<'a> {
             }
         };
         let controller = [words(&["--controller", "--no-node"]), flags("--listen", "mesh")].concat();
-        let node = |name| [words(&["--direct", "off"]), flags("--connect", name)].concat();
+        let node = |name| [words(&["--direct", direct]), flags("--connect", name)].concat();
         let controller = self.start(controller)?;
         let server = self.server(node("server"))?;
         Ok(Cast { caller: self.caller(node("caller"))?, others: vec![server, controller] })

@@ -89,6 +89,7 @@ fn cases() -> Vec<Case> {
     };
     add(How::Direct, &DIRECT);
     add(How::DirectTcp, &NETWORK);
+    add(How::DirectTls, &NETWORK);
     add(How::Relayed, &DIRECT);
     add(How::Apart(Scheme::Unix), &NETWORK[..2]);
     add(How::Apart(Scheme::Tcp), &NETWORK);
@@ -109,8 +110,9 @@ fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
     Ok(match case.how {
         How::Direct => (direct(Scheme::Unix)?, guests.two("unix")?.timed()?),
         How::DirectTcp => (direct(Scheme::Tcp)?, guests.two("tcp://127.0.0.1:0")?.timed()?),
+        How::DirectTls => (direct(Scheme::Tls)?, guests.apart(Scheme::Tls, "tls://127.0.0.1:0")?.timed()?),
         How::Relayed => (relayed(Scheme::Unix)?, guests.two("off")?.timed()?),
-        How::Apart(scheme) => (relayed(scheme)?, guests.apart(scheme)?.timed()?),
+        How::Apart(scheme) => (relayed(scheme)?, guests.apart(scheme, "off")?.timed()?),
         How::Local => (direct(Scheme::Unix)?, guests.local()?.timed()?),
         How::Background => (direct(Scheme::Unix)?, background::measure(case, folder)?),
         How::Broadcast(receivers) => {

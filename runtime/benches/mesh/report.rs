@@ -10,9 +10,10 @@ use crate::socket::Scheme;
 /// How the guests call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// A typed import: each call is waited for, or many by `async func`; over a direct link by a unix socket or by TCP.
+    /// A typed import: each call is waited for, or many by `async func`; over a direct link by a unix socket, by TCP or by TLS.
     Direct,
     DirectTcp,
+    DirectTls,
     /// The same, through the controller, which is in the callee's runtime.
     Relayed,
     /// The same, through a controller in a runtime of its own.
@@ -31,6 +32,7 @@ impl How {
         match self {
             Self::Direct => "over a direct link",
             Self::DirectTcp => "over a direct link by TCP",
+            Self::DirectTls => "over a direct link by TLS",
             Self::Relayed => "through the controller, which is in the callee's runtime",
             Self::Apart(_) => "through a controller in a runtime of its own",
             Self::Local => "local, within one runtime",
@@ -61,7 +63,7 @@ impl Case {
         (self.calls / 10).max(self.in_flight as u64)
     }
 
-    /// `sum`, `1 KiB list<u8>`, `record`, `sum relayed apart TLS`, `sum BG`, `sum at 8`.
+    /// `sum`, `1 KiB list<u8>`, `record`, `sum TLS`, `sum relayed apart TLS`, `sum BG`, `sum at 8`.
     pub fn label(&self) -> String {
         let what = match self.payload_bytes {
             _ if self.op == "sum" || self.op == "record" => self.op.to_owned(),
@@ -72,6 +74,7 @@ impl Case {
         match self.how {
             How::Direct => what,
             How::DirectTcp => format!("{what} TCP"),
+            How::DirectTls => format!("{what} TLS"),
             How::Relayed => format!("{what} relayed"),
             How::Apart(Scheme::Unix) => format!("{what} relayed apart"),
             How::Apart(Scheme::Tcp) => format!("{what} relayed apart TCP"),
