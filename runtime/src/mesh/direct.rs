@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::link::Link;
 
-/// Places in the channels between a driver and who dials for it.
-const ORDERS: usize = 64;
+/// Places in the channels between a driver and who dials for it: for as many links as a node opens.
+const ORDERS: usize = daffi_proto::node::MAX_ROADS;
 
 /// A link to be dialed.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A link as the drivers see it: frames go out, frames come in.
 //!
-//! Invariants: frames arrive whole and in order, or the link ends with a reason; what waits to be sent is bounded
+//! Invariants: frames arrive whole, and in order but for those that may pass a large one
+//! ([`Header::may_pass`](daffi_proto::frame::Header::may_pass)), or the link ends with a reason; what waits to be sent is bounded
 //! ([`LinkLimits`]), and so is how long it may wait. The end of a link is its source's alone: one to which nothing can be written any more ends when all
 //! that the peer said before has been received. There are two kinds: a pipe in memory ([`super::pipe`]), and a socket (the `net` modules), which
 //! this module does not know.
@@ -17,7 +18,7 @@ use futures::future::BoxFuture;
 pub const FRAME_COST_BYTES: usize = 128;
 
 /// While more bytes than these wait, a node lets its streams wait: a small frame finds no more before it than this and
-/// a chunk.
+/// a chunk, and two parts of a large frame where there is one.
 pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as usize;
 
 /// Up to so many bytes of payload a frame is small, and finds room that larger ones leave to it: whoever asks for much takes
@@ -140,7 +141,7 @@ pub enum LinkEnd {
 
 /// The outgoing direction. Dropping it drops what waits; [`FrameSink::close`] sends it first.
 pub trait FrameSink: Send + Sync {
-    /// Puts a frame behind the others; [`FrameSink::flush`] sends it off.
+    /// Puts a frame behind the others, or before large ones that it may pass; [`FrameSink::flush`] sends it off.
     ///
     /// # Errors
     /// [`NotTaken`]: the frame.
@@ -152,7 +153,7 @@ pub trait FrameSink: Send + Sync {
     /// [`Mute`] when sending failed, now or before. The source tells the end, and why.
     fn flush(&self) -> Result<(), Mute>;
 
-    /// Ready while no more than [`STREAMS_WAIT_ABOVE_BYTES`] wait, or nothing can be sent any more. One task may wait for it.
+    /// Ready while little waits ([`STREAMS_WAIT_ABOVE_BYTES`]), or nothing can be sent any more. One task may wait for it.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends what waits and closes this direction. The future resolves when that is done or took too long; dropping it

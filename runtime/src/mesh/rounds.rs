@@ -21,7 +21,7 @@ const FRAMES_AT_A_TIME: usize = 32;
 const BATCHES_A_LINK: usize = 2;
 
 /// What had room for more frames than these is not kept for the next ones.
-const MAX_KEPT_FRAMES: usize = 64;
+const MAX_KEPT_FRAMES: usize = 16;
 
 /// What one read of a link brought.
 pub(super) struct Batch {

@@ -135,6 +135,36 @@ async fn streams_share_the_link_with_a_large_frame() {
     assert!(!has_room());
     take(&mut far, 12).await;
     assert!(has_room());
+    // Large items wait for one another.
+    let item = |id| {
+        let stream = StreamRef { call: CallId(id), from: Side::Caller, number: 0 };
+        Frame::with_payload(Header::Items { stream, count: 1 }, vec![3; 1 << 20].into())
+    };
+    near.sink.send(item(100)).unwrap();
+    assert!(has_room());
+    near.sink.send(item(101)).unwrap();
+    assert!(!has_room());
+    near.sink.flush().unwrap();
+    take(&mut far, 2).await;
+    assert!(has_room());
+}
+
+#[tokio::test]
+async fn what_waited_behind_a_large_frame_and_is_small_goes_with_its_next_turn() {
+    let (near, mut far, _tasks) = two(1000, LinkLimits::default());
+    near.sink.send(first()).unwrap();
+    near.sink.send(reply(1, &vec![1; 300_000])).unwrap();
+    for _ in 0..50 {
+        near.sink.send(reply(1, b"own")).unwrap();
+    }
+    for id in 0..3000 {
+        near.sink.send(reply(id + 10, &[2; 1000])).unwrap();
+    }
+    near.sink.flush().unwrap();
+    let heard = take(&mut far, 3052).await;
+    let own: Vec<usize> = (0..heard.len()).filter(|&place| heard[place].payload[..] == *b"own").collect();
+    assert_eq!(own.len(), 50);
+    assert!(own[49] - own[0] < 60, "{own:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ impl Controller {
         let id = self.own_process(link, number)?;
         Usage::open(&usage).map_err(|error| LinkFault::Broken(error.to_string()))?;
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.usage = usage;
+            // It is kept, and what was read with it is not to be.
+            entry.usage = Bytes::copy_from_slice(&usage);
         }
         Ok(())
     }

@@ -194,6 +194,8 @@ impl Controller {
             member.table_bytes += table.len();
             draining = member.draining;
         }
+        // It is kept, and what was read with it is not to be.
+        let table = Bytes::copy_from_slice(&table);
         self.holders.insert(process.clone(), id);
         self.tenants.put(&process.tenant, id);
         self.table_bytes += table.len();

@@ -45,8 +45,7 @@
 //!   Call 7 Direct ───────────────────────────▶              calls, their streams and ends as above, one way only
 //! ```
 //!
-//! A call id belongs to the side that sent the `Call`, and is used once on a link. Ids rise, but for what arrives late since it is
-//! large. Every `Call` that
+//! A call id belongs to the side that sent the `Call`, and is used once on a link; one that is in use is refused. Every `Call` that
 //! arrives ends with exactly one of `Reply`, `Fail` and `Ended`, when it is really over; `Ended` is for those whose
 //! caller was told before, by `Accepted`, by a `Reply` that is open or by a `Fail` that says that the callback runs on, or
 //! has given up with a `Cancel`, or never waited. So the

@@ -103,7 +103,7 @@ pub(super) enum Place {
         serve: ServeId,
         chosen: Chosen,
     },
-    /// With the call's id on the link: a fresh one each time that a call is sent, since ids rise.
+    /// With the call's id on the link: a fresh one each time that a call is sent.
     Away {
         wire: Wire,
         chosen: Chosen,
@@ -291,6 +291,9 @@ impl Node {
         if let Errand::Tasks(_) = call.errand {
             return self.place_question(id);
         }
+        if let Owner::Gather(gather) = call.owner {
+            return self.place_leg(gather, id);
+        }
         if let Some(choice) = self.choose(call) {
             self.waiting.remove(Request::Call(id));
             match self.way(id, &choice) {
@@ -310,7 +313,7 @@ impl Node {
     }
 
     /// The best candidate for the first of the call's names that has one; of the versions that a process has, the highest.
-    fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
+    pub(super) fn choose(&self, call: &Call) -> Option<Choice<Peer>> {
         let seen = self.seen_by(&call.origin);
         let tenant = &call.origin.tenant;
         let receiver = call.receiver.as_ref().map(|name| process_ref(tenant, name));

@@ -201,6 +201,7 @@ impl Node {
         let Some(call) = self.calls.get(&id) else { return };
         let error = match &call.place {
             Place::Waiting if call.asleep => CallError { callback: call.callback(), ..outcome::no_time_left() },
+            Place::Waiting if self.choose(call).is_some() => outcome::no_way_in_time(call.timeout, call.callback()),
             Place::Waiting => self.why_unplaced(call),
             Place::Here { chosen, .. } | Place::Away { chosen, .. } if call.flows.is_empty() => {
                 outcome::no_answer(&chosen.process, call.timeout, call.callback())

@@ -6,8 +6,8 @@
 //!                └── nobody, and nobody will come     └── need met or out of reach, given up: the rest is cancelled
 //! ```
 //!
-//! Before it begins it waits for the direct links to all whose nodes can be reached, as calls do. Who has the callback when it
-//! begins has a leg, a call that is pinned to that stay of the process; who comes later has none. Invariants: a process has one entry at most, and exactly one where all are needed; after `GatherDone` nothing of
+//! Who has the callback when it begins has a leg, a call that is pinned to that stay of the process; who comes later has none. A leg waits
+//! for the direct link to its node as any call does, so that it keeps its place among the calls to it. Invariants: a process has one entry at most, and exactly one where all are needed; after `GatherDone` nothing of
 //! a gather is left; the caller himself has no leg.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,9 @@ use crate::registry::{Choice, Group};
 /// Most processes that one broadcast goes to.
 pub const MAX_BROADCAST: usize = 4096;
 
+/// A broadcast to more processes has no direct links opened; it takes those that there are.
+const MAX_ROADS_AT_ONCE: usize = 64;
+
 /// Most bytes of all results of one broadcast together.
 pub const MAX_GATHERED_BYTES: usize = 64 * 1024 * 1024;
 
@@ -41,6 +44,8 @@ pub(super) struct Gather {
     stall: Option<Duration>,
     /// The legs that have no entry yet; none before it has begun.
     legs: BTreeSet<CallKey>,
+    /// To whom those of them go that wait for a way.
+    waiting: BTreeMap<CallKey, Choice<Peer>>,
     begun: bool,
     values: usize,
     bytes: usize,
@@ -81,8 +86,7 @@ impl Node {
     pub(super) fn gather(&mut self, token: Token, request: GatherRequest) {
         let GatherRequest { call, need, stall } = request;
         let (callbacks, receiver) = (call.callbacks.clone(), call.receiver.clone());
-        // By the count of calls: so it is known which of all that wait came first.
-        let id = GatherKey(self.last_call + 1);
+        let id = GatherKey(self.last_gather + 1);
         let admitted = match &receiver {
             None if !call.flows().is_empty() => Err(outcome::no_streams_of_all(String::new())),
             None => self.admit_call(Owner::Gather(id), call),
@@ -95,11 +99,12 @@ impl Node {
                 return self.outputs.push_back(Output::GatherDone { token, result: Err(error) });
             }
         };
-        self.last_call = id.0;
+        self.last_gather = id.0;
         self.requests.insert(token, Request::Gather(id));
         self.note_below(call.origin.parent, Request::Gather(id));
-        let (timer, asleep, legs) = (call.timer(), call.asleep, BTreeSet::new());
-        let gather = Gather { token, call, need, stall, legs, begun: false, values: 0, bytes: 0, timer: None };
+        let (timer, asleep) = (call.timer(), call.asleep);
+        let (legs, waiting) = (BTreeSet::new(), BTreeMap::new());
+        let gather = Gather { token, call, need, stall, legs, waiting, begun: false, values: 0, bytes: 0, timer: None };
         self.gathers.insert(id, gather);
         self.set_gather_timer(id, Some(timer));
         if asleep {
@@ -116,15 +121,9 @@ impl Node {
         let complete = self.shut.is_some() || (self.settled() && self.may_go_away(&call.origin));
         let receivers = self.receivers(call);
         if complete && !receivers.legs.is_empty() {
-            self.waiting.remove(Request::Gather(id));
-            return match self.opens_for_legs(id, &receivers.legs) {
-                Some(host) => self.waiting.add(Request::Gather(id), || vec![Key::Road(host)]),
-                None => self.begin_gather(id, receivers),
-            };
+            return self.begin_gather(id, receivers);
         }
         if self.may_come(call) {
-            // It may have waited for the way to somebody who has gone.
-            self.waiting.remove(Request::Gather(id));
             self.waiting.add(Request::Gather(id), || call.waits_for());
             return;
         }
@@ -230,11 +229,34 @@ impl Node {
         }
         self.restart_stall(id);
         for (leg, choice) in legs {
-            match self.way(leg, &choice) {
-                Passage::Over(via) => self.dispatch(leg, choice, via),
-                Passage::Opens(_) => {} // a leg waits for none
+            self.send_leg(id, leg, choice);
+        }
+    }
+
+    /// Sends a leg where it goes, or lets it wait for the way.
+    fn send_leg(&mut self, id: GatherKey, leg: CallKey, choice: Choice<Peer>) {
+        match self.way(leg, &choice) {
+            Passage::Over(via) => self.dispatch(leg, choice, via),
+            Passage::Opens(host) => {
+                if let Some(gather) = self.gathers.get_mut(&id) {
+                    gather.waiting.insert(leg, choice);
+                    self.waiting.add(Request::Call(leg), || vec![Key::Road(host)]);
+                }
             }
         }
+    }
+
+    /// A leg that waited for a way may go on.
+    pub(super) fn place_leg(&mut self, id: GatherKey, leg: CallKey) {
+        let choice = self.gathers.get_mut(&id).and_then(|gather| gather.waiting.remove(&leg));
+        let (Some(choice), Some(call)) = (choice, self.calls.get(&leg)) else { return };
+        self.waiting.remove(Request::Call(leg));
+        let is_there = self.seen_by(&call.origin).get(choice.process).is_some();
+        if !is_there || !self.may_go_away(&call.origin) {
+            let error = outcome::receiver_left(&call.callback());
+            return self.finish_call(leg, Err(error));
+        }
+        self.send_leg(id, leg, choice);
     }
 
     /// A leg is over, and in no table any more.
@@ -247,6 +269,7 @@ impl Node {
     ) {
         let Some(gather) = self.gathers.get_mut(&id) else { return };
         gather.legs.remove(&leg);
+        gather.waiting.remove(&leg);
         if let Ok(reply) = &result {
             gather.bytes += reply.result.len();
             if gather.bytes > MAX_GATHERED_BYTES {
@@ -261,6 +284,11 @@ impl Node {
             Some(end) => self.end_gather(id, Ok(end)),
             None => self.restart_stall(id),
         }
+    }
+
+    /// Whether a broadcast is worth that ways are opened for it.
+    pub(super) fn opens_roads(&self, id: GatherKey) -> bool {
+        self.gathers.get(&id).is_some_and(|gather| gather.legs.len() <= MAX_ROADS_AT_ONCE)
     }
 
     fn restart_stall(&mut self, id: GatherKey) {

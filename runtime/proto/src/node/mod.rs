@@ -132,7 +132,6 @@ struct AskId(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Request {
     Call(CallKey),
-    /// Numbered among calls.
     Gather(GatherKey),
     /// The streams of a call that has its answer.
     Streams(StreamCall),
@@ -210,6 +209,7 @@ pub struct Node {
     abandoned_calls: usize,
     last_local: u32,
     last_call: u64,
+    last_gather: u64,
     last_wire: u64,
     last_ask: u64,
     last_serve: u64,
@@ -275,6 +275,7 @@ impl Node {
             abandoned_calls: 0,
             last_local: 0,
             last_call: 0,
+            last_gather: 0,
             last_wire: 0,
             last_ask: 0,
             last_serve: 0,

@@ -371,6 +371,13 @@ pub(super) fn late(process: &ProcessName, callback: String) -> CallError {
     CallError::not_run(code::DEADLINE_EXCEEDED, message, callback).at(process.as_str())
 }
 
+/// The deadline came while a call waited for the way to its process.
+pub(super) fn no_way_in_time(timeout: Duration, callback: String) -> CallError {
+    let timeout = humantime::format_duration(timeout);
+    let message = format!("the link to its process was still being opened after {timeout}");
+    CallError::not_run(code::DEADLINE_EXCEEDED, message, callback)
+}
+
 pub(super) fn no_time_left() -> CallError {
     CallError::not_run(code::DEADLINE_EXCEEDED, "the deadline passes before the call can be made", "")
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 pub(super) use self::passage::Passage;
 use super::waiting::Key;
 use super::wire::{Via, Wire};
-use super::{CallKey, GatherKey, Node, Output, Peer, Request, outcome};
+use super::{Node, Output, Peer, Request, outcome};
 use crate::error::code;
 use crate::frame::{Frame, Header, MAX_ADDRESSES, Side, plain};
 use crate::id::{CallId, DirectId, EntryId, LocalId, ProcessName, SessionId, Ticket};
@@ -95,6 +95,11 @@ pub(super) struct Roads {
 }
 
 impl Roads {
+    /// The links that there are, and those that the controller was asked for.
+    pub fn open_or_asked(&self) -> usize {
+        self.links.len() + self.asked.len()
+    }
+
     pub fn has_link(&self, id: DirectId) -> bool {
         self.links.get(&id).is_some_and(|link| !matches!(link.state, State::Dialing(_)))
     }
@@ -372,27 +377,13 @@ impl Node {
         self.wake_road(host, None);
     }
 
-    /// Looks again at the calls and broadcasts that wait for a way, in the order in which they came; of one process, or all.
+    /// Looks again at the calls that wait for a way, in the order in which they came; of one process, or all.
     fn wake_road(&mut self, host: SessionId, of: Option<LocalId>) {
-        let number = |request: &Request| match request {
-            Request::Call(CallKey(number)) | Request::Gather(GatherKey(number)) => *number,
-            Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => 0,
-        };
-        let mut woken = Vec::from_iter(self.waiting.for_any(std::iter::once(Key::Road(host))));
-        woken.sort_by_key(number);
-        for request in woken {
-            let call = match request {
-                Request::Call(id) => self.calls.get(&id),
-                Request::Gather(id) => self.gathers.get(&id).map(|gather| &gather.call),
-                Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => None,
-            };
-            if of.is_some() && call.and_then(|call| call.origin.process) != of {
-                continue;
-            }
-            match request {
-                Request::Call(id) => self.place_call(id),
-                Request::Gather(id) => self.try_gather(id),
-                Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => {}
+        for request in self.waiting.for_any(std::iter::once(Key::Road(host))) {
+            let Request::Call(id) = request else { continue };
+            let process = self.calls.get(&id).and_then(|call| call.origin.process);
+            if of.is_none() || process == of {
+                self.place_call(id);
             }
         }
     }

@@ -37,7 +37,7 @@ impl Wire {
 }
 
 impl Node {
-    /// What a call is called that is sent over this link: a fresh id each time, since ids rise.
+    /// What a call is called that is sent over this link: a fresh id each time: none is used twice on a link.
     pub(super) fn next_wire(&mut self, via: Via) -> Wire {
         self.last_wire += 1;
         Wire { via, id: CallId(self.last_wire) }

@@ -246,7 +246,7 @@ impl State {
     /// Whether streams need not wait; they share the link with what is held.
     fn has_room(&self) -> bool {
         let of_parts = if self.held.is_empty() { 0 } else { REFILL_BELOW_BYTES + MAX_HEADER_BYTES + PART_BYTES };
-        self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES + of_parts
+        self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES + of_parts && !self.held.stops_streams()
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), FrameError> {
@@ -260,9 +260,7 @@ impl State {
         self.passed_bytes = self.passed_bytes.saturating_add(frame.payload.len() + FRAME_COST_BYTES);
         self.queue(&frame)?;
         // Whoever passes takes half of the link at most.
-        if self.passed_bytes >= PART_BYTES {
-            self.queue_held()?;
-        }
+        while self.passed_bytes >= PART_BYTES && self.queue_held()? {}
         Ok(())
     }
 
@@ -274,12 +272,18 @@ impl State {
 
     /// Queues the next of what is held; whether there was any.
     fn queue_held(&mut self) -> Result<bool, FrameError> {
-        self.passed_bytes = 0;
         let before = self.tail.len();
         match self.held.next(&mut self.tail)? {
-            None => return Ok(false),
-            Some(Next::Frame(frame)) => self.queue(&frame)?,
+            None => {
+                self.passed_bytes = 0;
+                return Ok(false);
+            }
+            Some(Next::Frame(frame)) => {
+                self.passed_bytes = self.passed_bytes.saturating_sub(frame.payload.len() + FRAME_COST_BYTES);
+                self.queue(&frame)?;
+            }
             Some(Next::Part(payload)) => {
+                self.passed_bytes = self.passed_bytes.saturating_sub(PART_BYTES);
                 self.waiting_bytes += self.tail.len().saturating_sub(before) + payload.len();
                 self.queue.push_back(self.tail.split().freeze());
                 self.queue.push_back(payload);

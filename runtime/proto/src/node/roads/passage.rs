@@ -3,18 +3,15 @@
 //! Links themselves are the parent's business. A node chooses among several processes only where all of their nodes tell
 //! it how busy they are.
 
-use super::super::calls::{Call, Chosen, Owner};
+use super::super::calls::{Chosen, Owner};
 use super::super::errands::Errand;
 use super::super::origin::Origin;
 use super::super::wire::{Via, Wire};
-use super::super::{CallKey, GatherKey, Node, Peer};
+use super::super::{CallKey, Node, Peer};
 use super::{MAX_COMPARED, MAX_ROADS, ROAD_PATIENCE, Road};
 use crate::frame::{Frame, Header};
 use crate::id::{EntryId, LocalId, ProcessName, SessionId};
 use crate::registry::{Choice, process_ref};
-
-/// A broadcast to more processes opens no ways: it takes those that there are.
-const MAX_ROADS_AT_ONCE: usize = 64;
 
 /// A call that may go directly.
 struct Candidate {
@@ -67,24 +64,6 @@ impl Node {
         way
     }
 
-    /// A node to which a way is being opened that a broadcast to these waits for, so that it keeps its place among the calls to them.
-    /// All of them are opened, unless they are too many for one broadcast to be worth it.
-    pub(in crate::node) fn opens_for_legs(&mut self, id: GatherKey, legs: &[Choice<Peer>]) -> Option<SessionId> {
-        if legs.len() > MAX_ROADS_AT_ONCE {
-            return None;
-        }
-        let call = &self.gathers.get(&id)?.call;
-        let waits = self.may_wait(call);
-        let ways: Vec<Candidate> = legs.iter().filter_map(|leg| self.candidate(call, leg, (waits, waits))).collect();
-        let mut opens = None;
-        for Candidate { host, process, bytes, waits, opens: may_open } in ways {
-            if let Passage::Opens(host) = self.way_to_node(host, process, bytes, waits, may_open) {
-                opens = opens.or(Some(host));
-            }
-        }
-        opens
-    }
-
     /// The way to a node, which is opened, if there is none and it may be; whether the call waits for it.
     fn way_to_node(&mut self, host: SessionId, process: LocalId, bytes: usize, waits: bool, opens: bool) -> Passage {
         let by_controller = Passage::Over(Via::Controller);
@@ -95,7 +74,7 @@ impl Node {
             }
             Some(Road::Asked) => {}
             Some(Road::Closed(until)) if *until > self.now => return by_controller,
-            Some(Road::Closed(_)) | None if !opens || self.roads.links.len() >= MAX_ROADS => return by_controller,
+            Some(Road::Closed(_)) | None if !opens || self.roads.open_or_asked() >= MAX_ROADS => return by_controller,
             Some(Road::Closed(_)) | None => {
                 self.roads.roads.insert(host, Road::Asked);
                 self.roads.asked.insert((self.now + ROAD_PATIENCE, host));
@@ -119,24 +98,20 @@ impl Node {
 
     /// Where a call goes that is not for the controller to see.
     fn may_go_directly(&self, id: CallKey, choice: &Choice<Peer>) -> Option<Candidate> {
-        let call = self.calls.get(&id)?;
-        // A part of a broadcast takes the way that there is: the whole has waited.
-        let opens = matches!(call.owner, Owner::User(_));
-        self.candidate(call, choice, (opens && self.may_wait(call), opens))
-    }
-
-    /// Whether there is time to wait for a way.
-    fn may_wait(&self, call: &Call) -> bool {
-        self.time_left(call) >= 2 * ROAD_PATIENCE
-    }
-
-    fn candidate(&self, call: &Call, choice: &Choice<Peer>, (waits, opens): (bool, bool)) -> Option<Candidate> {
         let Peer::Remote(entry) = choice.process else { return None };
         let host = *self.roads.hosts.get(&entry)?;
+        let call = self.calls.get(&id)?;
         let process = call.origin.process?;
         let is_own = matches!(call.errand, Errand::Run) && call.origin.tenant == call.origin.home;
-        let goes = is_own && !call.by_controller;
-        goes.then_some(Candidate { host, process, bytes: call.args.len(), waits, opens })
+        if !is_own || call.by_controller {
+            return None;
+        }
+        let opens = match call.owner {
+            Owner::User(_) => true,
+            Owner::Gather(gather) => self.opens_roads(gather),
+        };
+        let waits = opens && self.time_left(call) >= 2 * ROAD_PATIENCE;
+        Some(Candidate { host, process, bytes: call.args.len(), waits, opens })
     }
 
     /// A call that the controller placed is over, and this process has served it.

@@ -111,3 +111,37 @@ fn a_broadcast_waits_no_longer_for_a_link_than_calls_do() {
     assert_eq!(pair.net.count(pair.consumer).waiting, 0);
     assert_eq!(pair.relays(), 1);
 }
+
+#[test]
+fn one_way_that_is_slow_to_open_holds_up_nobody_elses_part() {
+    let mut pair = Pair::open(5);
+    let (slow, _) = pair.net.member("slow", &[SUM]);
+    pair.net.settle();
+    pair.net.silence(slow);
+    pair.does(Behaviour::Hold);
+    let request = CallRequest { args: Bytes::from_static(b"\x04"), ..call(Some(pair.main), SUM) };
+    pair.net.gather(pair.consumer, GatherRequest { call: request, need: Need::All, stall: None });
+    let request = CallRequest { receiver: Some(name("publisher")), ..call(Some(pair.main), SUM) };
+    pair.net.call(pair.consumer, request);
+    pair.net.run(ms(500));
+    assert_eq!(pair.net.count(pair.consumer).waiting, 1);
+    let began: Vec<u8> =
+        pair.net.nodes[pair.publisher].served.iter().skip(1).map(|incoming| incoming.args[0]).collect();
+    assert_eq!(began.first(), Some(&4));
+    assert_eq!(began.len(), 2);
+}
+
+#[test]
+fn a_part_that_waited_for_its_way_has_its_deadline_all_the_same() {
+    let mut pair = Pair::new(6);
+    pair.net.settle();
+    // Just enough for it to wait; and the way takes longer than any that is given up.
+    let request = CallRequest { timeout: ROAD_PATIENCE * 2, ..call(Some(pair.main), SUM) };
+    pair.net.silence(pair.consumer);
+    let token = pair.net.gather(pair.consumer, GatherRequest { call: request, need: Need::All, stall: None });
+    pair.net.run(ROAD_PATIENCE * 3);
+    let entries = &pair.net.nodes[pair.consumer].entries[&token];
+    assert_eq!(entries.len(), 1);
+    assert!(entries[0].result.is_err());
+    assert_eq!(pair.net.count(pair.consumer).waiting, 0);
+}

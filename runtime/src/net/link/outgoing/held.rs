@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use daffi_proto::frame::{Frame, FrameError, PART_BYTES, Parts};
+use daffi_proto::frame::{Frame, FrameError, Header, PART_BYTES, Parts};
 
+use super::super::COPY_BELOW_BYTES;
 use crate::mesh::link::FRAME_COST_BYTES;
 
 /// Behind so many frames whatever comes is held too: each that is not is compared with all of them.
@@ -20,6 +21,8 @@ pub(super) struct Held {
     /// What of the first one is still to be sent, once a part of it was.
     parts: Option<Parts>,
     bytes: usize,
+    /// How many of them are items of streams.
+    items: usize,
 }
 
 /// What is sent next.
@@ -48,9 +51,19 @@ impl Held {
     }
 
     /// Holds the frame: it goes behind all that are.
-    pub fn hold(&mut self, frame: Frame) {
+    pub fn hold(&mut self, mut frame: Frame) {
+        if frame.payload.len() < COPY_BELOW_BYTES {
+            // It may wait long, and what was read with it is not to.
+            frame.payload = Bytes::copy_from_slice(&frame.payload);
+        }
         self.bytes += frame.payload.len() + FRAME_COST_BYTES;
+        self.items += usize::from(is_of_items(&frame));
         self.frames.push_back(frame);
+    }
+
+    /// Whether streams are to wait: more than one item is held.
+    pub fn stops_streams(&self) -> bool {
+        self.items > 1
     }
 
     /// What is sent next, and is held no more; of a part the beginning is appended.
@@ -79,8 +92,13 @@ impl Held {
     fn release(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
         self.bytes = self.bytes.saturating_sub(frame.payload.len() + FRAME_COST_BYTES);
+        self.items = self.items.saturating_sub(usize::from(is_of_items(&frame)));
         Some(frame)
     }
+}
+
+fn is_of_items(frame: &Frame) -> bool {
+    matches!(frame.header, Header::Items { .. })
 }
 
 fn is_large(frame: &Frame) -> bool {
