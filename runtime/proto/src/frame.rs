@@ -52,6 +52,9 @@ pub const MAX_FRAME_BYTES: usize = MAX_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 /// a node of as many tenants as are taken, with the longest names, fits.
 pub const MAX_FIRST_FRAME_BYTES: usize = 64 * 1024;
 
+/// Smaller payloads are copied out of what they were read with, where they may wait.
+const DETACHED_BELOW_BYTES: usize = 4096;
+
 /// Longest text of a reason or message in a header, in bytes; longer ones are cut.
 pub const MAX_TEXT_BYTES: usize = 1024;
 
@@ -116,6 +119,13 @@ impl Frame {
     /// A frame with a payload.
     pub fn with_payload(header: Header, payload: Bytes) -> Self {
         Self { header, payload }
+    }
+
+    /// Copies a small payload, which may be cut out of a buffer: where it waits, it would keep all that was read with it in memory.
+    pub fn detach(&mut self) {
+        if self.payload.len() < DETACHED_BELOW_BYTES {
+            self.payload = Bytes::copy_from_slice(&self.payload);
+        }
     }
 
     /// The last frame of a link: why it is closed.

@@ -6,16 +6,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use daffi_proto::frame::Frame;
 use futures::future::BoxFuture;
 
 use super::link::{
     FRAME_COST_BYTES, FrameSink, FrameSource, Link, LinkEnd, LinkLimits, Mute, NotTaken, STREAMS_WAIT_ABOVE_BYTES,
 };
-
-/// Payloads below this are copied where they come off a socket: see [`LinkLimits::passes_on`].
-const COPIED_BELOW_BYTES: usize = 4096;
 
 /// The two ends of a link in memory: the node's, and the controller's.
 pub fn pair(limits: LinkLimits) -> (Link, Link) {
@@ -67,8 +63,8 @@ impl FrameSink for PipeSink {
             return LinkLimits::drop_unsent(frame);
         }
         let mut frame = self.pipe.limits.admit(frame, state.waiting_bytes)?;
-        if self.passes_on && (1..COPIED_BELOW_BYTES).contains(&frame.payload.len()) {
-            frame.payload = Bytes::copy_from_slice(&frame.payload);
+        if self.passes_on {
+            frame.detach();
         }
         state.waiting_bytes = state.waiting_bytes.saturating_add(frame.payload.len()).saturating_add(FRAME_COST_BYTES);
         state.frames.push(frame);

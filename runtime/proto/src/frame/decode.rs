@@ -15,16 +15,13 @@ use super::{
 /// Room that is made at once for an announced frame; beyond it the buffer grows with what really arrives.
 const RESERVE_AT_ONCE_BYTES: usize = 1024 * 1024;
 
-/// Payloads below this are copied out of the buffer: one that waits somewhere keeps all that was read with it in memory.
-const COPIED_BELOW_BYTES: usize = 4096;
-
 /// Takes frames off the front of a buffer that the link's reader fills.
 #[derive(Debug)]
 pub struct Decoder {
     max_payload_bytes: usize,
     first: bool,
-    /// Payloads below this are copied.
-    copied_below_bytes: usize,
+    /// Whether payloads go on at once, so that none needs to be detached.
+    passes_on: bool,
     /// The frame that arrives in parts.
     arriving: Option<Arriving>,
 }
@@ -35,7 +32,7 @@ impl Decoder {
         Self {
             max_payload_bytes: max_payload_bytes.clamp(MIN_PAYLOAD_LIMIT_BYTES, MAX_PAYLOAD_BYTES),
             first: true,
-            copied_below_bytes: COPIED_BELOW_BYTES,
+            passes_on: false,
             arriving: None,
         }
     }
@@ -43,7 +40,7 @@ impl Decoder {
     /// The same, for whoever passes frames on at once: it copies nothing. A payload that is kept keeps what was read with it.
     #[must_use]
     pub fn passing_on(self) -> Self {
-        Self { copied_below_bytes: 0, ..self }
+        Self { passes_on: true, ..self }
     }
 
     /// The next frame, if all of it has arrived; else makes room in the buffer for more. Call it until `None`.
@@ -169,13 +166,12 @@ impl Decoder {
         if payload.len() > self.max_payload_bytes {
             return Err(FrameError::PayloadTooLong { bytes: payload.len(), limit: self.max_payload_bytes });
         }
+        let mut frame = Frame { header, payload };
         // Even an empty slice would keep the whole read buffer alive.
-        let payload = match payload.len() {
-            0 => Bytes::new(),
-            bytes if bytes < self.copied_below_bytes => Bytes::copy_from_slice(&payload),
-            _ => payload,
-        };
-        Ok(Frame { header, payload })
+        if !self.passes_on || frame.payload.is_empty() {
+            frame.detach();
+        }
+        Ok(frame)
     }
 }
 

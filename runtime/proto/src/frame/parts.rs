@@ -67,11 +67,6 @@ impl Parts {
         }
         Some(piece)
     }
-
-    /// Bytes of the payload that are still to be sent.
-    pub fn rest_bytes(&self) -> usize {
-        self.payload.len()
-    }
 }
 
 /// A frame that arrives in parts.

@@ -255,10 +255,10 @@ impl State {
             return Ok(());
         }
         if self.held.is_empty() {
-            return self.queue(&frame);
+            return self.queue(frame);
         }
         self.passed_bytes = self.passed_bytes.saturating_add(frame.payload.len() + FRAME_COST_BYTES);
-        self.queue(&frame)?;
+        self.queue(frame)?;
         // Whoever passes takes half of the link at most.
         while self.passed_bytes >= PART_BYTES && self.queue_held()? {}
         Ok(())
@@ -280,7 +280,7 @@ impl State {
             }
             Some(Next::Frame(frame)) => {
                 self.passed_bytes = self.passed_bytes.saturating_sub(frame.payload.len() + FRAME_COST_BYTES);
-                self.queue(&frame)?;
+                self.queue(frame)?;
             }
             Some(Next::Part(payload)) => {
                 self.passed_bytes = self.passed_bytes.saturating_sub(PART_BYTES);
@@ -292,7 +292,7 @@ impl State {
         Ok(true)
     }
 
-    fn queue(&mut self, frame: &Frame) -> Result<(), FrameError> {
+    fn queue(&mut self, frame: Frame) -> Result<(), FrameError> {
         let before = self.tail.len();
         if frame.payload.len() < COPY_BELOW_BYTES {
             frame.encode_into(&mut self.tail)?;
@@ -304,7 +304,7 @@ impl State {
             frame.encode_head(&mut self.tail)?;
             self.waiting_bytes += self.tail.len().saturating_sub(before) + frame.payload.len();
             self.queue.push_back(self.tail.split().freeze());
-            self.queue.push_back(frame.payload.clone());
+            self.queue.push_back(frame.payload);
         }
         Ok(())
     }

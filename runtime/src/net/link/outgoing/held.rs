@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use daffi_proto::frame::{Frame, FrameError, Header, PART_BYTES, Parts};
 
-use super::super::COPY_BELOW_BYTES;
 use crate::mesh::link::FRAME_COST_BYTES;
 
 /// Behind so many frames whatever comes is held too: each that is not is compared with all of them.
@@ -52,10 +51,7 @@ impl Held {
 
     /// Holds the frame: it goes behind all that are.
     pub fn hold(&mut self, mut frame: Frame) {
-        if frame.payload.len() < COPY_BELOW_BYTES {
-            // It may wait long, and what was read with it is not to.
-            frame.payload = Bytes::copy_from_slice(&frame.payload);
-        }
+        frame.detach();
         self.bytes += frame.payload.len() + FRAME_COST_BYTES;
         self.items += usize::from(is_of_items(&frame));
         self.frames.push_back(frame);

@@ -54,7 +54,7 @@ impl Shop {
 }
 
 /// What a node that looks for `shop` says to whoever listens with these settings, and what that one has of it.
-async fn meeting_with(server: rustls::ServerConfig, files: &TlsFiles) -> (String, std::io::Error) {
+async fn meeting_with(server: rustls::ServerConfig, files: &TlsFiles) -> (String, std::io::Result<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = NodeClient::open(files.clone()).unwrap();
     let dialing = async {
@@ -63,15 +63,15 @@ async fn meeting_with(server: rustls::ServerConfig, files: &TlsFiles) -> (String
     };
     let answering = async {
         let (stream, _) = listener.accept().await.unwrap();
-        TlsAcceptor::from(Arc::new(server)).accept(stream).await.err().unwrap()
+        TlsAcceptor::from(Arc::new(server)).accept(stream).await.map(drop)
     };
     tokio::join!(dialing, answering)
 }
 
 /// Whether the handshake was ended by the dialer before it showed anything of itself.
 #[track_caller]
-fn was_told_nothing(had: &std::io::Error) {
-    let error: &rustls::Error = had.get_ref().unwrap().downcast_ref().unwrap();
+fn was_told_nothing(had: &std::io::Result<()>) {
+    let error: &rustls::Error = had.as_ref().unwrap_err().get_ref().unwrap().downcast_ref().unwrap();
     assert!(matches!(error, rustls::Error::AlertReceived(_)), "{error:?}");
 }
 
@@ -146,6 +146,7 @@ async fn the_port_of_a_node_is_not_taken_for_a_controllers_nor_a_controllers_for
     let (controller, _) = ServerSide::with_any(&authority.files("shop")).unwrap();
     let (told, had) = meeting_with((*controller.config).clone(), &edge).await;
     says(&told, &["speaks something else than daffi"]);
+    let had = had.unwrap_err();
     assert!(had.to_string().contains("known protocol"), "{had}");
     // Who names none.
     let mut silent = (*NodeSide::make(&edge).unwrap().config_for(&node("shop"))).clone();
@@ -157,23 +158,8 @@ async fn the_port_of_a_node_is_not_taken_for_a_controllers_nor_a_controllers_for
     says(&why, &["does not say that it speaks daffi"]);
     let mut config = (*ServerSide::of_node(&authority.files("shop")).unwrap().config).clone();
     config.alpn_protocols.clear();
-    let told = silent_server(config, &edge).await;
+    let told = meeting_with(config, &edge).await.0;
     says(&told, &["what listens there is no node of daffi-runtime"]);
-}
-
-/// What a node is told of a server that says nothing of what it speaks.
-async fn silent_server(config: rustls::ServerConfig, files: &TlsFiles) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = NodeClient::open(files.clone()).unwrap();
-    let dialing = async {
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        client.connect(&node("shop"), stream).await.err().unwrap().message
-    };
-    let answering = async {
-        let (stream, _) = listener.accept().await.unwrap();
-        TlsAcceptor::from(Arc::new(config)).accept(stream).await.map(drop)
-    };
-    tokio::join!(dialing, answering).0
 }
 
 #[tokio::test]
