@@ -30,7 +30,7 @@ pub use self::turns::{Portion, USUAL_WEIGHT};
 use super::heat::Heat;
 use super::lent::lent;
 use super::meter::Meter;
-use super::threads::{Side, Threads, go_to, here, was_interrupted};
+use super::threads::{Polled, Side, Threads, go_to, here};
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]
@@ -51,10 +51,15 @@ struct Shared {
 /// others there.
 const QUICK: Duration = Duration::from_micros(200);
 
+/// A guest that has more calls of its own open gets many answers at a time: on the guests' side it takes them while the network's
+/// thread reads the next.
+const FEW_CALLS: usize = 8;
+
 /// Whether a guest that had the thread for so long, and now waits, is to go on in the network's. Asked once for each poll: one that a
-/// tick has interrupted computes.
+/// tick has interrupted computes, and one that waits for many answers has no use for it.
 pub(super) fn is_quick(held: Duration) -> bool {
-    !was_interrupted() && held < QUICK
+    let Polled { interrupted, open_calls } = Polled::take();
+    !interrupted && held < QUICK && open_calls <= FEW_CALLS
 }
 
 struct State {
@@ -202,7 +207,7 @@ impl Stand {
         if here() == Some(Side::Network) {
             return self.poll_in_network(began, cx, guest);
         }
-        was_interrupted();
+        Polled::take();
         let polled = self.poll_in_turn(began, cx, guest);
         if polled.is_pending() && here().is_some() {
             let waits = self.waits.is_none() && is_quick(began.elapsed());
@@ -226,7 +231,7 @@ impl Stand {
         }
         let _guests = self.threads.enter_guests();
         let lent_before = lent();
-        was_interrupted();
+        Polled::take();
         let polled = guest(cx);
         let now = Instant::now();
         // Whoever had the thread in the middle of this, others waited for it.
@@ -328,6 +333,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::guest::threads::{has_open, interrupted};
 
     fn stand(share: &Arc<Share>) -> Stand {
         let threads = Threads::new(Handle::current(), Handle::current(), TaskTracker::new());
@@ -378,6 +384,18 @@ mod tests {
         stop.cancel();
         tasks.close();
         guests.block_on(tasks.wait());
+    }
+
+    #[test]
+    fn a_guest_is_quick_while_it_computes_little_and_waits_for_few_answers() {
+        assert!(is_quick(Duration::ZERO) && !is_quick(QUICK));
+        has_open(FEW_CALLS);
+        assert!(is_quick(Duration::ZERO));
+        has_open(FEW_CALLS + 1);
+        assert!(!is_quick(Duration::ZERO));
+        interrupted();
+        assert!(!is_quick(Duration::ZERO));
+        assert!(is_quick(Duration::ZERO), "what was told is of that poll alone");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
 use super::template::Template;
-use super::threads::{NETWORK_BYTES, Side, Threads, was_interrupted};
+use super::threads::{NETWORK_BYTES, Polled, Side, Threads};
 use super::worker::{self, Progress, Run};
 use crate::mesh::handle::{Begin, LinkState, Serve};
 
@@ -123,7 +123,7 @@ impl Pool {
         if short && (ready || !self.policy.is_long_lived()) {
             // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
             let _guests = self.threads.enter_guests();
-            was_interrupted();
+            Polled::take();
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,

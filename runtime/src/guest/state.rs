@@ -8,6 +8,7 @@
 //! It does not enter guests: [`super::instance`] does.
 
 use std::future::Future;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -241,7 +242,7 @@ impl GuestState {
         };
         let limiter = Limiter::new(&module.limits, module.ceiling.clone(), module.meter.clone());
         let (payload_bytes, handles) = (module.limits.payload_bytes, module.limits.component_handles());
-        let (turn, life) = (Arc::new(Turn::new(clock.clone())), Life::default());
+        let (turn, life) = (Arc::new(Turn::new(clock.clone(), interleaves)), Life::default());
         let state =
             Self { wasi, table, limiter, module, number, scopes, stderr, stop_at: None, turn, life, _place: place };
         let mut store = Store::new(engine, state);
@@ -392,17 +393,20 @@ pub(super) struct CallOrigin {
     pub left: Duration,
     /// The streams of the call that this one is made for, where it may have some.
     pub streams: Option<Arc<CallStreams>>,
+    /// Counts the calls that the instance has open, where anybody asks how many there are.
+    calls: Option<Arc<AtomicUsize>>,
 }
 
 impl CallOrigin {
     pub fn of(store: StoreContextMut<'_, GuestState>) -> Self {
-        let (module, number) = (store.data().module.clone(), store.data().number);
+        let GuestState { module, number, turn, .. } = store.data();
+        let (module, number, calls) = (module.clone(), *number, turn.calls().cloned());
         let scope = GuestState::scope(store);
         let left = match scope.deadline {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => Duration::MAX,
         };
-        Self { module, number, parent: scope.parent, chain: scope.chain, left, streams: scope.streams }
+        Self { module, number, parent: scope.parent, chain: scope.chain, left, streams: scope.streams, calls }
     }
 
     /// The guest as the mesh knows it.
@@ -443,7 +447,7 @@ impl CallOrigin {
     /// # Errors
     /// `overloaded`
     pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
-        self.module.outgoing.open(&self.module.process, callback, bytes)
+        self.module.outgoing.open(&self.module.process, self.calls.as_ref(), callback, bytes)
     }
 
     /// How long the call that the guest serves may still take; none where there is none.

@@ -13,12 +13,14 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::hash::Hash;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::engine::{Clock, Guest, TICK};
 use super::lent::lent;
 use super::state::Scope;
+use super::threads;
 
 /// The tasks of an instance.
 #[derive(Debug)]
@@ -121,17 +123,45 @@ pub(super) struct Turn {
     since: AtomicU64,
     /// Nanoseconds that the one call of the instance has computed.
     used: AtomicU64,
+    /// How many calls of its own the instance has open, where it waits for all of them at once.
+    calls: Option<Arc<AtomicUsize>>,
+}
+
+/// A poll that may enter an instance. Whoever polled it learns what the instance waits for.
+pub(super) struct Entered<'a> {
+    turn: &'a Turn,
+    _guest: Guest<'a>,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(calls) = &self.turn.calls {
+            threads::has_open(calls.load(Ordering::Relaxed));
+        }
+    }
 }
 
 impl Turn {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, epoch: Instant::now(), since: AtomicU64::new(0), used: AtomicU64::new(0) }
+    /// `interleaves`: whether calls do in the instance, so that what comes of any of them is for it at once. Another one waits
+    /// for one thing at a time, whatever it has begun.
+    pub fn new(clock: Clock, interleaves: bool) -> Self {
+        let (since, used) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { clock, epoch: Instant::now(), since, used, calls: interleaves.then(Arc::default) }
     }
 
     /// The instance has the thread from now on, until the end of this poll.
-    pub fn begin(&self) -> Guest<'_> {
+    pub fn begin(&self) -> Entered<'_> {
         self.since.store(self.nanoseconds(), Ordering::Relaxed);
-        self.clock.guest()
+        self.enter()
+    }
+
+    fn enter(&self) -> Entered<'_> {
+        Entered { turn: self, _guest: self.clock.guest() }
+    }
+
+    /// Where the calls are counted that the instance has open, if they are.
+    pub fn calls(&self) -> Option<&Arc<AtomicUsize>> {
+        self.calls.as_ref()
     }
 
     /// How long it had the thread since it was asked last, or began; none while nobody counts.
@@ -155,7 +185,7 @@ impl Turn {
     pub async fn entering<T>(&self, guest: impl Future<Output = T>) -> T {
         let mut guest = pin!(guest);
         poll_fn(|cx| {
-            let _guest = self.clock.guest();
+            let _entered = self.enter();
             guest.as_mut().poll(cx)
         })
         .await
@@ -179,7 +209,7 @@ impl Turn {
     pub async fn computing<T>(&self, call: impl Future<Output = T>) -> T {
         let (mut call, mut is_first) = (pin!(call), true);
         poll_fn(|cx| {
-            let _guest = if std::mem::replace(&mut is_first, false) { self.clock.guest() } else { self.begin() };
+            let _entered = if std::mem::replace(&mut is_first, false) { self.enter() } else { self.begin() };
             let polled = call.as_mut().poll(cx);
             if polled.is_pending()
                 && let Some(time) = self.take()
@@ -242,14 +272,18 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_turn_is_counted_once() {
+    fn the_time_of_a_turn_is_counted_once_and_what_its_instance_waits_for_is_told() {
         let engines = Engines::new(EngineConfig::default()).unwrap();
-        let turn = Turn::new(engines.clock().clone());
+        let turn = Turn::new(engines.clock().clone(), true);
         assert_eq!(turn.take(), None);
         let guest = turn.begin();
         assert!(turn.is_begun());
         drop(guest);
         assert!(!turn.is_begun());
+        assert_eq!(threads::Polled::take().open_calls, 0);
+        turn.calls().unwrap().store(2, Ordering::Relaxed);
+        drop(turn.begin());
+        assert_eq!(threads::Polled::take().open_calls, 2);
         let (first, second) = (turn.take().unwrap(), turn.take().unwrap());
         assert!(first + second <= turn.epoch.elapsed());
     }

@@ -1,12 +1,13 @@
 //! In which threads guests are polled: in those of the guests, or in the network's.
 //!
 //! ```text
-//!   the network's ◀── a guest waits for the host, and was quick till then ──── the guests'
-//!                 ──── it computes for long, or its tenant has no time here ──▶
+//!   the network's ◀── a guest waits for the host, and was quick till then ──────────── the guests'
+//!                 ──── it computes for long, waits for many answers, or its tenant has no time here ──▶
 //! ```
 //!
 //! What a guest waits for is mostly an answer, and the network's thread reads that. To wake another thread for it costs many
-//! times what a quick guest does with it, so a guest that waits goes on there. A task with guests
+//! times what a quick guest does with it, so a guest that waits goes on there. One that waits for many answers at a time is woken for
+//! many of them at once, and takes these while the network's thread reads others. A task with guests
 //! ([`Threads::roam`]) is on one side at a time; [`super::fair::Stand`], which polls the guest in it, decides where it goes.
 //!
 //! Invariants: a task changes sides between two polls only, and is polled at once on the other side, so that no wake-up is
@@ -41,8 +42,8 @@ thread_local! {
     static HERE: Cell<Option<Side>> = const { Cell::new(None) };
     /// Where it goes.
     static GOES_TO: Cell<Option<Side>> = const { Cell::new(None) };
-    /// Whether a guest was interrupted here since somebody asked.
-    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
+    /// What became of the guest that was polled here.
+    static POLLED: Cell<Polled> = const { Cell::new(Polled { interrupted: false, open_calls: 0 }) };
 }
 
 /// Where the task is that is polled here; none where it has not been made to roam.
@@ -85,14 +86,30 @@ pub(super) async fn leave_network_with(bytes: usize) {
     }
 }
 
-/// A tick of the epoch interrupts the guest that computes in this thread.
-pub(super) fn interrupted() {
-    INTERRUPTED.set(true);
+/// What became of the guest that was polled in this thread since somebody asked last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Polled {
+    /// A tick of the epoch has interrupted it: it does not wait for the host.
+    pub interrupted: bool,
+    /// How many calls of its own its instance has open.
+    pub open_calls: usize,
 }
 
-/// Whether a tick has interrupted a guest in this thread since this was asked last: then that one does not wait for the host.
-pub(super) fn was_interrupted() -> bool {
-    INTERRUPTED.replace(false)
+impl Polled {
+    /// Tells it once.
+    pub fn take() -> Self {
+        POLLED.take()
+    }
+}
+
+/// A tick of the epoch interrupts the guest that computes in this thread.
+pub(super) fn interrupted() {
+    POLLED.set(Polled { interrupted: true, ..POLLED.get() });
+}
+
+/// The instance that was polled in this thread has so many calls of its own open.
+pub(super) fn has_open(open_calls: usize) {
+    POLLED.set(Polled { open_calls, ..POLLED.get() });
 }
 
 /// Both sides, and the tasks of one module on them.
@@ -255,9 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn who_was_interrupted_is_told_once() {
-        assert!(!was_interrupted());
+    fn what_became_of_a_guest_is_told_once() {
+        assert_eq!(Polled::take(), Polled::default());
         interrupted();
-        assert!(was_interrupted() && !was_interrupted());
+        has_open(3);
+        assert_eq!(Polled::take(), Polled { interrupted: true, open_calls: 3 });
+        assert_eq!(Polled::take(), Polled::default());
     }
 }
