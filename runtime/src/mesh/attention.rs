@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Invariants: who sends nothing watches nothing, so an idle runtime sleeps; between two looks all other tasks of the thread have
-//! their turn, and whoever else wants the processor has it, which ends the watching; where it does not pay, one time of 64 is left of it.
+//! their turn, and after a few of them whoever else wants the processor has it, which ends the watching; where it does not pay, one time of 64 is left of it.
 //! On a machine with one processor it never pays.
 
 use std::sync::Arc;
@@ -30,6 +30,9 @@ const WATCH: Duration = Duration::from_micros(40);
 
 /// Where it takes longer until the processor is given back, somebody else has had it.
 const ALONE: Duration = Duration::from_micros(4);
+
+/// So many times it is looked between two offers of the processor to others: to offer it takes as long as to look.
+const LOOKS_BETWEEN_OFFERS: u32 = 4;
 
 /// The binary logarithm of how seldom it is tried where it does not pay.
 const MOST_DOUBLINGS: u32 = 6;
@@ -133,14 +136,17 @@ impl Shared {
     async fn watch(&self) -> Seen {
         let heard = self.heard.load(Ordering::Relaxed);
         let until = Instant::now() + self.watch;
-        let mut seen = Seen::AtOnce;
+        let mut looks = 0;
         loop {
             // Whatever is there by now has its turn, and wakes whom it is for.
             tokio::task::yield_now().await;
             if self.heard.load(Ordering::Relaxed) != heard {
-                return seen;
+                return if looks == 0 { Seen::AtOnce } else { Seen::Soon };
             }
-            seen = Seen::Soon;
+            looks += 1;
+            if looks % LOOKS_BETWEEN_OFFERS != 0 {
+                continue;
+            }
             let looked = Instant::now();
             if looked >= until {
                 return Seen::Nothing;
