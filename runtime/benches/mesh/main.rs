@@ -7,8 +7,8 @@
 //! |---|---|
 //! | [`guests`] | typed calls, one at a time or many (`async func`): local, over direct links, through controllers; unix, TCP, TLS |
 //! | [`background`] | BG: 1,000 calls on the way, begun by name from a guest without async |
-//! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes |
-//! | [`records`] | a record of ten fields and a list of a thousand, also beside [`typed`]: the same with all types known beforehand |
+//! | [`broadcast`] | BROADCAST to 2, 8 and 32 processes, beside one frame to as many bare echoes; direct, and relayed |
+//! | [`beside`] | a record of ten fields, a list of a thousand, sums one at a time and many, beside [`typed`]: the same with all types known beforehand |
 //! | [`fresh`] | what a fresh instance for each call costs |
 //! | [`allocations`] | how often the host asks for memory, a call |
 //! | [`streams`] | STREAM of numbers and of bytes, beside a bare tokio stream of the same bytes; small calls beside one |
@@ -22,13 +22,13 @@
 
 mod allocations;
 mod background;
+mod beside;
 mod broadcast;
 mod drift;
 mod echo;
 mod fresh;
 mod guests;
 mod neighbours;
-mod records;
 mod report;
 mod socket;
 mod start;
@@ -96,8 +96,11 @@ fn cases() -> Vec<Case> {
     add(How::Apart(Scheme::Tls), &NETWORK);
     add(How::Local, &LOCAL);
     add(How::Background, &[("sum", SUM_BYTES, 1000, 100_000)]);
-    for (receivers, calls) in [(2, 10_000), (8, 4_000), (32, 1_000)] {
-        add(How::Broadcast(receivers), &[("sum", SUM_BYTES, 1, calls)]);
+    const BROADCASTS: [(usize, u64); 3] = [(2, 10_000), (8, 4_000), (32, 1_000)];
+    for how in [How::Broadcast, How::BroadcastRelayed] {
+        for (receivers, calls) in BROADCASTS {
+            add(how(receivers), &[("sum", SUM_BYTES, 1, calls)]);
+        }
     }
     cases
 }
@@ -118,6 +121,9 @@ fn measure(case: &Case, folder: &Path) -> anyhow::Result<(Sample, Sample)> {
         How::Broadcast(receivers) => {
             (broadcast::bare(case, receivers, folder)?, broadcast::measure(case, receivers, folder)?)
         }
+        How::BroadcastRelayed(receivers) => {
+            (broadcast::bare_relayed(case, receivers, folder)?, broadcast::measure_relayed(case, receivers, folder)?)
+        }
     })
 }
 
@@ -129,9 +135,10 @@ fn part() -> Option<anyhow::Result<ExitCode>> {
     if std::env::var_os(allocations::RUNTIME_ENV).is_some() {
         return Some(Ok(allocations::run_counted()));
     }
-    let parts: [(&str, Part); 5] = [
+    let parts: [(&str, Part); 6] = [
         (echo::SERVER_ENV, echo::serve),
         (echo::RELAY_ENV, echo::relay),
+        (broadcast::RELAY_ENV, broadcast::relay),
         (streams::READER_ENV, |socket| Ok(streams::read(Path::new(socket))?)),
         (typed::SERVER_ENV, |socket| typed::serve(Path::new(socket))),
         (typed::CALLER_ENV, |socket| typed::call(Path::new(socket))),
@@ -167,8 +174,8 @@ fn main() -> anyhow::Result<ExitCode> {
         print!("{}", report.text());
     }
     let mut others = Vec::new();
-    if is_wanted("records") {
-        others.extend(records::rows(folder.path())?);
+    if is_wanted("typed records") {
+        others.extend(beside::rows(folder.path())?);
     }
     if is_wanted("fresh") {
         others.extend(fresh::rows(folder.path())?);

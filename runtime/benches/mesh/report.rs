@@ -22,8 +22,9 @@ pub enum How {
     Local,
     /// BG, by name, from a guest without async.
     Background,
-    /// BROADCAST, by name, to so many processes in runtimes of their own.
+    /// BROADCAST, by name, to so many processes in runtimes of their own; over direct links, or through a controller in one of its own.
     Broadcast(usize),
+    BroadcastRelayed(usize),
 }
 
 impl How {
@@ -37,7 +38,8 @@ impl How {
             Self::Apart(_) => "through a controller in a runtime of its own",
             Self::Local => "local, within one runtime",
             Self::Background => "BG, by name",
-            Self::Broadcast(_) => "BROADCAST, by name",
+            Self::Broadcast(_) => "BROADCAST, by name, over direct links",
+            Self::BroadcastRelayed(_) => "BROADCAST, by name, through a controller in a runtime of its own",
         }
     }
 }
@@ -82,6 +84,7 @@ impl Case {
             How::Local => format!("{what} local"),
             How::Background => format!("{what} BG"),
             How::Broadcast(receivers) => format!("{what} at {receivers}"),
+            How::BroadcastRelayed(receivers) => format!("{what} at {receivers} relayed apart"),
         }
     }
 }

@@ -1,11 +1,14 @@
-//! What a call of a record costs without us: two processes with the same two guests, each bound to them by `bindgen!`, so that all
+//! What a call costs without us: two processes with the same two guests, each bound to them by `bindgen!`, so that all
 //! types are known when this is compiled; between them serde, postcard and frames over a bare unix socket.
 //!
 //! ```text
 //!   caller's guest ─▶ Entry ─ serde ─▶ frame ─▶ socket ─▶ frame ─ serde ─▶ Entry ─▶ callee's guest, and back
 //! ```
 //!
-//! Nothing else is there: no names, no limits, no interruption by epochs, no deadline, one call at a time.
+//! Nothing else is there: no names, no limits, no interruption by epochs, no deadline. Where many calls are in flight, [`many`] is
+//! the caller, and all that a read brings is answered by one write.
+
+mod many;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -66,7 +69,7 @@ pub fn measure(case: &Case, folder: &Path) -> anyhow::Result<Sample> {
     sample
 }
 
-/// Bytes of a record as `bench-caller` makes it, and of a thousand, in postcard.
+/// Bytes of a sum's arguments, of a record as `bench-caller` makes it, and of a thousand, in postcard.
 pub fn payload_bytes(op: &str) -> anyhow::Result<usize> {
     let entry = |id: u64| Entry {
         id,
@@ -81,6 +84,7 @@ pub fn payload_bytes(op: &str) -> anyhow::Result<usize> {
         digest: vec![7; 16],
     };
     Ok(match op {
+        "sum" => postcard::to_stdvec(&(1i64, 1i64))?.len(),
         "record" => postcard::to_stdvec(&entry(1))?.len(),
         _ => postcard::to_stdvec(&(0..1000).map(entry).collect::<Vec<_>>())?.len(),
     })
@@ -99,22 +103,31 @@ pub fn serve(socket: &Path) -> anyhow::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
     let mut store = Store::new(&engine, Wasi::new());
     let guest = server::Server::instantiate(&mut store, &component, &linker)?;
-    let records = guest.daffi_bench_records();
-    let many = std::env::var("OP")? == "records";
+    let (records, ops) = (guest.daffi_bench_records(), guest.daffi_bench_ops());
+    let op = std::env::var("OP")?;
+    let mut answer = |frame: &[u8], output: &mut Vec<u8>| -> anyhow::Result<()> {
+        match op.as_str() {
+            "sum" => {
+                let (a, b) = postcard::from_bytes(frame)?;
+                put_framed(&ops.call_sum(&mut store, a, b)?, output)?;
+            }
+            "record" => put_framed(&records.call_echo_entry(&mut store, &postcard::from_bytes(frame)?)?, output)?,
+            _ => {
+                let entries: Vec<_> = postcard::from_bytes(frame)?;
+                put_framed(&records.call_echo_entries(&mut store, &entries)?, output)?;
+            }
+        }
+        Ok(())
+    };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut stream, _) = UnixListener::bind(socket)?.accept().await?;
         let (mut input, mut output) = (BytesMut::new(), Vec::new());
         while read_some(&mut stream, &mut input).await? > 0 {
             while let Some(frame) = next_frame(&mut input) {
-                output = match many {
-                    true => {
-                        let entries: Vec<_> = postcard::from_bytes(&frame)?;
-                        framed(&records.call_echo_entries(&mut store, &entries)?, output)?
-                    }
-                    false => framed(&records.call_echo_entry(&mut store, &postcard::from_bytes(&frame)?)?, output)?,
-                };
-                stream.write_all(&output).await?;
+                answer(&frame, &mut output)?;
             }
+            stream.write_all(&output).await?;
+            output.clear();
         }
         Ok(())
     })
@@ -122,6 +135,9 @@ pub fn serve(socket: &Path) -> anyhow::Result<()> {
 
 /// Runs the caller's guest.
 pub fn call(socket: &Path) -> anyhow::Result<()> {
+    if std::env::var("IN_FLIGHT")? != "1" {
+        return many::call(socket);
+    }
     let engine = engine()?;
     let component = Component::from_file(&engine, component("bench-caller")?)?;
     let mut linker = Linker::new(&engine);
@@ -139,15 +155,14 @@ pub fn call(socket: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// Appends a value behind its length to what is kept of `buffer`, its room.
-fn framed(value: &impl Serialize, mut buffer: Vec<u8>) -> postcard::Result<Vec<u8>> {
-    const LENGTH_BYTES: usize = size_of::<u32>();
-    buffer.clear();
-    buffer.extend([0; LENGTH_BYTES]);
-    let mut frame = postcard::to_extend(value, buffer)?;
-    let length = u32::try_from(frame.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
-    frame[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-    Ok(frame)
+/// Appends a value behind its length.
+fn put_framed(value: &impl Serialize, output: &mut Vec<u8>) -> postcard::Result<()> {
+    let begin = output.len();
+    output.extend([0; size_of::<u32>()]);
+    *output = postcard::to_extend(value, std::mem::take(output))?;
+    let length = u32::try_from(output.len() - begin - size_of::<u32>()).unwrap_or(u32::MAX);
+    output[begin..][..size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+    Ok(())
 }
 
 /// What both guests import, since Rust's own library does.
@@ -165,8 +180,9 @@ struct Host {
 }
 
 impl Host {
-    async fn echo<T: Serialize + DeserializeOwned>(&mut self, value: T) -> wasmtime::Result<T> {
-        self.output = framed(&value, std::mem::take(&mut self.output))?;
+    async fn ask<T: DeserializeOwned>(&mut self, value: impl Serialize) -> wasmtime::Result<T> {
+        self.output.clear();
+        put_framed(&value, &mut self.output)?;
         self.stream.write_all(&self.output).await?;
         loop {
             if let Some(frame) = next_frame(&mut self.input) {
@@ -181,21 +197,21 @@ impl Host {
 
 impl caller::daffi::bench::records::Host for Host {
     async fn echo_entry(&mut self, entry: Entry) -> wasmtime::Result<Entry> {
-        self.echo(entry).await
+        self.ask(entry).await
     }
 
     async fn echo_entries(&mut self, entries: Vec<Entry>) -> wasmtime::Result<Vec<Entry>> {
-        self.echo(entries).await
+        self.ask(entries).await
     }
 }
 
 impl caller::daffi::bench::ops::Host for Host {
-    async fn sum(&mut self, _: i64, _: i64) -> wasmtime::Result<i64> {
-        Err(wasmtime::format_err!("only records are called here"))
+    async fn sum(&mut self, a: i64, b: i64) -> wasmtime::Result<i64> {
+        self.ask((a, b)).await
     }
 
     async fn echo(&mut self, _: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
-        Err(wasmtime::format_err!("only records are called here"))
+        Err(wasmtime::format_err!("`echo` is not called here"))
     }
 }
 

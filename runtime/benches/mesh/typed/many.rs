@@ -1,0 +1,127 @@
+//! The caller with many calls in flight: what wasmtime's concurrent calls cost, bound by `bindgen!`, with nothing around them.
+//!
+//! ```text
+//!   guest ─▶ sum ─▶ output ─▶ one write for all that there is     (writer)
+//!     ▲       └───▶ who waits, in order ◀─ all that a read brings (reader)
+//! ```
+//!
+//! The callee answers in order, so frames need no number.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{anyhow, bail};
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{Notify, oneshot};
+use wasmtime::component::{Accessor, Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, Store};
+use wasmtime_wasi::{WasiCtxView, WasiView};
+
+use self::caller::CallerAsync;
+use self::caller::daffi::bench::ops_async;
+use super::{Wasi, put_framed};
+use crate::echo::{next_frame, read_some};
+use crate::guests::component;
+use crate::socket::connect;
+
+mod caller {
+    wasmtime::component::bindgen!({
+        path: "../guests/bench/wit",
+        world: "caller-async",
+        imports: { default: trappable },
+    });
+}
+
+/// The calls on the way.
+#[derive(Default)]
+struct Line {
+    /// What is to be written.
+    output: Vec<u8>,
+    /// Who waits, in the order of their calls.
+    waiting: VecDeque<oneshot::Sender<i64>>,
+}
+
+/// What the guest imports.
+struct Host {
+    wasi: Wasi,
+    line: Arc<Mutex<Line>>,
+    written: Arc<Notify>,
+}
+
+/// Runs the caller's guest.
+pub fn call(socket: &Path) -> anyhow::Result<()> {
+    let engine = Engine::new(Config::new().wasm_component_model_async(true))?;
+    let component = Component::from_file(&engine, component("bench-caller-async")?)?;
+    let mut linker = Linker::new(&engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    ops_async::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host)?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let (reader, writer) = connect(socket).await?.into_split();
+        let host = Host { wasi: Wasi::new(), line: Arc::default(), written: Arc::default() };
+        tokio::spawn(write(writer, host.line.clone(), host.written.clone()));
+        tokio::spawn(read(reader, host.line.clone()));
+        let mut store = Store::new(&engine, host);
+        let guest = CallerAsync::instantiate_async(&mut store, &component, &linker).await?;
+        let run = async |accessor: &Accessor<Host>| guest.wasi_cli0_3_0_run().call_run(accessor).await;
+        match store.run_concurrent(run).await?? {
+            Ok(()) => Ok(()),
+            Err(()) => bail!("the caller's guest failed"),
+        }
+    })
+}
+
+async fn write(mut writer: OwnedWriteHalf, line: Arc<Mutex<Line>>, written: Arc<Notify>) -> std::io::Result<()> {
+    let mut output = Vec::new();
+    loop {
+        written.notified().await;
+        std::mem::swap(&mut output, &mut lock(&line).output);
+        writer.write_all(&output).await?;
+        output.clear();
+    }
+}
+
+async fn read(mut reader: OwnedReadHalf, line: Arc<Mutex<Line>>) -> anyhow::Result<()> {
+    let mut input = BytesMut::new();
+    while read_some(&mut reader, &mut input).await? > 0 {
+        while let Some(frame) = next_frame(&mut input) {
+            let who = lock(&line).waiting.pop_front().ok_or_else(|| anyhow!("an answer to no call"))?;
+            // Who gave up does not want it.
+            let _ = who.send(postcard::from_bytes(&frame)?);
+        }
+    }
+    Ok(())
+}
+
+fn lock(line: &Mutex<Line>) -> std::sync::MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ops_async::Host for Host {}
+
+impl ops_async::HostWithStore<Host> for HasSelf<Host> {
+    async fn sum(accessor: &Accessor<Host, Self>, a: i64, b: i64) -> wasmtime::Result<i64> {
+        let answer = accessor.with(|mut access| -> postcard::Result<_> {
+            let host = access.get();
+            let (tell, answer) = oneshot::channel();
+            let mut line = lock(&host.line);
+            put_framed(&(a, b), &mut line.output)?;
+            line.waiting.push_back(tell);
+            host.written.notify_one();
+            Ok(answer)
+        })?;
+        answer.await.map_err(|_| wasmtime::format_err!("the callee ended early"))
+    }
+
+    async fn echo(_: &Accessor<Host, Self>, _: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        Err(wasmtime::format_err!("`echo` is not called here"))
+    }
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
