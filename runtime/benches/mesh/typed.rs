@@ -108,12 +108,12 @@ pub fn serve(socket: &Path) -> anyhow::Result<()> {
     let mut answer = |frame: &[u8], output: &mut Vec<u8>| -> anyhow::Result<()> {
         match op.as_str() {
             "sum" => {
-                let (a, b) = postcard::from_bytes(frame)?;
+                let (a, b) = value_of(frame)?;
                 put_framed(&ops.call_sum(&mut store, a, b)?, output)?;
             }
-            "record" => put_framed(&records.call_echo_entry(&mut store, &postcard::from_bytes(frame)?)?, output)?,
+            "record" => put_framed(&records.call_echo_entry(&mut store, &value_of(frame)?)?, output)?,
             _ => {
-                let entries: Vec<_> = postcard::from_bytes(frame)?;
+                let entries: Vec<_> = value_of(frame)?;
                 put_framed(&records.call_echo_entries(&mut store, &entries)?, output)?;
             }
         }
@@ -155,8 +155,16 @@ pub fn call(socket: &Path) -> anyhow::Result<()> {
     })
 }
 
+/// What comes of a value's encoding.
+type Coded<T> = postcard::Result<T>;
+
+/// The value of a frame.
+fn value_of<T: DeserializeOwned>(frame: &[u8]) -> Coded<T> {
+    postcard::from_bytes(frame)
+}
+
 /// Appends a value behind its length.
-fn put_framed(value: &impl Serialize, output: &mut Vec<u8>) -> postcard::Result<()> {
+fn put_framed(value: &impl Serialize, output: &mut Vec<u8>) -> Coded<()> {
     let begin = output.len();
     output.extend([0; size_of::<u32>()]);
     *output = postcard::to_extend(value, std::mem::take(output))?;
@@ -186,7 +194,7 @@ impl Host {
         self.stream.write_all(&self.output).await?;
         loop {
             if let Some(frame) = next_frame(&mut self.input) {
-                return Ok(postcard::from_bytes(&frame)?);
+                return Ok(value_of(&frame)?);
             }
             if read_some(&mut self.stream, &mut self.input).await? == 0 {
                 return Err(wasmtime::format_err!("the callee ended early"));

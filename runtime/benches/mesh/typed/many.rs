@@ -22,7 +22,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use self::caller::CallerAsync;
 use self::caller::daffi::bench::ops_async;
-use super::{Wasi, put_framed};
+use super::{Coded, Wasi, put_framed, value_of};
 use crate::echo::{next_frame, read_some};
 use crate::guests::component;
 use crate::socket::connect;
@@ -89,7 +89,7 @@ async fn read(mut reader: OwnedReadHalf, line: Arc<Mutex<Line>>) -> anyhow::Resu
         while let Some(frame) = next_frame(&mut input) {
             let who = lock(&line).waiting.pop_front().ok_or_else(|| anyhow!("an answer to no call"))?;
             // Who gave up does not want it.
-            let _ = who.send(postcard::from_bytes(&frame)?);
+            let _ = who.send(value_of(&frame)?);
         }
     }
     Ok(())
@@ -103,7 +103,7 @@ impl ops_async::Host for Host {}
 
 impl ops_async::HostWithStore<Host> for HasSelf<Host> {
     async fn sum(accessor: &Accessor<Host, Self>, a: i64, b: i64) -> wasmtime::Result<i64> {
-        let answer = accessor.with(|mut access| -> postcard::Result<_> {
+        let answer = accessor.with(|mut access| -> Coded<_> {
             let host = access.get();
             let (tell, answer) = oneshot::channel();
             let mut line = lock(&host.line);
