@@ -80,9 +80,9 @@ fn show(case: &Case, mut rounds: Vec<Three>) -> Value {
         typed.calls_per_second,
         daffi.calls_per_second,
         rate_to(typed),
-        micros(bare.cpu_per_call),
-        micros(typed.cpu_per_call),
-        micros(daffi.cpu_per_call),
+        micros(bare.cpu_per_call.all()),
+        micros(typed.cpu_per_call.all()),
+        micros(daffi.cpu_per_call.all()),
     );
     json!({
         "row": case.label(), "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,

@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::echo::{next_frame, put_frame, read_some, start, start_as};
 use crate::guests::{Runtime, job, timed};
-use crate::report::{Case, Sample, cpu_of};
+use crate::report::{Case, Cpu, Sample};
 use crate::socket::{Place, connect};
 
 /// Set to its own socket and those of the servers, it turns this binary into what stands between a caller and them.
@@ -116,9 +116,8 @@ impl Fan {
         Ok(fan)
     }
 
-    /// Of all of them, and this one.
     fn pids(&self) -> Vec<u32> {
-        self.children.iter().map(Child::id).chain([std::process::id()]).collect()
+        self.children.iter().map(Child::id).collect()
     }
 }
 
@@ -160,7 +159,7 @@ async fn next_of(stream: &mut UnixStream, input: &mut BytesMut) -> Result<BytesM
 }
 
 /// Writes a frame to each stream, and reads so many of each.
-async fn drive(streams: &mut [UnixStream], echoes: usize, case: &Case, pids: &[u32]) -> Result<Sample> {
+async fn drive(streams: &mut [UnixStream], echoes: usize, case: &Case, others: &[u32]) -> Result<Sample> {
     let mut frame = BytesMut::new();
     put_frame(&mut frame, &vec![7; case.payload_bytes]);
     let mut input = BytesMut::new();
@@ -181,8 +180,9 @@ async fn drive(streams: &mut [UnixStream], echoes: usize, case: &Case, pids: &[u
         Ok(latencies)
     };
     run(case.warm_up_calls()).await?;
-    let before = cpu_of(pids);
+    let cpu = || Cpu::of(std::process::id(), others);
+    let before = cpu();
     let started = Instant::now();
     let latencies = run(case.calls).await?;
-    Ok(Sample::new(latencies, started.elapsed(), cpu_of(pids).saturating_sub(before)))
+    Ok(Sample::new(latencies, started.elapsed(), (before, cpu())))
 }

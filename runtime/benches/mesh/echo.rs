@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes, join};
 
-use crate::report::{Case, Sample, cpu_of};
+use crate::report::{Case, Cpu, Sample};
 use crate::socket::{Ends, Place, Scheme};
 
 /// Set to a place, it turns this binary into the echo server.
@@ -142,11 +142,11 @@ async fn drive((mut reader, mut writer): Ends, case: &Case, others: &[u32]) -> R
         Ok(latencies)
     };
     run(case.warm_up_calls()).await?;
-    let all: Vec<u32> = others.iter().copied().chain([std::process::id()]).collect();
-    let before = cpu_of(&all);
+    let cpu = || Cpu::of(std::process::id(), others);
+    let before = cpu();
     let started = Instant::now();
     let latencies = run(case.calls).await?;
-    let sample = Sample::new(latencies, started.elapsed(), cpu_of(&all).saturating_sub(before));
+    let sample = Sample::new(latencies, started.elapsed(), (before, cpu()));
     // TLS tells a stream that ends from one that is cut off.
     writer.shutdown().await?;
     Ok(sample)

@@ -39,14 +39,14 @@ fn show(case: &Case, mut pairs: Vec<(Sample, Sample)>) -> Value {
     pairs.sort_by_key(|(_, fresh)| fresh.p50);
     let (kept, fresh) = &pairs[pairs.len() / 2];
     let p50_more = micros(fresh.p50) - micros(kept.p50);
-    let cpu_more = micros(fresh.cpu_per_call) - micros(kept.cpu_per_call);
+    let cpu_more = micros(fresh.cpu_per_call.all()) - micros(kept.cpu_per_call.all());
     println!(
         "{:<10} | p50 kept {:>8.1}us fresh {:>8.1}us {p50_more:>+8.1}us | cpu kept {:>8.1}us fresh {:>8.1}us {cpu_more:>+8.1}us",
         case.label(),
         micros(kept.p50),
         micros(fresh.p50),
-        micros(kept.cpu_per_call),
-        micros(fresh.cpu_per_call),
+        micros(kept.cpu_per_call.all()),
+        micros(fresh.cpu_per_call.all()),
     );
     json!({
         "row": format!("{} by fresh instances", case.label()), "op": case.op, "in_flight": case.in_flight, "calls": case.calls,

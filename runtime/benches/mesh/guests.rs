@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::allocations;
-use crate::report::{Case, Sample, cpu_of};
+use crate::report::{Case, Cpu, Sample};
 use crate::socket::{Scheme, certificates, free_address};
 
 /// What the caller's guest has measured.
@@ -161,15 +161,15 @@ pub fn job(case: &Case) -> Vec<String> {
     ]
 }
 
-/// Waits for what the caller's guest has measured, and ends it; CPU time is that of all these runtimes.
+/// Waits for what the caller's guest has measured, and ends it.
 pub fn timed(mut caller: Runtime, servers: &[Runtime]) -> anyhow::Result<Sample> {
-    let pids: Vec<u32> = servers.iter().chain([&caller]).map(|runtime| runtime.child.id()).collect();
-    let (before, after, line) = between(&mut caller, |_| Ok(cpu_of(&pids)))?;
+    let others: Vec<u32> = servers.iter().map(Runtime::id).collect();
+    let (before, after, line) = between(&mut caller, |caller| Ok(Cpu::of(caller.id(), &others)))?;
     Ok(Sample {
         p50: Duration::from_nanos(line.p50_ns),
         p99: Duration::from_nanos(line.p99_ns),
         calls_per_second: line.calls as f64 / Duration::from_nanos(line.total_ns).as_secs_f64(),
-        cpu_per_call: after.saturating_sub(before) / u32::try_from(line.calls).unwrap_or(u32::MAX),
+        cpu_per_call: after.since(before, line.calls),
     })
 }
 

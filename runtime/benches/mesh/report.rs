@@ -98,23 +98,49 @@ pub struct Sample {
     pub p99: Duration,
     /// Calls a second over the whole run.
     pub calls_per_second: f64,
-    /// CPU time of all processes for one call.
-    pub cpu_per_call: Duration,
+    /// CPU time for one call.
+    pub cpu_per_call: Cpu,
+}
+
+/// CPU time of processes, all threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpu {
+    pub caller: Duration,
+    /// Of its callees, and of what is between them.
+    pub others: Duration,
+}
+
+impl Cpu {
+    /// What they have used until now.
+    pub fn of(caller: u32, others: &[u32]) -> Self {
+        Self { caller: cpu_of(&[caller]), others: cpu_of(others) }
+    }
+
+    /// What they have used since then, for each of so many calls.
+    pub fn since(self, before: Self, calls: u64) -> Self {
+        let calls = u32::try_from(calls.max(1)).unwrap_or(u32::MAX);
+        let each = |now: Duration, before: Duration| now.saturating_sub(before) / calls;
+        Self { caller: each(self.caller, before.caller), others: each(self.others, before.others) }
+    }
+
+    pub fn all(self) -> Duration {
+        self.caller + self.others
+    }
 }
 
 impl Sample {
     /// From each call's time in nanoseconds.
-    pub fn new(mut latencies_ns: Vec<u64>, total: Duration, cpu: Duration) -> Self {
+    pub fn new(mut latencies_ns: Vec<u64>, total: Duration, (before, after): (Cpu, Cpu)) -> Self {
         latencies_ns.sort_unstable();
         let at = |percent: usize| {
             Duration::from_nanos(latencies_ns.get(latencies_ns.len() * percent / 100).copied().unwrap_or_default())
         };
-        let calls = latencies_ns.len().max(1);
+        let calls = latencies_ns.len() as u64;
         Self {
             p50: at(50),
             p99: at(99),
             calls_per_second: calls as f64 / total.as_secs_f64(),
-            cpu_per_call: cpu / u32::try_from(calls).unwrap_or(u32::MAX),
+            cpu_per_call: after.since(before, calls),
         }
     }
 }
@@ -134,8 +160,18 @@ impl Report {
         if self.text.is_empty() {
             let _ = writeln!(
                 self.text,
-                "{:<35} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9}",
-                "op", "in flight", "p50 bare", "p50", "ratio", "calls/s bare", "calls/s", "ratio", "cpu bare", "cpu"
+                "{:<35} {:>9} | {:>10} {:>10} {:>7} | {:>11} {:>11} {:>7} | {:>9} {:>9} {:>9}",
+                "op",
+                "in flight",
+                "p50 bare",
+                "p50",
+                "ratio",
+                "calls/s bare",
+                "calls/s",
+                "ratio",
+                "cpu bare",
+                "caller",
+                "others"
             );
         }
         if self.group != case.how.group() {
@@ -148,7 +184,7 @@ impl Report {
         let rate = daffi.calls_per_second / bare.calls_per_second;
         let _ = writeln!(
             self.text,
-            "{:<35} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us",
+            "{:<35} {:>9} | {:>8.1}us {:>8.1}us {:>6.2}x | {:>11.0} {:>11.0} {:>6.2}x | {:>7.1}us {:>7.1}us {:>7.1}us",
             format!("  {}", case.label()),
             case.in_flight,
             micros(bare.p50),
@@ -157,8 +193,9 @@ impl Report {
             bare.calls_per_second,
             daffi.calls_per_second,
             rate,
-            micros(bare.cpu_per_call),
-            micros(daffi.cpu_per_call),
+            micros(bare.cpu_per_call.all()),
+            micros(daffi.cpu_per_call.caller),
+            micros(daffi.cpu_per_call.others),
         );
         self.rows.push(json!({
             "row": case.label(), "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
@@ -182,7 +219,8 @@ impl Report {
 pub fn sample_json(sample: &Sample) -> Value {
     json!({
         "p50_us": micros(sample.p50), "p99_us": micros(sample.p99),
-        "calls_per_second": sample.calls_per_second, "cpu_per_call_us": micros(sample.cpu_per_call),
+        "calls_per_second": sample.calls_per_second, "cpu_per_call_us": micros(sample.cpu_per_call.all()),
+        "caller_cpu_per_call_us": micros(sample.cpu_per_call.caller),
     })
 }
 

@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::echo::start_as;
 use crate::guests::{Runtime, component, job, timed};
-use crate::report::{Case, How, Sample, cpu_of, micros};
+use crate::report::{Case, Cpu, How, Sample, micros};
 use crate::socket::connect;
 use crate::{ROUNDS, SUM_BYTES};
 
@@ -64,7 +64,7 @@ fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>) -> Value {
     let (bare, daffi) = &pairs[pairs.len() / 2];
     let items = |sample: &Sample| flow.items as f64 * sample.calls_per_second;
     let mib = (flow.items * flow.item_bytes) as f64 / f64::from(1 << 20);
-    let cpu_per_mib = |sample: &Sample| micros(sample.cpu_per_call) / mib;
+    let cpu_per_mib = |sample: &Sample| micros(sample.cpu_per_call.all()) / mib;
     let ratio = daffi.calls_per_second / bare.calls_per_second;
     println!(
         "{:<12} | {:>13.0} items/s | MiB/s bare {:>8.1}, {:>8.1}, ratio {:>5.3}x | cpu a MiB bare {:>8.1}us, {:>8.1}us",
@@ -234,15 +234,16 @@ pub fn read(socket: &Path) -> Result<()> {
 fn bare(flow: &Flow, folder: &Path) -> Result<Sample> {
     let socket = folder.join("stream.sock");
     let mut reader = start_as(READER_ENV, &socket)?;
-    let pids = [reader.id(), std::process::id()];
+    let others = [reader.id()];
+    let cpu = || Cpu::of(std::process::id(), &others);
     let sample = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let mut stream = connect(&socket).await?;
         write(&mut stream, flow.warm_up() * flow.item_bytes).await?;
-        let before = cpu_of(&pids);
+        let before = cpu();
         let started = Instant::now();
         write(&mut stream, flow.items * flow.item_bytes).await?;
         let total = started.elapsed();
-        Ok(Sample::new(vec![total.as_nanos() as u64], total, cpu_of(&pids).saturating_sub(before)))
+        Ok(Sample::new(vec![total.as_nanos() as u64], total, (before, cpu())))
     });
     reader.kill().ok();
     reader.wait()?;
