@@ -72,13 +72,14 @@ def costs(row):
         return [(1 / row["mib_per_second_ratio"], f"{row['row']}, bytes a second")]
     if "p50_ratio" not in row or "bare" not in row:
         return []
-    many = f"{row['row']}, {row['in_flight']:,} in flight"
+    beside = " beside typed"
+    many = f"{row['row'].removesuffix(beside)}, {row['in_flight']:,} in flight"
     rate = row["in_flight"] > 1
     bars = []
     # A sum beside typed guests is beside the bare echo in a row of its own.
-    if row["op"] != "sum" or "typed" not in row:
+    if row["op"] != "sum" or not row["row"].endswith(beside):
         bars.append((1 / row["calls_per_second_ratio"], f"{many}, calls a second") if rate else (row["p50_ratio"], f"{many}, p50"))
-    if "typed" in row:
+    if row["row"].endswith(beside):
         ratio = 1 / row["calls_per_second_ratio_to_typed"] if rate else row["p50_ratio_to_typed"]
         bars.append((ratio, f"{many}, {'calls a second' if rate else 'p50'}, to bindgen! and serde"))
     return bars

@@ -24,8 +24,8 @@ struct Three {
 /// Measures all of it, and shows it. The rows as JSON.
 pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     println!(
-        "\nover a direct link, beside a bare echo of as many bytes, and beside the same guests bound by bindgen!, with serde over the same \
-         socket\n"
+        "\nover a direct link, beside a bare echo of as many bytes (8 at least), and beside the same guests bound by bindgen!, with \
+         serde over the same socket, one thread a process\n"
     );
     println!(
         "{:<14} {:>9} {:>9} | {:>10} {:>10} {:>10} {:>8} | {:>10} {:>10} {:>8} | {:>9} {:>9} {:>9}",
@@ -46,13 +46,11 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     let mut rows = Vec::new();
     for (op, in_flight, calls) in LOADS {
         let case = Case { how: How::Direct, op, payload_bytes: typed::payload_bytes(op)?, in_flight, calls };
-        // The bare echo numbers its frames.
-        let bare = Case { payload_bytes: case.payload_bytes.max(size_of::<u64>()), ..case.clone() };
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             eprintln!("measuring {} with {in_flight} in flight beside typed guests", case.label());
             rounds.push(Three {
-                bare: echo::measure(&bare, folder, Scheme::Unix)?,
+                bare: echo::measure(&case, folder, Scheme::Unix)?,
                 typed: typed::measure(&case, folder)?,
                 daffi: Setup::new(&case, folder).two("unix")?.timed()?,
             });
@@ -85,7 +83,7 @@ fn show(case: &Case, mut rounds: Vec<Three>) -> Value {
         micros(daffi.cpu_per_call.all()),
     );
     json!({
-        "row": case.label(), "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
+        "row": format!("{} beside typed", case.label()), "op": case.op, "payload_bytes": case.payload_bytes, "in_flight": case.in_flight, "calls": case.calls,
         "bare": sample_json(bare), "typed": sample_json(typed), "daffi": sample_json(daffi),
         "p50_ratio": to(bare), "calls_per_second_ratio": rate_to(bare),
         "p50_ratio_to_typed": to(typed), "calls_per_second_ratio_to_typed": rate_to(typed),

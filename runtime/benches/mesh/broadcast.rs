@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::echo::{next_frame, put_frame, read_some, start, start_as};
+use crate::echo::{block_on, next_frame, put_frame, read_some, start, start_as};
 use crate::guests::{Runtime, job, timed};
 use crate::report::{Case, Cpu, Sample};
 use crate::socket::{Place, connect};
@@ -132,10 +132,6 @@ impl Drop for Fan {
             std::fs::remove_file(socket).ok();
         }
     }
-}
-
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 async fn connect_all(sockets: &[PathBuf]) -> Result<Vec<UnixStream>> {

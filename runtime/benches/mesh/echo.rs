@@ -85,7 +85,8 @@ fn run(case: &Case, to: &Place, others: Vec<(Child, Place)>) -> anyhow::Result<S
     sample
 }
 
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Does it in this thread.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 

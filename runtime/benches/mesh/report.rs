@@ -105,8 +105,9 @@ pub struct Sample {
 /// CPU time of processes, all threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
+    /// Of the process that the caller's guest is in, with all that is in it beside: the callee, where it is local.
     pub caller: Duration,
-    /// Of its callees, and of what is between them.
+    /// Of all other processes of the row.
     pub others: Duration,
 }
 
@@ -170,8 +171,8 @@ impl Report {
                 "calls/s",
                 "ratio",
                 "cpu bare",
-                "caller",
-                "others"
+                "of caller",
+                "of others"
             );
         }
         if self.group != case.how.group() {

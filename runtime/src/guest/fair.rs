@@ -51,15 +51,15 @@ struct Shared {
 /// others there.
 const QUICK: Duration = Duration::from_micros(200);
 
-/// A guest that has more calls of its own open gets many answers at a time: on the guests' side it takes them while the network's
-/// thread reads the next.
-const FEW_CALLS: usize = 8;
+/// A guest that waits for more answers gets many at a time: on the guests' side it takes them while the network's thread reads the
+/// next. A broadcast is one.
+const FEW_ANSWERS: usize = 8;
 
 /// Whether a guest that had the thread for so long, and now waits, is to go on in the network's. Asked once for each poll: one that a
 /// tick has interrupted computes, and one that waits for many answers has no use for it.
-pub(super) fn is_quick(held: Duration) -> bool {
-    let Polled { interrupted, open_calls } = Polled::take();
-    !interrupted && held < QUICK && open_calls <= FEW_CALLS
+pub(super) fn goes_on_in_network(held: Duration) -> bool {
+    let Polled { interrupted, awaited } = Polled::take();
+    !interrupted && held < QUICK && awaited <= FEW_ANSWERS
 }
 
 struct State {
@@ -210,7 +210,7 @@ impl Stand {
         Polled::take();
         let polled = self.poll_in_turn(began, cx, guest);
         if polled.is_pending() && here().is_some() {
-            let waits = self.waits.is_none() && is_quick(began.elapsed());
+            let waits = self.waits.is_none() && goes_on_in_network(began.elapsed());
             // What was said earlier in this poll of the task holds no more.
             go_to(if waits && self.may_be_in_network(began) { Side::Network } else { Side::Guests });
         }
@@ -242,7 +242,7 @@ impl Stand {
         self.share.ran_in_driver(self.took, now);
         let shared = &self.share.shared;
         shared.visits.took(held, shared.time(now));
-        if polled.is_pending() && !is_quick(held) {
+        if polled.is_pending() && !goes_on_in_network(held) {
             go_to(Side::Guests);
         }
         polled
@@ -333,7 +333,7 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::guest::threads::{has_open, interrupted};
+    use crate::guest::threads::{interrupted, note_awaited};
 
     fn stand(share: &Arc<Share>) -> Stand {
         let threads = Threads::new(Handle::current(), Handle::current(), TaskTracker::new());
@@ -388,14 +388,14 @@ mod tests {
 
     #[test]
     fn a_guest_is_quick_while_it_computes_little_and_waits_for_few_answers() {
-        assert!(is_quick(Duration::ZERO) && !is_quick(QUICK));
-        has_open(FEW_CALLS);
-        assert!(is_quick(Duration::ZERO));
-        has_open(FEW_CALLS + 1);
-        assert!(!is_quick(Duration::ZERO));
+        assert!(goes_on_in_network(Duration::ZERO) && !goes_on_in_network(QUICK));
+        note_awaited(FEW_ANSWERS);
+        assert!(goes_on_in_network(Duration::ZERO));
+        note_awaited(FEW_ANSWERS + 1);
+        assert!(!goes_on_in_network(Duration::ZERO));
         interrupted();
-        assert!(!is_quick(Duration::ZERO));
-        assert!(is_quick(Duration::ZERO), "what was told is of that poll alone");
+        assert!(!goes_on_in_network(Duration::ZERO));
+        assert!(goes_on_in_network(Duration::ZERO), "what was told is of that poll alone");
     }
 
     #[tokio::test]

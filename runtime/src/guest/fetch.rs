@@ -153,6 +153,7 @@ impl Import {
 
     async fn ask(&self, origin: CallOrigin, args: Bytes) -> Result<Bytes, CallError> {
         let (request, _open) = self.request(&origin, args)?;
+        let _awaited = origin.awaits();
         if self.has_form(Form::All) {
             // In a box: what a broadcast takes would else be moved about with each call of one process.
             return Box::pin(self.ask_all(&origin, request)).await;

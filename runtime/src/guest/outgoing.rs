@@ -45,18 +45,11 @@ impl Outgoing {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Takes a place for a call with so many bytes of arguments; it is free again when the result is dropped. `instance` counts the
-    /// calls of its instance, where somebody wants to know.
+    /// Takes a place for a call with so many bytes of arguments; it is free again when the result is dropped.
     ///
     /// # Errors
     /// `not-run`, `overloaded`
-    pub fn open(
-        self: &Arc<Self>,
-        own: &ProcessRef,
-        instance: Option<&Arc<AtomicUsize>>,
-        callback: &str,
-        bytes: usize,
-    ) -> Result<OpenCall, CallError> {
+    pub fn open(self: &Arc<Self>, own: &ProcessRef, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
         let refused = |what: &str| {
             let message = format!("{callback} was not called: {} has {what}", own.name);
             CallError::not_run(code::OVERLOADED, message, callback)
@@ -73,10 +66,7 @@ impl Outgoing {
             return Err(CallError::not_run(code::OVERLOADED, message, callback));
         }
         // From here on the place is given back with this, whatever comes.
-        if let Some(calls) = instance {
-            calls.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut open = OpenCall { outgoing: self.clone(), instance: instance.cloned(), bytes: 0 };
+        let mut open = OpenCall { outgoing: self.clone(), bytes: 0 };
         self.bell.load_changed();
         if !take(&self.bytes, bytes, self.max_bytes) {
             let most = self.max_bytes;
@@ -116,8 +106,6 @@ fn take(taken: &AtomicUsize, more: usize, most: usize) -> bool {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     outgoing: Arc<Outgoing>,
-    /// The calls of its instance, where they are counted.
-    instance: Option<Arc<AtomicUsize>>,
     bytes: usize,
 }
 
@@ -150,9 +138,6 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         self.give_bytes();
         self.outgoing.calls.fetch_sub(1, Ordering::Relaxed);
-        if let Some(calls) = &self.instance {
-            calls.fetch_sub(1, Ordering::Relaxed);
-        }
         self.outgoing.ceiling.give(Kind::OpenCalls, 1);
         self.outgoing.bell.load_changed();
     }
@@ -177,23 +162,21 @@ mod tests {
 
     #[test]
     fn calls_beyond_the_limit_are_refused_until_one_ends() {
-        let (outgoing, instance) = (outgoing(InstancePolicy::Singleton), Arc::<AtomicUsize>::default());
-        let mut open: Vec<OpenCall> = (0..6).map(|_| outgoing.open(&own(), Some(&instance), "f", 1).unwrap()).collect();
-        let error = outgoing.open(&own(), Some(&instance), "f", 1).unwrap_err();
+        let outgoing = outgoing(InstancePolicy::Singleton);
+        let mut open: Vec<OpenCall> = (0..6).map(|_| outgoing.open(&own(), "f", 1).unwrap()).collect();
+        let error = outgoing.open(&own(), "f", 1).unwrap_err();
         assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
-        assert_eq!(instance.load(Ordering::Relaxed), 6);
         open.pop();
-        assert_eq!(instance.load(Ordering::Relaxed), 5);
-        assert!(outgoing.open(&own(), None, "f", 1).is_ok());
+        assert!(outgoing.open(&own(), "f", 1).is_ok());
     }
 
     #[test]
     fn bytes_beyond_the_limit_are_refused_and_take_nothing() {
         let outgoing = outgoing(InstancePolicy::Singleton);
-        let open = outgoing.open(&own(), None, "f", 301).unwrap();
-        let error = outgoing.open(&own(), None, "f", 100).unwrap_err();
+        let open = outgoing.open(&own(), "f", 301).unwrap();
+        let error = outgoing.open(&own(), "f", 100).unwrap_err();
         assert!(error.message.contains("more than 400 bytes"), "{}", error.message);
-        assert!(outgoing.open(&own(), None, "f", 99).is_ok());
+        assert!(outgoing.open(&own(), "f", 99).is_ok());
         drop(open);
         let outgoing = Arc::into_inner(outgoing).unwrap();
         assert_eq!((outgoing.calls.into_inner(), outgoing.bytes.into_inner()), (0, 0));
@@ -202,11 +185,11 @@ mod tests {
     #[test]
     fn a_result_is_held_instead_of_the_arguments() {
         let outgoing = outgoing(InstancePolicy::Singleton);
-        let mut open = outgoing.open(&own(), None, "f", 300).unwrap();
+        let mut open = outgoing.open(&own(), "f", 300).unwrap();
         assert_eq!(open.hold(400), Ok(()));
-        assert!(outgoing.open(&own(), None, "f", 1).is_err());
+        assert!(outgoing.open(&own(), "f", 1).is_err());
         assert_eq!(open.hold(401), Err(Unheld::OfModule(400)));
-        assert!(outgoing.open(&own(), None, "f", 400).is_ok());
+        assert!(outgoing.open(&own(), "f", 400).is_ok());
         drop(open);
         assert_eq!(Arc::into_inner(outgoing).unwrap().bytes.into_inner(), 0);
     }
@@ -218,21 +201,21 @@ mod tests {
         let limits = ModuleLimits { open_calls: 6, payload_bytes: 100, ..ModuleLimits::default() };
         let new = || Arc::new(Outgoing::new(&limits, InstancePolicy::Singleton, Arc::default(), ceiling.clone()));
         let (one, other) = (new(), new());
-        let mut open = one.open(&own(), None, "f", 300).unwrap();
-        let error = other.open(&own(), None, "f", 201).unwrap_err();
+        let mut open = one.open(&own(), "f", 300).unwrap();
+        let error = other.open(&own(), "f", 201).unwrap_err();
         assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::OVERLOADED));
         assert!(error.message.contains("tenant default") && error.message.contains("max-held"), "{error}");
         assert_eq!((other.count(), other.bytes.load(Ordering::Relaxed)), (0, 0));
-        let rest = other.open(&own(), None, "f", 200).unwrap();
+        let rest = other.open(&own(), "f", 200).unwrap();
         assert!(matches!(open.hold(301), Err(Unheld::OfTenant(_))));
         drop(rest);
-        assert!(open.hold(301).is_ok() && other.open(&own(), None, "f", 199).is_ok());
+        assert!(open.hold(301).is_ok() && other.open(&own(), "f", 199).is_ok());
     }
 
     #[test]
     fn each_instance_may_have_a_call_of_full_size() {
         let outgoing = outgoing(InstancePolicy::Pool(5));
-        let _open: Vec<OpenCall> = (0..5).map(|_| outgoing.open(&own(), None, "f", 100).unwrap()).collect();
-        assert!(outgoing.open(&own(), None, "f", 1).is_err());
+        let _open: Vec<OpenCall> = (0..5).map(|_| outgoing.open(&own(), "f", 100).unwrap()).collect();
+        assert!(outgoing.open(&own(), "f", 1).is_err());
     }
 }

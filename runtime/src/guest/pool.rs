@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
 use super::audience::Ticket;
-use super::fair::is_quick;
+use super::fair::goes_on_in_network;
 use super::heat::Heat;
 use super::house::{Chore, House, Reports};
 use super::instance::{Instance, LinkHistory};
@@ -145,7 +145,7 @@ impl Pool {
             }
             // It may take long from here on, and others come before it ends.
             let took = self.took_since(began);
-            if is_quick(took) {
+            if goes_on_in_network(took) {
                 side = Side::Network;
             }
         }

@@ -8,7 +8,6 @@
 //! It does not enter guests: [`super::instance`] does.
 
 use std::future::Future;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ use super::output::{GuestStream, LineSink, ModuleOutput, Output};
 use super::outside::Outside;
 use super::rate::CallRate;
 use super::streams::{CallStreams, OpenStreams};
-use super::tasks::{Overrun, Tasks, Turn};
+use super::tasks::{Awaited, Overrun, Tasks, Turn};
 use super::threads::{self, Side, Threads};
 use super::transcode::stream::{Life, Terms};
 use super::transcode::{bound_lifts, lifted_bytes};
@@ -393,20 +392,19 @@ pub(super) struct CallOrigin {
     pub left: Duration,
     /// The streams of the call that this one is made for, where it may have some.
     pub streams: Option<Arc<CallStreams>>,
-    /// Counts the calls that the instance has open, where anybody asks how many there are.
-    calls: Option<Arc<AtomicUsize>>,
+    turn: Arc<Turn>,
 }
 
 impl CallOrigin {
     pub fn of(store: StoreContextMut<'_, GuestState>) -> Self {
         let GuestState { module, number, turn, .. } = store.data();
-        let (module, number, calls) = (module.clone(), *number, turn.calls().cloned());
+        let (module, number, turn) = (module.clone(), *number, turn.clone());
         let scope = GuestState::scope(store);
         let left = match scope.deadline {
             Some(deadline) => deadline.saturating_duration_since(Instant::now()),
             None => Duration::MAX,
         };
-        Self { module, number, parent: scope.parent, chain: scope.chain, left, streams: scope.streams, calls }
+        Self { module, number, parent: scope.parent, chain: scope.chain, left, streams: scope.streams, turn }
     }
 
     /// The guest as the mesh knows it.
@@ -447,7 +445,12 @@ impl CallOrigin {
     /// # Errors
     /// `overloaded`
     pub fn open(&self, callback: &str, bytes: usize) -> Result<OpenCall, CallError> {
-        self.module.outgoing.open(&self.module.process, self.calls.as_ref(), callback, bytes)
+        self.module.outgoing.open(&self.module.process, callback, bytes)
+    }
+
+    /// The guest waits for one more answer, until this is dropped.
+    pub fn awaits(&self) -> Awaited {
+        self.turn.awaits()
     }
 
     /// How long the call that the guest serves may still take; none where there is none.

@@ -123,8 +123,11 @@ pub(super) struct Turn {
     since: AtomicU64,
     /// Nanoseconds that the one call of the instance has computed.
     used: AtomicU64,
-    /// How many calls of its own the instance has open, where it waits for all of them at once.
-    calls: Option<Arc<AtomicUsize>>,
+    /// Whether calls interleave in the instance, so that what comes of any of them is for it at once. Another one waits for one
+    /// thing at a time, whatever it has begun.
+    interleaves: bool,
+    /// For how many answers the instance waits.
+    awaited: AtomicUsize,
 }
 
 /// A poll that may enter an instance. Whoever polled it learns what the instance waits for.
@@ -135,18 +138,26 @@ pub(super) struct Entered<'a> {
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
-        if let Some(calls) = &self.turn.calls {
-            threads::has_open(calls.load(Ordering::Relaxed));
+        if self.turn.interleaves {
+            threads::note_awaited(self.turn.awaited.load(Ordering::Relaxed));
         }
     }
 }
 
+/// An answer that an instance waits for, until this is dropped.
+pub(super) struct Awaited(Arc<Turn>);
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Turn {
-    /// `interleaves`: whether calls do in the instance, so that what comes of any of them is for it at once. Another one waits
-    /// for one thing at a time, whatever it has begun.
+    /// `interleaves`: whether calls do in the instance.
     pub fn new(clock: Clock, interleaves: bool) -> Self {
-        let (since, used) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { clock, epoch: Instant::now(), since, used, calls: interleaves.then(Arc::default) }
+        let (since, used, awaited) = (AtomicU64::new(0), AtomicU64::new(0), AtomicUsize::new(0));
+        Self { clock, epoch: Instant::now(), since, used, interleaves, awaited }
     }
 
     /// The instance has the thread from now on, until the end of this poll.
@@ -159,9 +170,10 @@ impl Turn {
         Entered { turn: self, _guest: self.clock.guest() }
     }
 
-    /// Where the calls are counted that the instance has open, if they are.
-    pub fn calls(&self) -> Option<&Arc<AtomicUsize>> {
-        self.calls.as_ref()
+    /// The instance waits for one more answer.
+    pub fn awaits(self: &Arc<Self>) -> Awaited {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+        Awaited(self.clone())
     }
 
     /// How long it had the thread since it was asked last, or began; none while nobody counts.
@@ -272,19 +284,33 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_turn_is_counted_once_and_what_its_instance_waits_for_is_told() {
+    fn the_time_of_a_turn_is_counted_once() {
         let engines = Engines::new(EngineConfig::default()).unwrap();
-        let turn = Turn::new(engines.clock().clone(), true);
+        let turn = Turn::new(engines.clock().clone(), false);
         assert_eq!(turn.take(), None);
         let guest = turn.begin();
         assert!(turn.is_begun());
         drop(guest);
         assert!(!turn.is_begun());
-        assert_eq!(threads::Polled::take().open_calls, 0);
-        turn.calls().unwrap().store(2, Ordering::Relaxed);
-        drop(turn.begin());
-        assert_eq!(threads::Polled::take().open_calls, 2);
         let (first, second) = (turn.take().unwrap(), turn.take().unwrap());
         assert!(first + second <= turn.epoch.elapsed());
+    }
+
+    #[test]
+    fn whoever_polls_an_instance_in_which_calls_interleave_learns_how_many_answers_it_waits_for() {
+        let engines = Engines::new(EngineConfig::default()).unwrap();
+        for (interleaves, seen) in [(true, [1, 2, 1]), (false, [0, 0, 0])] {
+            let turn = Arc::new(Turn::new(engines.clock().clone(), interleaves));
+            let awaited_after = || {
+                drop(turn.begin());
+                threads::Polled::take().awaited
+            };
+            let _first = turn.awaits();
+            let one = awaited_after();
+            let second = turn.awaits();
+            let both = awaited_after();
+            drop(second);
+            assert_eq!([one, both, awaited_after()], seen);
+        }
     }
 }

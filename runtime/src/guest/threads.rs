@@ -43,7 +43,7 @@ thread_local! {
     /// Where it goes.
     static GOES_TO: Cell<Option<Side>> = const { Cell::new(None) };
     /// What became of the guest that was polled here.
-    static POLLED: Cell<Polled> = const { Cell::new(Polled { interrupted: false, open_calls: 0 }) };
+    static POLLED: Cell<Polled> = const { Cell::new(Polled { interrupted: false, awaited: 0 }) };
 }
 
 /// Where the task is that is polled here; none where it has not been made to roam.
@@ -91,8 +91,8 @@ pub(super) async fn leave_network_with(bytes: usize) {
 pub(super) struct Polled {
     /// A tick of the epoch has interrupted it: it does not wait for the host.
     pub interrupted: bool,
-    /// How many calls of its own its instance has open.
-    pub open_calls: usize,
+    /// For how many answers its instance waits, where that may be more than one.
+    pub awaited: usize,
 }
 
 impl Polled {
@@ -107,9 +107,9 @@ pub(super) fn interrupted() {
     POLLED.set(Polled { interrupted: true, ..POLLED.get() });
 }
 
-/// The instance that was polled in this thread has so many calls of its own open.
-pub(super) fn has_open(open_calls: usize) {
-    POLLED.set(Polled { open_calls, ..POLLED.get() });
+/// The instance that was polled in this thread waits for so many answers.
+pub(super) fn note_awaited(awaited: usize) {
+    POLLED.set(Polled { awaited, ..POLLED.get() });
 }
 
 /// Both sides, and the tasks of one module on them.
@@ -275,8 +275,8 @@ mod tests {
     fn what_became_of_a_guest_is_told_once() {
         assert_eq!(Polled::take(), Polled::default());
         interrupted();
-        has_open(3);
-        assert_eq!(Polled::take(), Polled { interrupted: true, open_calls: 3 });
+        note_awaited(3);
+        assert_eq!(Polled::take(), Polled { interrupted: true, awaited: 3 });
         assert_eq!(Polled::take(), Polled::default());
     }
 }

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Invariants: who sends nothing watches nothing, so an idle runtime sleeps; between two looks all other tasks of the thread have
-//! their turn, and after a few of them whoever else wants the processor has it, which ends the watching; where it does not pay, one time of 64 is left of it.
-//! On a machine with one processor it never pays.
+//! their turn; after a few of them the clock is looked at, and whoever else wants the processor has it, which ends the
+//! watching; where it does not pay, one time of 64 is left of it. On a machine with one processor it never pays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -31,7 +31,7 @@ const WATCH: Duration = Duration::from_micros(40);
 /// Where it takes longer until the processor is given back, somebody else has had it.
 const ALONE: Duration = Duration::from_micros(4);
 
-/// So many times it is looked between two offers of the processor to others: to offer it takes as long as to look.
+/// After so many looks the clock is looked at, and the processor is offered to others: both take as long as a look.
 const LOOKS_BETWEEN_OFFERS: u32 = 4;
 
 /// The binary logarithm of how seldom it is tried where it does not pay.

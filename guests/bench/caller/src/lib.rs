@@ -14,7 +14,7 @@ struct Caller;
 /// Records of `OP=records`.
 const RECORDS: u64 = 1000;
 
-/// The record number `id`. The bench knows how many bytes it has in postcard (`runtime/benches/mesh/records.rs`).
+/// The record number `id`. The bench knows how many bytes it has in postcard (`runtime/benches/mesh/typed.rs`).
 fn entry(id: u64) -> Entry {
     Entry {
         id,

@@ -1,8 +1,9 @@
-//! The caller with many calls in flight: what wasmtime's concurrent calls cost, bound by `bindgen!`, with nothing around them.
+//! The caller with many calls in flight: what wasmtime's concurrent calls cost, bound by `bindgen!`. All of it is in one thread, where
+//! a runtime has several: what is to be compared is CPU time first.
 //!
 //! ```text
-//!   guest ─▶ sum ─▶ output ─▶ one write for all that there is     (writer)
-//!     ▲       └───▶ who waits, in order ◀─ all that a read brings (reader)
+//!   guest ─▶ sum ─▶ output ─▶ one write for all that there is       (write)
+//!     ▲       └───▶ who waits, in order ◀─── all that a read brings (read)
 //! ```
 //!
 //! The callee answers in order, so frames need no number.
@@ -48,7 +49,7 @@ struct Line {
 struct Host {
     wasi: Wasi,
     line: Arc<Mutex<Line>>,
-    written: Arc<Notify>,
+    to_write: Arc<Notify>,
 }
 
 /// Runs the caller's guest.
@@ -60,34 +61,38 @@ pub fn call(socket: &Path) -> anyhow::Result<()> {
     ops_async::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (reader, writer) = connect(socket).await?.into_split();
-        let host = Host { wasi: Wasi::new(), line: Arc::default(), written: Arc::default() };
-        tokio::spawn(write(writer, host.line.clone(), host.written.clone()));
-        tokio::spawn(read(reader, host.line.clone()));
+        let host = Host { wasi: Wasi::new(), line: Arc::default(), to_write: Arc::default() };
+        let (line, to_write) = (host.line.clone(), host.to_write.clone());
         let mut store = Store::new(&engine, host);
         let guest = CallerAsync::instantiate_async(&mut store, &component, &linker).await?;
         let run = async |accessor: &Accessor<Host>| guest.wasi_cli0_3_0_run().call_run(accessor).await;
-        match store.run_concurrent(run).await?? {
-            Ok(()) => Ok(()),
-            Err(()) => bail!("the caller's guest failed"),
+        // The other two do not end before the callee does.
+        tokio::select! {
+            returned = store.run_concurrent(run) => match returned?? {
+                Ok(()) => Ok(()),
+                Err(()) => bail!("the caller's guest failed"),
+            },
+            written = write(writer, &line, &to_write) => Ok(written?),
+            read = read(reader, &line) => read.and_then(|()| bail!("the callee ended early")),
         }
     })
 }
 
-async fn write(mut writer: OwnedWriteHalf, line: Arc<Mutex<Line>>, written: Arc<Notify>) -> std::io::Result<()> {
+async fn write(mut writer: OwnedWriteHalf, line: &Mutex<Line>, to_write: &Notify) -> std::io::Result<()> {
     let mut output = Vec::new();
     loop {
-        written.notified().await;
-        std::mem::swap(&mut output, &mut lock(&line).output);
+        to_write.notified().await;
+        std::mem::swap(&mut output, &mut lock(line).output);
         writer.write_all(&output).await?;
         output.clear();
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, line: Arc<Mutex<Line>>) -> anyhow::Result<()> {
+async fn read(mut reader: OwnedReadHalf, line: &Mutex<Line>) -> anyhow::Result<()> {
     let mut input = BytesMut::new();
     while read_some(&mut reader, &mut input).await? > 0 {
         while let Some(frame) = next_frame(&mut input) {
-            let who = lock(&line).waiting.pop_front().ok_or_else(|| anyhow!("an answer to no call"))?;
+            let who = lock(line).waiting.pop_front().ok_or_else(|| anyhow!("an answer to no call"))?;
             // Who gave up does not want it.
             let _ = who.send(value_of(&frame)?);
         }
@@ -109,7 +114,7 @@ impl ops_async::HostWithStore<Host> for HasSelf<Host> {
             let mut line = lock(&host.line);
             put_framed(&(a, b), &mut line.output)?;
             line.waiting.push_back(tell);
-            host.written.notify_one();
+            host.to_write.notify_one();
             Ok(answer)
         })?;
         answer.await.map_err(|_| wasmtime::format_err!("the callee ended early"))

@@ -90,7 +90,9 @@ impl Import {
             };
             origin.module.background.spawn(out_of_guest(drain, writer, held(origin, place, &open), sign));
         }
+        let awaited = origin.awaits();
         let StreamingReply { reply, readers } = call.await?;
+        drop(awaited);
         let (bytes, channels) = self.result(reply.clone(), origin.module.limits.payload_bytes)?;
         let inflows = self.take_in(origin, &open, &reply, channels, readers)?;
         Ok(ToGuest { bytes, inflows })
