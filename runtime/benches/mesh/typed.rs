@@ -24,7 +24,7 @@ use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use self::caller::daffi::bench::records::{Colour, Entry};
-use crate::echo::{next_frame, read_some};
+use crate::echo::{block_on, next_frame, read_some};
 use crate::guests::{Runtime, component, job, timed};
 use crate::report::{Case, Sample};
 use crate::socket::connect;
@@ -119,7 +119,7 @@ pub fn serve(socket: &Path) -> anyhow::Result<()> {
         }
         Ok(())
     };
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    block_on(async {
         let (mut stream, _) = UnixListener::bind(socket)?.accept().await?;
         let (mut input, mut output) = (BytesMut::new(), Vec::new());
         while read_some(&mut stream, &mut input).await? > 0 {
@@ -143,7 +143,7 @@ pub fn call(socket: &Path) -> anyhow::Result<()> {
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     caller::Caller::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    block_on(async {
         let host =
             Host { wasi: Wasi::new(), stream: connect(socket).await?, input: BytesMut::new(), output: Vec::new() };
         let mut store = Store::new(&engine, host);

@@ -24,7 +24,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use self::caller::CallerAsync;
 use self::caller::daffi::bench::ops_async;
 use super::{Coded, Wasi, put_framed, value_of};
-use crate::echo::{next_frame, read_some};
+use crate::echo::{block_on, next_frame, read_some};
 use crate::guests::component;
 use crate::socket::connect;
 
@@ -59,7 +59,7 @@ pub fn call(socket: &Path) -> anyhow::Result<()> {
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     ops_async::add_to_linker::<_, HasSelf<_>>(&mut linker, |host: &mut Host| host)?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    block_on(async {
         let (reader, writer) = connect(socket).await?.into_split();
         let host = Host { wasi: Wasi::new(), line: Arc::default(), to_write: Arc::default() };
         let (line, to_write) = (host.line.clone(), host.to_write.clone());
