@@ -57,14 +57,21 @@ use crate::value::Channel;
 /// Most items that are on the way or wait at the reader, where items are not single bytes.
 pub const WINDOW_ITEMS: u32 = 1024;
 
-/// Most bytes that are on the way or wait at the reader, and most items of one byte each.
+/// Most bytes that are on the way or wait at the reader, where items are not single bytes.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// The same of a stream of single bytes, most of whose time goes into handing chunks on: with chunks of half the size it takes
+/// a third more of it.
+pub const WINDOW_OF_BYTES: u32 = 512 * 1024;
 
 /// Most items in a chunk, where items are not single bytes.
 pub const CHUNK_ITEMS: u32 = WINDOW_ITEMS / 4;
 
-/// Most bytes in a chunk, unless it is a single item.
+/// Most bytes in a chunk, unless it is a single item, where items are not single bytes.
 pub const CHUNK_BYTES: u32 = WINDOW_BYTES / 4;
+
+/// Most bytes in a chunk of a stream of single bytes.
+pub const CHUNK_OF_BYTES: u32 = WINDOW_OF_BYTES / 4;
 
 /// How long a stream may stand still, unless its call says otherwise.
 pub const IDLE: Duration = crate::call::DEFAULT_TIMEOUT;
@@ -105,7 +112,7 @@ impl Flow {
     /// How much the reader lets come before it takes anything.
     pub const fn window(self) -> Credit {
         match self {
-            Self::Bytes => Credit::of(WINDOW_BYTES, WINDOW_BYTES),
+            Self::Bytes => Credit::of(WINDOW_OF_BYTES, WINDOW_OF_BYTES),
             Self::Items => Credit::of(WINDOW_ITEMS, WINDOW_BYTES),
             Self::One => Credit::of(1, WINDOW_BYTES),
         }
@@ -114,7 +121,7 @@ impl Flow {
     /// Most items and most bytes of a chunk; a single item may have more bytes.
     pub const fn chunk(self) -> Credit {
         match self {
-            Self::Bytes => Credit::of(CHUNK_BYTES, CHUNK_BYTES),
+            Self::Bytes => Credit::of(CHUNK_OF_BYTES, CHUNK_OF_BYTES),
             Self::Items => Credit::of(CHUNK_ITEMS, CHUNK_BYTES),
             Self::One => Credit::of(1, CHUNK_BYTES),
         }

@@ -163,6 +163,11 @@ impl Background {
     pub fn spawn_waiting(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.threads.spawn(Side::Network, task);
     }
+
+    /// The same, for what carries a stream between a guest and the mesh: it leaves the network's thread for what takes long.
+    pub fn spawn_pump(&self, pump: impl Future<Output = ()> + Send + 'static) {
+        self.threads.roam(Side::Network, pump);
+    }
 }
 
 /// What a guest's own calls inherit from the call that it serves.

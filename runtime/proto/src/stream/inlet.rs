@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{BadStream, CHUNK_BYTES, Chunk, Credit, End, Ending, Flow, GRANT_AFTER, LARGE_BYTES, Pull, Push};
+use super::{BadStream, Chunk, Credit, End, Ending, Flow, GRANT_AFTER, LARGE_BYTES, Pull, Push};
 use crate::error::CallError;
 
 /// The reader's end of a stream.
@@ -198,7 +198,7 @@ impl Inlet {
         }
         let chunk = self.queue.pop_front()?;
         match chunk.size() {
-            large if large.bytes > CHUNK_BYTES.into() => self.unreleased = Some(large),
+            large if large.bytes > self.flow.chunk().bytes => self.unreleased = Some(large),
             size => self.taken = self.taken.plus(size),
         }
         self.waiting_bytes = self.waiting_bytes.saturating_sub(chunk.bytes.len());

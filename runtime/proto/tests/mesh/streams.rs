@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use daffi_proto::call::{CallRequest, Incoming};
 use daffi_proto::id::{LocalId, Token};
-use daffi_proto::stream::{Ending, Flow, StreamId, WINDOW_BYTES, WINDOW_ITEMS};
+use daffi_proto::stream::{CHUNK_OF_BYTES, Ending, Flow, StreamId, WINDOW_ITEMS, WINDOW_OF_BYTES};
 
 use crate::net::{Behaviour, Net, SUM, call, chunk, made, served};
 
@@ -191,14 +191,14 @@ fn a_slow_reader_slows_the_writer_and_memory_is_bounded() {
         for number in [0, 1] {
             pair.net.slow_reader(callee, served(id, number), true);
             for _ in 0..100 {
-                let chunk = if number == 0 { chunk(1, 256, 8) } else { chunk(2, 64 * 1024, 1) };
+                let chunk = if number == 0 { chunk(1, 256, 8) } else { chunk(2, CHUNK_OF_BYTES, 1) };
                 pair.net.write(caller, made(token, number), chunk);
             }
         }
         pair.net.settle();
         // The window, one chunk that waits for credit, and one that the reader holds.
         let held = pair.net.count(callee).stream_bytes;
-        assert!(held <= WINDOW_BYTES as usize + WINDOW_ITEMS as usize * 8, "{held} bytes wait");
+        assert!(held <= WINDOW_OF_BYTES as usize + WINDOW_ITEMS as usize * 8, "{held} bytes wait");
         for number in [0, 1] {
             let written = 100 - pair.net.writer(caller, made(token, number)).queue.len();
             assert!((4..=6).contains(&written), "{written} chunks are on the way");
@@ -209,7 +209,7 @@ fn a_slow_reader_slows_the_writer_and_memory_is_bounded() {
         }
         pair.net.settle();
         assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 25_600);
-        assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 100 * 64 * 1024);
+        assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 100 * CHUNK_OF_BYTES as usize);
         pair.net.answer(callee, id, Ok("".into()));
         pair.nothing_is_left();
     }

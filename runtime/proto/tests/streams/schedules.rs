@@ -23,7 +23,7 @@ enum Act {
 fn act(flow: Flow) -> impl Strategy<Value = Act> {
     let push = match flow {
         Flow::One => prop_oneof![9 => Just(Act::Push(1, 8)), 1 => Just(Act::Push(1, MAX_ITEM_BYTES))].boxed(),
-        Flow::Bytes => (1..=CHUNK_BYTES).prop_map(|count| Act::Push(count, 1)).boxed(),
+        Flow::Bytes => (1..=CHUNK_OF_BYTES).prop_map(|count| Act::Push(count, 1)).boxed(),
         Flow::Items => prop_oneof![
             6 => (1..=CHUNK_ITEMS, 8..=256_usize).prop_map(|(count, bytes)| Act::Push(count, bytes)),
             2 => (8..=CHUNK_BYTES as usize).prop_map(|bytes| Act::Push(1, bytes)),

@@ -107,7 +107,8 @@ impl Chunks {
 
     /// Adds an item, or a piece of bytes.
     pub fn add(&mut self, item: &Bytes) {
-        let (most_items, most_bytes) = (self.flow.chunk().items, CHUNK_BYTES as usize);
+        let most = self.flow.chunk();
+        let (most_items, most_bytes) = (most.items, usize::try_from(most.bytes).unwrap_or(usize::MAX));
         if self.flow == Flow::Bytes {
             let pieces = item.chunks(most_bytes);
             self.chunks.extend(pieces.map(|piece| (piece.len() as u32, BytesMut::from(piece))));

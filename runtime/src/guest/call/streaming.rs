@@ -184,7 +184,7 @@ impl Wish {
         let ends = std::mem::take(&mut call.writers).into_iter().zip(written).zip(places);
         let outbound = ends.map(|((writer, (_, items)), place)| {
             let (outbound, pump) = Outbound::new(writer, items, known.callback.clone(), known.held(place));
-            origin.module.background.spawn(pump);
+            origin.module.background.spawn_pump(pump);
             outbound
         });
         let outbound = outbound.collect();

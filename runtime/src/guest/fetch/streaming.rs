@@ -88,7 +88,7 @@ impl Import {
                 let error = CallError { callback, ..error };
                 audience.hears(error, &module.process).at(module.process.name.as_str())
             };
-            origin.module.background.spawn(out_of_guest(drain, writer, held(origin, place, &open), sign));
+            origin.module.background.spawn_pump(out_of_guest(drain, writer, held(origin, place, &open), sign));
         }
         let awaited = origin.awaits();
         let StreamingReply { reply, readers } = call.await?;
@@ -127,7 +127,7 @@ impl Import {
             let (signature, callback) = (self.signature.clone(), self.name.as_str().into());
             let check = ItemCheck::new(signature, (number, channel), Side::Result, callback, payload_bytes);
             let held = held(origin, place, open);
-            origin.module.background.spawn(into_guest(reader, feed, check, held, async |_| ()));
+            origin.module.background.spawn_pump(into_guest(reader, feed, check, held, async |_| ()));
             inflow
         });
         Ok(inflows.collect())

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::super::limits::ModuleLimits;
 use super::super::outgoing::OpenCall;
+use super::super::threads::{self, leave_network_with};
 use super::super::transcode::stream::{Drain, Feed, StreamFailure};
 use super::of_call::Member;
 use super::places::Place;
@@ -186,7 +187,9 @@ async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck,
                 None => return Ok(()),
             },
         };
+        leave_network_with(chunk.bytes.len()).await;
         check.check(&chunk)?;
+        threads::go_to(threads::Side::Network);
         // There is room: it was waited for, and nobody else feeds.
         held.place.read(chunk.bytes.len());
         let _ = feed.put(chunk);

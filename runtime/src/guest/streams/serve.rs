@@ -66,7 +66,7 @@ impl Serving<'_> {
                     pool.broken(id, error).await;
                 }
             };
-            context.background.spawn(into_guest(reader, feed, check, held, broken));
+            context.background.spawn_pump(into_guest(reader, feed, check, held, broken));
             inflow
         });
         Ok(inflows.collect())
@@ -108,7 +108,7 @@ impl Serving<'_> {
                 let error = CallError { callback: target.to_string(), ..error };
                 signed_error(&pool.template, audience, error)
             };
-            context.background.spawn(out_of_guest(drain, writer, held, sign));
+            context.background.spawn_pump(out_of_guest(drain, writer, held, sign));
         }
         self.streams.idle().await;
         Ok(Bytes::new())

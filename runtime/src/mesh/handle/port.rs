@@ -11,7 +11,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use daffi_proto::error::CallError;
-use daffi_proto::stream::{CHUNK_BYTES, Chunk, Ending, Flow, StreamId};
+use daffi_proto::stream::{Chunk, Ending, Flow, StreamId};
 use tokio::sync::mpsc;
 
 /// Where one end of a stream meets the driver.
@@ -120,7 +120,7 @@ impl Port {
     /// What the reader gets of a chunk that was here. The driver is told when he is done with it: with a large one when
     /// nothing refers to its bytes any more.
     pub(super) fn lend(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunk: Chunk) -> Chunk {
-        if chunk.bytes.len() <= CHUNK_BYTES as usize {
+        if chunk.bytes.len() as u64 <= self.flow.chunk().bytes {
             self.ring(state);
             return chunk;
         }
