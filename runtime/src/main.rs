@@ -4,6 +4,7 @@
 //! had to wait or to compute for longer; `daffi-out` and `daffi-err` print.
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,8 +19,11 @@ use daffi_runtime::output::Printer;
 use daffi_runtime::{app, config, telemetry};
 use tokio::runtime::{Builder, Runtime};
 
-/// How the names of the network's threads begin.
+/// The name of the network's thread.
 const NET_THREAD: &str = "daffi-net";
+
+/// The stack of the network's thread: as the main one's.
+const NET_STACK_BYTES: usize = 8 << 20;
 
 /// How often a thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
 const EVENT_INTERVAL_POLLS: u32 = 7;
@@ -96,7 +100,14 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
     telemetry::init(config.log.as_deref(), printer.log()).map_err(Failure::usage)?;
     printer.tell_panics();
     let (net, guests) = threads().map_err(|error| Failure::new(exit::FAILED, format!("{error:#}")))?;
-    let end = net.block_on(app::run(config, guests.handle().clone(), &printer));
+    let end = thread::scope(|scope| {
+        let app = || net.block_on(app::run(config, guests.handle().clone(), &printer));
+        let thread =
+            thread::Builder::new().name(NET_THREAD.to_owned()).stack_size(NET_STACK_BYTES).spawn_scoped(scope, app);
+        let thread =
+            thread.map_err(|error| Failure::new(exit::FAILED, format!("no thread for the network: {error}")))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
     guests.shutdown_timeout(THREADS_TIMEOUT);
     net.shutdown_timeout(THREADS_TIMEOUT);
     // Last: whatever ends may have something to say.
@@ -104,16 +115,12 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
     end
 }
 
-/// The two runtimes: the network's has one thread, so that a call that comes in need not change threads.
+/// The two runtimes: the network's is that of one thread, so that a call that comes in need not change threads, and that one which
+/// looks for what has come looks often.
 fn threads() -> anyhow::Result<(Runtime, Runtime)> {
-    let net = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name(NET_THREAD)
-        .event_interval(EVENT_INTERVAL_POLLS)
-        .enable_all()
-        .build();
+    let net = Builder::new_current_thread().event_interval(EVENT_INTERVAL_POLLS).enable_all().build();
     // One more than may compute at a time: `guest::fair` keeps it for tenants that use little.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = thread::available_parallelism().map_or(1, usize::from);
     let guests = Builder::new_multi_thread()
         .thread_name("daffi-guest")
         .worker_threads(processors + 1)
