@@ -10,12 +10,15 @@
 //!               └─────── it was there ──────▶ the thread is busy: the next 15 times it does not watch
 //! ```
 //!
+//! A look is a round of the thread, and between two of them are a few glances at the one socket from which the answer is to be expected: that of the
+//! link that has sent something last.
+//!
 //! Invariants: who sends nothing watches nothing, so an idle runtime sleeps; between two looks all other tasks of the thread have
 //! their turn; after a few of them the clock is looked at, and whoever else wants the processor has it, which ends the
 //! watching; where it does not pay, one time of 64 is left of it. On a machine with one processor it never pays.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -23,7 +26,7 @@ use daffi_proto::frame::Frame;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
-use super::link::{FrameSink, FrameSource, Link, LinkEnd, Mute, NotTaken};
+use super::link::{FrameSink, FrameSource, Glance, Link, LinkEnd, Mute, NotTaken};
 
 /// How long something that was sent is waited for awake.
 const WATCH: Duration = Duration::from_micros(40);
@@ -32,7 +35,10 @@ const WATCH: Duration = Duration::from_micros(40);
 const ALONE: Duration = Duration::from_micros(4);
 
 /// After so many looks the clock is looked at, and the processor is offered to others: both take as long as a look.
-const LOOKS_BETWEEN_OFFERS: u32 = 4;
+const LOOKS_BETWEEN_OFFERS: u32 = 2;
+
+/// So often the link that sent something last is looked at by itself between two looks: all of it takes as long as two of them.
+const GLANCES_BETWEEN_LOOKS: u32 = 8;
 
 /// The binary logarithm of how seldom it is tried where it does not pay.
 const MOST_DOUBLINGS: u32 = 6;
@@ -55,6 +61,8 @@ struct Shared {
     /// So many times more it is not tried.
     passes: AtomicU32,
     wanted: Notify,
+    /// The link that has sent something last, of those that can be looked at by themselves.
+    latest: Mutex<Option<Weak<dyn Glance>>>,
 }
 
 impl Attention {
@@ -67,8 +75,9 @@ impl Attention {
     /// The link, which tells of itself.
     pub fn of(&self, link: Link) -> Link {
         let Some(shared) = &self.0 else { return link };
+        let glance = link.source.glance().map(|glance| Arc::downgrade(&glance));
         Link {
-            sink: Box::new(Sink { sink: link.sink, shared: Arc::clone(shared) }),
+            sink: Box::new(Sink { sink: link.sink, glance, shared: Arc::clone(shared) }),
             source: Box::new(Source { source: link.source, shared: Arc::clone(shared) }),
         }
     }
@@ -113,14 +122,21 @@ impl Shared {
             watching: AtomicBool::new(false),
             passes: AtomicU32::new(0),
             wanted: Notify::new(),
+            latest: Mutex::default(),
         })
     }
 
-    fn sent(&self) {
+    fn sent(&self, by: Option<&Weak<dyn Glance>>) {
         let passes = self.passes.load(Ordering::Relaxed);
         if passes > 0 {
             // Who counts at the same time counts for one.
             return self.passes.store(passes - 1, Ordering::Relaxed);
+        }
+        if let Some(by) = by {
+            let mut latest = self.latest();
+            if !latest.as_ref().is_some_and(|latest| latest.ptr_eq(by)) {
+                *latest = Some(by.clone());
+            }
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
         if !self.watching.load(Ordering::Relaxed) {
@@ -130,6 +146,21 @@ impl Shared {
 
     fn heard(&self) {
         self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Option<Weak<dyn Glance>>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the link that has sent something last, where that can be.
+    fn glance(&self) {
+        // One that has ended is not kept for it.
+        let Some(latest) = self.latest().as_ref().and_then(Weak::upgrade) else { return };
+        for _ in 0..GLANCES_BETWEEN_LOOKS {
+            if latest.glance() {
+                return;
+            }
+        }
     }
 
     /// Looks until something comes, or it does not pay any more.
@@ -144,6 +175,7 @@ impl Shared {
                 return if looks == 0 { Seen::AtOnce } else { Seen::Soon };
             }
             looks += 1;
+            self.glance();
             if looks % LOOKS_BETWEEN_OFFERS != 0 {
                 continue;
             }
@@ -170,6 +202,7 @@ enum Seen {
 
 struct Sink {
     sink: Box<dyn FrameSink>,
+    glance: Option<Weak<dyn Glance>>,
     shared: Arc<Shared>,
 }
 
@@ -179,7 +212,7 @@ impl FrameSink for Sink {
     }
 
     fn flush(&self) -> Result<(), Mute> {
-        self.shared.sent();
+        self.shared.sent(self.glance.as_ref());
         self.sink.flush()
     }
 
@@ -227,16 +260,62 @@ mod tests {
         let mut passed = Vec::new();
         for _ in 0..8 {
             // This one is watched for: all that were to pass have passed.
-            shared.sent();
+            shared.sent(None);
             while poll!(&mut watching).is_pending() && shared.watching.load(Ordering::Relaxed) {
                 tokio::task::yield_now().await;
             }
             let passes = shared.passes.load(Ordering::Relaxed);
-            (0..passes).for_each(|_| shared.sent());
+            (0..passes).for_each(|_| shared.sent(None));
             assert!(poll!(&mut watching).is_pending() && !shared.watching.load(Ordering::Relaxed));
             passed.push(passes);
         }
         assert_eq!(passed, [1, 3, 7, 15, 31, 63, 63, 63]);
+    }
+
+    /// A source that never has anything, and counts how often it is looked at.
+    struct Quiet(Arc<Looked>);
+
+    #[derive(Default)]
+    struct Looked(AtomicU32);
+
+    impl Glance for Looked {
+        fn glance(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            false
+        }
+    }
+
+    impl FrameSource for Quiet {
+        fn poll_recv(&mut self, _: &mut Context<'_>, _: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>> {
+            Poll::Pending
+        }
+
+        fn glance(&self) -> Option<Arc<dyn Glance>> {
+            Some(self.0.clone())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_link_that_has_sent_last_is_looked_at_between_two_rounds_and_not_kept() {
+        let (attention, _) = attention(Duration::from_secs(3600));
+        let [first, second] = [(); 2].map(|()| Arc::new(Looked::default()));
+        let link = |looked: &Arc<Looked>| {
+            let (near, far) = pipe::pair(LinkLimits::default());
+            (attention.of(Link { source: Box::new(Quiet(looked.clone())), ..near }), far)
+        };
+        let (one, other) = (link(&first), link(&second));
+        let counts = || [&first, &second].map(|looked| looked.0.load(Ordering::Relaxed));
+        let mut watching = pin!(attention.clone().watch());
+        one.0.sink.flush().unwrap();
+        assert!(poll!(&mut watching).is_pending() && counts() == [0, 0], "others have their turn first");
+        assert!(poll!(&mut watching).is_pending());
+        assert_eq!(counts(), [GLANCES_BETWEEN_LOOKS, 0]);
+        other.0.sink.flush().unwrap();
+        assert!(poll!(&mut watching).is_pending());
+        assert_eq!(counts(), [GLANCES_BETWEEN_LOOKS; 2]);
+        let kept = Arc::downgrade(&second);
+        drop((other, second));
+        assert!(poll!(&mut watching).is_pending() && kept.upgrade().is_none());
     }
 
     #[tokio::test]

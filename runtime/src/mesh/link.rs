@@ -8,6 +8,7 @@
 
 use std::future;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -166,6 +167,18 @@ pub trait FrameSource: Send {
     /// Appends all frames that are there; pending while nothing arrives. Ready without a frame says that bytes of one
     /// have arrived, which may take long on a slow network: the peer lives.
     fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>>;
+
+    /// What says sooner than a round of the thread whether something has come; none where nothing does.
+    fn glance(&self) -> Option<Arc<dyn Glance>> {
+        None
+    }
+}
+
+/// A look at what comes over a link, past all else that the thread looks at.
+pub trait Glance: Send + Sync {
+    /// Whether bytes have come; then who waits for them is woken. False says nothing: they may be on their way, or may be the
+    /// link's end.
+    fn glance(&self) -> bool;
 }
 
 /// A link. Its two directions may go to different owners.

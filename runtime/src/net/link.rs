@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 
 use super::unix;
-use crate::mesh::link::{Link, LinkLimits};
+use crate::mesh::link::{Glance, Link, LinkLimits};
 use incoming::Incoming;
 use outgoing::{Outgoing, SocketSink};
 
@@ -32,16 +32,18 @@ pub const COPY_BELOW_BYTES: usize = 4 * 1024;
 pub struct Connection {
     reader: Box<dyn AsyncRead + Send + Unpin>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
+    glance: Option<Arc<dyn Glance>>,
 }
 
 impl Connection {
-    /// Over a unix socket. It takes two descriptors.
+    /// Over a unix socket. It takes two descriptors, and a third one while it is full.
     ///
     /// # Errors
     /// When the process has no more descriptors.
     pub fn unix(stream: UnixStream) -> io::Result<Self> {
         let (reader, writer) = unix::split(stream)?;
-        Ok(Self::new(reader, writer))
+        let glance = reader.glance();
+        Ok(Self { glance: Some(glance), ..Self::new(reader, writer) })
     }
 
     /// Over TCP. Frames are coalesced by us, so the system must not wait for more.
@@ -59,14 +61,14 @@ impl Connection {
         reader: impl AsyncRead + Send + Unpin + 'static,
         writer: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Self {
-        Self { reader: Box::new(reader), writer: Box::new(writer) }
+        Self { reader: Box::new(reader), writer: Box::new(writer), glance: None }
     }
 
     /// Makes a link of it. The link's writer task is tracked by `tasks`, and ends with the link's sink.
     pub fn into_link(self, limits: LinkLimits, tasks: &TaskTracker) -> Link {
         let outgoing = Arc::new(Outgoing::new(self.writer, limits));
         tasks.spawn(Arc::clone(&outgoing).write_the_rest());
-        let source = Incoming::new(self.reader, limits, Arc::clone(&outgoing));
+        let source = Incoming::new((self.reader, self.glance), limits, Arc::clone(&outgoing));
         Link { sink: Box::new(SocketSink::new(outgoing)), source: Box::new(source) }
     }
 }

@@ -1,36 +1,100 @@
-//! A unix socket whose two directions are waited for apart.
+//! A unix socket whose two directions are waited for apart, and that may be read before tokio knows that something has come.
 //!
 //! A unix socket says that it can be written each time its peer has read something, and tokio's own always waits for both
 //! directions: each frame that a peer takes wakes who sent it, for nothing. Here the reading direction waits for what can be
 //! read, and the writing direction for nothing but a socket that was full.
+//!
+//! Who watches for what comes ([`Glance`]) asks the socket itself, which takes a quarter of what a round of the thread through epoll does;
+//! what is there is then read at once ([`Reading`]). The word of epoll comes later, and finds nothing.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Socket;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use futures::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
+
+use crate::mesh::link::Glance;
+
+/// Most bytes that are read before tokio knows of them.
+const READ_AT_ONCE_BYTES: usize = 4 * 1024;
 
 /// The two directions; each has a descriptor of its own.
 ///
 /// # Errors
 /// When the process has no more descriptors.
-pub(super) fn split(stream: UnixStream) -> io::Result<(pipe::Receiver, Writing)> {
-    let socket = stream.into_std()?;
+pub(super) fn split(stream: UnixStream) -> io::Result<(Reading, Writing)> {
+    let socket = Arc::new(stream.into_std()?);
     // Of all that tokio reads from, a pipe alone waits for one direction; it reads as from any descriptor.
-    let reading = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
-    Ok((reading, Writing { socket: Some(socket), full: None, runtime: Handle::current() }))
+    let receiver = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
+    let looks = Arc::new(Looks { socket: socket.clone(), come: AtomicBool::new(false), waker: AtomicWaker::new() });
+    Ok((Reading { receiver, looks }, Writing { socket, full: None, runtime: Handle::current() }))
 }
 
-/// The writing direction: a socket that is written to at once, or one that was full and is waited for until all is written. It is
-/// neither for a moment only.
+/// The reading direction.
+pub(super) struct Reading {
+    receiver: pipe::Receiver,
+    looks: Arc<Looks>,
+}
+
+struct Looks {
+    socket: Arc<Socket>,
+    /// Whether something was seen that has not been read.
+    come: AtomicBool,
+    /// Who waits for it.
+    waker: AtomicWaker,
+}
+
+impl Reading {
+    pub(super) fn glance(&self) -> Arc<dyn Glance> {
+        self.looks.clone()
+    }
+}
+
+impl Glance for Looks {
+    fn glance(&self) -> bool {
+        let has_come = rustix::io::ioctl_fionread(&*self.socket).is_ok_and(|bytes| bytes > 0);
+        if has_come {
+            self.come.store(true, Ordering::Relaxed);
+            self.waker.wake();
+        }
+        has_come
+    }
+}
+
+impl AsyncRead for Reading {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.looks.come.swap(false, Ordering::Relaxed) {
+            let most = buffer.remaining().min(READ_AT_ONCE_BYTES);
+            match (&*self.looks.socket).read(buffer.initialize_unfilled_to(most)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(bytes) => {
+                    // Of what is more, epoll has told or will tell; it need not be waited for.
+                    self.looks.come.store(bytes == most, Ordering::Relaxed);
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        let read = Pin::new(&mut self.receiver).poll_read(cx, buffer);
+        if read.is_pending() {
+            self.looks.waker.register(cx.waker());
+        }
+        read
+    }
+}
+
+/// The writing direction: the socket is written to at once, or was full and is waited for until all is written.
 pub(super) struct Writing {
-    socket: Option<Socket>,
+    socket: Arc<Socket>,
     full: Option<pipe::Sender>,
     /// Whoever writes may be of another one.
     runtime: Handle,
@@ -43,28 +107,18 @@ impl Writing {
         write: impl Fn(&Socket) -> io::Result<usize>,
         write_when_free: impl FnOnce(Pin<&mut pipe::Sender>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if let Some(socket) = &self.socket {
-            match write(socket) {
+        let full = match &mut self.full {
+            Some(full) => full,
+            None => match write(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let _runtime = self.runtime.enter();
-                    let socket = self.socket.take().map(OwnedFd::from);
-                    self.full = socket.map(pipe::Sender::from_owned_fd_unchecked).transpose()?;
+                    let socket = self.socket.try_clone()?.into();
+                    self.full.insert(pipe::Sender::from_owned_fd_unchecked(socket)?)
                 }
                 written => return Poll::Ready(written),
-            }
-        }
-        match &mut self.full {
-            Some(full) => write_when_free(Pin::new(full), cx),
-            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
-    }
-
-    /// Waits for nothing any more.
-    fn free(&mut self) -> io::Result<()> {
-        if let Some(full) = self.full.take() {
-            self.socket = Some(full.into_nonblocking_fd()?.into());
-        }
-        Ok(())
+            },
+        };
+        write_when_free(Pin::new(full), cx)
     }
 }
 
@@ -87,23 +141,34 @@ impl AsyncWrite for Writing {
 
     /// All was written: what it waited for is over.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.free())
+        self.full = None;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.free()?;
-        Poll::Ready(self.socket.as_ref().map_or(Ok(()), |socket| socket.shutdown(Shutdown::Write)))
+        self.full = None;
+        Poll::Ready(self.socket.shutdown(Shutdown::Write))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::task::{Wake, Waker};
 
     use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 
     #[tokio::test]
     async fn what_finds_the_socket_full_is_written_when_its_peer_reads() {
@@ -132,6 +197,33 @@ mod tests {
         let mut rest = Vec::new();
         reading.read_to_end(&mut rest).await.unwrap();
         assert_eq!(read + rest.len(), sent + more);
+    }
+
+    #[tokio::test]
+    async fn what_a_look_has_seen_is_read_before_tokio_knows_and_nothing_is_lost_after_it() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let ((mut reading, _near), (_far, mut writing)) = (split(near).unwrap(), split(far).unwrap());
+        let (look, mut buffer) = (reading.glance(), vec![0u8; 3 * READ_AT_ONCE_BYTES]);
+        // Nobody has a turn between these, so that tokio learns of nothing.
+        assert!(!look.glance());
+        for written in [&b"a few"[..], &[7; 2 * READ_AT_ONCE_BYTES + 1]] {
+            let (woken, mut reads) =
+                (Arc::new(Woken::default()), Box::pin(reading.read_exact(&mut buffer[..written.len()])));
+            let waker = Waker::from(woken.clone());
+            let mut poll = || reads.poll_unpin(&mut Context::from_waker(&waker));
+            assert!(poll().is_pending() && !woken.0.load(Ordering::Relaxed));
+            writing.write_all(written).now_or_never().unwrap().unwrap();
+            assert!(look.glance() && woken.0.load(Ordering::Relaxed) && poll().is_ready());
+            assert!(buffer.starts_with(written) && !look.glance());
+        }
+        // By now it knows of what was read long ago.
+        tokio::task::yield_now().await;
+        assert!(reading.read(&mut buffer).now_or_never().is_none());
+        writing.write_all(b"more").await.unwrap();
+        assert_eq!(reading.read(&mut buffer).await.unwrap(), 4);
+        drop(reading);
+        assert!(!look.glance(), "a look keeps nothing that is to be read");
+        writing.shutdown().await.unwrap();
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, Sleep};
 
 use super::outgoing::Outgoing;
-use crate::mesh::link::{FrameSource, LinkEnd, LinkLimits};
+use crate::mesh::link::{FrameSource, Glance, LinkEnd, LinkLimits};
 
 /// Room that is made for a read.
 const READ_BYTES: usize = 64 * 1024;
@@ -24,8 +24,12 @@ const READ_BYTES: usize = 64 * 1024;
 /// Room that a read finds at least.
 const MIN_READ_BYTES: usize = 8 * 1024;
 
+/// What is read from, and what says that something is there.
+pub(super) type Reader = (Box<dyn AsyncRead + Send + Unpin>, Option<Arc<dyn Glance>>);
+
 pub(super) struct Incoming {
     reader: Box<dyn AsyncRead + Send + Unpin>,
+    glance: Option<Arc<dyn Glance>>,
     buffer: BytesMut,
     decoder: Decoder,
     /// Found behind good frames; told after them.
@@ -37,11 +41,12 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(reader: Box<dyn AsyncRead + Send + Unpin>, limits: LinkLimits, outgoing: Arc<Outgoing>) -> Self {
+    pub(super) fn new((reader, glance): Reader, limits: LinkLimits, outgoing: Arc<Outgoing>) -> Self {
         let LinkLimits { max_payload_bytes, passes_on, last_words_timeout, .. } = limits;
         let decoder = Decoder::new(max_payload_bytes);
         let decoder = if passes_on { decoder.passing_on() } else { decoder };
-        Self { reader, buffer: BytesMut::new(), decoder, end: None, outgoing, last_words_timeout, last_words: None }
+        let buffer = BytesMut::new();
+        Self { reader, glance, buffer, decoder, end: None, outgoing, last_words_timeout, last_words: None }
     }
 
     /// Ready when nothing can be written any more and the peer has been heard for long enough.
@@ -73,6 +78,10 @@ impl Incoming {
 }
 
 impl FrameSource for Incoming {
+    fn glance(&self) -> Option<Arc<dyn Glance>> {
+        self.glance.clone()
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>, frames: &mut Vec<Frame>) -> Poll<Result<(), LinkEnd>> {
         let before = frames.len();
         let mut heard = false;
