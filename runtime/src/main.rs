@@ -4,6 +4,7 @@
 //! had to wait or to compute for longer; `daffi-out` and `daffi-err` print.
 
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -17,13 +18,11 @@ use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
 use daffi_runtime::output::Printer;
 use daffi_runtime::{app, config, telemetry};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::oneshot;
 
 /// The name of the network's thread.
 const NET_THREAD: &str = "daffi-net";
-
-/// The stack of the network's thread: as the main one's.
-const NET_STACK_BYTES: usize = 8 << 20;
 
 /// How often a thread looks at timers and sockets: more often than usual, since guests hold it for a tick.
 const EVENT_INTERVAL_POLLS: u32 = 7;
@@ -99,26 +98,54 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
     let printer = Printer::start().map_err(no_thread)?;
     telemetry::init(config.log.as_deref(), printer.log()).map_err(Failure::usage)?;
     printer.tell_panics();
-    let (net, guests) = threads().map_err(|error| Failure::new(exit::FAILED, format!("{error:#}")))?;
-    let end = thread::scope(|scope| {
-        let app = || net.block_on(app::run(config, guests.handle().clone(), &printer));
-        let thread =
-            thread::Builder::new().name(NET_THREAD.to_owned()).stack_size(NET_STACK_BYTES).spawn_scoped(scope, app);
-        let thread =
-            thread.map_err(|error| Failure::new(exit::FAILED, format!("no thread for the network: {error}")))?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
+    let guests = guests_threads().map_err(no_threads)?;
+    let (net, network) = NetThread::start().map_err(no_threads)?;
+    let end = net.block_on(app::run(config, guests.handle().clone(), &printer));
     guests.shutdown_timeout(THREADS_TIMEOUT);
-    net.shutdown_timeout(THREADS_TIMEOUT);
+    network.end();
     // Last: whatever ends may have something to say.
     printer.close();
     end
 }
 
-/// The two runtimes: the network's is that of one thread, so that a call that comes in need not change threads, and that one which
-/// looks for what has come looks often.
-fn threads() -> anyhow::Result<(Runtime, Runtime)> {
-    let net = Builder::new_current_thread().event_interval(EVENT_INTERVAL_POLLS).enable_all().build();
+fn no_threads(error: anyhow::Error) -> Failure {
+    Failure::new(exit::FAILED, format!("{error:#}"))
+}
+
+/// The network's runtime is that of one thread, so that a call that comes in need not change threads, and that one which looks for
+/// what has come looks often.
+struct NetThread {
+    /// Dropped at its end.
+    runs: oneshot::Sender<()>,
+    /// Closed when it has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+impl NetThread {
+    fn start() -> anyhow::Result<(Handle, Self)> {
+        let net = Builder::new_current_thread().event_interval(EVENT_INTERVAL_POLLS).enable_all().build();
+        let net = net.context("cannot start the network's runtime")?;
+        let handle = net.handle().clone();
+        let ((runs, end), (has_ended, ended)) = (oneshot::channel(), mpsc::channel());
+        let run = move || {
+            let _ = net.block_on(end);
+            // With the tasks that are left, and what they hold.
+            drop(net);
+            drop(has_ended);
+        };
+        let thread = thread::Builder::new().name(NET_THREAD.to_owned()).spawn(run);
+        thread.context("cannot start the network's thread")?;
+        Ok((handle, Self { runs, ended }))
+    }
+
+    /// Waits for its end, but not for long.
+    fn end(self) {
+        drop(self.runs);
+        let _ = self.ended.recv_timeout(THREADS_TIMEOUT);
+    }
+}
+
+fn guests_threads() -> anyhow::Result<Runtime> {
     // One more than may compute at a time: `guest::fair` keeps it for tenants that use little.
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let guests = Builder::new_multi_thread()
@@ -127,5 +154,5 @@ fn threads() -> anyhow::Result<(Runtime, Runtime)> {
         .event_interval(EVENT_INTERVAL_POLLS)
         .enable_all()
         .build();
-    Ok((net.context("cannot start the network's threads")?, guests.context("cannot start the guests' threads")?))
+    guests.context("cannot start the guests' threads")
 }

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A look is a round of the thread, and between two of them are a few glances at the one socket from which the answer is to be expected: that of the
-//! link that has sent something last.
+//! unix link that has sent something last.
 //!
 //! Invariants: who sends nothing watches nothing, so an idle runtime sleeps; between two looks all other tasks of the thread have
 //! their turn; after a few of them the clock is looked at, and whoever else wants the processor has it, which ends the

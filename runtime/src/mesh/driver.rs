@@ -22,6 +22,7 @@ mod directs;
 mod requests;
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -138,12 +139,22 @@ impl Driver {
 
     /// Runs until it is cancelled or no handle is left.
     pub async fn run(mut self, cancel: CancellationToken) {
+        // These two are waited for from here on, not anew for each event.
+        let desk = self.desk.clone();
+        let (mut changed, mut cancelled) = (pin!(desk.changed()), pin!(cancel.cancelled()));
         // What is left is there at once: without a pause before it, nobody else in this thread would have a turn.
         while let Some(waits) = self.desk.waits() {
             if waits.work || !self.frames_left.is_empty() || self.directs_in.is_behind() {
                 tokio::task::yield_now().await;
             }
-            let event = self.next_event(waits, &cancel).await;
+            let event = tokio::select! {
+                event = self.next_event(waits) => event,
+                () = changed.as_mut() => {
+                    changed.set(desk.changed());
+                    Event::Work
+                }
+                () = cancelled.as_mut() => Event::Cancelled,
+            };
             if matches!(event, Event::Cancelled | Event::Requests(0)) {
                 return;
             }
@@ -152,7 +163,7 @@ impl Driver {
     }
 
     /// Cancel safe, as its parts are.
-    async fn next_event(&mut self, waits: Waits, cancel: &CancellationToken) -> Event {
+    async fn next_event(&mut self, waits: Waits) -> Event {
         self.alarm.set(waits.alarm);
         self.hear_only(waits.link);
         let (source, frames) = (self.source.as_mut(), &mut self.frames);
@@ -188,9 +199,7 @@ impl Driver {
             delivery = self.deliveries.next(), if waits.dialing => Event::Delivery(delivery),
             () = room, if waits.congested => Event::Room,
             () = std::future::ready(()), if waits.work => Event::Work,
-            () = desk.changed() => Event::Work,
             () = self.alarm.rings() => Event::Alarm,
-            () = cancel.cancelled() => Event::Cancelled,
         }
     }
 

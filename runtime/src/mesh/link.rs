@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 pub const FRAME_COST_BYTES: usize = 128;
 
 /// While more bytes than these wait, a node lets its streams wait: a small frame finds no more before it than this and
-/// a chunk, and two parts of a large frame where there is one.
+/// a chunk (of 128 KiB at most), and two parts of a large frame where there is one.
 pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as usize;
 
 /// Up to so many bytes of payload a frame is small, and finds room that larger ones leave to it: whoever asks for much takes
@@ -27,7 +27,7 @@ pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as 
 const SMALL_BYTES: usize = 1 << 10;
 
 /// The same, for what is neither small nor large.
-const MEDIUM_BYTES: usize = 64 << 10;
+const MEDIUM_BYTES: usize = daffi_proto::stream::CHUNK_OF_BYTES as usize;
 
 /// The bounds of a link.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ impl LinkLimits {
     }
 
     /// Checks a frame that is to be sent, with so much waiting already. What may be refused has the more room the smaller
-    /// it is: half as much again for payloads of up to 64 KiB, twice as much for those of up to 1 KiB.
+    /// it is: half as much again for payloads of up to 128 KiB, which a chunk of a stream has at most, twice as much for those of up to 1 KiB.
     ///
     /// # Errors
     /// The frame is not to be sent.

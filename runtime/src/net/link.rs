@@ -36,7 +36,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Over a unix socket. It takes two descriptors, and a third one while it is full.
+    /// Over a unix socket. It takes two descriptors, and a third one while it is full (without one, a full socket is tried again
+    /// every 10 ms).
     ///
     /// # Errors
     /// When the process has no more descriptors.

@@ -222,7 +222,7 @@ async fn a_full_link_gives_back_calls_results_and_words_of_streams_and_takes_the
 
 #[tokio::test]
 async fn what_is_large_leaves_room_for_what_is_smaller() {
-    let (large, medium, small) = (100_000, 64 << 10, 1 << 10);
+    let (large, medium, small) = (200_000, 128 << 10, 1 << 10);
     let refused = |link: &Link, bytes: usize| link.sink.send(reply(1, &vec![0; bytes])).is_err();
     let limits = limits(1_000_000, 10_000_000);
     let (socket, _theirs, _tasks) = over(16, limits);

@@ -13,15 +13,20 @@ use std::os::unix::net::UnixStream as Socket;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio::runtime::Handle;
+use tokio::time::Sleep;
 
 use crate::mesh::link::Glance;
+
+/// How soon a socket that is full is tried again, where there is no descriptor to wait for it with.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// Most bytes that are read before tokio knows of them.
 const READ_AT_ONCE_BYTES: usize = 4 * 1024;
@@ -35,7 +40,7 @@ pub(super) fn split(stream: UnixStream) -> io::Result<(Reading, Writing)> {
     // Of all that tokio reads from, a pipe alone waits for one direction; it reads as from any descriptor.
     let receiver = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
     let looks = Arc::new(Looks { socket: socket.clone(), come: AtomicBool::new(false), waker: AtomicWaker::new() });
-    Ok((Reading { receiver, looks }, Writing { socket, full: None, runtime: Handle::current() }))
+    Ok((Reading { receiver, looks }, Writing { socket, full: None, again: None, runtime: Handle::current() }))
 }
 
 /// The reading direction.
@@ -76,9 +81,8 @@ impl AsyncRead for Reading {
             match (&*self.looks.socket).read(buffer.initialize_unfilled_to(most)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
+                // Of what is more, epoll has told or will tell: one read a look, so that all else has its turn.
                 Ok(bytes) => {
-                    // Of what is more, epoll has told or will tell; it need not be waited for.
-                    self.looks.come.store(bytes == most, Ordering::Relaxed);
                     buffer.advance(bytes);
                     return Poll::Ready(Ok(()));
                 }
@@ -95,7 +99,10 @@ impl AsyncRead for Reading {
 /// The writing direction: the socket is written to at once, or was full and is waited for until all is written.
 pub(super) struct Writing {
     socket: Arc<Socket>,
+    /// While it is waited for.
     full: Option<pipe::Sender>,
+    /// The same, where the process has no more descriptors.
+    again: Option<Pin<Box<Sleep>>>,
     /// Whoever writes may be of another one.
     runtime: Handle,
 }
@@ -107,18 +114,36 @@ impl Writing {
         write: impl Fn(&Socket) -> io::Result<usize>,
         write_when_free: impl FnOnce(Pin<&mut pipe::Sender>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let full = match &mut self.full {
-            Some(full) => full,
-            None => match write(&self.socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let _runtime = self.runtime.enter();
-                    let socket = self.socket.try_clone()?.into();
-                    self.full.insert(pipe::Sender::from_owned_fd_unchecked(socket)?)
-                }
+        if self.full.is_none() {
+            if let Some(again) = &mut self.again {
+                ready!(again.as_mut().poll(cx));
+                self.again = None;
+            }
+            match write(&self.socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
                 written => return Poll::Ready(written),
-            },
-        };
-        write_when_free(Pin::new(full), cx)
+            }
+        }
+        match (&mut self.full, &mut self.again) {
+            (Some(full), _) => write_when_free(Pin::new(full), cx),
+            (None, Some(again)) => again.as_mut().poll(cx).map(|()| Err(io::ErrorKind::Interrupted.into())),
+            (None, None) => Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
+        }
+    }
+
+    /// The socket is full.
+    fn wait(&mut self) {
+        let _runtime = self.runtime.enter();
+        let socket = self.socket.try_clone().and_then(|socket| pipe::Sender::from_owned_fd_unchecked(socket.into()));
+        match socket {
+            Ok(full) => self.full = Some(full),
+            Err(_) => self.again = Some(Box::pin(tokio::time::sleep(TRY_AGAIN_AFTER))),
+        }
+    }
+
+    /// Waits for nothing any more.
+    fn free(&mut self) {
+        (self.full, self.again) = (None, None);
     }
 }
 
@@ -141,12 +166,12 @@ impl AsyncWrite for Writing {
 
     /// All was written: what it waited for is over.
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.full = None;
+        self.free();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.full = None;
+        self.free();
         Poll::Ready(self.socket.shutdown(Shutdown::Write))
     }
 }
@@ -206,7 +231,7 @@ mod tests {
         let (look, mut buffer) = (reading.glance(), vec![0u8; 3 * READ_AT_ONCE_BYTES]);
         // Nobody has a turn between these, so that tokio learns of nothing.
         assert!(!look.glance());
-        for written in [&b"a few"[..], &[7; 2 * READ_AT_ONCE_BYTES + 1]] {
+        for written in [&b"a few"[..], &[7; READ_AT_ONCE_BYTES]] {
             let (woken, mut reads) =
                 (Arc::new(Woken::default()), Box::pin(reading.read_exact(&mut buffer[..written.len()])));
             let waker = Waker::from(woken.clone());
@@ -221,9 +246,32 @@ mod tests {
         assert!(reading.read(&mut buffer).now_or_never().is_none());
         writing.write_all(b"more").await.unwrap();
         assert_eq!(reading.read(&mut buffer).await.unwrap(), 4);
-        drop(reading);
-        assert!(!look.glance(), "a look keeps nothing that is to be read");
-        writing.shutdown().await.unwrap();
+        // Of more than is read at once, the rest comes as ever.
+        let much = [8; 3 * READ_AT_ONCE_BYTES];
+        let mut reads = Box::pin(reading.read_exact(&mut buffer));
+        assert!((&mut reads).now_or_never().is_none());
+        writing.write_all(&much).await.unwrap();
+        assert!(look.glance() && (&mut reads).now_or_never().is_none());
+        reads.await.unwrap();
+        assert_eq!(buffer, much);
+    }
+
+    #[tokio::test]
+    async fn a_full_socket_without_a_descriptor_to_wait_with_is_tried_again() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let ((_, mut writing), (mut reading, _far)) = (split(near).unwrap(), split(far).unwrap());
+        let piece = vec![7u8; 100_000];
+        while writing.write(&piece).now_or_never().is_some() {}
+        writing.full = None;
+        writing.again = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
+        let mut buffer = vec![0u8; 1_000_000];
+        let more = async {
+            let more = writing.write(&piece).await.unwrap();
+            writing.flush().await.unwrap();
+            more
+        };
+        let (more, read) = tokio::join!(more, reading.read(&mut buffer));
+        assert!(more > 0 && read.unwrap() > 0 && writing.full.is_none() && writing.again.is_none());
     }
 
     #[tokio::test]

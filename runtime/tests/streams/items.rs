@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use daffi_proto::stream::{CHUNK_BYTES, CHUNK_ITEMS};
+use daffi_proto::stream::{CHUNK_BYTES, CHUNK_ITEMS, CHUNK_OF_BYTES};
 use daffi_runtime::guest::transcode::stream::{OnFailure, StreamFailure, feed};
 use futures::future::join;
 use serde::de::DeserializeOwned;
@@ -69,7 +69,7 @@ where
 
 #[test]
 fn bytes_come_back() {
-    comes_back("echo#bytes", |n| n as u8, &[1, 2, 700, CHUNK_BYTES, 3]);
+    comes_back("echo#bytes", |n| n as u8, &[1, 2, 700, CHUNK_OF_BYTES, 3]);
     comes_back("echo#bytes", |n| n as u8, &[]);
 }
 
@@ -112,7 +112,7 @@ fn serde_bytes(length: usize) -> Vec<u8> {
 #[test]
 fn a_stream_that_is_passed_on_comes_back_untouched() {
     comes_back("echo#pass-texts", |n| format!("{n}"), &[3, CHUNK_ITEMS, 1]);
-    comes_back("echo#pass-bytes", |n| n as u8, &[CHUNK_BYTES, 1]);
+    comes_back("echo#pass-bytes", |n| n as u8, &[CHUNK_OF_BYTES, 1]);
 }
 
 #[test]

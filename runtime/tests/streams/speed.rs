@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use daffi_proto::stream::{CHUNK_BYTES, CHUNK_ITEMS, Chunk};
+use daffi_proto::stream::{CHUNK_ITEMS, CHUNK_OF_BYTES, Chunk};
 use daffi_runtime::guest::transcode::stream::{OnFailure, feed};
 use futures::future::join;
 use serde::Serialize;
@@ -98,14 +98,14 @@ fn echoing(function: &'static str, what: &str, chunk: Chunk, chunks: u64) {
 fn items_flow_in_batches_and_one_by_one() {
     let numbers = chunk(&(0..u64::from(CHUNK_ITEMS)).map(|n| n * 1000).collect::<Vec<_>>());
     let points = chunk(&(0..CHUNK_ITEMS as i32).map(|n| (n, format!("point {n}"))).collect::<Vec<_>>());
-    let zeros = chunk(&vec![0_u8; CHUNK_BYTES as usize]);
+    let zeros = chunk(&vec![0_u8; CHUNK_OF_BYTES as usize]);
     for _ in 0..2 {
         feeding("readers#sum", "u64 into a guest, 256 a chunk", numbers.clone(), 400);
         feeding("readers#sum-one-by-one", "u64 into a guest, read one by one", numbers.clone(), 20);
-        feeding("readers#measure", "u8 into a guest, 64 KiB a chunk", zeros.clone(), 400);
+        feeding("readers#measure", "u8 into a guest, 128 KiB a chunk", zeros.clone(), 400);
         draining("writers#count", "u64 out of a guest, 1000 a write", (100_000_u64, 1000_u32), 100_000);
         draining("writers#count", "u64 out of a guest, written one by one", (5_000_u64, 1_u32), 5_000);
-        draining("writers#fill", "u8 out of a guest, 64 KiB a write", (20_000_000_u64, CHUNK_BYTES), 20_000_000);
+        draining("writers#fill", "u8 out of a guest, 128 KiB a write", (20_000_000_u64, CHUNK_OF_BYTES), 20_000_000);
         echoing("echo#numbers", "u64 there and back", numbers.clone(), 400);
         echoing("echo#points", "record { s32, string } there and back", points.clone(), 200);
     }

@@ -15,6 +15,7 @@ use crate::error::code;
 use crate::frame::{Frame, Header, Side, StreamRef};
 use crate::id::{CallId, LinkId};
 use crate::session::LinkFault;
+use crate::stream::most_chunk_bytes;
 
 /// What the two sides of a call have said of its streams.
 #[derive(Debug, Default)]
@@ -69,6 +70,7 @@ impl Controller {
             readable(&frame)?;
         }
         let bytes = frame.payload.len() as u64;
+        let count = if let Header::Items { count, .. } = &frame.header { *count } else { 1 };
         let Some(stream) = frame.header.stream_mut().copied() else { return Ok(()) };
         let Way::To(to, id, relay) = self.way(link, stream)? else { return Ok(()) };
         if let Some(relay) = self.relays.get_mut(&relay) {
@@ -77,7 +79,7 @@ impl Controller {
         if let Some(stream) = frame.header.stream_mut() {
             stream.call = id;
         }
-        if self.member_mut(to).is_some_and(|member| bytes > member.max_payload_bytes) {
+        if self.member_mut(to).is_some_and(|member| bytes > most_chunk_bytes(count, member.max_payload_bytes)) {
             self.break_off(
                 relay,
                 code::PAYLOAD_TOO_LARGE,

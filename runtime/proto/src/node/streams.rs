@@ -22,7 +22,9 @@ use crate::call::{Mode, WhenAbandoned};
 use crate::error::CallError;
 use crate::frame::{Frame, Side, StreamRef};
 use crate::id::{LocalId, ServeId};
-use crate::stream::{Channels, Ending, Flow, Inlet, Message, NotTaken, Outlet, Push, StreamCall, StreamId};
+use crate::stream::{
+    Channels, Ending, Flow, Inlet, Message, NotTaken, Outlet, Push, StreamCall, StreamId, most_chunk_bytes,
+};
 use crate::value::MAX_CHANNELS;
 
 /// The streams of a call at one of its ends.
@@ -397,12 +399,14 @@ impl Node {
         match route {
             Route::Link(wire) => {
                 let limit = self.payload_limit(wire.via).unwrap_or(u64::MAX);
-                let bytes = match &message {
-                    Message::Push(Push::Items(chunk)) => chunk.bytes.len() as u64,
-                    Message::Push(Push::Want(bytes)) => *bytes,
-                    _ => 0,
+                let (bytes, most) = match &message {
+                    Message::Push(Push::Items(chunk)) => {
+                        (chunk.bytes.len() as u64, most_chunk_bytes(chunk.count, limit))
+                    }
+                    Message::Push(Push::Want(bytes)) => (*bytes, limit),
+                    _ => (0, limit),
                 };
-                if bytes > limit {
+                if bytes > most {
                     return self.fail_outlet(call, number, outcome::item_too_large(bytes, limit));
                 }
                 self.note_progress(call);

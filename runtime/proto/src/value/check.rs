@@ -76,10 +76,14 @@ pub fn check_items_from(
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<(), ValueError> {
-    let mut check = Check::new(signature, bytes, limits)?;
+    let mut check = Check::new(signature, bytes, &limits.of_each(bytes))?;
     match item {
         Type::S8 | Type::U8 => check.reader.bytes(numbers.len()).map(drop)?,
-        _ => numbers.try_for_each(|number| check.value(item, 0).in_item(number))?,
+        _ => numbers.try_for_each(|number| {
+            let before = check.reader.left();
+            let checked = check.value(item, 0);
+            checked.and_then(|()| limits.admit_bytes(before - check.reader.left())).in_item(number)
+        })?,
     }
     check.finish().map(drop)
 }

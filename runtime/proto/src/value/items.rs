@@ -9,6 +9,9 @@ use super::{Channel, Encoded, Encoding, Limits, UNIT_ITEM, ValueError, first_arg
 use crate::signature::{Def, DefKind, Field, Signature, Type};
 use crate::stream::Chunk;
 
+/// Most bytes of the length of a list.
+const MAX_LENGTH_BYTES: usize = 5;
+
 /// What the items of one stream are.
 #[derive(Debug)]
 pub struct Items {
@@ -81,13 +84,16 @@ impl Items {
         let most = most.clamp(1, chunk.count);
         match &self.kind {
             Kind::Pieces(signature) => {
-                let piece = with_length(&std::mem::take(&mut chunk.bytes));
-                chunk.count = 0;
+                // A piece is a value, and has room for its length.
+                let most = self.limits.max_bytes.saturating_sub(MAX_LENGTH_BYTES).max(1);
+                let piece = chunk.bytes.split_to(most.min(chunk.bytes.len()));
+                chunk.count = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
+                let piece = with_length(&piece);
                 Ok(vec![Encoded::of_result(signature, piece, encoding, &self.limits)?])
             }
             Kind::Values(signature) | Kind::Arguments(signature) => (0..most)
                 .map(|_| {
-                    let length = first_args(signature, &chunk.bytes, &self.limits)?;
+                    let length = first_args(signature, &chunk.bytes, &self.limits.of_each(&chunk.bytes))?;
                     chunk.count -= 1;
                     let bytes = chunk.bytes.split_to(length);
                     let item = Encoded::of_result(signature, bytes, encoding, &self.limits)?;
@@ -126,7 +132,7 @@ fn without_length(list: Bytes) -> Bytes {
 }
 
 fn with_length(bytes: &[u8]) -> Bytes {
-    let mut list = Vec::with_capacity(bytes.len() + 5);
+    let mut list = Vec::with_capacity(bytes.len() + MAX_LENGTH_BYTES);
     let mut length = bytes.len();
     while length >= 0x80 {
         list.push(u8::try_from(length & 0x7f).unwrap_or(0) | 0x80);
@@ -207,6 +213,27 @@ mod tests {
             panic!("one piece")
         };
         assert_eq!(items.encode(Encoded::Postcard(piece.clone())).unwrap(), long);
+    }
+
+    #[test]
+    fn limits_are_those_of_an_item_and_not_of_a_chunk() {
+        let limits = Limits::for_payload(100);
+        let values = Items::of_results(&signature(), limits);
+        let texts = [60, 70].map(|length| json(&format!("{:?}", "x".repeat(length))));
+        let mut chunk = Chunk { count: 2, bytes: texts.map(|text| values.encode(text).unwrap()).concat().into() };
+        assert_eq!(values.decode(&mut chunk, 2, Encoding::Json).unwrap().len(), 2);
+        let large = [&[100][..], &[b'x'; 100]].concat();
+        let error = values.decode(&mut Chunk { count: 1, bytes: large.into() }, 1, Encoding::Json).unwrap_err();
+        assert!(error.is_too_large() && error.to_string().contains("101 bytes"), "{error}");
+
+        let bytes = Items::of_channel(&signature(), &Channel::Stream(Some(Type::U8)), limits);
+        let mut chunk = Chunk { count: 250, bytes: vec![9; 250].into() };
+        let mut pieces = Vec::new();
+        while chunk.count > 0 {
+            let items = bytes.decode(&mut chunk, 1, Encoding::Postcard).unwrap();
+            pieces.extend(items.into_iter().map(|piece| bytes.encode(piece).unwrap().len()));
+        }
+        assert_eq!(pieces, [95, 95, 60]);
     }
 
     #[test]

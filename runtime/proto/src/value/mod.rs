@@ -104,6 +104,19 @@ impl Limits {
         let max_elements = if items > MIN_ELEMENTS { items } else { MIN_ELEMENTS };
         Self { max_bytes, max_elements, max_text_bytes: max_bytes.saturating_mul(4) }
     }
+
+    /// The same where each of these bytes' values is limited ([`Limits::admit_bytes`]), and not all of them together.
+    fn of_each(&self, bytes: &[u8]) -> Self {
+        Self { max_bytes: self.max_bytes.max(bytes.len()), ..*self }
+    }
+
+    /// Whether a value may have so many bytes.
+    ///
+    /// # Errors
+    /// [`ValueError::is_too_large`]
+    fn admit_bytes(&self, bytes: usize) -> Result<(), ValueError> {
+        if bytes > self.max_bytes { Err(read::over_bytes(bytes, self.max_bytes)) } else { Ok(()) }
+    }
 }
 
 impl Default for Limits {

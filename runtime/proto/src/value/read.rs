@@ -19,9 +19,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// When there are more bytes than the limits allow.
     pub(crate) fn new(bytes: &'a [u8], limits: &Limits) -> Result<Self, ValueError> {
-        if bytes.len() > limits.max_bytes {
-            return Err(over_bytes(bytes.len(), limits.max_bytes));
-        }
+        limits.admit_bytes(bytes.len())?;
         Ok(Self { rest: bytes, elements_left: limits.max_elements, max_elements: limits.max_elements, channels: 0 })
     }
 

@@ -209,7 +209,7 @@ fn a_slow_reader_slows_the_writer_and_memory_is_bounded() {
         }
         pair.net.settle();
         assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 25_600);
-        assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 100 * CHUNK_OF_BYTES as usize);
+        assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 100 * u64::from(CHUNK_OF_BYTES));
         pair.net.answer(callee, id, Ok("".into()));
         pair.nothing_is_left();
     }

@@ -236,13 +236,15 @@ fn a_cancellation_tells_the_writer_why() {
 fn a_reader_is_told_what_a_writer_must_not_do() {
     let over = |count, bytes, items, left| BadStream::OverCredit { count, bytes, left: Credit { items, bytes: left } };
     let bad = |count, bytes| BadStream::BadChunk { count, bytes };
-    let (chunk_items, chunk_bytes) = (CHUNK_ITEMS, CHUNK_BYTES as usize);
+    let (chunk_items, chunk_bytes, piece) = (CHUNK_ITEMS, CHUNK_BYTES as usize, CHUNK_OF_BYTES);
     for (flow, before, push, error) in [
         (Flow::Items, vec![], items(0, 0), bad(0, 0)),
         (Flow::Items, vec![], items(3, 2), bad(3, 2)),
         (Flow::Items, vec![], items(chunk_items + 1, 2000), bad(chunk_items + 1, 2000)),
         (Flow::Items, vec![], items(2, chunk_bytes + 1), bad(2, chunk_bytes + 1)),
         (Flow::Bytes, vec![], items(2, 3), bad(2, 3)),
+        (Flow::Bytes, vec![], items(piece + 1, piece as usize + 1), bad(piece + 1, piece as usize + 1)),
+        (Flow::Bytes, vec![items(piece, piece as usize); 4], items(1, 1), over(1, 1, 0, 0)),
         (Flow::One, vec![], items(2, 2), bad(2, 2)),
         (Flow::One, vec![items(1, 1)], items(1, 1), over(1, 1, 0, u64::from(WINDOW_BYTES) - 1)),
         (Flow::Items, vec![items(chunk_items, 256); 4], items(1, 1), over(1, 1, 0, u64::from(WINDOW_BYTES) - 1024)),

@@ -121,5 +121,10 @@ fn items_are_checked_one_after_another() {
     assert_eq!(check_items(&signature, Type::U8, 3, &[1, 2, 3], &limits), Ok(()));
     assert!(check_items(&signature, Type::U8, 2, &[1, 2, 3], &limits).is_err());
     assert!(check_items(&signature, Type::U8, usize::MAX, &[1], &limits).is_err());
-    assert!(check_items(&signature, Type::String, 1, &[2, b'a', b'b'], &Limits::for_payload(2)).is_err());
+    // An item may have so many bytes, not all of them.
+    let texts = [2, b'a', b'b', 1, b'c'];
+    assert_eq!(check_items(&signature, Type::String, 2, &texts, &Limits::for_payload(3)), Ok(()));
+    let error = check_items(&signature, Type::String, 2, &texts, &Limits::for_payload(2)).unwrap_err();
+    assert!(error.is_too_large());
+    assert_eq!(error.to_string(), "[0]: 3 bytes are more than the 2 that are allowed");
 }

@@ -278,6 +278,8 @@ impl Reply {
                 () = sender.closed() => return,
                 answer = call => answer.and_then(|answer| known.replied(answer, &origin)),
             };
+            // The guest that drops its reply at once finds its place free.
+            drop(known);
             let _ = sender.send(outcome);
         });
         Self(Arc::new(Shared { callback, state }))

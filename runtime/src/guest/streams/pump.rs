@@ -20,11 +20,14 @@ use tokio::time::timeout;
 
 use super::super::limits::ModuleLimits;
 use super::super::outgoing::OpenCall;
-use super::super::threads::{self, leave_network_with};
+use super::super::threads;
 use super::super::transcode::stream::{Drain, Feed, StreamFailure};
 use super::of_call::Member;
 use super::places::Place;
 use crate::mesh::handle::{StreamReader, StreamWriter};
+
+/// Up to so many bytes of items are checked in the network's thread, many of which may be there for many streams.
+const NETWORK_ITEMS_BYTES: usize = 8 << 10;
 
 /// What an open stream holds until its pump ends.
 pub(in super::super) struct Held {
@@ -111,6 +114,17 @@ impl ItemCheck {
         Self { signature, item, limits: ValueLimits::for_payload(payload_bytes), what, code, callback, count: 0 }
     }
 
+    /// To the network's thread where that is quick: so each chunk of a stream is mostly checked where the one before it was. Cancel
+    /// safe.
+    async fn go_where_it_may_be_checked(&self, chunk: &Chunk) {
+        // A piece of bytes may be any bytes.
+        let is_quick = self.item == Some(Type::U8) || chunk.bytes.len() <= NETWORK_ITEMS_BYTES;
+        match is_quick {
+            true => threads::go_to(threads::Side::Network),
+            false => threads::leave_network().await,
+        }
+    }
+
     fn check(&mut self, chunk: &Chunk) -> Result<(), CallError> {
         let first = self.count;
         self.count = first.saturating_add(usize::try_from(chunk.count).unwrap_or(usize::MAX));
@@ -187,9 +201,8 @@ async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck,
                 None => return Ok(()),
             },
         };
-        leave_network_with(chunk.bytes.len()).await;
+        check.go_where_it_may_be_checked(&chunk).await;
         check.check(&chunk)?;
-        threads::go_to(threads::Side::Network);
         // There is room: it was waited for, and nobody else feeds.
         held.place.read(chunk.bytes.len());
         let _ = feed.put(chunk);

@@ -19,6 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::super::handle::Request;
 use super::core::{Core, Waits};
@@ -81,9 +82,9 @@ impl Desk {
         Some(core.awaited)
     }
 
-    /// Resolves when there is something else to wait for. Cancel safe.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Resolves when there is something else to wait for. Who drops it when it has resolved has heard it.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     /// The driver has ended: everybody who waits is told by what is dropped.

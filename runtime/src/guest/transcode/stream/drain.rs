@@ -61,14 +61,10 @@ impl Drain {
 }
 
 /// The bytes of items, with the room that they have.
-fn kept(mut bytes: Vec<u8>, room: Option<Room>) -> Bytes {
+fn kept(bytes: Vec<u8>, room: Option<Room>) -> Bytes {
     match room {
         None => bytes.into(),
-        Some(room) => {
-            // It counts for what it is, not for how it grew.
-            bytes.shrink_to_fit();
-            room.hold(bytes.into())
-        }
+        Some(room) => room.hold(bytes.into()),
     }
 }
 
@@ -141,7 +137,11 @@ impl Consumer {
     }
 
     /// Puts back what [`Consumer::poll_room`] took, with more.
-    fn put(&mut self, held: Held<Vec<u8>>) {
+    fn put(&mut self, mut held: Held<Vec<u8>>) {
+        if held.room.is_some() {
+            // It counts for what it is, not for how it grew.
+            held.bytes.shrink_to_fit();
+        }
         self.expected_bytes = usize::try_from(self.flow.chunk().bytes).map_or(0, |most| held.bytes.len().min(most));
         // Only this consumer puts anything into the slot.
         let _ = self.slot.put(held);
