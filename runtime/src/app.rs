@@ -20,6 +20,7 @@ use std::future;
 use std::time::Duration;
 
 use daffi_proto::name::CallbackName;
+use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -164,7 +165,13 @@ impl App {
                 self.signalled = true;
                 return Some(Ok(exit::OK));
             }
-            Event::Ran(at, outcome) => self.ran(at, &outcome).await,
+            Event::Ran(at, outcome) => {
+                self.ran(at, &outcome).await;
+                // It may have asked for the end between the two looks, in another thread.
+                if let Some(code) = stopped(self.running.mesh.as_ref()).now_or_never() {
+                    return Some(Ok(code));
+                }
+            }
             Event::Nodes => {}
         }
         let others = self.nodes.as_ref().map(|nodes| *nodes.borrow());

@@ -1,6 +1,6 @@
 //! The binary: from words to work, and from its end to an exit code.
 //!
-//! Threads: the main one waits; `daffi-net` does all that is sockets, mesh and timers; `daffi-guest` runs guests that
+//! Threads: the main one begins and ends all of it, and waits; `daffi-net` does all that is sockets, mesh and timers; `daffi-guest` runs guests that
 //! had to wait or to compute for longer; `daffi-out` and `daffi-err` print.
 
 use std::process::ExitCode;

@@ -195,7 +195,7 @@ impl Chunk {
 /// Most bytes of a chunk of so many items, where a value may have `limit` of them. Several go together however low that is:
 /// every link takes the largest chunk.
 pub(crate) fn most_chunk_bytes(count: u32, limit: u64) -> u64 {
-    if count == 1 { limit } else { limit.max(CHUNK_OF_BYTES.into()) }
+    if count <= 1 { limit } else { limit.max(CHUNK_OF_BYTES.into()) }
 }
 
 const _: () = assert!(CHUNK_OF_BYTES as usize <= crate::frame::MIN_PAYLOAD_LIMIT_BYTES);

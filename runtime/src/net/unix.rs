@@ -126,8 +126,9 @@ impl Writing {
         }
         match (&mut self.full, &mut self.again) {
             (Some(full), _) => write_when_free(Pin::new(full), cx),
+            // Whoever writes tries again then.
             (None, Some(again)) => again.as_mut().poll(cx).map(|()| Err(io::ErrorKind::Interrupted.into())),
-            (None, None) => Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
+            (None, None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 

@@ -103,16 +103,17 @@ pub fn check_plain(signature: &Signature) -> Result<(), ValueError> {
 }
 
 /// How many of `bytes`, which come one after another for many calls, are the arguments for one call of this function; a
-/// function that has parameters. What is behind them is not looked at.
+/// function that has parameters. What is behind them is not looked at, and is not limited.
 ///
 /// # Errors
 /// As [`check_args`].
 pub fn first_args(signature: &Signature, bytes: &[u8], limits: &Limits) -> Result<usize, ValueError> {
-    let mut check = Check::new(signature, bytes, limits)?;
+    let mut check = Check::new(signature, bytes, &limits.of_each(bytes))?;
     for param in &signature.params {
         check.value(param.ty, 0).in_name(&param.name)?;
     }
-    Ok(bytes.len() - check.reader.left())
+    let length = bytes.len() - check.reader.left();
+    limits.admit_bytes(length).map(|()| length)
 }
 
 struct Check<'a> {

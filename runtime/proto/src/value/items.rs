@@ -12,6 +12,9 @@ use crate::stream::Chunk;
 /// Most bytes of the length of a list.
 const MAX_LENGTH_BYTES: usize = 5;
 
+/// Most characters of a byte in a list as text: `255, `.
+const MAX_TEXT_OF_BYTE: usize = 5;
+
 /// What the items of one stream are.
 #[derive(Debug)]
 pub struct Items {
@@ -84,8 +87,9 @@ impl Items {
         let most = most.clamp(1, chunk.count);
         match &self.kind {
             Kind::Pieces(signature) => {
-                // A piece is a value, and has room for its length.
-                let most = self.limits.max_bytes.saturating_sub(MAX_LENGTH_BYTES).max(1);
+                // A piece is a value, and has room for its length, or is a text.
+                let Limits { max_bytes, max_text_bytes, .. } = self.limits;
+                let most = max_bytes.saturating_sub(MAX_LENGTH_BYTES).min(max_text_bytes / MAX_TEXT_OF_BYTE).max(1);
                 let piece = chunk.bytes.split_to(most.min(chunk.bytes.len()));
                 chunk.count = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
                 let piece = with_length(&piece);
@@ -93,7 +97,7 @@ impl Items {
             }
             Kind::Values(signature) | Kind::Arguments(signature) => (0..most)
                 .map(|_| {
-                    let length = first_args(signature, &chunk.bytes, &self.limits.of_each(&chunk.bytes))?;
+                    let length = first_args(signature, &chunk.bytes, &self.limits)?;
                     chunk.count -= 1;
                     let bytes = chunk.bytes.split_to(length);
                     let item = Encoded::of_result(signature, bytes, encoding, &self.limits)?;
@@ -233,7 +237,12 @@ mod tests {
             let items = bytes.decode(&mut chunk, 1, Encoding::Postcard).unwrap();
             pieces.extend(items.into_iter().map(|piece| bytes.encode(piece).unwrap().len()));
         }
-        assert_eq!(pieces, [95, 95, 60]);
+        assert_eq!(pieces, [80, 80, 80, 10]);
+        for encoding in [Encoding::Json, Encoding::Wave] {
+            let mut chunk = Chunk { count: 100, bytes: vec![255; 100].into() };
+            assert_eq!(bytes.decode(&mut chunk, 1, encoding).unwrap().len(), 1);
+            assert_eq!(chunk.count, 20);
+        }
     }
 
     #[test]

@@ -127,4 +127,7 @@ fn items_are_checked_one_after_another() {
     let error = check_items(&signature, Type::String, 2, &texts, &Limits::for_payload(2)).unwrap_err();
     assert!(error.is_too_large());
     assert_eq!(error.to_string(), "[0]: 3 bytes are more than the 2 that are allowed");
+    let call = SignatureBuilder::new().function([("s", Type::String)], None).unwrap();
+    assert_eq!(first_args(&call, &texts, &Limits::for_payload(3)), Ok(3));
+    assert!(first_args(&call, &texts, &Limits::for_payload(2)).unwrap_err().is_too_large());
 }
