@@ -145,16 +145,19 @@ fn calls_that_do_not_finish_in_the_drain_time_are_given_up() {
 
 #[test]
 fn a_second_signal_ends_a_runtime_at_once() {
-    let cluster = Cluster::new();
-    let server = cluster.serving("a");
-    let held = cluster.calling(&[r#"hold("x", 60000)"#]);
-    server.wait_for_line("x started");
-    server.terminate();
-    server.wait_for_line("signal again");
-    server.terminate();
-    assert_eq!(server.exit_code(), 143);
-    let output = held.output();
-    assert!([1, 4].contains(&output.code()), "{output:#?}");
+    for (module, call) in [("fixtures", r#"hold("x", 60000)"#), ("fixtures-concurrent", r#"tasks#hold("x", 60000)"#)] {
+        let cluster = Cluster::new();
+        let server = cluster.runtime("a").controller().module("a", module).ready();
+        let held = cluster.calling(&[call]);
+        server.wait_for_line("x started");
+        server.terminate();
+        server.wait_for_line("signal again");
+        server.terminate();
+        assert_eq!(server.exit_code(), 143);
+        let output = held.output();
+        assert!([1, 4].contains(&output.code()), "{output:#?}");
+        assert_eq!(server.count("panicked"), 0, "what it leaves is dropped, not polled");
+    }
 }
 
 #[test]

@@ -101,8 +101,9 @@ fn run(args: RunArgs) -> Result<u8, Failure> {
     let guests = guests_threads().map_err(no_threads)?;
     let (net, network) = NetThread::start().map_err(no_threads)?;
     let end = net.block_on(app::run(config, guests.handle().clone(), &printer));
-    guests.shutdown_timeout(THREADS_TIMEOUT);
+    // The network's first: guests that are polled there wait for timers and sockets of the guests' runtime.
     network.end();
+    guests.shutdown_timeout(THREADS_TIMEOUT);
     // Last: whatever ends may have something to say.
     printer.close();
     end
