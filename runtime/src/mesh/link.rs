@@ -76,7 +76,8 @@ impl LinkLimits {
     }
 
     /// Checks a frame that is to be sent, with so much waiting already. What may be refused has the more room the smaller
-    /// it is: half as much again for payloads of up to 128 KiB, which a chunk of a stream has at most, twice as much for those of up to 1 KiB.
+    /// it is: half as much again for payloads of up to 128 KiB, as chunks of streams are, twice as much for those of up to
+    /// 1 KiB.
     ///
     /// # Errors
     /// The frame is not to be sent.

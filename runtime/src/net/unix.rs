@@ -114,7 +114,10 @@ impl Writing {
         write: impl Fn(&Socket) -> io::Result<usize>,
         write_when_free: impl FnOnce(Pin<&mut pipe::Sender>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if self.full.is_none() {
+        loop {
+            if let Some(full) = &mut self.full {
+                return write_when_free(Pin::new(full), cx);
+            }
             if let Some(again) = &mut self.again {
                 ready!(again.as_mut().poll(cx));
                 self.again = None;
@@ -124,15 +127,9 @@ impl Writing {
                 written => return Poll::Ready(written),
             }
         }
-        match (&mut self.full, &mut self.again) {
-            (Some(full), _) => write_when_free(Pin::new(full), cx),
-            // Whoever writes tries again then.
-            (None, Some(again)) => again.as_mut().poll(cx).map(|()| Err(io::ErrorKind::Interrupted.into())),
-            (None, None) => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-        }
     }
 
-    /// The socket is full.
+    /// The socket is full: from here on it is waited for, or for the time to try again.
     fn wait(&mut self) {
         let _runtime = self.runtime.enter();
         let socket = self.socket.try_clone().and_then(|socket| pipe::Sender::from_owned_fd_unchecked(socket.into()));
