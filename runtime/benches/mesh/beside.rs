@@ -1,18 +1,33 @@
 //! Calls beside [`typed`], where the same two guests are bound by types that were known when it was compiled, and beside as many bare
-//! bytes: what it costs to know types only when a component is loaded, and what all else costs that a mesh does.
+//! bytes: what it costs to know types only when a component is loaded, and what all else costs that a mesh does; and, where a target is
+//! told by the bare echo, what of the way to it is wasmtime's and the guests'.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::guests::Setup;
 use crate::report::{Case, How, Sample, micros, sample_json};
 use crate::socket::Scheme;
-use crate::{ROUNDS, echo, typed};
+use crate::{ROUNDS, measure, typed};
 
-/// An operation, how many in flight, and calls of one run.
-const LOADS: [(&str, usize, u64); 5] =
-    [("record", 1, 20_000), ("records", 1, 500), ("sum", 1, 20_000), ("sum", 64, 200_000), ("sum", 256, 200_000)];
+/// What is called how, bytes where they are not those of the operation's values, how many in flight, and calls of one run.
+type Load = (How, &'static str, Option<usize>, usize, u64);
+
+const LOADS: [Load; 13] = [
+    (How::Direct, "record", None, 1, 20_000),
+    (How::Direct, "records", None, 1, 500),
+    (How::Direct, "sum", None, 1, 20_000),
+    (How::Direct, "sum", None, 64, 200_000),
+    (How::Direct, "sum", None, 256, 200_000),
+    (How::Direct, "echo", Some(64 << 10), 1, 5_000),
+    (How::Direct, "echo", Some(64 << 10), 64, 10_000),
+    (How::Apart(Scheme::Unix), "sum", None, 256, 200_000),
+    (How::Broadcast(2), "sum", None, 1, 10_000),
+    (How::Broadcast(8), "sum", None, 1, 4_000),
+    (How::Broadcast(32), "sum", None, 1, 1_000),
+    (How::Local, "sum", None, 1, 100_000),
+    (How::Local, "echo", Some(64 << 10), 1, 10_000),
+];
 
 /// One round of a row.
 struct Three {
@@ -24,11 +39,11 @@ struct Three {
 /// Measures all of it, and shows it. The rows as JSON.
 pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     println!(
-        "\nover a direct link, beside a bare echo of as many bytes (8 at least), and beside the same guests bound by bindgen!, with \
-         serde over the same socket, one thread a process\n"
+        "\nbeside a bare echo of as many bytes (8 at least), and beside the same guests bound by bindgen!, with serde over the same \
+         socket, one thread a process\n"
     );
     println!(
-        "{:<14} {:>9} {:>9} | {:>10} {:>10} {:>10} {:>8} | {:>10} {:>10} {:>8} | {:>9} {:>9} {:>9}",
+        "{:<22} {:>9} {:>9} | {:>10} {:>10} {:>10} {:>8} | {:>10} {:>10} {:>8} | {:>9} {:>9} {:>9}",
         "op",
         "bytes",
         "in flight",
@@ -44,16 +59,14 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
         "cpu"
     );
     let mut rows = Vec::new();
-    for (op, in_flight, calls) in LOADS {
-        let case = Case { how: How::Direct, op, payload_bytes: typed::payload_bytes(op)?, in_flight, calls };
+    for (how, op, bytes, in_flight, calls) in LOADS {
+        let payload_bytes = bytes.map_or_else(|| typed::payload_bytes(op), Ok)?;
+        let case = Case { how, op, payload_bytes, in_flight, calls };
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
             eprintln!("measuring {} with {in_flight} in flight beside typed guests", case.label());
-            rounds.push(Three {
-                bare: echo::measure(&case, folder, Scheme::Unix)?,
-                typed: typed::measure(&case, folder)?,
-                daffi: Setup::new(&case, folder).two("unix")?.timed()?,
-            });
+            let (bare, daffi) = measure(&case, folder)?;
+            rounds.push(Three { bare, typed: typed::measure(&case, folder)?, daffi });
         }
         rows.push(show(&case, rounds));
     }
@@ -67,7 +80,7 @@ fn show(case: &Case, mut rounds: Vec<Three>) -> Value {
     let to = |limit: &Sample| daffi.p50.as_secs_f64() / limit.p50.as_secs_f64();
     let rate_to = |limit: &Sample| daffi.calls_per_second / limit.calls_per_second;
     println!(
-        "{:<14} {:>9} {:>9} | {:>8.1}us {:>8.1}us {:>8.1}us {:>7.2}x | {:>10.0} {:>10.0} {:>7.2}x | {:>7.1}us {:>7.1}us {:>7.1}us",
+        "{:<22} {:>9} {:>9} | {:>8.1}us {:>8.1}us {:>8.1}us {:>7.2}x | {:>10.0} {:>10.0} {:>7.2}x | {:>7.1}us {:>7.1}us {:>7.1}us",
         case.label(),
         case.payload_bytes,
         case.in_flight,

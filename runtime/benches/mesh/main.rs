@@ -140,8 +140,8 @@ fn part() -> Option<anyhow::Result<ExitCode>> {
         (echo::RELAY_ENV, echo::relay),
         (broadcast::RELAY_ENV, broadcast::relay),
         (streams::READER_ENV, |socket| Ok(streams::read(Path::new(socket))?)),
-        (typed::SERVER_ENV, |socket| typed::serve(Path::new(socket))),
-        (typed::CALLER_ENV, |socket| typed::call(Path::new(socket))),
+        (typed::SERVER_ENV, typed::serve),
+        (typed::CALLER_ENV, typed::call),
     ];
     let (part, told) = parts.iter().find_map(|(variable, part)| Some((part, std::env::var(variable).ok()?)))?;
     Some(part(&told).map(|()| ExitCode::SUCCESS))

@@ -6,24 +6,24 @@
 //!     ▲       └───▶ who waits, in order ◀─── all that a read brings (read)
 //! ```
 //!
-//! The callee answers in order, so frames need no number.
+//! The callee answers in order, so frames need no number. Bytes are written a frame at a time, and reading goes on meanwhile.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
-use wasmtime::component::{Accessor, Component, HasSelf, Linker};
+use wasmtime::component::{Access, Accessor, Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use self::caller::CallerAsync;
 use self::caller::daffi::bench::ops_async;
-use super::{Coded, Wasi, put_framed, value_of};
+use super::{Coded, Wasi, early, put_framed, read_bytes, value_of, write_bytes};
 use crate::echo::{block_on, next_frame, read_some};
 use crate::guests::component;
 use crate::socket::connect;
@@ -39,10 +39,18 @@ mod caller {
 /// The calls on the way.
 #[derive(Default)]
 struct Line {
-    /// What is to be written.
+    /// What is to be written: numbers in their frames.
     output: Vec<u8>,
+    /// And bytes, each of which will have a frame.
+    bytes: VecDeque<Vec<u8>>,
     /// Who waits, in the order of their calls.
-    waiting: VecDeque<oneshot::Sender<i64>>,
+    waiting: VecDeque<Waiting>,
+}
+
+/// Who waits for what.
+enum Waiting {
+    Number(oneshot::Sender<i64>),
+    Bytes(oneshot::Sender<Vec<u8>>),
 }
 
 /// What the guest imports.
@@ -85,19 +93,34 @@ async fn write(mut writer: OwnedWriteHalf, line: &Mutex<Line>, to_write: &Notify
         std::mem::swap(&mut output, &mut lock(line).output);
         writer.write_all(&output).await?;
         output.clear();
+        while let Some(bytes) = { lock(line).bytes.pop_front() } {
+            write_bytes(&mut writer, &bytes).await?;
+        }
     }
 }
 
 async fn read(mut reader: OwnedReadHalf, line: &Mutex<Line>) -> anyhow::Result<()> {
+    if std::env::var("OP")? == "echo" {
+        while let Some(bytes) = read_bytes(&mut reader).await? {
+            let Some(Waiting::Bytes(who)) = next(line) else { bail!("an answer to no call") };
+            // Who gave up does not want it.
+            let _ = who.send(bytes);
+        }
+        return Ok(());
+    }
     let mut input = BytesMut::new();
     while read_some(&mut reader, &mut input).await? > 0 {
         while let Some(frame) = next_frame(&mut input) {
-            let who = lock(line).waiting.pop_front().ok_or_else(|| anyhow!("an answer to no call"))?;
-            // Who gave up does not want it.
+            let Some(Waiting::Number(who)) = next(line) else { bail!("an answer to no call") };
             let _ = who.send(value_of(&frame)?);
         }
     }
     Ok(())
+}
+
+/// Who waits longest.
+fn next(line: &Mutex<Line>) -> Option<Waiting> {
+    lock(line).waiting.pop_front()
 }
 
 fn lock(line: &Mutex<Line>) -> std::sync::MutexGuard<'_, Line> {
@@ -109,19 +132,33 @@ impl ops_async::Host for Host {}
 impl ops_async::HostWithStore<Host> for HasSelf<Host> {
     async fn sum(accessor: &Accessor<Host, Self>, a: i64, b: i64) -> wasmtime::Result<i64> {
         let answer = accessor.with(|mut access| -> Coded<_> {
-            let host = access.get();
             let (tell, answer) = oneshot::channel();
+            let host = access.get();
             let mut line = lock(&host.line);
             put_framed(&(a, b), &mut line.output)?;
-            line.waiting.push_back(tell);
-            host.to_write.notify_one();
+            host.wait(&mut line, Waiting::Number(tell));
             Ok(answer)
         })?;
-        answer.await.map_err(|_| wasmtime::format_err!("the callee ended early"))
+        answer.await.map_err(|_| early())
     }
 
-    async fn echo(_: &Accessor<Host, Self>, _: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
-        Err(wasmtime::format_err!("`echo` is not called here"))
+    async fn echo(accessor: &Accessor<Host, Self>, bytes: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        let answer = accessor.with(|mut access: Access<'_, Host, Self>| {
+            let (tell, answer) = oneshot::channel();
+            let host = access.get();
+            let mut line = lock(&host.line);
+            line.bytes.push_back(bytes);
+            host.wait(&mut line, Waiting::Bytes(tell));
+            answer
+        });
+        answer.await.map_err(|_| early())
+    }
+}
+
+impl Host {
+    fn wait(&self, line: &mut Line, who: Waiting) {
+        line.waiting.push_back(who);
+        self.to_write.notify_one();
     }
 }
 
