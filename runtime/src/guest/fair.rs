@@ -30,6 +30,7 @@ pub use self::turns::{Portion, USUAL_WEIGHT};
 use super::heat::Heat;
 use super::lent::lent;
 use super::meter::Meter;
+use super::stint;
 use super::threads::{Polled, Side, Threads, go_to, here};
 
 /// The turns of all tenants of a runtime. Clones are the same.
@@ -204,6 +205,7 @@ impl Stand {
     /// on in the network's thread, one that is not comes back from there.
     pub fn poll<T>(&mut self, cx: &mut Context<'_>, guest: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let began = Instant::now();
+        stint::begins(began);
         if here() == Some(Side::Network) {
             return self.poll_in_network(began, cx, guest);
         }
@@ -236,7 +238,7 @@ impl Stand {
         let now = Instant::now();
         // Whoever had the thread in the middle of this, others waited for it.
         let held = now.saturating_duration_since(began);
-        self.took = held.saturating_sub(lent().saturating_sub(lent_before));
+        self.took = stint::took(began, now).saturating_sub(lent().saturating_sub(lent_before));
         self.meter.computed(self.took);
         self.heat.took(now, self.took);
         self.share.ran_in_driver(self.took, now);
@@ -318,7 +320,7 @@ impl Drop for Turn<'_> {
         let shared = &self.share.shared;
         let now = Instant::now();
         // Of a guest that it called here, the time is that one's.
-        let used = now.saturating_duration_since(self.began).saturating_sub(lent().saturating_sub(self.lent));
+        let used = stint::took(self.began, now).saturating_sub(lent().saturating_sub(self.lent));
         *self.took = used;
         self.meter.computed(used);
         let now = shared.time(now);

@@ -65,6 +65,7 @@ mod rate;
 mod roster;
 pub mod run;
 mod state;
+mod stint;
 mod streams;
 mod tasks;
 mod template;

@@ -29,6 +29,7 @@ use super::lent::lend;
 use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
+use super::stint;
 use super::template::Template;
 use super::threads::{NETWORK_BYTES, Polled, Side, Threads};
 use super::worker::{self, Progress, Run};
@@ -96,6 +97,7 @@ impl Pool {
         let context = &self.template.context;
         context.set_local(incoming.process);
         let began = Instant::now();
+        stint::begins(began);
         context.meter.asked(incoming.args.len());
         let deadline = context.mesh.instant(incoming.deadline);
         let job = Job::new(incoming, &context.process, (began, deadline), context.limits.queue_time, Vec::new());
@@ -200,7 +202,7 @@ impl Pool {
     /// Whoever is at the driver's desk was busy here since then: for how long.
     fn took_since(&self, began: Instant) -> Duration {
         let now = Instant::now();
-        let took = now.saturating_duration_since(began);
+        let took = stint::took(began, now);
         lend(took);
         self.heat.took(now, took);
         self.template.context.share.ran_in_driver(took, now);

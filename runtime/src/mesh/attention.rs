@@ -1,8 +1,10 @@
 //! How the network's thread stays awake for an answer that is about to come.
 //!
 //! To sleep and be woken costs a thread more than a call between two guests takes otherwise: on most machines an idle processor is
-//! some 10 us away, on a virtual one more. So where something was sent and what comes is mostly there within
-//! [`WATCH`], the thread looks for it that long before it sleeps, as kernels do for devices.
+//! some 5 us away, on a virtual one up to ten times as much. So where something was sent and what comes is mostly there within
+//! [`WATCH`], the thread looks for it that long before it sleeps, as kernels do for devices. Where it is in vain for the first time, it is
+//! measured what it takes to be woken here, and where that takes long it is watched for longer from then on: two runtimes that both sleep
+//! are some wake-ups away from each other, and each finds the other awake only if it waits for as long as that.
 //!
 //! ```text
 //!   sent ──▶ watching ── something came ──▶ sleeps at the next pause, watches when something is sent
@@ -17,9 +19,12 @@
 //! their turn; after a few of them the clock is looked at, and whoever else wants the processor has it, which ends the
 //! watching; where it does not pay, one time of 64 is left of it. On a machine with one processor it never pays.
 
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use daffi_proto::frame::Frame;
@@ -28,8 +33,17 @@ use tokio::sync::Notify;
 
 use super::link::{FrameSink, FrameSource, Glance, Link, LinkEnd, Mute, NotTaken};
 
-/// How long something that was sent is waited for awake.
+/// How long something that was sent is waited for awake, at least.
 const WATCH: Duration = Duration::from_micros(40);
+
+/// And at most.
+const MOST_WATCH: Duration = Duration::from_micros(200);
+
+/// It is waited for as long as so many wake-ups take: those of both sides, with what they do, and as much again.
+const WAKE_UPS: u32 = 5;
+
+/// So often a wake-up is measured, there and back.
+const TRIPS: usize = 16;
 
 /// Where it takes longer until the processor is given back, somebody else has had it.
 const ALONE: Duration = Duration::from_micros(4);
@@ -52,8 +66,9 @@ pub struct Attention(Option<Arc<Shared>>);
 
 #[derive(Debug)]
 struct Shared {
-    /// [`WATCH`] and [`ALONE`].
-    watch: Duration,
+    /// [`WATCH`], or more, in nanoseconds.
+    watch: AtomicU64,
+    /// [`ALONE`].
     alone: Duration,
     sent: AtomicU64,
     heard: AtomicU64,
@@ -68,7 +83,7 @@ struct Shared {
 impl Attention {
     /// For this machine: where there is one processor, nobody ever watches.
     pub fn new() -> Self {
-        let several = std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
+        let several = thread::available_parallelism().is_ok_and(|processors| processors.get() > 1);
         Self(several.then(|| Shared::new(WATCH, ALONE)))
     }
 
@@ -86,6 +101,7 @@ impl Attention {
     pub async fn watch(self) {
         let Some(shared) = self.0 else { return std::future::pending().await };
         let (mut seen, mut doublings) = (0, 0);
+        let mut measure = Some(measure_wake_up);
         shared.watching.store(true, Ordering::Relaxed);
         loop {
             let sent = shared.sent.load(Ordering::Relaxed);
@@ -103,6 +119,9 @@ impl Attention {
                 }
                 Seen::AtOnce => PASSES_WHILE_BUSY,
                 Seen::Nothing => {
+                    if let Some(measure) = measure.take() {
+                        measure(&shared);
+                    }
                     doublings = MOST_DOUBLINGS.min(doublings + 1);
                     (1 << doublings) - 1
                 }
@@ -115,7 +134,7 @@ impl Attention {
 impl Shared {
     fn new(watch: Duration, alone: Duration) -> Arc<Self> {
         Arc::new(Self {
-            watch,
+            watch: AtomicU64::new(nanos(watch)),
             alone,
             sent: AtomicU64::new(0),
             heard: AtomicU64::new(0),
@@ -166,7 +185,7 @@ impl Shared {
     /// Looks until something comes, or it does not pay any more.
     async fn watch(&self) -> Seen {
         let heard = self.heard.load(Ordering::Relaxed);
-        let until = Instant::now() + self.watch;
+        let until = Instant::now() + Duration::from_nanos(self.watch.load(Ordering::Relaxed));
         let mut looks = 0;
         loop {
             // Whatever is there by now has its turn, and wakes whom it is for.
@@ -183,12 +202,94 @@ impl Shared {
             if looked >= until {
                 return Seen::Nothing;
             }
-            std::thread::yield_now();
+            thread::yield_now();
             if looked.elapsed() > self.alone {
                 return Seen::Nothing; // the processor is wanted: who sleeps leaves it to others
             }
         }
     }
+}
+
+/// Measures in threads of its own, for some milliseconds, what it takes here to be woken by a socket, and sets how long is watched.
+fn measure_wake_up(shared: &Arc<Shared>) {
+    let shared = Arc::downgrade(shared);
+    let measure = move || {
+        // Where it cannot be measured, all stays as it is.
+        if let (Ok(wake_up), Some(shared)) = (wake_up(), shared.upgrade()) {
+            let watch = watch_of(wake_up);
+            tracing::debug!(?wake_up, ?watch, "measured how long it takes to be woken here");
+            shared.watch.fetch_max(nanos(watch), Ordering::Relaxed);
+        }
+    };
+    let _ = thread::Builder::new().name("daffi-wake-up".to_owned()).spawn(measure);
+}
+
+/// How long is watched where a wake-up takes so long.
+fn watch_of(wake_up: Duration) -> Duration {
+    (WAKE_UPS * wake_up).clamp(WATCH, MOST_WATCH)
+}
+
+/// What it takes from a write to a unix socket until who waits for it on another processor has read it: the lower quartile of some, since
+/// a machine that is busy makes them longer. The thread that asks stays on one processor.
+fn wake_up() -> io::Result<Duration> {
+    let (mut near, mut far) = UnixStream::pair()?;
+    let [own, other] = two_processors();
+    stay_on(own);
+    let echo = move || -> io::Result<()> {
+        stay_on(other);
+        let mut byte = [0];
+        while far.read(&mut byte)? > 0 {
+            far.write_all(&byte)?;
+        }
+        Ok(())
+    };
+    let echo = thread::Builder::new().name("daffi-wake-up".to_owned()).spawn(echo)?;
+    let mut trips = Vec::with_capacity(TRIPS);
+    let measured = (0..TRIPS).try_for_each(|_| {
+        let began = Instant::now();
+        near.write_all(&[0])?;
+        near.read_exact(&mut [0])?;
+        trips.push(began.elapsed());
+        Ok(())
+    });
+    drop(near);
+    let _ = echo.join();
+    trips.sort_unstable();
+    let quartile = trips.get(TRIPS / 4).copied().unwrap_or_default();
+    measured.map(|()| quartile / 2)
+}
+
+/// Two processors of those that this thread may have, where the system tells: threads on the same one do not wake a processor when they
+/// wake each other.
+#[cfg(target_os = "linux")]
+fn two_processors() -> [Option<usize>; 2] {
+    use rustix::thread::{CpuSet, sched_getaffinity};
+    let Ok(all) = sched_getaffinity(None) else { return [None; 2] };
+    let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor));
+    [processors.next(), processors.next()]
+}
+
+/// Keeps this thread on that one.
+#[cfg(target_os = "linux")]
+fn stay_on(processor: Option<usize>) {
+    let mut one = rustix::thread::CpuSet::new();
+    if let Some(processor) = processor {
+        one.set(processor);
+        // Where it may not, what is measured is a little less.
+        let _ = rustix::thread::sched_setaffinity(None, &one);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn two_processors() -> [Option<usize>; 2] {
+    [None; 2]
+}
+
+#[cfg(not(target_os = "linux"))]
+fn stay_on(_: Option<usize>) {}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What came while somebody watched.
@@ -251,6 +352,26 @@ mod tests {
     fn attention(watch: Duration) -> (Attention, Arc<Shared>) {
         let shared = Shared::new(watch, Duration::MAX);
         (Attention(Some(Arc::clone(&shared))), shared)
+    }
+
+    #[test]
+    fn where_it_takes_long_to_be_woken_it_is_watched_for_longer_up_to_a_bound() {
+        let micros = Duration::from_micros;
+        let watches = [0, 5, 20, 40, 1_000_000].map(|wake_up| watch_of(micros(wake_up)));
+        assert_eq!(watches, [40, 40, 100, 200, 200].map(micros));
+    }
+
+    #[tokio::test]
+    async fn the_first_time_that_it_is_in_vain_a_wake_up_is_measured() {
+        let (attention, shared) = attention(Duration::ZERO);
+        let mut watching = pin!(attention.watch());
+        shared.sent(None);
+        // Until the measuring threads have told.
+        while shared.watch.load(Ordering::Relaxed) < nanos(WATCH) {
+            assert!(poll!(&mut watching).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert!(shared.watch.load(Ordering::Relaxed) <= nanos(MOST_WATCH));
     }
 
     #[tokio::test]

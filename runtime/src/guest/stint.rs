@@ -1,0 +1,80 @@
+//! How long a guest had the thread, where others wanted the processor too.
+//!
+//! A thread that is put aside in the middle of a guest's call seems to have computed all that time: on a machine with more threads than
+//! processors each call in a few hundred looks long that way, and would be taken for one that is. So what seems long is held
+//! against the processor time of the thread. That costs a call of the system, so it is not asked for short times, and
+//! what it is counted from is looked at in advance, each [`APART`].
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What is shorter is taken as it is: to be put aside takes longer.
+const LONG: Duration = Duration::from_millis(1);
+
+/// How old what it is counted from may be: by so much a time is told too long at most.
+const APART: Duration = Duration::from_micros(500);
+
+thread_local! {
+    /// When the thread's processor time was looked at last, and what it was.
+    static LOOKED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+/// A guest gets this thread now.
+pub(super) fn begins(now: Instant) {
+    if LOOKED.get().is_none_or(|(at, _)| now.saturating_duration_since(at) >= APART) {
+        LOOKED.set(Some((now, processor_time())));
+    }
+}
+
+/// How long a guest had this thread that got it then ([`begins`]).
+pub(super) fn took(began: Instant, now: Instant) -> Duration {
+    let time = now.saturating_duration_since(began);
+    if time < LONG {
+        return time;
+    }
+    let used = processor_time();
+    let at_most = LOOKED.replace(Some((now, used))).map(|(at, before)| {
+        // What was not looked at was used.
+        used.saturating_sub(before).saturating_add(at.saturating_duration_since(began))
+    });
+    at_most.map_or(time, |at_most| time.min(at_most))
+}
+
+/// What this thread has used of processors since it began.
+fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computes until this thread has used so much more.
+    fn compute(time: Duration) {
+        let until = processor_time() + time;
+        while processor_time() < until {}
+    }
+
+    #[test]
+    fn a_thread_that_was_put_aside_took_no_longer_than_it_computed() {
+        let began = Instant::now();
+        begins(began);
+        // As long as it sleeps, others have the processor.
+        std::thread::sleep(20 * LONG);
+        assert!(took(began, Instant::now()) < 10 * LONG);
+    }
+
+    #[test]
+    fn what_computes_took_as_long_as_it_computed_whoever_looked_meanwhile() {
+        let began = Instant::now();
+        begins(began);
+        compute(2 * LONG);
+        begins(Instant::now());
+        compute(2 * LONG);
+        let now = Instant::now();
+        let took = took(began, now);
+        assert!(took >= 4 * LONG && took <= now - began);
+    }
+}
