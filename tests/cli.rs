@@ -273,7 +273,7 @@ fn a_call_that_ran_out_of_time_says_how_much_it_was_given_and_what_for() {
     math.signal(Signal::CONT);
     says(output.one_line_error(4), &["no answer within 1 s; it may or may not have run", "deadline-exceeded"]);
     let output = cluster.run(["call", "--timeout", "300ms", "--wait-ready", "no-such-thing()"]);
-    says(output.one_line_error(3), &["no-such-thing", "in tenant default: ", "it was waited for, 0.3 s", "no-such-callback"]);
+    says(output.one_line_error(3), &["no-such-thing", "in tenant default: waited 0.3 s for it: ", "no-such-callback"]);
     cluster.becomes_idle();
 }
 
