@@ -294,3 +294,15 @@ fn of_two_kinds_of_one_callback_a_typed_caller_reaches_its_own_and_a_dynamic_one
     assert_eq!(cluster.run(["call", "--receiver", "numbers", "add(1, 2)"]).success(), "3");
     cluster.becomes_idle();
 }
+
+#[test]
+fn a_call_that_waits_for_a_callback_says_what_is_not_there() {
+    let cluster = Cluster::new();
+    let consumer = cluster.runtime("consumer").controller().module("consumer", "consumer").ready();
+    says(
+        &consumer.wait_for_line("a call waits: "),
+        &["consumer: ", "#sum-of-two-numbers`: no process has such a callback"],
+    );
+    let _publisher = cluster.runtime("publisher").module("publisher", "publisher").ready();
+    consumer.wait_for_line("Result = 20");
+}

@@ -43,7 +43,10 @@ fn check_tells_mistakes_of_the_file_and_of_components() {
     for (more, parts) in [
         ("memroy = \"1MiB\"", &["daffi.toml:7:1: unknown key `memroy`"][..]),
         ("memory = \"1KiB\"", &["daffi.toml:7:10: 1KiB is out of bounds: it is from 64KiB to 32GiB"]),
-        ("[[module]]\npath = \"nowhere.wasm\"", &["nowhere.wasm"]),
+        (
+            "[[module]]\npath = \"nowhere.wasm\"",
+            &["daffi.toml: `path` of nowhere: there is no file `", "/nowhere.wasm`"],
+        ),
         ("[[module]]\npath = \"daffi.toml\"", &["daffi.toml", "component"]),
         ("queue = -1", &["daffi.toml:7:9: -1 is out of bounds: it is from 0"]),
         (

@@ -187,6 +187,67 @@ fn an_error_is_the_first_line_and_its_backtrace_is_below_it_where_that_is_asked_
 }
 
 #[test]
+fn output_that_finds_no_room_is_an_error_and_a_reader_that_has_gone_is_none() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("math");
+    let guest = component("fixtures").display().to_string();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for args in [
+        &["ps"][..],
+        &["ps", "--json"],
+        &["top", "--once", "--interval", "1ms"],
+        &["events"],
+        &["call", "add(5, 15)"],
+        &["call", "add(5, 15)", "--broadcast"],
+        &["call", "add(5, 15)", "--broadcast", "--first-n", "1"],
+        &["schedule", "ls", "--json"],
+        &["inspect", &guest],
+        &["doctor"],
+        &["--help"],
+        &["call", "--help"],
+        &["--version"],
+    ] {
+        let output = cluster.bare("into-a-full-disk").args(args).stdout(full()).finish();
+        says(output.one_line_error(1), &["stdout cannot be written: ", "No space left on device"]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = cluster.bare("to-nobody").args(args).stdout(writer).finish();
+        assert_eq!((output.code(), output.stderr.as_str()), (0, ""), "{args:?}");
+    }
+    let output = cluster.bare("call").args(["call", "add(5, 15)"]).stdout(full()).finish();
+    says(output.one_line_error(1), &["add ran, and its result is lost: stdout"]);
+    let (streaming, mut lines) = cluster.bare("call").args(["call", "add", "--stream"]).stdout(full()).start_fed();
+    std::io::Write::write_all(&mut lines, b"(1, 2)\n").unwrap();
+    // It ends though there may be more lines.
+    says(streaming.output().one_line_error(1), &["stdout cannot be written: "]);
+}
+
+#[test]
+fn who_only_looks_whether_a_controller_listens_is_not_turned_away() {
+    let cluster = Cluster::new();
+    let controller = cluster.bare("controller").args(["--controller", "--no-node", "--log", "debug"]).start();
+    controller.wait_for_line("listening");
+    says(cluster.run(["doctor"]).success(), &["a controller listens"]);
+    controller.wait_for_line("went without a word");
+    assert_eq!(controller.count("turned"), 0);
+    // Who says what makes no sense is.
+    std::io::Write::write_all(&mut std::os::unix::net::UnixStream::connect(cluster.socket()).unwrap(), &[0xff; 64])
+        .unwrap();
+    says(&controller.wait_for_line("turned"), &["away: "]);
+}
+
+#[test]
+fn an_unknown_name_says_where_it_was_looked_for_and_what_is_near() {
+    let cluster = Cluster::new();
+    let _server = cluster.serving("math");
+    let output = cluster.call("ad(1, 2)");
+    says(
+        output.one_line_error(3),
+        &["error: in tenant default: `ad`: ", "did you mean `", "`? (not-run, no-such-callback: ad)"],
+    );
+}
+
+#[test]
 fn with_json_nothing_but_json_goes_to_stdout() {
     let cluster = Cluster::new();
     let _server = cluster.runtime("server").controller().module("a", "fixtures").module("b", "fixtures").ready();
@@ -198,7 +259,7 @@ fn with_json_nothing_but_json_goes_to_stdout() {
         assert_eq!(entry["error"]["code"], "trap", "{line}");
     }
     assert_eq!(output.stdout.lines().count(), 2);
-    says(output.stderr.lines().next().unwrap(), &["error: 2 of 2 processes failed; the first: "]);
+    assert_eq!(output.stderr.lines().next(), Some("error: 2 of 2 processes failed"), "what each says is in its line");
 }
 
 #[test]
@@ -212,7 +273,7 @@ fn a_call_that_ran_out_of_time_says_how_much_it_was_given_and_what_for() {
     math.signal(Signal::CONT);
     says(output.one_line_error(4), &["no answer within 1 s; it may or may not have run", "deadline-exceeded"]);
     let output = cluster.run(["call", "--timeout", "300ms", "--wait-ready", "no-such-thing()"]);
-    says(output.one_line_error(3), &["no-such-thing", "it was waited for, 0.3 s", "no-such-callback"]);
+    says(output.one_line_error(3), &["no-such-thing", "in tenant default: waited 0.3 s for it: ", "no-such-callback"]);
     cluster.becomes_idle();
 }
 

@@ -260,7 +260,7 @@ fn what_is_wrong_on_the_command_line_is_one_line_with_its_exit_code() {
         let output = cluster.run(["schedule"].iter().chain(args));
         says(output.one_line_error(code), words);
     };
-    bad(&["add", "print(\"x\")"], 2, &["without a time", "`every`, `at` and `cron`"]);
+    bad(&["add", "print(\"x\")"], 2, &["without a time", "--every, --at and --cron"]);
     bad(&["add", "print(\"x\")", "--every", "1s", "--at", "2999-01-01T00:00:00Z"], 2, &["both `every` and `at`"]);
     bad(&["add", "print(\"x\")", "--every", "-1s"], 2, &["is no duration"]);
     bad(&["add", "print(\"x\")", "--every", "1ms"], 2, &["too often"]);

@@ -165,20 +165,12 @@ impl App {
                 self.signalled = true;
                 return Some(Ok(exit::OK));
             }
-            Event::Ran(at, outcome) => {
-                self.ran(at, &outcome).await;
-                // It may have asked for the end between the two looks, in another thread.
-                if let Some(code) = stopped(self.running.mesh.as_ref()).now_or_never() {
-                    return Some(Ok(code));
-                }
-            }
+            Event::Ran(at, outcome) => self.ran(at, &outcome).await,
             Event::Nodes => {}
         }
         let others = self.nodes.as_ref().map(|nodes| *nodes.borrow());
-        match verdict::decide(&self.modules, self.exit_after_run, others) {
-            Verdict::Serve => None,
-            Verdict::End(code) => Some(Ok(code)),
-        }
+        let verdict = verdict::decide(&self.modules, self.exit_after_run, others);
+        end_of(self.running.mesh.as_ref(), verdict).map(Ok)
     }
 
     fn start_runs(&mut self) {
@@ -275,6 +267,15 @@ async fn link_event(link: &mut Option<watch::Receiver<LinkState>>, connected: &m
     }
 }
 
+/// The code with which it ends, if it does: somebody may have asked for the end since the last look, in another thread, as a
+/// guest whose `run` then ended by itself; who has asked is heard before what follows from that.
+fn end_of(mesh: Option<&MeshHandle>, verdict: Verdict) -> Option<u8> {
+    stopped(mesh).now_or_never().or(match verdict {
+        Verdict::Serve => None,
+        Verdict::End(code) => Some(code),
+    })
+}
+
 async fn stopped(mesh: Option<&MeshHandle>) -> u8 {
     match mesh {
         Some(mesh) => mesh.stopped().await,
@@ -295,5 +296,23 @@ async fn nodes_changed(nodes: &mut Option<watch::Receiver<usize>>) {
 async fn within(what: &str, part: impl Future<Output = ()>) {
     if tokio::time::timeout(PART_TIMEOUT, part).await.is_err() {
         tracing::warn!("{what} took more than {PART_TIMEOUT:?} to end");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn who_has_asked_for_the_end_is_heard_before_what_follows_from_a_run_that_has_ended() {
+        let (_, link) = watch::channel(LinkState::Up);
+        let (mesh, _) = MeshHandle::new(Instant::now(), link);
+        for node in [None, Some(&mesh)] {
+            assert_eq!((end_of(node, Verdict::Serve), end_of(node, Verdict::End(1))), (None, Some(1)));
+        }
+        mesh.stop(7);
+        assert_eq!((end_of(Some(&mesh), Verdict::Serve), end_of(Some(&mesh), Verdict::End(1))), (Some(7), Some(7)));
     }
 }

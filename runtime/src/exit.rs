@@ -7,7 +7,7 @@ use crate::plain::plain;
 
 /// All went well.
 pub const OK: u8 = 0;
-/// A callback failed, or a module's `run` did.
+/// A callback failed, or a module's `run` did, or what there was to print could not be printed.
 pub const FAILED: u8 = 1;
 /// What the user gave cannot be used: flags, a config, a file, arguments.
 pub const USAGE: u8 = 2;
@@ -26,8 +26,8 @@ pub const TRAPPED: u8 = 134;
 pub const HELP: &str = "\
 Exit codes:
   0    all went well
-  1    a callback failed (call), fewer values came than were wanted (--first-n, --quorum), or a module's `run` returned
-       an error
+  1    a callback failed (call), fewer values came than were wanted (--first-n, --quorum),
+       a module's `run` returned an error, or stdout could not be written (a full disk)
   2    what you gave cannot be used: flags, config, component, arguments, an address in use
   3    the call did not run, or may not (no such callback, overloaded, deadline in the queue, ...)
   4    the call was sent and no answer came: it may or may not have run

@@ -12,7 +12,7 @@ use anyhow::Context;
 use daffi_runtime::cli::args::{Command, RunArgs};
 use daffi_runtime::cli::inspect::{InspectFormat, inspect};
 use daffi_runtime::cli::words::{self, Instead};
-use daffi_runtime::cli::{call, certs, check, doctor, events, explain, ps, schedule, top};
+use daffi_runtime::cli::{call, certs, check, doctor, events, explain, ps, schedule, stdout, top};
 use daffi_runtime::exit::{self, Failure};
 use daffi_runtime::guest::component::LoadOptions;
 use daffi_runtime::net::endpoint::Surroundings;
@@ -76,10 +76,7 @@ fn start_log(filter: Option<&str>) -> Result<(), Failure> {
 }
 
 fn print(text: Result<String, Failure>) -> Result<u8, Failure> {
-    use std::io::Write;
-    // A reader that has gone is no failure.
-    let _ = std::io::stdout().write_all(text?.as_bytes());
-    Ok(0)
+    stdout::print(&text?).map(|_| exit::OK)
 }
 
 /// Takes all the descriptors that this process may have: the lower limit that it begins with is for programs that wait with

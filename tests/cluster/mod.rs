@@ -285,6 +285,12 @@ impl Start<'_> {
         self.start()
     }
 
+    /// This is its standard output.
+    pub fn stdout(mut self, to: impl Into<Stdio>) -> Self {
+        self.command.stdout(to);
+        self
+    }
+
     /// Starts it with a standard error that is read by nobody but the test.
     pub fn start_unlogged(mut self) -> (Running, PipeReader) {
         let (reader, writer) = std::io::pipe().unwrap();

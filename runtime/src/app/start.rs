@@ -156,7 +156,17 @@ fn open_one(opener: &mut Opener, module: &ModuleConfig) -> Result<Arc<Readable>,
         on_slow: Some(Arc::new(|message| tracing::info!("{message}"))),
         ..LoadOptions::default()
     };
-    opener.open(&module.path, options).map_err(|error| load_failure(&module.path, &error))
+    opener.open(&module.path, options).map_err(|error| {
+        let failure = load_failure(&module.path, &error);
+        match &module.file {
+            // What is wrong with a component is its own matter; where it is, is the file's.
+            Some(file) if error.is_of_path() => {
+                let (file, process) = (file.display(), &module.process);
+                Failure { message: format!("{file}: `path` of {process}: {}", failure.message), ..failure }
+            }
+            _ => failure,
+        }
+    })
 }
 
 fn load_failure(path: &Path, error: &LoadError) -> Failure {

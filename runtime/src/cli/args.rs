@@ -123,8 +123,8 @@ pub struct CheckArgs {
 }
 
 const CHECK_HELP: &str = "\
-The settings are printed as a config file that says all of them, defaults included; paths are absolute. A mistake is one line
-that names the key, with file, line and column where it is in one value, and the exit code is 2. Components are read, and whether they can be served is told; they are
+The settings are printed as a config file that says all of them, defaults included; paths are absolute. A mistake is one line \
+that names the key, with file, line and column where it is in one value, and the exit code is 2. Components are read, and whether they can be served is told; they are \
 not compiled, and no socket, certificate or state folder is touched.
 
 Example:
@@ -216,16 +216,16 @@ pub struct CallArgs {
 }
 
 const CALL_HELP: &str = "\
-The result goes to stdout in the encoding of the arguments. An error is one line on stderr; where $RUST_BACKTRACE is
+The result goes to stdout in the encoding of the arguments. An error is one line on stderr; where $RUST_BACKTRACE is \
 set, the backtrace of a callback that trapped is below it.
 
-With --broadcast, a line for each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object
-each, {\"process\", \"ok\"} or {\"process\", \"error\"}, and nothing else. The exit code is then that of the first error;
+With --broadcast, a line for each process goes to stdout: `NAME: RESULT` or `NAME: error: …`; with --json an object \
+each, {\"process\", \"ok\"} or {\"process\", \"error\"}, and nothing else. The exit code is then that of the first error; \
 with --first-n and --quorum it is 0 when as many values came.
 
-With --stream a line of stdin is an item, in WAVE or with --json in JSON: the parameter where there is one, else the
-arguments, `(5, 15)` or `[5, 15]`; of a stream<u8> a piece, a list<u8>. Empty lines are passed over, unless the callback
-takes nothing. A line that is no item is an error, and the exit code is 2: a callback that is called once a line has
+With --stream a line of stdin is an item, in WAVE or with --json in JSON: the parameter where there is one, else the \
+arguments, `(5, 15)` or `[5, 15]`; of a stream<u8> a piece, a list<u8>. Empty lines are passed over, unless the callback \
+takes nothing. A line that is no item is an error, and the exit code is 2: a callback that is called once a line has \
 served those before it, of any other the call is given up.
 
 Examples:
@@ -239,12 +239,12 @@ Examples:
   daffi-runtime call 'lookup(\"x\")' --retry 5 --idempotent
   seq 100 | daffi-runtime call total --stream
 
-Exit codes: 0 all went well; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not
+Exit codes: 0 all went well; 1 the callback failed; 2 the call or its arguments are not right; 3 it did not \
 run; 4 no answer came: it may or may not have run; 5 there is no controller.";
 
 const PS_HELP: &str = "\
-IN-FLIGHT are the calls that a process serves or has in its queue. Shown only where there are some: SCHEDULES, its scheduled
-tasks; OPEN-CALLS, its own calls to others; STREAMS, those that it reads and writes; HANDLES, what its guests hold of calls,
+IN-FLIGHT are the calls that a process serves or has in its queue. Shown only where there are some: SCHEDULES, its scheduled \
+tasks; OPEN-CALLS, its own calls to others; STREAMS, those that it reads and writes; HANDLES, what its guests hold of calls, \
 streams and watches. All of them are as of a moment ago.
 
 Example:
@@ -267,7 +267,7 @@ pub struct PsArgs {
 }
 
 const TOP_HELP: &str = "\
-Rates and latencies are those of the last 3 seconds; errors are counted by kind. A line `all of` sums up a tenant.
+Rates and latencies are those of the last 3 seconds; errors are counted by kind. A line `all of` sums up a tenant. \
 Keys: q quit, left and right (or < and >) choose the column to sort by, up and down scroll, t shows tenants only.
 
 Examples:
@@ -309,7 +309,7 @@ pub struct EventsArgs {
 }
 
 const EVENTS_HELP: &str = "\
-It begins with one `joined` for each process that is there, and goes on until it is interrupted (exit code 0) or the
+It begins with one `joined` for each process that is there, and goes on until it is interrupted (exit code 0) or the \
 controller has gone (5). A process that comes back with other callbacks has `changed`.
 
 Example:
@@ -335,6 +335,31 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// The texts below the flags, of this command and those below it.
+    fn texts(command: &clap::Command) -> Vec<String> {
+        let own =
+            [command.get_after_help(), command.get_after_long_help()].into_iter().flatten().map(ToString::to_string);
+        own.chain(command.get_subcommands().flat_map(texts)).collect()
+    }
+
+    #[test]
+    fn a_paragraph_of_a_help_text_is_one_line_and_tables_fit_where_the_width_is_unknown() {
+        let texts = texts(&Cli::command());
+        assert!(texts.len() > 8);
+        for text in texts {
+            let mut in_paragraph = false;
+            for line in text.lines() {
+                let is_paragraph = !line.is_empty() && !line.starts_with(' ');
+                assert!(
+                    !(in_paragraph && is_paragraph),
+                    "broken where the terminal does not break it: {line:?} in {text}"
+                );
+                assert!(is_paragraph || line.contains("daffi-runtime ") || line.len() <= 100, "{line:?} in {text}");
+                in_paragraph = is_paragraph;
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `daffi-runtime call`: one call from the command line, to one process or to all who have the callback.
 
-use std::io::Write;
 use std::time::Instant;
 
 use daffi_proto::call::{
@@ -13,6 +12,7 @@ use daffi_proto::value::{self, Limits};
 
 use super::args::CallArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure, outcome};
+use super::stdout::{Reader, print};
 use super::stream;
 use super::written::{Encoding, Wait, Written, failure, receiver};
 use crate::exit::{self, Failure};
@@ -76,8 +76,10 @@ async fn call_once(
     }
     let reply = client.mesh().call(request).await.map_err(|error| failure(&error))?;
     if let Some(text) = reading.text(&reply).map_err(|error| failure(&error))?.filter(|text| !text.is_empty()) {
-        // A reader that has gone is no failure of the call.
-        let _ = writeln!(std::io::stdout(), "{text}");
+        print(&format!("{text}\n")).map_err(|unprinted| {
+            let message = format!("{} ran, and its result is lost: {}", resolved.callback, unprinted.message);
+            Failure { message, ..unprinted }
+        })?;
     }
     Ok(())
 }
@@ -107,11 +109,13 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how
     let request = GatherRequest { call, need: need(how), stall: how.stall };
     let mut gather = client.mesh().gather(request).await.map_err(|error| failure(&error))?;
     let (mut all, mut failed, mut first) = (0_usize, 0_usize, None);
+    let mut printed = Ok(Reader::There);
     while let Some(entry) = gather.next().await {
         let GatherEntry { process, result } = entry.map_err(|error| failure(&error))?;
         let result = result.and_then(|reply| reading.text(&reply));
         if reading.answer != Answer::Sent || result.is_err() {
-            let _ = writeln!(std::io::stdout(), "{}", reading.line(&process, &result));
+            let line = print(&format!("{}\n", reading.line(&process, &result)));
+            printed = printed.and(line); // the calls go on
         }
         all += 1;
         if let Err(error) = result {
@@ -122,16 +126,15 @@ async fn call_all(client: &Client, call: CallRequest, reading: &Reading<'_>, how
     // Where a number of values was asked for, the failures of others are in their lines.
     if let Some(wanted) = how.first_n.or(how.quorum) {
         if gather.end() == Some(GatherEnd::Met) {
-            return Ok(());
+            return printed.map(drop);
         }
         let (values, exit_code) = (all - failed, first.map_or(exit::FAILED, |error| call_failure(&error).code));
         let few = has_too_few(client, reading.resolved, wanted).await;
         return Err(Failure::new(exit_code, format!("of {wanted} values that were wanted {values} came{few}")));
     }
-    first.map_or(Ok(()), |error| {
-        let first = failure(&error);
-        let message = format!("{failed} of {all} processes failed; the first: {}", first.message);
-        Err(Failure { message, ..first })
+    // What each failed with is in its line.
+    first.map_or(printed.map(drop), |error| {
+        Err(Failure { message: format!("{failed} of {all} processes failed"), ..failure(&error) })
     })
 }
 

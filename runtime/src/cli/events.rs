@@ -3,7 +3,6 @@
 //! It begins with one `joined` for each process that is there, and goes on until it is interrupted, its reader has gone,
 //! or the controller has.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use daffi_proto::call::{Member, MemberEvent};
@@ -12,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::EventsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use super::stdout::{Reader, print};
 use crate::exit::{self, Failure};
 use crate::mesh::handle::{LinkState, Watch};
 use crate::plain::plain;
@@ -22,7 +22,7 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Prints events until somebody or something ends it.
 ///
 /// # Errors
-/// No controller, or one that has gone.
+/// No controller, or one that has gone; stdout cannot be written.
 pub fn run(args: &EventsArgs) -> Result<(), Failure> {
     client::block_on(async {
         let client = Client::join(&args.connect, Joining::AtOnce(JOIN_TIMEOUT)).await?;
@@ -57,8 +57,7 @@ async fn follow(client: &Client, mut watch: Watch, json: bool) -> Result<(), Fai
             }
         };
         let line = if json { as_json(&event) } else { plain(&as_text(&event)) };
-        // A reader that has gone is no failure.
-        if writeln!(io::stdout(), "{line}").is_err() {
+        if print(&format!("{line}\n"))? == Reader::Gone {
             return Ok(());
         }
     }

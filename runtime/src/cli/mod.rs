@@ -7,6 +7,7 @@
 //! | [`client`] | joining the mesh as an anonymous client |
 //! | [`written`] | a call as it is written |
 //! | [`table`] | tables for people |
+//! | [`stdout`] | what is printed, and where that fails |
 //! | [`usage`] | what processes have used, in words and in JSON |
 //! | [`stream`] | `call --stream`: lines to items and back |
 //! | [`call`], [`schedule`], [`ps`], [`top`], [`events`], [`certs`], [`check`], [`explain`], [`doctor`], [`inspect`] | the subcommands |
@@ -22,6 +23,7 @@ pub mod explain;
 pub mod inspect;
 pub mod ps;
 pub mod schedule;
+pub mod stdout;
 pub mod stream;
 pub mod table;
 pub mod top;

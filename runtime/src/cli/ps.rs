@@ -1,7 +1,6 @@
 //! `daffi-runtime ps`: who is on the mesh.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::Duration;
 
 use daffi_proto::call::{CallbackInfo, Detail, Load, ProcessInfo};
@@ -14,6 +13,7 @@ use serde::Serialize;
 
 use super::args::PsArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, call_failure};
+use super::stdout::print;
 use super::table::table;
 use super::usage::{UsageJson, short_bytes, short_time};
 use crate::exit::Failure;
@@ -38,9 +38,7 @@ pub fn run(args: &PsArgs) -> Result<(), Failure> {
         (_, true) => as_wit(&processes),
         _ => as_table(&processes, &tenant),
     };
-    // A reader that has gone is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text).map(drop)
 }
 
 /// A process in JSON.

@@ -1,16 +1,18 @@
 //! `daffi-runtime schedule`: callbacks that their own processes call, over and over or later.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::ScheduleRequest;
-use daffi_proto::schedule::{Missed, Overlap, Plan, TaskId, TaskInfo, TaskState, Terms, Utc, parse_duration};
+use daffi_proto::schedule::{
+    Missed, Overlap, Plan, ScheduleError, TaskId, TaskInfo, TaskState, Terms, Utc, parse_duration,
+};
 use daffi_proto::signature::Signature;
 use serde::Serialize;
 
 use super::args::{ConnectArgs, ScheduleAddArgs, ScheduleCancelArgs, ScheduleCommand, ScheduleLsArgs};
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT};
+use super::stdout::print;
 use super::table::table;
 use super::written::{Wait, Written, failure, receiver};
 use crate::exit::Failure;
@@ -29,9 +31,7 @@ pub fn run(command: &ScheduleCommand) -> Result<(), Failure> {
         ScheduleCommand::Add(args) => add(args),
         ScheduleCommand::Cancel(args) => cancel(args),
     }?;
-    // A reader that has gone is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text).map(drop)
 }
 
 /// Where the mesh is that a command is for.
@@ -93,7 +93,7 @@ fn cancel(args: &ScheduleCancelArgs) -> Result<String, Failure> {
         match failed {
             None => Ok(text),
             Some(failed) => {
-                let _ = std::io::stdout().write_all(text.as_bytes());
+                let _ = print(&text); // the other failure is the one to tell
                 Err(failed)
             }
         }
@@ -103,7 +103,10 @@ fn cancel(args: &ScheduleCancelArgs) -> Result<String, Failure> {
 fn terms(args: &ScheduleAddArgs) -> Result<Terms, Failure> {
     let every = args.every.as_deref().map(parse_duration).transpose().map_err(Failure::usage)?;
     let at = args.at.iter().map(|time| time.parse()).collect::<Result<Vec<Utc>, _>>().map_err(Failure::usage)?;
-    let plan = Plan::from_parts(every, at, args.cron.as_deref()).map_err(Failure::usage)?;
+    let plan = Plan::from_parts(every, at, args.cron.as_deref()).map_err(|error| match error {
+        ScheduleError::NoPlan => Failure::usage("a schedule without a time: give one of --every, --at and --cron"),
+        error => Failure::usage(error),
+    })?;
     let terms = Terms { timeout: args.timeout, overlap: args.overlap.into(), missed: args.missed.into(), plan };
     terms.bounded().map_err(Failure::usage)
 }

@@ -46,13 +46,15 @@ enum Fed {
 enum Unshown {
     /// Nobody reads stdout any more.
     NoReader,
+    /// It does not take what is printed.
+    Full(Failure),
     /// The call, or its stream, failed.
     Failed(CallError),
 }
 
 /// What a call with streams came to that did not end well.
 enum Failed {
-    /// A line cannot be used.
+    /// A line cannot be used, or cannot be printed.
     Lines(Failure),
     Call(CallError),
 }
@@ -114,6 +116,7 @@ async fn both(fed: impl Future<Output = Fed>, shown: impl Future<Output = Result
             shown = &mut showing, if !is_shown => match (shown, fed.take()) {
                 (Ok(()), so_far) => (is_shown, fed) = (true, so_far),
                 (Err(Unshown::NoReader), _) => return Ok(()), // no failure of the call
+                (Err(Unshown::Full(failure)), _) => return Err(Failed::Lines(failure)),
                 (Err(Unshown::Failed(_)), Some(Fed::Wrong(wrong))) => return Err(Failed::Lines(wrong)),
                 (Err(Unshown::Failed(error)), _) => return Err(Failed::Call(error)),
             },
@@ -200,9 +203,16 @@ impl Fed {
 /// Prints what the call gives, until that has ended and is printed.
 async fn show(call: StreamingCall, shape: &Shape, written: &Written<'_>, resolved: &Resolved) -> Result<(), Unshown> {
     let page = Page::open();
-    let shown = show_on(&page.texts, call, shape, written, resolved).await;
-    page.close().await; // also what came before a failure
-    shown
+    let shown = tokio::select! {
+        biased;
+        shown = show_on(&page.texts, call, shape, written, resolved) => shown,
+        () = page.texts.closed() => Err(Unshown::NoReader),
+    };
+    // Also what came before a failure.
+    match (page.close().await, shown) {
+        (Err(failure), Ok(()) | Err(Unshown::NoReader)) => Err(Unshown::Full(failure)),
+        (_, shown) => shown,
+    }
 }
 
 async fn show_on(

@@ -11,7 +11,7 @@ mod view;
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ use self::screen::{Key, Screen, keys};
 use self::view::{Choice, View};
 use super::args::TopArgs;
 use super::client::{self, Client, Joining, LEAVE_TIMEOUT, Sight, call_failure};
+use super::stdout::print;
 use super::table::table;
 use super::usage::UsageJson;
 use crate::exit::{self, Failure};
@@ -84,9 +85,7 @@ async fn once(client: &Client, args: &TopArgs) -> Result<(), Failure> {
         true => as_json(&rows, &totals),
         false => table(&view::cells(&rows, &totals)).join("\n") + "\n",
     };
-    // A reader that has gone is no failure.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    print(&text).map(drop)
 }
 
 /// Shows it on the terminal until a key or a signal ends it.

@@ -8,6 +8,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::Cli;
+use super::stdout;
 use crate::exit::{self, Failure};
 
 /// Why there is nothing to carry out.
@@ -23,22 +24,32 @@ pub enum Instead {
 /// # Errors
 /// [`Instead`]
 pub fn read(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, Instead> {
-    Cli::try_parse_from(words).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A closed pipe (`| head`) is no failure.
-            let _ = error.print();
-            Instead::Answered(ExitCode::from(exit::OK))
-        }
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    Cli::try_parse_from(&words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match stdout::outcome(error.print()) {
+            Ok(_) => Instead::Answered(ExitCode::from(exit::OK)),
+            Err(failure) => Instead::Wrong(failure),
+        },
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = error.print();
             Instead::Answered(ExitCode::from(exit::USAGE))
         }
-        _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()) + &advice(&error))),
+        _ => Instead::Wrong(Failure::usage(one_line(&error.to_string()) + &advice(&error, &words))),
     })
 }
 
-/// What clap does not know: that a file in the place of a command is to be run.
-fn advice(error: &clap::Error) -> String {
+/// What clap does not know: that a file in the place of a command is to be run, and that a flag which takes no time has one beside
+/// it that does.
+fn advice(error: &clap::Error, words: &[OsString]) -> String {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && words
+            .windows(2)
+            .any(|pair| matches!(pair, [flag, value] if flag == "--wait-ready" && value == word.as_str()))
+    {
+        let within = if words.iter().any(|word| word == "schedule") { "--within" } else { "--timeout" };
+        return format!("; --wait-ready takes no time: {within} says how long it waits");
+    }
     let path = match error.get(ContextKind::InvalidSubcommand) {
         Some(ContextValue::String(word)) if word.contains(['/', '.']) => word,
         _ => return String::new(),
@@ -85,6 +96,8 @@ mod tests {
             ("call", &["<CALL>", "required"]),
             ("call f() --timeout soon", &["soon", "500ms"]),
             ("call f() --timeout -5s", &["-5s", "500ms"]),
+            ("call f() --wait-ready 2s", &["'2s'", "--wait-ready takes no time: --timeout says how long"]),
+            ("schedule add f() --every 5s --wait-ready 2s", &["'2s'", "--within says how long"]),
             ("call f() --eta 8days", &["8days", "from 0 to 7days"]),
             ("call f() --eta -1s", &["-1s", "500ms"]),
             ("call f() --broadcast --stall -1s", &["-1s", "500ms"]),

@@ -178,7 +178,7 @@ impl<'a> Written<'a> {
 fn in_tenant(error: CallError, tenant: &TenantName) -> CallError {
     match error.code.as_str() {
         code::NO_SUCH_CALLBACK | code::NO_SUCH_PROCESS => {
-            CallError { message: format!("{}, in tenant {tenant}", error.message), ..error }
+            CallError { message: format!("in tenant {tenant}: {}", error.message), ..error }
         }
         _ => error,
     }

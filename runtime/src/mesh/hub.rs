@@ -114,6 +114,8 @@ pub struct Hub {
     unflushed: Vec<LinkId>,
     /// Links of other runtimes' nodes that have joined.
     joined: HashSet<LinkId>,
+    /// The link whose peer was the last to close his between two frames.
+    hung_up: Option<LinkId>,
     nodes: watch::Sender<usize>,
     tasks: TaskTracker,
 }
@@ -151,6 +153,7 @@ impl Hub {
             last_link: 0,
             unflushed: Vec::new(),
             joined: HashSet::new(),
+            hung_up: None,
             nodes,
             tasks,
         };
@@ -240,6 +243,7 @@ impl Hub {
                         // The peer is told why; the log, by the controller's event.
                         self.send(link, Frame::close(&error.to_string()));
                     }
+                    self.hung_up = matches!(end, LinkEnd::Closed).then_some(link);
                     self.tell(Input::Closed { link, reason: end.to_string() });
                     self.carry_out();
                     self.close(link);
@@ -321,6 +325,10 @@ impl Hub {
                     }
                     self.nodes.send_replace(self.joined.len());
                 }
+            }
+            // Such as somebody who only looks whether anybody listens.
+            Told::TurnedAway { link, identity, .. } if self.hung_up == Some(link) => {
+                tracing::debug!("{identity} went without a word");
             }
             Told::TurnedAway { identity, reason, .. } => tracing::warn!("turned {identity} away: {reason}"),
             Told::Registered { process, node, callbacks } => {

@@ -21,8 +21,11 @@ pub const REMIND_AFTER: Duration = Duration::from_secs(60);
 /// Most failing tasks that are remembered; past it all are mentioned anew.
 const MAX_FAILING: usize = 4096;
 
+/// Most kinds of waiting that are remembered.
+const MAX_WAITING: usize = 64;
+
 /// When to mention what goes on and on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Reminder {
     last: Option<Instant>,
 }
@@ -50,13 +53,16 @@ pub(super) struct News {
     held: HashMap<LocalId, Reminder>,
     /// Scheduled tasks whose runs have failed.
     failing: HashMap<TaskId, Reminder>,
+    /// What processes wait for.
+    waiting: HashMap<(LocalId, String), Reminder>,
 }
 
 impl News {
     /// News of this node, which connects to `target`.
     pub(super) fn new(config: &NodeConfig, target: String) -> Self {
         let (name, is_client) = (config.name.clone(), config.role == Role::Client);
-        Self { name, target, is_client, leaving: false, held: HashMap::new(), failing: HashMap::new() }
+        let (held, failing, waiting) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { name, target, is_client, leaving: false, held, failing, waiting }
     }
 
     /// It was told to leave.
@@ -93,6 +99,25 @@ impl News {
         } else {
             tracing::debug!("{name}: {message}; trying again");
         }
+    }
+
+    /// A call of one of its processes waits for what is not there.
+    pub(super) fn waits(&mut self, process: LocalId, why: String) {
+        let is_due = self.is_wait_due(process, &why, Instant::now());
+        let name = &self.name;
+        if is_due {
+            tracing::info!("{name}: a call waits: {why}");
+        } else {
+            tracing::debug!("{name}: another call waits: {why}");
+        }
+    }
+
+    fn is_wait_due(&mut self, process: LocalId, why: &str, now: Instant) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.retain(|_, reminder| !reminder.clone().is_due(now));
+        }
+        // Where there are too many they are details.
+        self.waiting.len() < MAX_WAITING && self.waiting.entry((process, why.to_owned())).or_default().is_due(now)
     }
 
     fn is_reminder_due(&mut self, process: LocalId, now: Instant) -> bool {
@@ -155,6 +180,20 @@ mod tests {
         assert!(news.is_failure_due(&task("worker/1"), now) && news.is_failure_due(&task("worker/2"), now));
         assert!(!news.is_failure_due(&task("worker/1"), now));
         assert!(news.is_failure_due(&task("worker/1"), now + REMIND_AFTER));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_mentioned_once_a_minute_for_each_process() {
+        let mut news = news();
+        let now = Instant::now();
+        let due =
+            |news: &mut News, now| [(1, "f"), (2, "f"), (1, "g")].map(|(at, f)| news.is_wait_due(LocalId(at), f, now));
+        assert_eq!(due(&mut news, now), [true; 3]);
+        assert_eq!(due(&mut news, now), [false; 3]);
+        assert_eq!(due(&mut news, now + REMIND_AFTER), [true; 3]);
+        let mut of_many = |now| (0..200).filter(|at| news.is_wait_due(LocalId(*at), "h", now)).count();
+        assert!(of_many(now + REMIND_AFTER) < MAX_WAITING);
+        assert_eq!(of_many(now + 3 * REMIND_AFTER), MAX_WAITING);
     }
 
     #[test]

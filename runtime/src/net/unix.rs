@@ -40,7 +40,8 @@ pub(super) fn split(stream: UnixStream) -> io::Result<(Reading, Writing)> {
     // Of all that tokio reads from, a pipe alone waits for one direction; it reads as from any descriptor.
     let receiver = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
     let looks = Arc::new(Looks { socket: socket.clone(), come: AtomicBool::new(false), waker: AtomicWaker::new() });
-    Ok((Reading { receiver, looks }, Writing { socket, full: None, again: None, runtime: Handle::current() }))
+    let writing = Writing { socket, duplicate: Socket::try_clone, full: None, again: None, runtime: Handle::current() };
+    Ok((Reading { receiver, looks }, writing))
 }
 
 /// The reading direction.
@@ -99,6 +100,8 @@ impl AsyncRead for Reading {
 /// The writing direction: the socket is written to at once, or was full and is waited for until all is written.
 pub(super) struct Writing {
     socket: Arc<Socket>,
+    /// Gives a descriptor of its own to wait for it with.
+    duplicate: fn(&Socket) -> io::Result<Socket>,
     /// While it is waited for.
     full: Option<pipe::Sender>,
     /// The same, where the process has no more descriptors.
@@ -132,8 +135,8 @@ impl Writing {
     /// The socket is full: from here on it is waited for, or for the time to try again.
     fn wait(&mut self) {
         let _runtime = self.runtime.enter();
-        let socket = self.socket.try_clone().and_then(|socket| pipe::Sender::from_owned_fd_unchecked(socket.into()));
-        match socket {
+        let socket = (self.duplicate)(&self.socket);
+        match socket.and_then(|socket| pipe::Sender::from_owned_fd_unchecked(socket.into())) {
             Ok(full) => self.full = Some(full),
             Err(_) => self.again = Some(Box::pin(tokio::time::sleep(TRY_AGAIN_AFTER))),
         }
@@ -258,18 +261,35 @@ mod tests {
     async fn a_full_socket_without_a_descriptor_to_wait_with_is_tried_again() {
         let (near, far) = UnixStream::pair().unwrap();
         let ((_, mut writing), (mut reading, _far)) = (split(near).unwrap(), split(far).unwrap());
+        writing.duplicate = |_| Err(io::ErrorKind::Other.into());
         let piece = vec![7u8; 100_000];
-        while writing.write(&piece).now_or_never().is_some() {}
-        writing.full = None;
-        writing.again = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
-        let mut buffer = vec![0u8; 1_000_000];
+        let mut sent = 0;
+        while let Some(written) = writing.write(&piece).now_or_never() {
+            sent += written.unwrap();
+        }
+        assert!(writing.full.is_none() && writing.again.is_some());
+        // It is still full when it is tried again.
+        tokio::time::sleep(2 * TRY_AGAIN_AFTER).await;
+        assert!(writing.write(&piece).now_or_never().is_none() && writing.again.is_some());
+        let mut buffer = vec![0u8; 50_000];
         let more = async {
             let more = writing.write(&piece).await.unwrap();
             writing.flush().await.unwrap();
             more
         };
-        let (more, read) = tokio::join!(more, reading.read(&mut buffer));
-        assert!(more > 0 && read.unwrap() > 0 && writing.full.is_none() && writing.again.is_none());
+        let reads = async {
+            let mut read = 0;
+            while read < sent {
+                read += reading.read(&mut buffer).await.unwrap();
+            }
+            read
+        };
+        let (more, read) = tokio::join!(more, reads);
+        assert!(writing.full.is_none() && writing.again.is_none());
+        writing.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        reading.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(read + rest.len(), sent + more);
     }
 
     #[tokio::test]

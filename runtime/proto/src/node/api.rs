@@ -352,6 +352,13 @@ pub enum Output {
         /// For people.
         message: String,
     },
+    /// A call of this process has waited for a while, and goes on waiting.
+    Waits {
+        /// Whose.
+        process: LocalId,
+        /// For what.
+        why: String,
+    },
     /// A process is not on the mesh, for now: its name is still held by somebody else. The node keeps trying.
     NameHeld {
         /// The process.

@@ -7,7 +7,7 @@ use super::waiting::Key;
 use super::{AskId, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, outcome};
 use crate::call::{Caller, ResolveRequest, Resolved, WaitFor, WhenAbandoned};
 use crate::error::{CallError, Outcome};
-use crate::id::{ProcessName, Token};
+use crate::id::{LocalId, ProcessName, Token};
 use crate::name::{Lookup, Pattern, Qualified};
 use crate::registry::{Found, Group, pattern_function, process_ref};
 
@@ -122,6 +122,7 @@ impl Node {
             State::Missing if self.may_be_answered(ask) => {
                 let key = ask.key();
                 self.waiting.add(Request::Ask(id), || vec![key]);
+                self.watch_waiting(Request::Ask(id));
             }
             State::Missing => {
                 let error = self.why_missing(ask);
@@ -191,6 +192,13 @@ impl Node {
         let error = self.why_not_found(ask);
         let waited = matches!(ask.question, Question::Resolve { wait_ready: true, .. });
         if waited { outcome::waited(error, ask.timeout) } else { error }
+    }
+
+    /// Whose question for a name that is waited for still has no answer, and why.
+    pub(super) fn waits_for_name(&self, id: AskId) -> Option<(LocalId, CallError)> {
+        let ask = self.asks.get(&id)?;
+        let Question::Resolve { wait_ready: true, .. } = &ask.question else { return None };
+        Some((ask.origin.process?, self.why_not_found(ask)))
     }
 
     fn why_not_found(&self, ask: &Ask) -> CallError {

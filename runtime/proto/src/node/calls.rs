@@ -306,6 +306,7 @@ impl Node {
             // It may have waited for the way to somebody who has gone.
             self.waiting.remove(Request::Call(id));
             self.waiting.add(Request::Call(id), || call.waits_for());
+            self.watch_waiting(Request::Call(id));
             return;
         }
         let error = self.why_unplaced(call);

@@ -30,6 +30,7 @@
 //! | `lists` | lists of the processes that there are |
 //! | `loads` | what the controller is told of what its processes do |
 //! | `waiting` | who waits for which callback or process |
+//! | `patience` | calls that have waited so long that it is said |
 //! | `watch` | who is told of processes that come and go |
 //! | `outcome` | the errors of all of these |
 //!
@@ -51,6 +52,7 @@ mod lists;
 mod loads;
 mod origin;
 mod outcome;
+mod patience;
 mod repeats;
 mod replies;
 mod roads;
@@ -199,6 +201,7 @@ pub struct Node {
     lists: BTreeMap<u64, lists::List>,
     deadlines: BTreeSet<(Duration, Request)>,
     waiting: waiting::Waiting,
+    patience: patience::Patience,
     watches: watch::Watches,
     serves: BTreeMap<ServeId, serve::Served>,
     /// The calls that came over a link, by their ids there.
@@ -268,6 +271,7 @@ impl Node {
             lists: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             waiting: waiting::Waiting::default(),
+            patience: patience::Patience::default(),
             watches: watch::Watches::default(),
             serves: BTreeMap::new(),
             incoming: BTreeMap::new(),
@@ -346,6 +350,7 @@ impl Node {
             self.schedules.next(),
             self.repeats.next_due(),
             self.next_promise(),
+            self.patience.next(),
         ]);
         rest.flatten().min()
     }
@@ -417,6 +422,7 @@ impl Node {
         self.check_stale();
         self.check_repeats();
         self.check_promises();
+        self.check_patience();
         self.retry_names();
         self.run_schedules();
         self.tell_loads();

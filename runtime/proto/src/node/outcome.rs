@@ -28,7 +28,8 @@ impl Node {
         if call.wait_ready { waited(error, call.timeout) } else { error }
     }
 
-    fn why_not_placed(&self, call: &Call) -> CallError {
+    /// Why no process takes it now.
+    pub(super) fn why_not_placed(&self, call: &Call) -> CallError {
         let callback = call.callback();
         if self.shut.is_some() || !self.settled() {
             return self.not_connected(callback);
@@ -159,7 +160,7 @@ pub(super) fn waited(error: CallError, time: Duration) -> CallError {
     if !matches!(error.code.as_str(), code::NO_SUCH_CALLBACK | code::NO_SUCH_PROCESS) {
         return error;
     }
-    let message = format!("{}; it was waited for, {}", error.message, seconds(time));
+    let message = format!("waited {} for it: {}", seconds(time), error.message);
     CallError { message, ..error }
 }
 

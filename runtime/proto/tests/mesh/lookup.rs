@@ -166,13 +166,48 @@ fn a_wait_for_a_callback_that_never_comes_ends_at_the_deadline_and_it_did_not_ru
     net.run(ms(1));
     let error = net.error(client, token);
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::NotRun, code::NO_SUCH_CALLBACK));
-    assert!(error.message.ends_with("; it was waited for, 3 s"), "{error}");
+    assert!(error.message.starts_with("waited 3 s for it: "), "{error}");
     // A question for what a name means says the same; what was not waited for is not said to be.
     let wait_ready = ResolveRequest { wait_ready: true, timeout: secs(1), spent: secs(1), ..question(None, "sum") };
     let (waited, at_once) = (net.resolve(client, wait_ready), net.resolve(client, question(None, "sum")));
     net.run(secs(1));
     let said = |token| net.nodes[client].resolved[&token].as_ref().unwrap_err().message.clone();
-    assert_eq!(said(waited), format!("{}; it was waited for, 2 s", said(at_once)));
+    assert_eq!(said(waited), format!("waited 2 s for it: {}", said(at_once)));
+}
+
+#[test]
+fn a_call_that_waits_for_a_callback_says_so_once_after_a_while() {
+    let mut net = Net::new(10);
+    let (node, main) = net.member("consumer", &[]);
+    let waits = |net: &Net| net.nodes[node].log.iter().filter(|line| line.starts_with("waits: ")).count();
+    let request = CallRequest { wait_ready: true, timeout: secs(60), ..call(Some(main), SUM) };
+    let (long, short) = (net.call(node, request.clone()), net.call(node, CallRequest { timeout: secs(4), ..request }));
+    net.run(ms(4900));
+    assert_eq!(waits(&net), 0);
+    net.run(ms(100));
+    assert!(
+        net.nodes[node].log.contains(&format!("waits: no process has the callback {SUM}")),
+        "{:?}",
+        net.nodes[node].log
+    );
+    // Others that come do not make it begin anew.
+    net.member("other", &["a:b/c#other"]);
+    net.run(secs(20));
+    assert_eq!(waits(&net), 1);
+    net.member("publisher", &[SUM]);
+    assert!(net.result(node, long).is_ok() && net.result(node, short).is_err());
+    // So does who looks a name up for it, and not who has no need to wait.
+    for wait_ready in [true, false] {
+        net.resolve(node, ResolveRequest { wait_ready, timeout: secs(20), ..question(Some(main), "nothing") });
+    }
+    net.run(secs(20));
+    assert!(net.nodes[node].log.iter().any(|line| line == "waits: `nothing`: no process has such a callback"));
+    assert_eq!(waits(&net), 2);
+    // Who finds what he calls says nothing, however long that takes, and neither does who only looks in.
+    let client = net.client();
+    net.call(client, CallRequest { wait_ready: true, timeout: secs(20), ..call(None, "a:b/c#nowhere") });
+    net.run(secs(30));
+    assert_eq!((waits(&net), net.nodes[client].log.iter().any(|line| line.starts_with("waits: "))), (2, false));
 }
 
 #[test]

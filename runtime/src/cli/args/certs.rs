@@ -34,7 +34,7 @@ pub struct CertsInitArgs {
 }
 
 const INIT_HELP: &str = "\
-ca.pem goes to all machines (--tls-ca). Whoever has ca.key can make a certificate for anything: it stays in the folder, and
+ca.pem goes to all machines (--tls-ca). Whoever has ca.key can make a certificate for anything: it stays in the folder, and \
 the folder best on a machine that runs neither controller nor nodes.
 
 Example:
@@ -72,7 +72,7 @@ pub struct CertsIssueArgs {
 }
 
 const ISSUE_HELP: &str = "\
-NAME.pem and NAME.key are put beside ca.pem, and go to the machine that shows them (--tls-cert, --tls-key). A runtime that
+NAME.pem and NAME.key are put beside ca.pem, and go to the machine that shows them (--tls-cert, --tls-key). A runtime that \
 has them takes renewed ones without a restart.
 
 Examples:

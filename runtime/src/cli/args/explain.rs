@@ -28,14 +28,14 @@ pub struct ExplainArgs {
 const EXPLAIN_HELP: &str = "\
 One line a rule: what it allows (yes or no), and why, or what to do.
 
-Without --config the running mesh is asked: whether the caller is there, which callback the name means, who has it, and
-what another tenant exports to the caller's, which is that of TENANT::PROCESS or --tenant. Nothing is called. What only the
+Without --config the running mesh is asked: whether the caller is there, which callback the name means, who has it, and \
+what another tenant exports to the caller's, which is that of TENANT::PROCESS or --tenant. Nothing is called. What only the \
 caller's runtime knows has a `?`: its grants, aliases and imports, which its config file and component say.
 
-With --config the files are asked: all rules, with the file of each. Nothing is started; processes that no file names are
+With --config the files are asked: all rules, with the file of each. Nothing is started; processes that no file names are \
 not known.
 
-Exit codes: 0 nothing that was asked forbids it; 2 what you gave cannot be used; 3 the call would not run; 5 there is no
+Exit codes: 0 nothing that was asked forbids it; 2 what you gave cannot be used; 3 the call would not run; 5 there is no \
 controller.
 
 Examples:

@@ -119,7 +119,7 @@ impl From<MissedArg> for Missed {
 }
 
 const SCHEDULE_ADD_HELP: &str = "\
-The task lives at its receiver until it is cancelled, or has no more to do, or its runtime ends; with that runtime's
+The task lives at its receiver until it is cancelled, or has no more to do, or its runtime ends; with that runtime's \
 --state-dir it goes on when it starts anew.
 
 Examples:
@@ -127,7 +127,7 @@ Examples:
   daffi-runtime schedule add backup --json '[\"home\"]' --cron '30 4 * * MON-FRI' --receiver backup-1
   daffi-runtime schedule add 'wake-up()' --at 2026-05-04T12:30:00Z
 
-Exit codes: 0 the task was made, and its id printed; 2 the call, the plan or another argument is not right; 3 it was
+Exit codes: 0 the task was made, and its id printed; 2 the call, the plan or another argument is not right; 3 it was \
 not made; 4 no answer came: see `schedule ls`; 5 there is no controller.";
 
 /// `schedule cancel`

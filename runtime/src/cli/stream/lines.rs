@@ -3,7 +3,7 @@
 //! Invariant: a thread is one batch ahead at most. Nobody waits for a thread when the process ends: one that reads a
 //! terminal would never come back.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::thread;
 
 use bytes::{Bytes, BytesMut};
@@ -11,6 +11,7 @@ use daffi_proto::stream::{CHUNK_BYTES, CHUNK_ITEMS, Chunk, Flow};
 use daffi_proto::value::Limits;
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::stdout::{Reader, print};
 use crate::exit::{self, Failure};
 
 /// Longest line: as much as a payload may have unless limits say otherwise.
@@ -133,31 +134,35 @@ impl Chunks {
 pub struct Page {
     /// Takes whole lines; closed when nobody reads stdout any more.
     pub texts: mpsc::Sender<String>,
-    printed: oneshot::Receiver<()>,
+    printed: oneshot::Receiver<Result<Reader, Failure>>,
 }
 
 impl Page {
     /// Begins to print.
     pub fn open() -> Self {
         let (texts, mut receiver) = mpsc::channel::<String>(1);
-        let (done, printed) = oneshot::channel::<()>();
+        let (done, printed) = oneshot::channel();
         // Without a thread both ends are dropped with the closure, as where nobody reads.
         let _ = thread::Builder::new().name("daffi-out".to_owned()).spawn(move || {
-            let mut out = io::stdout();
+            let mut printed = Ok(Reader::There);
             while let Some(text) = receiver.blocking_recv() {
-                if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+                printed = print(&text);
+                if !matches!(printed, Ok(Reader::There)) {
                     break;
                 }
             }
-            drop(done);
+            let _ = done.send(printed);
         });
         Self { texts, printed }
     }
 
     /// Resolves when all is printed, or nobody reads any more.
-    pub async fn close(self) {
+    ///
+    /// # Errors
+    /// It could not be printed.
+    pub async fn close(self) -> Result<(), Failure> {
         drop(self.texts);
-        let _ = self.printed.await;
+        self.printed.await.map_or(Ok(()), |printed| printed.map(drop))
     }
 }
 

@@ -32,7 +32,7 @@ use super::super::audience::Audience;
 use super::super::handles::Handle;
 use super::super::instance::bad_arguments;
 use super::super::outgoing::OpenCall;
-use super::super::state::{CallOrigin, GuestState};
+use super::super::state::{CallOrigin, GuestState, ModuleContext};
 use super::super::streams::Place;
 use super::super::transcode::stream::StreamRoom;
 use super::dynamic::{decode, encode_args, encoding_of, length};
@@ -40,7 +40,7 @@ use super::inbound::Inbound;
 use super::items::{Items, nothing};
 use super::outbound::Outbound;
 use super::{Guests, call, held, milliseconds, pollable, process_name, push, types};
-use crate::mesh::handle::{StreamingCall, StreamingReply};
+use crate::mesh::handle::{Answer, StreamingReply};
 
 /// A call with streams that a guest wants.
 pub(super) struct Wish {
@@ -188,7 +188,7 @@ impl Wish {
             outbound
         });
         let outbound = outbound.collect();
-        Ok(Begun { outbound, reply: Reply::of(call, known, origin), audience })
+        Ok(Begun { outbound, reply: Reply::of(call, known, &origin.module), audience })
     }
 }
 
@@ -229,8 +229,8 @@ impl Known {
         Held { place, _call: self.call.clone() }
     }
 
-    /// What a guest gets of the reply, for which there must be room.
-    fn replied(&self, answer: StreamingReply, origin: &CallOrigin) -> Result<Replied, CallError> {
+    /// What a guest gets of the reply, for which there must be room. It alone holds the call from here on.
+    fn replied(self, answer: StreamingReply, module: &ModuleContext) -> Result<Replied, CallError> {
         let StreamingReply { reply, readers } = answer;
         let failed = |code: &str, what: &str| {
             let message = format!("{} ran, and its result is lost: {what}", self.callback);
@@ -243,11 +243,10 @@ impl Known {
         if !items.iter().map(|(flow, _)| *flow).eq(readers.iter().map(|reader| reader.flow())) {
             return Err(failed(code::INTERNAL, "the streams in it are not those that were opened"));
         }
-        let places = origin
-            .module
+        let places = module
             .streams
             .take(readers.len(), Audience::Home)
-            .map_err(|too_many| failed(code::OVERLOADED, &format!("{} {too_many}", origin.module.process.name)))?;
+            .map_err(|too_many| failed(code::OVERLOADED, &format!("{} {too_many}", module.process.name)))?;
         let ends = readers.into_iter().zip(items).zip(places);
         let inbound = ends.map(|((reader, (_, items)), place)| {
             Inbound::new(reader, items, self.encoding, self.callback.clone(), self.held(place))
@@ -268,18 +267,17 @@ impl Known {
 
 impl Reply {
     /// That of a call, and its task.
-    fn of(call: StreamingCall, known: Known, origin: &CallOrigin) -> Self {
+    fn of(call: impl Future<Output = Answer> + Send + 'static, known: Known, module: &Arc<ModuleContext>) -> Self {
         let (mut sender, receiver) = oneshot::channel();
         let (callback, state) = (known.callback.clone(), Mutex::new(State::Open(receiver)));
-        let (module, origin) = (origin.module.clone(), origin.clone());
+        let of_call = module.clone();
         module.background.spawn(async move {
             let outcome = tokio::select! {
                 biased;
                 () = sender.closed() => return,
-                answer = call => answer.and_then(|answer| known.replied(answer, &origin)),
+                // What is known goes with it: the guest that drops its reply at once finds its place free.
+                answer = call => answer.and_then(|answer| known.replied(answer, &of_call)),
             };
-            // The guest that drops its reply at once finds its place free.
-            drop(known);
             let _ = sender.send(outcome);
         });
         Self(Arc::new(Shared { callback, state }))
@@ -431,3 +429,7 @@ impl Pollable for Arrival {
         poll_fn(|cx| self.0.poll(cx)).await;
     }
 }
+
+#[cfg(test)]
+#[path = "streaming_tests.rs"]
+mod tests;

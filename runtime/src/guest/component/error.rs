@@ -137,6 +137,13 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Whether it is one of the path and not of what is in the file.
+    pub fn is_of_path(&self) -> bool {
+        matches!(self, Self::NoSuchFile(_) | Self::Directory(_) | Self::NotAFile(_) | Self::Read { .. })
+    }
+}
+
 /// A part of a component that cannot be served, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {

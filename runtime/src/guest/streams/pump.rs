@@ -114,18 +114,22 @@ impl ItemCheck {
         Self { signature, item, limits: ValueLimits::for_payload(payload_bytes), what, code, callback, count: 0 }
     }
 
-    /// To the network's thread where that is quick: so each chunk of a stream is mostly checked where the one before it was. Cancel
-    /// safe.
-    async fn go_where_it_may_be_checked(&self, chunk: &Chunk) {
+    /// Checks a chunk, in the network's thread where that is quick: so each chunk of a stream is mostly checked where the one
+    /// before it was. Cancel safe.
+    ///
+    /// # Errors
+    /// The first item that does not fit its type, or is too large.
+    async fn check(&mut self, chunk: &Chunk) -> Result<(), CallError> {
         // A piece of bytes may be any bytes.
         let is_quick = self.item == Some(Type::U8) || chunk.bytes.len() <= NETWORK_ITEMS_BYTES;
         match is_quick {
             true => threads::go_to(threads::Side::Network),
             false => threads::leave_network().await,
         }
+        self.check_here(chunk)
     }
 
-    fn check(&mut self, chunk: &Chunk) -> Result<(), CallError> {
+    fn check_here(&mut self, chunk: &Chunk) -> Result<(), CallError> {
         let first = self.count;
         self.count = first.saturating_add(usize::try_from(chunk.count).unwrap_or(usize::MAX));
         let checked = match self.item {
@@ -201,8 +205,7 @@ async fn fill(reader: &mut StreamReader, feed: &mut Feed, check: &mut ItemCheck,
                 None => return Ok(()),
             },
         };
-        check.go_where_it_may_be_checked(&chunk).await;
-        check.check(&chunk)?;
+        check.check(&chunk).await?;
         // There is room: it was waited for, and nobody else feeds.
         held.place.read(chunk.bytes.len());
         let _ = feed.put(chunk);
@@ -254,6 +257,9 @@ fn error_of(failure: StreamFailure) -> CallError {
 mod tests {
     use daffi_proto::id::TenantName;
     use futures::FutureExt;
+    use tokio::runtime::Handle;
+    use tokio::sync::mpsc;
+    use tokio_util::task::TaskTracker;
 
     use super::super::super::audience::Audience;
     use super::super::super::ceiling::Ceiling;
@@ -274,5 +280,33 @@ mod tests {
         let ends = async { streams.stop(CallError::failed(code::CANCELLED, "it broke", "f")) };
         let ended = held.unless_stopped(ends).now_or_never();
         assert_eq!(ended.unwrap().unwrap_err().message, "it broke");
+    }
+
+    #[tokio::test]
+    async fn many_bytes_of_items_are_checked_on_the_guests_side_and_few_or_a_piece_of_bytes_on_the_networks() {
+        let signature = Signature { defs: Vec::new(), params: Vec::new(), result: None, is_async: false };
+        let signature = Arc::new(signature);
+        let check = |item| {
+            let stream = (0, Channel::Stream(Some(item)));
+            ItemCheck::new(signature.clone(), stream, Side::Arguments, Arc::from("f"), 2 * NETWORK_ITEMS_BYTES)
+        };
+        let (mut items, mut pieces) = (check(Type::Bool), check(Type::U8));
+        let chunk = |bytes: usize| Chunk { count: u32::try_from(bytes).unwrap(), bytes: vec![1; bytes].into() };
+        let (few, many) = (chunk(NETWORK_ITEMS_BYTES), chunk(NETWORK_ITEMS_BYTES + 1));
+        let (tell, mut sides) = mpsc::unbounded_channel();
+        let threads = threads::Threads::new(Handle::current(), Handle::current(), TaskTracker::new());
+        threads.roam(threads::Side::Network, async move {
+            let say = |checked: Result<(), CallError>| tell.send(checked.map(|()| threads::here())).unwrap();
+            say(items.check(&few).await);
+            say(items.check(&many).await);
+            say(items.check(&few).await);
+            // It goes back between two polls.
+            tokio::task::yield_now().await;
+            say(pieces.check(&many).await);
+        });
+        let (network, guests) = (Some(threads::Side::Network), Some(threads::Side::Guests));
+        for side in [network, guests, guests, network] {
+            assert_eq!(sides.recv().await.unwrap().unwrap(), side);
+        }
     }
 }

@@ -311,6 +311,7 @@ impl Core {
             Output::Disconnected { reason } => self.set_link_state(LinkState::Down { reason }),
             Output::Refused { code, message } => self.set_link_state(LinkState::Refused { code, message }),
             Output::NameHeld { process, message } => self.news.name_held(process, &message),
+            Output::Waits { process, why } => self.news.waits(process, why),
             Output::Serve(incoming) => self.serve(incoming),
             Output::CancelServe(id) => {
                 if let Some(service) = self.serving.get(&id) {

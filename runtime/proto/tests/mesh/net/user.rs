@@ -49,6 +49,7 @@ impl Net {
             node::Output::Disconnected { .. } => runtime.log.push("disconnected".to_owned()),
             node::Output::Refused { code, message } => runtime.log.push(format!("refused: {code}: {message}")),
             node::Output::NameHeld { message, .. } => runtime.log.push(format!("held: {message}")),
+            node::Output::Waits { why, .. } => runtime.log.push(format!("waits: {why}")),
             node::Output::Drained => runtime.log.push("drained".to_owned()),
             node::Output::ProcessAdded { token, result } => drop(runtime.added.insert(token, result)),
             node::Output::CancelServe(id) => self.unwanted(node, id),

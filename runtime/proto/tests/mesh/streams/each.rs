@@ -5,7 +5,8 @@ use std::sync::Arc;
 use daffi_proto::call::{CallRequest, Mode};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::id::{ServeId, Token};
-use daffi_proto::node::Command;
+use daffi_proto::node::{Command, NodeConfig};
+use daffi_proto::session::{PeerIdentity, Role};
 use daffi_proto::signature::{SignatureBuilder, Type};
 use daffi_proto::stream::{Chunk, Ending, Flow};
 use daffi_proto::value::UNIT_ITEM;
@@ -117,6 +118,32 @@ fn an_item_that_is_no_argument_is_refused_by_its_place() {
         assert!(error.message.starts_with("item 1: "), "{error}");
         pair.nothing_is_left();
     }
+}
+
+#[test]
+fn a_limit_of_payloads_holds_for_the_arguments_of_one_item_and_not_for_those_that_come_together() {
+    let mut net = Net::new(5);
+    let callee = net.runtime("publisher", Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+    net.replace(callee, |config| NodeConfig { max_payload_bytes: 8, ..config });
+    let process = net.add(callee, "publisher", &[SUM]);
+    net.nodes[callee].behaviours.insert(process, Behaviour::Echo(ms(0)));
+    net.dial(callee);
+    net.settle();
+    let caller = net.client();
+    let mut pair = Pair { net, callee, process, caller };
+    let token = pair.call_with(request());
+    pair.net.write(caller, made(token, 0), sums(1, 50));
+    // An item of eight bytes, and one of nine.
+    let (eight, nine) =
+        ([&[0xfe; 4][..], &[1, 0xfe, 0xfe, 1]].concat(), [&[0xfe; 5][..], &[1, 0xfe, 0xfe, 1]].concat());
+    pair.net.write(caller, made(token, 0), Chunk { count: 2, bytes: [eight, nine].concat().into() });
+    pair.net.settle();
+    assert_eq!(pair.net.nodes[callee].served.len(), 51);
+    assert_eq!(pair.net.reader(caller, made(token, 0)).items(), 51);
+    let error = ended(&pair, token).1.unwrap().error().unwrap();
+    assert_eq!(error.outcome, Outcome::NotRun);
+    assert!(error.message.starts_with("item 51: ") && error.message.contains("9 bytes are more than the 8"), "{error}");
+    pair.nothing_is_left();
 }
 
 #[test]

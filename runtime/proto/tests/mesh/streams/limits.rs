@@ -1,12 +1,13 @@
 //! What is too much or makes no sense is refused, and costs nobody else anything.
 
 use daffi_proto::call::{Answer, CallRequest, GatherRequest, Mode, Need};
-use daffi_proto::controller::MAX_STREAMS_PER_LINK;
+use daffi_proto::controller::{Controller, ControllerConfig, MAX_STREAMS_PER_LINK};
 use daffi_proto::error::{CallError, Outcome, code};
 use daffi_proto::frame::{Frame, Header, LastWord, Side, StreamRef};
 use daffi_proto::id::CallId;
-use daffi_proto::node::{MAX_STREAM_BYTES, MAX_STREAMS};
-use daffi_proto::stream::{CHUNK_BYTES, Credit, Ending, Flow};
+use daffi_proto::node::{MAX_STREAM_BYTES, MAX_STREAMS, NodeConfig};
+use daffi_proto::session::{PeerIdentity, Role};
+use daffi_proto::stream::{CHUNK_BYTES, CHUNK_OF_BYTES, Credit, Ending, Flow};
 use daffi_proto::value::MAX_CHANNELS;
 
 use super::Pair;
@@ -122,6 +123,47 @@ fn an_item_over_the_payload_limit_fails_its_stream_alone() {
     pair.net.finish(caller, made(token, 1));
     pair.net.answer(callee, id, Ok("".into()));
     pair.nothing_is_left();
+}
+
+#[test]
+fn a_limit_of_payloads_below_a_chunk_holds_for_an_item_and_not_for_those_that_go_together() {
+    // That of the reader's node, which the controller minds; that of the controller, which the writer's node minds.
+    for at_the_reader in [true, false] {
+        let mut net = Net::new(4);
+        if !at_the_reader {
+            let mut config = ControllerConfig::new(4);
+            config.max_payload_bytes = 1000;
+            net.controller = Some(Controller::new(config));
+        }
+        let callee = net.runtime("publisher", Role::Node, PeerIdentity::Unix { uid: 1, pid: None });
+        if at_the_reader {
+            net.replace(callee, |config| NodeConfig { max_payload_bytes: 1000, ..config });
+        }
+        let process = net.add(callee, "publisher", &[SUM]);
+        net.nodes[callee].behaviours.insert(process, Behaviour::Hold);
+        net.dial(callee);
+        net.settle();
+        let caller = net.client();
+        let mut pair = Pair { net, callee, process, caller };
+        let token = pair.call(&[Flow::Items, Flow::Bytes]);
+        let id = pair.incoming().id;
+        for _ in 0..3 {
+            pair.net.write(caller, made(token, 0), chunk(1, 60, 1000));
+            pair.net.write(caller, made(token, 1), chunk(2, CHUNK_OF_BYTES, 1));
+        }
+        pair.net.write(caller, made(token, 0), chunk(3, 1, 1000));
+        pair.net.settle();
+        assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 181);
+        assert_eq!(pair.net.reader(callee, served(id, 1)).items(), 3 * u64::from(CHUNK_OF_BYTES));
+        pair.net.write(caller, made(token, 0), chunk(4, 1, 1001));
+        pair.net.settle();
+        let ending = pair.net.writer(caller, made(token, 0)).ending.as_ref().and_then(Ending::error);
+        assert_eq!(ending.unwrap().code, code::PAYLOAD_TOO_LARGE);
+        assert_eq!(pair.net.reader(callee, served(id, 0)).items(), 181);
+        pair.net.command(caller, daffi_proto::node::Command::Cancel(token));
+        pair.net.answer(callee, id, Ok("".into()));
+        pair.nothing_is_left();
+    }
 }
 
 #[test]
