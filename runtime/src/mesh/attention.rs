@@ -7,7 +7,7 @@
 //! are some wake-ups away from each other, and each finds the other awake only if it waits for as long as that.
 //!
 //! ```text
-//!   sent ──▶ watching ── something came ──▶ sleeps at the next pause, watches when something is sent
+//!   sent ──▶ watching ── something came ──▶ sleeps when as much came as was sent, watches when something is sent
 //!               ├─────── nothing came ────▶ sleeps; the next 1, 3, 7 … 63 times it does not watch
 //!               └─────── it was there ──────▶ the thread is busy: the next 15 times it does not watch
 //! ```
@@ -57,6 +57,9 @@ const GLANCES_BETWEEN_LOOKS: u32 = 8;
 /// The binary logarithm of how seldom it is tried where it does not pay.
 const MOST_DOUBLINGS: u32 = 6;
 
+/// Where more was sent, as with a broadcast, it is watched for so many answers at most, one after the other.
+const MOST_OWED: u64 = 64;
+
 /// So many times it is not tried where the thread has enough to do.
 const PASSES_WHILE_BUSY: u32 = 15;
 
@@ -100,25 +103,36 @@ impl Attention {
     /// Watches; in the thread of the links. It never ends; cancel safe.
     pub async fn watch(self) {
         let Some(shared) = self.0 else { return std::future::pending().await };
-        let (mut seen, mut doublings) = (0, 0);
+        let (mut seen, mut owed, mut doublings) = (0, 0_u64, 0);
         let mut measure = Some(measure_wake_up);
         shared.watching.store(true, Ordering::Relaxed);
         loop {
             let sent = shared.sent.load(Ordering::Relaxed);
-            if sent == seen {
+            let fresh = sent.wrapping_sub(seen);
+            seen = sent;
+            owed = owed.saturating_add(fresh).min(MOST_OWED);
+            if owed == 0 {
                 shared.watching.store(false, Ordering::Relaxed);
                 shared.wanted.notified().await;
                 shared.watching.store(true, Ordering::Relaxed);
                 continue;
             }
-            seen = sent;
             let passes = match shared.watch().await {
-                Seen::Soon => {
-                    doublings = 0;
+                Seen::Soon(heard) => {
+                    (owed, doublings) = (owed.saturating_sub(heard), 0);
                     0
                 }
-                Seen::AtOnce => PASSES_WHILE_BUSY,
+                Seen::AtOnce => {
+                    owed = 0;
+                    PASSES_WHILE_BUSY
+                }
+                // Not all that is sent has an answer.
+                Seen::Nothing if fresh == 0 => {
+                    owed = 0;
+                    0
+                }
                 Seen::Nothing => {
+                    owed = 0;
                     if let Some(measure) = measure.take() {
                         measure(&shared);
                     }
@@ -190,8 +204,9 @@ impl Shared {
         loop {
             // Whatever is there by now has its turn, and wakes whom it is for.
             tokio::task::yield_now().await;
-            if self.heard.load(Ordering::Relaxed) != heard {
-                return if looks == 0 { Seen::AtOnce } else { Seen::Soon };
+            let came = self.heard.load(Ordering::Relaxed).wrapping_sub(heard);
+            if came != 0 {
+                return if looks == 0 { Seen::AtOnce } else { Seen::Soon(came) };
             }
             looks += 1;
             self.glance();
@@ -296,8 +311,8 @@ fn nanos(time: Duration) -> u64 {
 enum Seen {
     /// Something, when he began: the thread had not slept anyway.
     AtOnce,
-    /// Something, later.
-    Soon,
+    /// Something, later: so many times.
+    Soon(u64),
     Nothing,
 }
 
@@ -437,6 +452,44 @@ mod tests {
         let kept = Arc::downgrade(&second);
         drop((other, second));
         assert!(poll!(&mut watching).is_pending() && kept.upgrade().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_has_sent_twice_is_watched_for_twice_and_a_second_time_in_vain_does_not_count() {
+        let (attention, shared) = attention(Duration::from_secs(3600));
+        let mut watching = pin!(attention.watch());
+        let watched_after =
+            |shared: &Shared| (shared.watching.load(Ordering::Relaxed), shared.passes.load(Ordering::Relaxed));
+        // Two are sent, and two come, each while it watches.
+        (0..2).for_each(|_| shared.sent(None));
+        for is_last in [false, true] {
+            for _ in 0..2 {
+                assert!(poll!(&mut watching).is_pending());
+            }
+            shared.heard();
+            // What watched before ends, and where one is owed the next one begins.
+            for _ in 0..2 {
+                assert!(poll!(&mut watching).is_pending());
+            }
+            assert_eq!(watched_after(&shared), (!is_last, 0));
+        }
+        // Two are sent again, and one comes; the other is watched for, for no time.
+        (0..2).for_each(|_| shared.sent(None));
+        for _ in 0..2 {
+            assert!(poll!(&mut watching).is_pending());
+        }
+        shared.watch.store(0, Ordering::Relaxed);
+        shared.heard();
+        let mut watch_to_the_end = async || {
+            while poll!(&mut watching).is_pending() && shared.watching.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+            watched_after(&shared)
+        };
+        assert_eq!(watch_to_the_end().await, (false, 0));
+        // What was sent and brings nothing at all counts.
+        shared.sent(None);
+        assert_eq!(watch_to_the_end().await, (false, 1));
     }
 
     #[tokio::test]
