@@ -152,15 +152,15 @@ fn a_future_takes_one_value() {
 fn a_reader_that_does_not_read_holds_up_its_writer_and_all_arrives_when_it_does() {
     let cluster = Cluster::new();
     let _server = serving(&cluster);
-    // What comes back is not read: each part of the way fills, up to the writer.
-    let steps =
-        ["stream echo#numbers [0]", "reply", "fill 0 5", "peek-in 0", "room 0", "finish 0", "drain 0", "ended 0"];
+    // What comes back is not read: each part of the way fills, up to the writer. One item that is read then need not make room there: that
+    // depends on how much has come through by then.
+    let steps = ["stream echo#numbers [0]", "reply", "fill 0 5", "read 0", "finish 0", "drain 0", "ended 0"];
     let output = cluster.runtime("script").script(&steps).finish();
     let said: Vec<&str> = output.success().lines().collect();
     let took: usize = said[1].strip_prefix("0 took ").unwrap().parse().unwrap();
     assert!((256..20_000).contains(&took), "{took}");
     says(said[2], &["0 "]);
-    says(output.success(), &["0 has room", "0 ended", "0 arrived"]);
+    says(output.success(), &["0 gave 5", &format!("0 gave {} in all", took - 1), "0 ended", "0 arrived"]);
     cluster.becomes_idle();
 }
 
