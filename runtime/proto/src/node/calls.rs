@@ -154,7 +154,7 @@ impl Call {
 }
 
 /// No process serves its own calls.
-fn not_by_itself(call: Call) -> Result<Call, CallError> {
+fn not_by_itself(call: Box<Call>) -> Result<Box<Call>, CallError> {
     let own = |receiver: &&ProcessName| call.origin.is(receiver);
     match call.receiver.as_ref().filter(own) {
         Some(receiver) => Err(outcome::own_receiver(receiver)),
@@ -187,7 +187,7 @@ impl Node {
         }
     }
 
-    pub(super) fn begin_call(&mut self, token: Token, call: Call) {
+    pub(super) fn begin_call(&mut self, token: Token, call: Box<Call>) {
         let parent = call.origin.parent;
         let id = self.add_call(call);
         self.requests.insert(token, Request::Call(id));
@@ -197,7 +197,7 @@ impl Node {
 
     /// Makes a call of a request, or of a gather's what its legs are made of. The name of the callback is left to be filled
     /// into an error: it is not written out for nothing.
-    pub(super) fn admit_call(&self, owner: Owner, request: CallRequest) -> Result<Call, CallError> {
+    pub(super) fn admit_call(&self, owner: Owner, request: CallRequest) -> Result<Box<Call>, CallError> {
         if self.requests.len().max(self.calls.len()) >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
@@ -231,7 +231,7 @@ impl Node {
             // Nobody waits for it, so nobody's end is its end.
             origin.parent = None;
         }
-        Ok(Call {
+        Ok(Box::new(Call {
             owner,
             origin,
             callbacks: request.callbacks,
@@ -259,11 +259,11 @@ impl Node {
             retry,
             failures: 0,
             so_far: Outcome::NotRun,
-        })
+        }))
     }
 
     /// A call counts from now on.
-    pub(super) fn add_call(&mut self, call: Call) -> CallKey {
+    pub(super) fn add_call(&mut self, call: Box<Call>) -> CallKey {
         self.last_call += 1;
         let id = CallKey(self.last_call);
         self.deadlines.insert((call.timer(), Request::Call(id)));

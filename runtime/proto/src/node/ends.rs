@@ -22,7 +22,7 @@ use crate::stream::{Flow, StreamCall};
 impl Node {
     /// A process of this node answered a call of this node.
     pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
-        let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id) else { return };
+        let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id).map(Box::as_ref) else { return };
         let (fingerprint, process) = (chosen.fingerprint, chosen.process.clone());
         let reply = |result| CallReply { result, fingerprint, process, channels: Arc::default() };
         let result = result.map(reply);
@@ -121,7 +121,7 @@ impl Node {
         let direct = wire.via != Via::Controller;
         let again =
             |call: &Call| (call.wait_ready || direct) && call.placements < MAX_PLACEMENTS && !self.has_streamed(call);
-        let again = self.calls.get(&id).is_some_and(again);
+        let again = self.calls.get(&id).map(Box::as_ref).is_some_and(again);
         if again && leaving && error.outcome == Outcome::NotRun {
             // It met a receiver on its way out; the replica knows that by now, or the controller does.
             if let Some(call) = self.calls.get_mut(&id).filter(|_| direct) {
@@ -140,7 +140,7 @@ impl Node {
     pub(super) fn callback_of(&self, id: CallKey, chosen: Option<Chosen>) -> String {
         match chosen {
             Some(chosen) => chosen.callback.to_string(),
-            None => self.calls.get(&id).map(Call::callback).unwrap_or_default(),
+            None => self.calls.get(&id).map(Box::as_ref).map(Call::callback).unwrap_or_default(),
         }
     }
 
@@ -219,7 +219,7 @@ impl Node {
     /// The user gives a call up: nobody is told but those who serve it.
     pub(super) fn give_up_call(&mut self, id: CallKey) {
         self.stop_below(id);
-        if let Some(Call { owner: Owner::User(token), .. }) = self.take_call_out(id) {
+        if let Some(Owner::User(token)) = self.take_call_out(id).map(|call| call.owner) {
             self.end_streams_of(token, &outcome::given_up());
         }
     }
@@ -239,7 +239,7 @@ impl Node {
 
     /// The time of a call begins now, and that of its streams.
     fn begin_streams(&mut self, id: CallKey) {
-        if let Some(Call { owner: Owner::User(token), .. }) = self.calls.get(&id) {
+        if let Some(Call { owner: Owner::User(token), .. }) = self.calls.get(&id).map(Box::as_ref) {
             let made = StreamCall::Made(*token);
             let now = self.now;
             if let Some(exchange) = self.exchanges.get_mut(&made) {
@@ -306,7 +306,7 @@ impl Node {
     fn fail_waiting(&mut self, which: impl Fn(&Call) -> bool, error: impl Fn(&Call) -> CallError) {
         for request in self.waiting.all() {
             let call = match request {
-                Request::Call(id) => self.calls.get(&id),
+                Request::Call(id) => self.calls.get(&id).map(Box::as_ref),
                 Request::Gather(id) => self.gathers.get(&id).map(|gather| &gather.call),
                 Request::Streams(_) | Request::Ask(_) | Request::List(_) | Request::Watch => None,
             };
@@ -382,7 +382,7 @@ impl Node {
     }
 
     /// Takes a call out of every table.
-    pub(super) fn take_call_out(&mut self, id: CallKey) -> Option<Call> {
+    pub(super) fn take_call_out(&mut self, id: CallKey) -> Option<Box<Call>> {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
         self.abandoned_calls -= usize::from(call.abandoned);

@@ -48,12 +48,13 @@ impl Node {
         let ScheduleRequest { call, terms } = request;
         let callbacks = call.callbacks.clone();
         let call = CallRequest { answer: Answer::Result, retry: Retry::NEVER, ..call };
-        let admitted = self.admit_call(Owner::User(token), call).and_then(|call| {
+        let admitted = self.admit_call(Owner::User(token), call).and_then(|mut call| {
             if call.origin.tenant != call.origin.home {
                 return Err(outcome::foreign_schedule());
             }
             let terms = terms.bounded().map_err(|error| error.into_call_error(""))?;
-            Ok(Call { errand: Errand::Schedule(Box::new(terms)), ..call })
+            call.errand = Errand::Schedule(Box::new(terms));
+            Ok(call)
         });
         match admitted {
             Ok(call) => self.begin_call(token, call),
@@ -68,7 +69,10 @@ impl Node {
         let TasksRequest { caller, process, op, timeout } = request;
         let call = CallRequest { receiver: Some(process), timeout, ..CallRequest::new(caller, Arc::default()) };
         match self.admit_call(Owner::User(token), call) {
-            Ok(call) => self.begin_call(token, Call { errand: Errand::Tasks(op), ..call }),
+            Ok(mut call) => {
+                call.errand = Errand::Tasks(op);
+                self.begin_call(token, call);
+            }
             Err(error) => self.outputs.push_back(Output::TasksDone { token, result: Err(error) }),
         }
     }

@@ -89,7 +89,7 @@ impl Node {
         let id = GatherKey(self.last_gather + 1);
         let admitted = match &receiver {
             None if !call.flows().is_empty() => Err(outcome::no_streams_of_all(String::new())),
-            None => self.admit_call(Owner::Gather(id), call),
+            None => self.admit_call(Owner::Gather(id), call).map(|call| *call),
             Some(receiver) => Err(outcome::receiver_of_all(receiver, String::new())),
         };
         let call = match admitted {
@@ -219,7 +219,7 @@ impl Node {
             let Some(process) = self.seen_by(&template.origin).get(choice.process) else { continue };
             let receiver = Some(process.process.name.clone());
             // The first process was waited for; a leg goes to a stay of one and to nobody else.
-            let leg = self.add_call(Call { receiver, wait_ready: false, ..template.clone() });
+            let leg = self.add_call(Box::new(Call { receiver, wait_ready: false, ..template.clone() }));
             legs.push((leg, choice));
         }
         if let Some(gather) = self.gathers.get_mut(&id) {

@@ -179,7 +179,8 @@ pub struct Node {
     /// Of which processes it is to be told what they have used.
     usages: loads::Reports,
     requests: FnvHashMap<Token, Request>,
-    calls: BTreeMap<CallKey, calls::Call>,
+    /// In boxes, as those that are served: a tree moves its values about.
+    calls: BTreeMap<CallKey, Box<calls::Call>>,
     /// A call that nobody waits for when it is sent, and was given to the link just now.
     handed_over: Option<Wire>,
     /// Those that were sent over a link, by their ids there.
@@ -203,7 +204,7 @@ pub struct Node {
     waiting: waiting::Waiting,
     patience: patience::Patience,
     watches: watch::Watches,
-    serves: BTreeMap<ServeId, serve::Served>,
+    serves: BTreeMap<ServeId, Box<serve::Served>>,
     /// The calls that came over a link, by their ids there.
     incoming: BTreeMap<Wire, ServeId>,
     /// Served calls for which somebody waits.

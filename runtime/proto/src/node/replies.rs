@@ -43,7 +43,7 @@ impl Node {
             self.cancel_serve(id);
         }
         let call = StreamCall::Served(id);
-        let served = self.serves.get(&id).filter(|served| !served.is_done);
+        let served = self.serves.get(&id).map(Box::as_ref).filter(|served| !served.is_done);
         // Of a scheduled task's run, nobody reads.
         let has_caller = |served: &&Served| !matches!(served.caller, AnswerTo::Task { .. });
         let waits = |served: &&Served| (served.wish, served.answer) == (Wish::Wanted, Answer::Result);

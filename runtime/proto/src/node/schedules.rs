@@ -358,7 +358,7 @@ impl Node {
             AnswerTo::Call(id) => {
                 let asked =
                     |call: &super::calls::Call| matches!(call.place, Place::Asked { .. }).then(|| call.callback());
-                let Some(callback) = self.calls.get(&id).and_then(asked) else { return };
+                let Some(callback) = self.calls.get(&id).map(Box::as_ref).and_then(asked) else { return };
                 let callback = if error.callback.is_empty() { callback } else { error.callback.clone() };
                 self.finish_call(id, Err(CallError { callback, ..error.clone() }));
             }

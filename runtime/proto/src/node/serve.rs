@@ -248,7 +248,7 @@ impl Node {
             orphan_until: None,
             below: BTreeSet::new(),
         };
-        self.serves.insert(incoming.id, served);
+        self.serves.insert(incoming.id, Box::new(served));
         self.wanted_serves += 1;
         if !matches!(caller, AnswerTo::Item(_)) {
             self.began(Peer::Local(incoming.process));
