@@ -67,6 +67,27 @@ pub struct ModuleSpec {
     pub grants: Grants,
 }
 
+#[cfg(test)]
+impl ModuleSpec {
+    /// With what is usual, and no ceiling, schedules, exports or grants.
+    pub(super) fn plain(process: ProcessRef, policy: InstancePolicy) -> Self {
+        let ceiling = Arc::new(Ceiling::none(process.tenant.clone()));
+        Self {
+            process,
+            node: "node".to_owned(),
+            policy,
+            limits: ModuleLimits::default(),
+            ceiling,
+            share: Share::alone(),
+            on_cancel: None,
+            schedules: None,
+            outside: Outside::default(),
+            exports: Arc::default(),
+            grants: Grants::default(),
+        }
+    }
+}
+
 /// A module cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

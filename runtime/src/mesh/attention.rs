@@ -19,8 +19,6 @@
 //! their turn; after a few of them the clock is looked at, and whoever else wants the processor has it, which ends the
 //! watching; where it does not pay, one time of 64 is left of it. On a machine with one processor it never pays.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -32,6 +30,7 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use super::link::{FrameSink, FrameSource, Glance, Link, LinkEnd, Mute, NotTaken};
+use super::wake_up::wake_up;
 
 /// How long something that was sent is waited for awake, at least.
 const WATCH: Duration = Duration::from_micros(40);
@@ -41,9 +40,6 @@ const MOST_WATCH: Duration = Duration::from_micros(200);
 
 /// It is waited for as long as so many wake-ups take: those of both sides, with what they do, and as much again.
 const WAKE_UPS: u32 = 5;
-
-/// So often a wake-up is measured, there and back.
-const TRIPS: usize = 16;
 
 /// Where it takes longer until the processor is given back, somebody else has had it.
 const ALONE: Duration = Duration::from_micros(4);
@@ -243,65 +239,6 @@ fn measure_wake_up(shared: &Arc<Shared>) {
 fn watch_of(wake_up: Duration) -> Duration {
     (WAKE_UPS * wake_up).clamp(WATCH, MOST_WATCH)
 }
-
-/// What it takes from a write to a unix socket until who waits for it on another processor has read it: the lower quartile of some, since
-/// a machine that is busy makes them longer. The thread that asks stays on one processor.
-fn wake_up() -> io::Result<Duration> {
-    let (mut near, mut far) = UnixStream::pair()?;
-    let [own, other] = two_processors();
-    stay_on(own);
-    let echo = move || -> io::Result<()> {
-        stay_on(other);
-        let mut byte = [0];
-        while far.read(&mut byte)? > 0 {
-            far.write_all(&byte)?;
-        }
-        Ok(())
-    };
-    let echo = thread::Builder::new().name("daffi-wake-up".to_owned()).spawn(echo)?;
-    let mut trips = Vec::with_capacity(TRIPS);
-    let measured = (0..TRIPS).try_for_each(|_| {
-        let began = Instant::now();
-        near.write_all(&[0])?;
-        near.read_exact(&mut [0])?;
-        trips.push(began.elapsed());
-        Ok(())
-    });
-    drop(near);
-    let _ = echo.join();
-    trips.sort_unstable();
-    let quartile = trips.get(TRIPS / 4).copied().unwrap_or_default();
-    measured.map(|()| quartile / 2)
-}
-
-/// Two processors of those that this thread may have, where the system tells: threads on the same one do not wake a processor when they
-/// wake each other.
-#[cfg(target_os = "linux")]
-fn two_processors() -> [Option<usize>; 2] {
-    use rustix::thread::{CpuSet, sched_getaffinity};
-    let Ok(all) = sched_getaffinity(None) else { return [None; 2] };
-    let mut processors = (0..CpuSet::MAX_CPU).filter(|processor| all.is_set(*processor));
-    [processors.next(), processors.next()]
-}
-
-/// Keeps this thread on that one.
-#[cfg(target_os = "linux")]
-fn stay_on(processor: Option<usize>) {
-    let mut one = rustix::thread::CpuSet::new();
-    if let Some(processor) = processor {
-        one.set(processor);
-        // Where it may not, what is measured is a little less.
-        let _ = rustix::thread::sched_setaffinity(None, &one);
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn two_processors() -> [Option<usize>; 2] {
-    [None; 2]
-}
-
-#[cfg(not(target_os = "linux"))]
-fn stay_on(_: Option<usize>) {}
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)

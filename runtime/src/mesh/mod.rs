@@ -13,6 +13,7 @@
 //! | `rounds` | what links have said and the hub has not heard, a few frames of each in turn |
 //! | `streams` | the ends of streams in this runtime, between whoever holds them and the node |
 //! | [`uplink`] | how the driver gets its link to the controller |
+//! | `wake_up` | what it takes on this machine to wake a thread on another processor |
 
 mod alarm;
 mod asked;
@@ -28,3 +29,4 @@ pub mod pipe;
 mod rounds;
 mod streams;
 pub mod uplink;
+mod wake_up;

@@ -10,13 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::guest::ceiling::Ceiling;
-use crate::guest::fair::Share;
-use crate::guest::grants::Grants;
-use crate::guest::limits::{InstancePolicy, ModuleLimits};
+use crate::guest::limits::InstancePolicy;
 use crate::guest::module::ModuleSpec;
 use crate::guest::output::Output;
-use crate::guest::outside::Outside;
 use crate::guest::state::Background;
 use crate::guest::threads::Threads;
 use crate::mesh::handle::{LinkState, MeshHandle};
@@ -24,19 +20,7 @@ use crate::mesh::handle::{LinkState, MeshHandle};
 /// A module without guests.
 fn module() -> Arc<ModuleContext> {
     let own = ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() };
-    let spec = ModuleSpec {
-        process: own,
-        node: "node".to_owned(),
-        policy: InstancePolicy::Singleton,
-        limits: ModuleLimits::default(),
-        on_cancel: None,
-        schedules: None,
-        ceiling: Arc::new(Ceiling::none(TenantName::default())),
-        share: Share::alone(),
-        outside: Outside::default(),
-        exports: Arc::default(),
-        grants: Grants::default(),
-    };
+    let spec = ModuleSpec::plain(own, InstancePolicy::Singleton);
     let (_, link) = tokio::sync::watch::channel(LinkState::Up);
     let (mesh, _) = MeshHandle::new(Instant::now(), link);
     let threads = Threads::new(Handle::current(), Handle::current(), TaskTracker::new());

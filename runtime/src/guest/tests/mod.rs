@@ -29,15 +29,11 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::ceiling::Ceiling;
 use super::component::{LoadOptions, Loaded, load};
 use super::engine::{AllocatorChoice, EngineConfig, Engines};
-use super::fair::Share;
-use super::grants::Grants;
-use super::limits::{InstancePolicy, ModuleLimits};
+use super::limits::InstancePolicy;
 use super::module::{GuestModule, ModuleSpec};
 use super::output::Output;
-use super::outside::Outside;
 use crate::mesh::handle::{Answer, Asks, Begin, LinkState, MeshHandle, Request, Serve, StreamingReply};
 
 /// Longer than any test takes.
@@ -235,19 +231,7 @@ impl Bench {
         let (tell_load, loads) = watch::channel(Load::default());
         let (give_service, service) = oneshot::channel();
         tokio::spawn(play_driver(asks, answers.clone(), ask, wonder, tell_load, give_service));
-        let mut spec = ModuleSpec {
-            process: process_ref("own"),
-            node: "node".to_owned(),
-            policy,
-            limits: ModuleLimits::default(),
-            on_cancel: None,
-            schedules: None,
-            ceiling: Arc::new(Ceiling::none(TenantName::default())),
-            share: Share::alone(),
-            outside: Outside::default(),
-            exports: Arc::default(),
-            grants: Grants::default(),
-        };
+        let mut spec = ModuleSpec::plain(process_ref("own"), policy);
         change(&mut spec);
         let module = GuestModule::start(&loaded, spec, mesh, guests, Output::none()).await.unwrap();
         let callbacks = loaded.description.callbacks.iter().map(|callback| callback.name.to_string()).collect();
