@@ -30,7 +30,7 @@ pub use self::turns::{Portion, USUAL_WEIGHT};
 use super::heat::Heat;
 use super::lent::lent;
 use super::meter::Meter;
-use super::stint;
+use super::stint::Stint;
 use super::threads::{Polled, Side, Threads, go_to, here};
 
 /// The turns of all tenants of a runtime. Clones are the same.
@@ -205,7 +205,6 @@ impl Stand {
     /// on in the network's thread, one that is not comes back from there.
     pub fn poll<T>(&mut self, cx: &mut Context<'_>, guest: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let began = Instant::now();
-        stint::begins(began);
         if here() == Some(Side::Network) {
             return self.poll_in_network(began, cx, guest);
         }
@@ -234,13 +233,13 @@ impl Stand {
         let _guests = self.threads.enter_guests();
         let lent_before = lent();
         Polled::take();
+        let stint = Stint::begin(began);
         let polled = guest(cx);
         let now = Instant::now();
         // Whoever had the thread in the middle of this, others waited for it.
         let held = now.saturating_duration_since(began);
-        self.took = stint::took(began, now).saturating_sub(lent().saturating_sub(lent_before));
+        self.took = stint.took(now).saturating_sub(lent().saturating_sub(lent_before));
         self.meter.computed(self.took);
-        self.heat.took(now, self.took);
         self.share.ran_in_driver(self.took, now);
         let shared = &self.share.shared;
         shared.visits.took(held, shared.time(now));
@@ -252,7 +251,7 @@ impl Stand {
 
     fn may_be_in_network(&self, now: Instant) -> bool {
         let shared = &self.share.shared;
-        shared.visits.is_left(shared.time(now)) && self.heat.is_cool() && self.share.may_run_in_driver(now)
+        shared.visits.is_left(shared.time(now)) && self.heat.is_cool(now) && self.share.may_run_in_driver(now)
     }
 
     fn poll_in_turn<T>(
@@ -269,7 +268,7 @@ impl Stand {
             Asked::Go(place) => {
                 drop(state);
                 let (share, meter, took) = (&self.share, &self.meter, &mut self.took);
-                let _turn = Turn { share, meter, place, began, lent: lent(), took };
+                let _turn = Turn { share, meter, place, stint: Stint::begin(began), lent: lent(), took };
                 guest(cx)
             }
             Asked::Wait(ticket) => {
@@ -290,7 +289,14 @@ impl Stand {
     /// Polls it to its end, in its tenant's turns.
     pub async fn run<T>(mut self, guest: impl Future<Output = T>) -> T {
         let mut guest = pin!(guest);
-        poll_fn(|cx| self.poll(cx, |cx| guest.as_mut().poll(cx))).await
+        poll_fn(|cx| {
+            let polled = self.poll(cx, |cx| guest.as_mut().poll(cx));
+            if here() == Some(Side::Network) {
+                self.heat.took(self.took, Duration::ZERO);
+            }
+            polled
+        })
+        .await
     }
 }
 
@@ -309,7 +315,7 @@ struct Turn<'a> {
     share: &'a Share,
     meter: &'a Meter,
     place: Place,
-    began: Instant,
+    stint: Stint,
     /// What the thread had lent by then.
     lent: Duration,
     took: &'a mut Duration,
@@ -320,7 +326,7 @@ impl Drop for Turn<'_> {
         let shared = &self.share.shared;
         let now = Instant::now();
         // Of a guest that it called here, the time is that one's.
-        let used = stint::took(self.began, now).saturating_sub(lent().saturating_sub(self.lent));
+        let used = self.stint.took(now).saturating_sub(lent().saturating_sub(self.lent));
         *self.took = used;
         self.meter.computed(used);
         let now = shared.time(now);

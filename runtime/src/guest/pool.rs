@@ -29,7 +29,7 @@ use super::lent::lend;
 use super::limits::{InstancePolicy, OnCancel};
 use super::meter::Meter;
 use super::roster::{Admission, Job, Left, Refused, Released, Roster, Seat};
-use super::stint;
+use super::stint::Stint;
 use super::template::Template;
 use super::threads::{NETWORK_BYTES, Polled, Side, Threads};
 use super::worker::{self, Progress, Run};
@@ -97,7 +97,6 @@ impl Pool {
         let context = &self.template.context;
         context.set_local(incoming.process);
         let began = Instant::now();
-        stint::begins(began);
         context.meter.asked(incoming.args.len());
         let deadline = context.mesh.instant(incoming.deadline);
         let job = Job::new(incoming, &context.process, (began, deadline), context.limits.queue_time, Vec::new());
@@ -108,7 +107,7 @@ impl Pool {
         }
         let short = begin == Begin::Here
             && job.incoming.args.len() <= NETWORK_BYTES
-            && self.heat.is_cool()
+            && self.heat.is_cool(began)
             && context.share.may_run_in_driver(began);
         let (seat, job, ready) = match self.admit(job) {
             Admitted::Run(seat, job, ready) => (seat, job, ready),
@@ -126,18 +125,19 @@ impl Pool {
             // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
             let _guests = self.threads.enter_guests();
             Polled::take();
+            let stint = Stint::begin(began);
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,
                     Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job).begun(began),
                     Progress::Prepared(seat, None) => {
-                        self.took_since(began);
+                        self.took(&stint);
                         return self.finish(seat, None);
                     }
                     Progress::Ended(seat, answer) => {
                         // An instance that is not kept is dropped here, which may take longer than its call.
                         let result = self.finish(seat, answer);
-                        let took = self.took_since(began);
+                        let took = self.took(&stint);
                         if let Some(result) = &result {
                             context.meter.ended(took, result);
                         }
@@ -146,7 +146,7 @@ impl Pool {
                 }
             }
             // It may take long from here on, and others come before it ends.
-            let took = self.took_since(began);
+            let took = self.took(&stint);
             if goes_on_in_network(took) {
                 side = Side::Network;
             }
@@ -199,12 +199,12 @@ impl Pool {
         self.threads.roam(side, worker::work(self.clone(), run));
     }
 
-    /// Whoever is at the driver's desk was busy here since then: for how long.
-    fn took_since(&self, began: Instant) -> Duration {
+    /// For how long whoever is at the driver's desk was busy here.
+    fn took(&self, stint: &Stint) -> Duration {
         let now = Instant::now();
-        let took = stint::took(began, now);
+        let took = stint.took(now);
         lend(took);
-        self.heat.took(now, took);
+        self.heat.took(took, Duration::ZERO);
         self.template.context.share.ran_in_driver(took, now);
         self.meter().computed(took);
         took

@@ -37,6 +37,7 @@ use super::outgoing::{OpenCall, Outgoing};
 use super::output::{GuestStream, LineSink, ModuleOutput, Output};
 use super::outside::Outside;
 use super::rate::CallRate;
+use super::stint;
 use super::streams::{CallStreams, OpenStreams};
 use super::tasks::{Awaited, Overrun, Tasks, Turn};
 use super::threads::{self, Side, Threads};
@@ -348,13 +349,17 @@ impl GuestState {
         if late {
             return Err(TimeUp.into());
         }
+        if stint::has_just_begun() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         if !Self::charge(&mut store) {
             let limits = &store.data().module.limits;
             let (most, longest) = (limits.max_call_cpu, limits.max_call_time);
             return Err(if most < longest { CpuUp { most }.into() } else { TimeUp.into() });
         }
         threads::interrupted();
-        Ok(UpdateDeadline::Yield(1))
+        // Whoever else is ready in this thread goes first, and no other thread is woken for what this one does next.
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
     }
 
     /// Charges the task that runs with the time since the instance was given the thread. False when that is more than

@@ -1,4 +1,4 @@
-//! How long a guest had the thread, where others wanted the processor too.
+//! How long a guest has the thread, where others want the processor too.
 //!
 //! A thread that is put aside in the middle of a guest's call seems to have computed all that time: on a machine with more threads than
 //! processors each call in a few hundred looks long that way, and would be taken for one that is. So what seems long is held
@@ -17,29 +17,52 @@ const LONG: Duration = Duration::from_millis(1);
 const APART: Duration = Duration::from_micros(500);
 
 thread_local! {
+    /// Since when the guest that is polled in this thread has it.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     /// When the thread's processor time was looked at last, and what it was.
     static LOOKED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
-/// A guest gets this thread now.
-pub(super) fn begins(now: Instant) {
-    if LOOKED.get().is_none_or(|(at, _)| now.saturating_duration_since(at) >= APART) {
-        LOOKED.set(Some((now, processor_time())));
+/// A guest has this thread until this is dropped; then whoever had it before has it again.
+#[must_use]
+pub(super) struct Stint {
+    began: Instant,
+    before: Option<Instant>,
+}
+
+impl Stint {
+    /// A guest gets this thread now.
+    pub fn begin(now: Instant) -> Self {
+        if LOOKED.get().is_none_or(|(at, _)| now.saturating_duration_since(at) >= APART) {
+            LOOKED.set(Some((now, processor_time())));
+        }
+        Self { began: now, before: BEGAN.replace(Some(now)) }
+    }
+
+    /// How long it has had it.
+    pub fn took(&self, now: Instant) -> Duration {
+        let time = now.saturating_duration_since(self.began);
+        if time < LONG {
+            return time;
+        }
+        let used = processor_time();
+        let at_most = LOOKED.replace(Some((now, used))).map(|(at, before)| {
+            // What was not looked at was used.
+            used.saturating_sub(before).saturating_add(at.saturating_duration_since(self.began))
+        });
+        at_most.map_or(time, |at_most| time.min(at_most))
     }
 }
 
-/// How long a guest had this thread that got it then ([`begins`]).
-pub(super) fn took(began: Instant, now: Instant) -> Duration {
-    let time = now.saturating_duration_since(began);
-    if time < LONG {
-        return time;
+impl Drop for Stint {
+    fn drop(&mut self) {
+        BEGAN.set(self.before);
     }
-    let used = processor_time();
-    let at_most = LOOKED.replace(Some((now, used))).map(|(at, before)| {
-        // What was not looked at was used.
-        used.saturating_sub(before).saturating_add(at.saturating_duration_since(began))
-    });
-    at_most.map_or(time, |at_most| time.min(at_most))
+}
+
+/// Whether the guest that is polled in this thread got it only just now.
+pub(super) fn has_just_begun() -> bool {
+    BEGAN.get().is_some_and(|began| began.elapsed() < LONG)
 }
 
 /// What this thread has used of processors since it began.
@@ -59,22 +82,34 @@ mod tests {
 
     #[test]
     fn a_thread_that_was_put_aside_took_no_longer_than_it_computed() {
-        let began = Instant::now();
-        begins(began);
+        let stint = Stint::begin(Instant::now());
         // As long as it sleeps, others have the processor.
         std::thread::sleep(20 * LONG);
-        assert!(took(began, Instant::now()) < 10 * LONG);
+        assert!(stint.took(Instant::now()) < 10 * LONG);
     }
 
     #[test]
     fn what_computes_took_as_long_as_it_computed_whoever_looked_meanwhile() {
         let began = Instant::now();
-        begins(began);
+        let stint = Stint::begin(began);
         compute(2 * LONG);
-        begins(Instant::now());
+        drop(Stint::begin(Instant::now()));
         compute(2 * LONG);
         let now = Instant::now();
-        let took = took(began, now);
+        let took = stint.took(now);
         assert!(took >= 4 * LONG && took <= now - began);
+    }
+
+    #[test]
+    fn a_guest_has_the_thread_since_its_own_beginning_whomever_it_called_here() {
+        assert!(!has_just_begun());
+        let caller = Stint::begin(Instant::now() - 2 * LONG);
+        assert!(!has_just_begun());
+        let callee = Stint::begin(Instant::now());
+        assert!(has_just_begun());
+        drop(callee);
+        assert!(!has_just_begun());
+        drop(caller);
+        assert!(!has_just_begun());
     }
 }

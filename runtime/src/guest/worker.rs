@@ -196,6 +196,7 @@ impl Run {
 
     /// Goes on in its tenant's turn. What takes long keeps the next calls away from the driver's desk before it ends.
     fn poll(&mut self, stand: &mut Stand, pool: &Pool, cx: &mut Context<'_>) -> Poll<Progress> {
+        // Making an instance that is kept says nothing about the calls to come.
         let prepares = !self.is_calling() && pool.policy.is_long_lived();
         if here() == Some(Side::Network) && (prepares || self.is_heavy) {
             go_to(Side::Guests);
@@ -208,10 +209,10 @@ impl Run {
             go_to(Side::Guests);
         }
         let took = stand.took();
-        self.used += took;
-        if progress.is_pending() && !took.is_zero() && self.is_calling() {
-            pool.heat.took(Instant::now(), self.used);
+        if !prepares {
+            pool.heat.took(took, self.used);
         }
+        self.used += took;
         progress
     }
 
@@ -337,7 +338,6 @@ pub(super) async fn work(pool: Arc<Pool>, mut run: Run) {
             Then::RunsOn(ticket, error) => pool.runs_on(ticket, error).await,
             Then::Free(seat, answer) => {
                 let now = Instant::now();
-                pool.heat.took(now, run.used);
                 if let Some((_, result)) = &answer
                     && !run.unwanted
                 {
