@@ -119,7 +119,7 @@ impl Pool {
         };
         // A long-lived instance that is made or told something first may take its time; a per-call one is made in
         // tens of microseconds.
-        let mut run = if ready { Run::call(self, seat, job) } else { Run::prepare(self, seat, Some(job)) };
+        let mut run = if ready { Run::call(self, seat, job, began) } else { Run::prepare(self, seat, Some(job)) };
         let mut side = Side::Guests;
         if short && (ready || !self.policy.is_long_lived()) {
             // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
@@ -129,7 +129,9 @@ impl Pool {
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,
-                    Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job).begun(began),
+                    Progress::Prepared(seat, Some(job)) => {
+                        run = Run::call(self, seat, job, Instant::now()).begun(began)
+                    }
                     Progress::Prepared(seat, None) => {
                         self.took(&stint);
                         return self.finish(seat, None);
@@ -250,7 +252,7 @@ impl Pool {
             self.threads.spawn(Side::Guests, async move { pool.refuse(refusals).await });
         }
         next.map(|(seat, job, cancel)| {
-            let mut run = Run::call(self, seat, job);
+            let mut run = Run::call(self, seat, job, Instant::now());
             run.cancelled_by(cancel);
             run
         })

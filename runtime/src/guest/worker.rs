@@ -123,14 +123,13 @@ impl Run {
         }
     }
 
-    /// Calls into the seat's instance, unless the deadline has passed already.
-    pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job) -> Self {
+    /// Calls into the seat's instance, unless the deadline has passed by now.
+    pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job, now: Instant) -> Self {
         let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
         let ticket = job.ticket();
         let Job { incoming, came, deadline, .. } = job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
         let (name, is_heavy) = (pool.template.callback_name(callback), args.len() > NETWORK_BYTES);
-        let now = Instant::now();
         pool.meter().waited(now.saturating_duration_since(came));
         let longest = now + pool.template.context.limits.max_call_time;
         let stop = if pool.on_cancel == OnCancel::Kill && deadline < longest {
@@ -402,7 +401,7 @@ fn handle(pool: &Arc<Pool>, run: &mut Run, event: Event) -> Then {
                 return Then::Free(seat, None);
             };
             let cancel = run.cancel.take();
-            *run = Run { used, cancel, ..Run::call(pool, seat, job) };
+            *run = Run { used, cancel, ..Run::call(pool, seat, job, Instant::now()) };
             Then::GoOn
         }
         Event::Progress(Progress::Ended(seat, answer)) => Then::Free(seat, answer),

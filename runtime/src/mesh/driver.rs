@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::core::Called;
 use self::core::{Core, LinkNumber, Parts, Waits};
 pub use self::desk::Desk;
 use self::directs::Sources;

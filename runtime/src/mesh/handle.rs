@@ -29,7 +29,7 @@ use daffi_proto::stream::Flow;
 use daffi_proto::usage::Usage;
 pub use gather::{Gather, Gathered};
 pub use open::OpenCall;
-use open::OpenRequest;
+use open::{Begun, OpenRequest};
 pub use port::{Bell, Port, Word};
 pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
 use tokio::sync::mpsc::error::TrySendError;
@@ -230,7 +230,11 @@ impl MeshHandle {
     /// # Errors
     /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
     pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
-        OpenCall::from(self.start_streaming(request).await?).await
+        match self.begin_here(request)? {
+            Begun::Over(reply) => Ok(reply),
+            Begun::Open(call) => call.await,
+            Begun::Nowhere(request) => OpenCall::from(self.start_streaming(request).await?).await,
+        }
     }
 
     /// Begins a call, whose answer comes through what this gives. Calls begin in the order in which this is asked. For calls

@@ -208,18 +208,18 @@ fn local(table: &mut Table, in_flight: usize) -> anyhow::Result<()> {
     let mut node = node_with_two(&tenant)?;
     let callback = &mesh::ordinary()?[0];
     let mut last = 0;
-    let mut begin = || {
-        last += 1;
+    let begin = |last: &mut u64| {
+        *last += 1;
         let request = mesh::request(callback, &tenant);
-        node::Input::Command(node::Command::Call { token: Token(last), request })
+        node::Input::Command(node::Command::Call { token: Token(*last), request })
     };
     let mut open = VecDeque::with_capacity(in_flight + 1);
     for _ in 0..in_flight {
-        open.push_back(serve_of(&mut node, begin())?);
+        open.push_back(serve_of(&mut node, begin(&mut last))?);
     }
     let local = quickest(|watch| {
         for _ in 0..ROUND {
-            let call = begin();
+            let call = begin(&mut last);
             open.push_back(watch.time(1, || serve_of(&mut node, call))?);
             let id = open.pop_front().context("a call is open")?;
             let over = node::Command::Served { id, result: Ok(Bytes::from_static(mesh::ARGS)) };
@@ -228,5 +228,18 @@ fn local(table: &mut Table, in_flight: usize) -> anyhow::Result<()> {
         Ok(())
     })?;
     table.constant("a call between two processes of one node, there and back", local);
+    let at_once = quickest(|watch| {
+        for _ in 0..ROUND {
+            last += 1;
+            let (token, request) = (Token(last), mesh::request(callback, &tenant));
+            let over = |node: &mut Node| {
+                let (offer, incoming) = node.offer(mesh::clock(), token, request)?;
+                node.offer_over(mesh::clock(), offer, Ok(incoming.args))
+            };
+            watch.time(1, || over(&mut node)).context("the call is not over at once")?;
+        }
+        Ok(())
+    })?;
+    table.constant("the same, over at once", at_once);
     Ok(())
 }

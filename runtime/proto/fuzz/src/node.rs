@@ -246,7 +246,26 @@ impl Run {
         }
         let token = self.token();
         self.open_writers(StreamCall::Made(token), &request.flows());
-        self.command(Command::Call { token, request });
+        if script.flag() {
+            return self.command(Command::Call { token, request });
+        }
+        let Some((offer, incoming)) = self.node.offer(self.clock(), token, request) else { return self.carry_out() };
+        match script.below(3) {
+            0 => {
+                self.node.offer_pending(self.clock(), offer);
+                self.output(Output::Serve(incoming));
+            }
+            1 => {
+                let error = CallError::failed("trap", "it trapped", "");
+                assert!(self.node.offer_over(self.clock(), offer, Err(error)).is_none());
+            }
+            _ => {
+                if self.node.offer_over(self.clock(), offer, Ok(incoming.args)).is_some() {
+                    self.answered.insert(token);
+                }
+            }
+        }
+        self.carry_out();
     }
 
     fn gather(&mut self, script: &mut Script<'_>) {
@@ -381,7 +400,15 @@ impl Run {
     }
 
     fn input(&mut self, input: Input) {
-        self.node.handle(Clock { mono: self.now, utc: Utc::default().plus(self.now) }, input);
+        self.node.handle(self.clock(), input);
+        self.carry_out();
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { mono: self.now, utc: Utc::default().plus(self.now) }
+    }
+
+    fn carry_out(&mut self) {
         for _ in 0..MAX_OUTPUTS {
             let Some(output) = self.node.poll_output() else { return };
             self.output(output);

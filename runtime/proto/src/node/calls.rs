@@ -28,7 +28,7 @@ use super::{CallKey, GatherKey, MAX_OPEN_REQUESTS, Node, Output, Peer, Request, 
 use crate::call::{Answer, CallRequest, Hop, Incoming, MAX_CHAIN, MAX_TIMEOUT, Mode, Retry, WhenAbandoned, chain};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header, Target};
-use crate::id::{CallId, LocalId, ProcessName, RepeatKey, ServeId, Token};
+use crate::id::{CallId, LocalId, ProcessName, ProcessRef, RepeatKey, ServeId, Token};
 use crate::name::CallbackName;
 use crate::registry::{Choice, process_ref};
 use crate::schedule::TaskOp;
@@ -169,30 +169,43 @@ pub(super) fn time_for_next_hop(left: Duration) -> Duration {
 
 impl Node {
     pub(super) fn call(&mut self, token: Token, request: CallRequest) {
+        if let Some(call) = self.users_call(token, request) {
+            self.begin_call(token, call);
+        }
+    }
+
+    /// A call of the user that may be made; one that may not has ended.
+    pub(super) fn users_call(&mut self, token: Token, request: CallRequest) -> Option<Box<Call>> {
         let (callbacks, flows) = (request.callbacks.clone(), request.flows());
-        let owner = Owner::User(token);
-        match self.admit_call(owner, request).and_then(not_by_itself) {
+        match self.admit_call(Owner::User(token), request).and_then(not_by_itself) {
             Ok(call) => {
                 if !flows.is_empty() {
                     self.open_made(token, &call);
                     self.open_writers(StreamCall::Made(token), &flows);
                 }
-                self.begin_call(token, call);
+                Some(call)
             }
             Err(mut error) => {
                 error.callback = callbacks.first().map(ToString::to_string).unwrap_or_default();
                 self.refuse_writers(StreamCall::Made(token), &flows, &error);
                 self.outputs.push_back(Output::CallDone { token, result: Err(error) });
+                None
             }
         }
     }
 
     pub(super) fn begin_call(&mut self, token: Token, call: Box<Call>) {
+        let id = self.enter_call(token, call);
+        self.place_call(id);
+    }
+
+    /// A call that the user is to hear of counts from now on.
+    pub(super) fn enter_call(&mut self, token: Token, call: Box<Call>) -> CallKey {
         let parent = call.origin.parent;
         let id = self.add_call(call);
         self.requests.insert(token, Request::Call(id));
         self.note_below(parent, Request::Call(id));
-        self.place_call(id);
+        id
     }
 
     /// Makes a call of a request, or of a gather's what its legs are made of. The name of the callback is left to be filled
@@ -295,12 +308,7 @@ impl Node {
             return self.place_leg(gather, id);
         }
         if let Some(choice) = self.choose(call) {
-            self.waiting.remove(Request::Call(id));
-            match self.way(id, &choice) {
-                Passage::Over(via) => self.dispatch(id, choice, via),
-                Passage::Opens(host) => self.waiting.add(Request::Call(id), || vec![Key::Road(host)]),
-            }
-            return;
+            return self.place_with(id, choice);
         }
         if self.may_come(call) {
             // It may have waited for the way to somebody who has gone.
@@ -311,6 +319,15 @@ impl Node {
         }
         let error = self.why_unplaced(call);
         self.finish_call(id, Err(error));
+    }
+
+    /// Sends a call to the one who was chosen, or lets it wait for the way.
+    pub(super) fn place_with(&mut self, id: CallKey, choice: Choice<Peer>) {
+        self.waiting.remove(Request::Call(id));
+        match self.way(id, &choice) {
+            Passage::Over(via) => self.dispatch(id, choice, via),
+            Passage::Opens(host) => self.waiting.add(Request::Call(id), || vec![Key::Road(host)]),
+        }
     }
 
     /// The best candidate for the first of the call's names that has one; of the versions that a process has, the highest.
@@ -373,22 +390,14 @@ impl Node {
     pub(super) fn dispatch(&mut self, id: CallKey, choice: Choice<Peer>, via: Via) {
         let Some(call) = self.calls.get(&id) else { return };
         let left = time_for_next_hop(self.time_left(call));
-        let seen = self.seen_by(&call.origin);
-        let (Some(group), Some(process)) = (seen.group(choice.group), seen.get(choice.process)) else {
-            return;
-        };
-        let chosen = Chosen {
-            peer: choice.process,
-            process: process.process.name.clone(),
-            callback: group.name.clone(),
-            fingerprint: group.fingerprint,
-            counts: via != Via::Controller || !self.roads.is_told_of(choice.process),
-        };
+        let Some(chosen) = self.chosen(call, &choice, via) else { return };
         let limit = self.payload_limit(via).unwrap_or(0);
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.placements += 1;
         // A call that cannot be placed again does not hold on to its arguments.
-        let is_placed_again = (call.wait_ready || via != Via::Controller) && call.placements < MAX_PLACEMENTS;
+        let is_placed_again = matches!(choice.process, Peer::Remote(_))
+            && (call.wait_ready || via != Via::Controller)
+            && call.placements < MAX_PLACEMENTS;
         let again = is_placed_again || call.failures + 1 < call.retry.attempts;
         let args = if again { call.args.clone() } else { std::mem::take(&mut call.args) };
         if let Errand::Schedule(terms) = &call.errand {
@@ -407,11 +416,11 @@ impl Node {
         };
         match choice.process {
             Peer::Local(process) => {
-                let origin = call.origin.process.and_then(|id| self.locals.get(&id));
-                let caller = origin.map(|local| local.process.clone());
                 self.last_serve += 1;
                 let serve = ServeId(self.last_serve);
                 call.place = Place::Here { serve, chosen };
+                let origin = call.origin.process;
+                let caller = self.process_of(origin);
                 let deadline = self.now + if is_streaming { MAX_TIMEOUT } else { left };
                 let callback = choice.callback;
                 let incoming =
@@ -456,6 +465,24 @@ impl Node {
                 self.send_over(wire.via, Frame::with_payload(header, args));
             }
         }
+    }
+
+    /// Whom a choice means.
+    pub(super) fn chosen(&self, call: &Call, choice: &Choice<Peer>, via: Via) -> Option<Chosen> {
+        let seen = self.seen_by(&call.origin);
+        let (group, process) = (seen.group(choice.group)?, seen.get(choice.process)?);
+        Some(Chosen {
+            peer: choice.process,
+            process: process.process.name.clone(),
+            callback: group.name.clone(),
+            fingerprint: group.fingerprint,
+            counts: via != Via::Controller || !self.roads.is_told_of(choice.process),
+        })
+    }
+
+    /// A process of this node, as others know it.
+    pub(super) fn process_of(&self, id: Option<LocalId>) -> Option<ProcessRef> {
+        id.and_then(|id| self.locals.get(&id)).map(|local| local.process.clone())
     }
 
     /// How much time a call has that is placed now; with streams, from each progress on.

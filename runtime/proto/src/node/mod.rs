@@ -14,6 +14,7 @@
 //! | `directory` | its processes and their registration; the replica of everybody else's |
 //! | `calls` | calls that are made here: whom they go to |
 //! | `ends` | how they end |
+//! | `offers` | those between two processes of it that may be over at once |
 //! | `gather` | broadcasts: calls to all who have a callback |
 //! | `serve` | calls that are served here, and the end of the tree of calls below one |
 //! | `replies` | answers of served calls that go on |
@@ -50,6 +51,7 @@ mod gather;
 mod link;
 mod lists;
 mod loads;
+mod offers;
 mod origin;
 mod outcome;
 mod patience;
@@ -76,6 +78,7 @@ pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTr
 pub use counts::NodeCounts;
 use fnv::FnvHashMap;
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
+pub use offers::Offer;
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
 pub use roads::{MAX_COMPARED, MAX_ROADS, ROAD_IDLE, ROAD_PATIENCE, ROAD_PAUSE};
 pub use schedules::SAVE_COUNTS_EVERY;
@@ -294,10 +297,7 @@ impl Node {
 
     /// Takes what happened. The monotonic time counts from the node's start.
     pub fn handle(&mut self, clock: Clock, input: Input) {
-        self.now = self.now.max(clock.mono);
-        self.utc = clock.utc;
-        // Before a call begins that may be over at once.
-        self.tell_loads();
+        self.begin_event(clock);
         match input {
             Input::LinkUp => self.link_up(),
             Input::LinkDown(reason) => self.link_down(&reason),
@@ -311,6 +311,19 @@ impl Node {
             Input::Command(command) => self.command(command),
             Input::Timer => {}
         }
+        self.end_event();
+    }
+
+    /// Something happens.
+    fn begin_event(&mut self, clock: Clock) {
+        self.now = self.now.max(clock.mono);
+        self.utc = clock.utc;
+        // Before a call begins that may be over at once.
+        self.tell_loads();
+    }
+
+    /// It has happened.
+    fn end_event(&mut self) {
         self.check_time();
         self.check_drained();
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::calls::Owner;
 use super::each::Each;
-use super::serve::{AnswerTo, Served, Wish};
+use super::serve::{AnswerTo, Served, Serving, Wish};
 use super::streams::Route;
 use super::{CallKey, Node, Peer, Wire, outcome};
 use crate::call::{Answer, Incoming};
@@ -27,7 +27,7 @@ impl Node {
             let callback = record.callbacks.get(incoming.callback as usize)?;
             Some((record.process.name.clone(), callback.name.to_string(), callback.signature.clone()))
         });
-        self.note_served(caller, &incoming, time);
+        self.note_served(caller, Serving::of(&incoming, time));
         let refused = match callback {
             Some((_, _, signature)) if !signature.has_streams() => return self.begin_each(signature, incoming),
             Some((process, name, _)) => outcome::not_for_each(&process, name),

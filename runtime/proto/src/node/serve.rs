@@ -94,6 +94,24 @@ impl AnswerTo {
     }
 }
 
+/// What is known of a call that begins to be served.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub id: ServeId,
+    pub process: LocalId,
+    pub deadline: Duration,
+    pub timeout: Duration,
+    pub chain: Arc<[Hop]>,
+    pub answer: Answer,
+}
+
+impl Serving {
+    pub fn of(incoming: &Incoming, timeout: Duration) -> Self {
+        let Incoming { id, process, deadline, answer, .. } = *incoming;
+        Self { id, process, deadline, timeout, chain: incoming.chain.clone(), answer }
+    }
+}
+
 /// How a call is to be served.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
@@ -191,7 +209,7 @@ impl Node {
             exchange.process = Some(incoming.process);
         }
         if let Err(refused) = self.may_have_streams(incoming.process, way.mode, incoming.channels.len()) {
-            self.note_served(caller, &incoming, way.time);
+            self.note_served(caller, Serving::of(&incoming, way.time));
             return self.served(incoming.id, Err(refused));
         }
         match way.mode {
@@ -227,33 +245,34 @@ impl Node {
     }
 
     pub(super) fn begin_serve(&mut self, caller: AnswerTo, incoming: Incoming, time: Duration) {
-        self.note_served(caller, &incoming, time);
+        self.note_served(caller, Serving::of(&incoming, time));
         self.outputs.push_back(Output::Serve(incoming));
     }
 
     /// A call is served from now on.
-    pub(super) fn note_served(&mut self, caller: AnswerTo, incoming: &Incoming, timeout: Duration) {
+    pub(super) fn note_served(&mut self, caller: AnswerTo, serving: Serving) {
+        let Serving { id, process, deadline, timeout, chain, answer } = serving;
         let served = Served {
-            id: incoming.id,
+            id,
             caller,
-            process: incoming.process,
-            deadline: incoming.deadline,
+            process,
+            deadline,
             timeout,
-            chain: incoming.chain.clone(),
-            wish: if incoming.answer == Answer::Sent { Wish::Detached } else { Wish::Wanted },
-            answer: incoming.answer,
+            chain,
+            wish: if answer == Answer::Sent { Wish::Detached } else { Wish::Wanted },
+            answer,
             verdict: None,
             is_done: false,
             repeat: None,
             orphan_until: None,
             below: BTreeSet::new(),
         };
-        self.serves.insert(incoming.id, Box::new(served));
+        self.serves.insert(id, Box::new(served));
         self.wanted_serves += 1;
         if !matches!(caller, AnswerTo::Item(_)) {
-            self.began(Peer::Local(incoming.process));
+            self.began(Peer::Local(process));
         }
-        self.note_serving(incoming.process, caller, |serving| *serving += 1);
+        self.note_serving(process, caller, |serving| *serving += 1);
     }
 
     /// The process has the call: a caller who waits for no more is told.

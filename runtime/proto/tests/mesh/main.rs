@@ -6,6 +6,7 @@
 //! | `handshake` | who may come in, and who loses his link |
 //! | `names` | process names: taken, kept, freed |
 //! | `calls` | whom a call goes to and what comes back |
+//! | `offers` | calls between two processes of one node that are over at once |
 //! | `lookup` | names and signatures, and waiting for them |
 //! | `deadlines` | time that runs out, and trees of calls that are cancelled |
 //! | `abandoned` | calls that are to be finished though the ones that they are made for are given up |
@@ -55,6 +56,8 @@ mod lookup;
 mod names;
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+mod offers;
 #[cfg(test)]
 mod planned;
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub struct Runtime {
     /// What really runs.
     pub running: BTreeMap<ServeId, Running>,
     pub cancelled: Vec<ServeId>,
+    /// Whether somebody does what it wants.
+    carried_out: bool,
     pub calls: HashMap<Token, Result<CallReply, CallError>>,
     /// What the gathers have given, and how they ended.
     pub entries: HashMap<Token, Vec<GatherEntry>>,
@@ -436,8 +438,17 @@ impl Net {
     pub fn node_input(&mut self, node: usize, input: node::Input) {
         let clock = self.clock();
         self.nodes[node].node.handle(clock, input);
+        self.carry_out(node);
+    }
+
+    /// Does what a node wants. Who tells it something meanwhile leaves what follows to whoever is at it.
+    pub fn carry_out(&mut self, node: usize) {
+        if std::mem::replace(&mut self.nodes[node].carried_out, true) {
+            return;
+        }
         while let Some(output) = self.nodes[node].node.poll_output() {
             self.node_output(node, output);
         }
+        self.nodes[node].carried_out = false;
     }
 }

@@ -289,7 +289,7 @@ impl Run {
             made.repeats = attempts > 1 && request.retry.idempotent;
         }
         self.made.insert(token, made);
-        self.net.command(node, Command::Call { token, request });
+        self.net.make(node, token, request);
     }
 
     /// A call with its token, which is also its arguments, and the node that makes it.

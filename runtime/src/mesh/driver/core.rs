@@ -10,9 +10,10 @@ mod links;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
 
-use daffi_proto::call::{Answer, Incoming};
+use daffi_proto::call::{Answer, CallReply, CallRequest, Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
@@ -22,9 +23,9 @@ use fnv::FnvHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::super::asked::Asked;
+use super::super::asked::{Asked, Asker};
 use super::super::direct::DialOrder;
-use super::super::handle::{Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
+use super::super::handle::{self, Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
 use super::super::link::FrameSink;
 use super::super::news::News;
@@ -41,6 +42,10 @@ const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 /// So long frames or requests may be taken and streams may move before something else has its turn: guests may run in
 /// each of their steps.
 pub(super) const TURN: Duration = Duration::from_millis(2);
+
+/// When somebody sets the machine's clock, it is noticed so much later at most, in the next turn. Meanwhile it goes as the
+/// monotonic one.
+const LOOK_AT_UTC_EVERY: Duration = Duration::from_millis(100);
 
 /// Counts the links that a core has had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,17 +108,29 @@ pub(super) struct Core {
     last_flush: Instant,
     /// When somebody last looked at the clock.
     now: Instant,
+    /// What the machine's clock said, and when that was.
     utc: Utc,
+    utc_at: Instant,
     /// What the driver's task waits for.
     pub awaited: Waits,
     /// When the turn under way is over.
     pub turn_ends: Instant,
-    /// For how long others were at the desk since the driver's task was there.
+    /// In which thread the driver's task was at the desk last.
+    attended_in: Option<ThreadId>,
+    /// For how long others were at it in that thread since then.
     helped: Duration,
     pub(super) drained: bool,
     pub(super) drains: Vec<oneshot::Sender<()>>,
     pub(super) leaves: Vec<oneshot::Sender<()>>,
     pub(super) tasks: TaskTracker,
+}
+
+/// What became of a call that was made at the desk.
+pub enum Called {
+    /// It is over.
+    Over(CallReply),
+    /// Its answer comes, or has come.
+    Open(oneshot::Receiver<handle::Answer>),
 }
 
 /// What a core is made of.
@@ -160,7 +177,9 @@ impl Core {
             last_flush: epoch,
             now: epoch,
             utc: SystemTime::now().into(),
+            utc_at: epoch,
             turn_ends: epoch,
+            attended_in: None,
             helped: Duration::ZERO,
             drained: false,
             drains: Vec::new(),
@@ -189,8 +208,11 @@ impl Core {
 
     /// A turn begins.
     pub fn begin_turn(&mut self) {
-        self.utc = SystemTime::now().into();
-        self.turn_ends = self.look_at_clock() + TURN;
+        let now = self.look_at_clock();
+        if now.saturating_duration_since(self.utc_at) >= LOOK_AT_UTC_EVERY {
+            (self.utc, self.utc_at) = (SystemTime::now().into(), now);
+        }
+        self.turn_ends = now + TURN;
     }
 
     /// What time it is, for all that follows until somebody looks again: after whatever may have taken long.
@@ -206,6 +228,7 @@ impl Core {
 
     /// The driver's task is at the desk.
     pub fn is_attended(&mut self) {
+        self.attended_in = Some(thread::current().id());
         self.helped = Duration::ZERO;
     }
 
@@ -225,11 +248,15 @@ impl Core {
 
     /// Whether others than the driver's task may be at the desk.
     pub fn may_be_helped(&self) -> bool {
-        self.helped < TURN
+        !self.mute && !self.is_behind() && self.helped < TURN
     }
 
     /// Somebody else was at the desk, for this turn.
     pub fn helped(&mut self) {
+        // Elsewhere it kept the task from nothing.
+        if self.attended_in.is_some_and(|thread| thread != thread::current().id()) {
+            return;
+        }
         // It was to end so long after it began.
         let now = self.look_at_clock();
         let left = self.turn_ends.saturating_duration_since(now);
@@ -257,8 +284,37 @@ impl Core {
     }
 
     pub fn tell(&mut self, input: Input) {
-        let mono = self.now.saturating_duration_since(self.epoch);
-        self.node.handle(Clock { mono, utc: self.utc }, input);
+        self.node.handle(self.clock(), input);
+    }
+
+    fn clock(&self) -> Clock {
+        let utc = self.utc.plus(self.now.saturating_duration_since(self.utc_at));
+        Clock { mono: self.now.saturating_duration_since(self.epoch), utc }
+    }
+
+    /// Makes a call without streams: what it came to, where a process of this node has served it by now.
+    pub fn call(&mut self, token: Token, request: CallRequest) -> Called {
+        let offered = self.node.offer(self.clock(), token, request);
+        if let Some((offer, incoming)) = offered {
+            let (id, process, clock) = (incoming.id, incoming.process, self.clock());
+            match self.hand_over(incoming) {
+                Some(result) => {
+                    if let Some(reply) = self.node.offer_over(clock, offer, result) {
+                        return Called::Over(reply);
+                    }
+                }
+                None => {
+                    self.node.offer_pending(clock, offer);
+                    self.is_serving(id, process);
+                }
+            }
+            self.look_at_clock();
+        }
+        // Its answer may be among the outputs already.
+        let (reply, answer) = oneshot::channel();
+        self.asked.insert(token, Asker::Call(reply));
+        self.carry_all();
+        Called::Open(answer)
     }
 
     /// Looks at an end of a stream that has something.
@@ -368,23 +424,10 @@ impl Core {
         }
     }
 
-    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most, while the turn is not over: one thing may give
-    /// thousands of calls to serve.
+    /// Hands a call to its process, and tells the node where it is over by then.
     fn serve(&mut self, incoming: Incoming) {
-        let (id, answer) = (incoming.id, incoming.answer);
-        let Some(service) = self.services.get(&incoming.process).map(Arc::clone) else {
-            // Taken off a moment ago; the node knows by now, or will with the next input.
-            let error = CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "");
-            return self.tell(Input::Command(Command::Served { id, result: Err(error) }));
-        };
-        let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
-        let served = match incoming.channels.is_empty() {
-            true => service.serve(incoming, begin),
-            false => {
-                let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
-                service.serve_streams(incoming, readers)
-            }
-        };
+        let (id, process, answer) = (incoming.id, incoming.process, incoming.answer);
+        let served = self.hand_over(incoming);
         self.look_at_clock();
         match served {
             Some(result) => self.tell(Input::Command(Command::Served { id, result })),
@@ -392,12 +435,37 @@ impl Core {
                 if answer == Answer::Accepted {
                     self.tell(Input::Command(Command::Accepted(id)));
                 }
-                self.serving.insert(id, service);
+                self.is_serving(id, process);
             }
         }
         // Behind this call others may wait to be served: what is ready by now must not wait for all of them.
         if self.since_flush() >= FLUSH_AT_LEAST_EVERY {
             self.flush();
+        }
+    }
+
+    /// A process has a call that is not over.
+    fn is_serving(&mut self, id: ServeId, process: LocalId) {
+        if let Some(service) = self.services.get(&process) {
+            self.serving.insert(id, service.clone());
+        }
+    }
+
+    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most, while the turn is not over: one thing may give
+    /// thousands of calls to serve.
+    fn hand_over(&mut self, incoming: Incoming) -> Option<ServeResult> {
+        let id = incoming.id;
+        let Some(service) = self.services.get(&incoming.process) else {
+            // Taken off a moment ago; the node knows by now, or will with the next input.
+            return Some(Err(CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "")));
+        };
+        let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
+        match incoming.channels.is_empty() {
+            true => service.serve(incoming, begin),
+            false => {
+                let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
+                service.serve_streams(incoming, readers)
+            }
         }
     }
 

@@ -11,18 +11,21 @@
 //!
 //! Invariants: requests are heard in their order, so that nobody does what he asks while something that was asked before
 //! waits; nobody but the driver's task waits for the desk, which is held for one request: for as long as the node takes and the
-//! guests that are polled there, each for a tick of the epoch or one long instruction; when others were at it for a turn, it is the
-//! task's. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
+//! guests that are polled there, each for a tick of the epoch or one long instruction; who comes while the task waits leaves it
+//! to the task, as who was at it in the task's own thread for a turn does. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
 //! many calls at once go in few writes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use daffi_proto::call::CallRequest;
+use daffi_proto::id::Token;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::super::handle::Request;
-use super::core::{Core, Waits};
+use super::core::{Called, Core, Waits};
 
 /// Who sends within so short a time after the last flush leaves the next one to the driver's task.
 const COALESCE: Duration = Duration::from_micros(20);
@@ -34,28 +37,61 @@ const FEW_CALLS: usize = 4;
 /// The core, for one at a time; none when the driver has ended.
 pub struct Desk {
     core: Mutex<Option<Core>>,
+    /// The driver's task waits for it.
+    wanted: AtomicBool,
     /// What the driver's task waits for has changed.
     changed: Notify,
 }
 
 impl Desk {
     pub(super) fn new(core: Core) -> Self {
-        Self { core: Mutex::new(Some(core)), changed: Notify::new() }
+        Self { core: Mutex::new(Some(core)), wanted: AtomicBool::new(false), changed: Notify::new() }
     }
 
     /// Does what is asked here and now, where nobody is at the desk. Otherwise it gives the request back, for the driver's
     /// channel.
     pub fn take(&self, request: Request) -> Option<Request> {
         let _on_defect = OnDefect(self); // dropped when the desk is free again
-        let Ok(mut guard) = self.core.try_lock() else { return Some(request) };
+        let Some(mut guard) = self.try_lock() else { return Some(request) };
         // Where the driver has ended, whoever waits for this is told by its drop.
         let core = guard.as_mut()?;
-        if core.mute || core.is_behind() || !core.may_be_helped() {
+        if !core.may_be_helped() {
             return Some(request);
         }
         core.begin_turn();
         core.take_request(request);
         core.carry_all();
+        self.leave(guard);
+        None
+    }
+
+    /// Makes a call without streams here and now, where nobody is at the desk. Otherwise it gives it back.
+    #[expect(clippy::result_large_err, reason = "it is moved on at once")]
+    pub fn call(&self, token: Token, request: CallRequest) -> Result<Called, CallRequest> {
+        let _on_defect = OnDefect(self);
+        let Some(mut guard) = self.try_lock() else { return Err(request) };
+        let Some(core) = guard.as_mut().filter(|core| core.may_be_helped()) else { return Err(request) };
+        core.begin_turn();
+        let called = core.call(token, request);
+        match called {
+            // The node is as it was before.
+            Called::Over(_) => core.helped(),
+            Called::Open(_) => self.leave(guard),
+        }
+        Ok(called)
+    }
+
+    /// The desk, where nobody is at it or waits for it.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Core>>> {
+        if self.wanted.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.core.try_lock().ok()
+    }
+
+    /// What was done is sent off, or left to the driver's task, which learns what it is to wait for now.
+    fn leave(&self, mut guard: MutexGuard<'_, Option<Core>>) {
+        let Some(core) = guard.as_mut() else { return };
         if core.unflushed && core.open_calls() <= FEW_CALLS && core.since_flush() >= COALESCE {
             core.flush();
         }
@@ -65,13 +101,21 @@ impl Desk {
         if changed {
             self.changed.notify_one();
         }
-        None
     }
 
     /// Waits for the desk, for moments; none when a defect has ended whoever was there last, and nobody knows what the state
     /// is.
     pub(super) fn lock(&self) -> Option<MutexGuard<'_, Option<Core>>> {
-        self.core.lock().ok()
+        match self.core.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(_)) => None,
+            Err(TryLockError::WouldBlock) => {
+                self.wanted.store(true, Ordering::Relaxed);
+                let guard = self.core.lock();
+                self.wanted.store(false, Ordering::Relaxed);
+                guard.ok()
+            }
+        }
     }
 
     /// What the task is to wait for, and does from now on; none, when there is nothing left to do.

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use daffi_proto::call::CallReply;
+use daffi_proto::call::{CallReply, CallRequest, Mode};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::Token;
 use daffi_proto::name::CallbackName;
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::driver::Called;
 use super::{Answer, MAX_OPEN_REQUESTS, MeshHandle, Request, Shared, driver_ended};
 
 impl MeshHandle {
@@ -44,6 +45,23 @@ impl MeshHandle {
         Ok(room.fill(request(token)))
     }
 
+    /// Makes a call at the driver's desk, where it has no streams in its arguments and nobody is there.
+    pub(super) fn begin_here(&self, request: CallRequest) -> Result<Begun, CallError> {
+        let desk = self.shared.desk.get().filter(|_| request.mode == Mode::Whole && request.channels.is_empty());
+        let Some(desk) = desk else { return Ok(Begun::Nowhere(request)) };
+        let counted = Counted::new(&self.shared)?;
+        let Ok(place) = self.requests.clone().try_reserve_owned() else { return Ok(Begun::Nowhere(request)) };
+        let (token, callbacks) = (self.next_token(), request.callbacks.clone());
+        Ok(match desk.call(token, request) {
+            Err(request) => Begun::Nowhere(request),
+            Ok(Called::Over(reply)) => Begun::Over(reply),
+            Ok(Called::Open(answer)) => {
+                let open = OpenRequest { token, place: Some(place), _counted: counted };
+                Begun::Open(OpenCall { answer, callbacks, open })
+            }
+        })
+    }
+
     /// Waits for room for a request. It holds no request meanwhile, of which each future on the way would have a copy.
     pub(super) async fn room(&self) -> Result<Room<'_>, CallError> {
         let token = self.next_token();
@@ -52,6 +70,16 @@ impl MeshHandle {
         let permit = self.requests.reserve().await.map_err(|_| driver_ended())?;
         Ok(Room { mesh: self, token, permit, place, counted })
     }
+}
+
+/// A call that was to be made at the driver's desk.
+pub(super) enum Begun {
+    /// It is over.
+    Over(CallReply),
+    /// It is under way.
+    Open(OpenCall),
+    /// It was not made.
+    Nowhere(CallRequest),
 }
 
 /// Room at the driver for a request, and for giving it up.

@@ -68,6 +68,7 @@ impl Net {
             answered: HashSet::new(),
             running: BTreeMap::new(),
             cancelled: Vec::new(),
+            carried_out: false,
             calls: HashMap::new(),
             entries: HashMap::new(),
             gathers: HashMap::new(),
@@ -166,7 +167,7 @@ impl Net {
         let token = self.token();
         let flows = request.flows();
         self.nodes[node].open_writers(StreamCall::Made(token), &flows);
-        self.command(node, Command::Call { token, request });
+        self.make(node, token, request);
         token
     }
 
