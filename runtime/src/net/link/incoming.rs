@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep};
 use super::outgoing::Outgoing;
 use crate::mesh::link::{FrameSource, Glance, LinkEnd, LinkLimits};
 
-/// Room that is made for a read.
-const READ_BYTES: usize = 64 * 1024;
+/// Room that is made for a read: for a frame with a payload of 64 KiB, which is as much as many take for a block.
+const READ_BYTES: usize = 72 * 1024;
 
 /// Room that a read finds at least.
 const MIN_READ_BYTES: usize = 8 * 1024;
