@@ -292,7 +292,7 @@ impl Stand {
         poll_fn(|cx| {
             let polled = self.poll(cx, |cx| guest.as_mut().poll(cx));
             if here() == Some(Side::Network) {
-                self.heat.took(self.took, Duration::ZERO);
+                self.heat.took_here(Instant::now(), self.took);
             }
             polled
         })

@@ -87,7 +87,8 @@ pub(super) fn add_to_linker(
             let import = import.clone();
             Box::pin(async move {
                 let origin = accessor.with(|mut access| CallOrigin::of(access.as_context_mut()));
-                import.call(origin, args).await
+                let turn = origin.turn.clone();
+                turn.answer(import.call(origin, args)).await
             })
         })?;
     } else {

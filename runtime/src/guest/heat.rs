@@ -37,35 +37,38 @@ impl Heat {
 
     /// Whether the next call may run there.
     pub fn is_cool(&self, now: Instant) -> bool {
-        self.nanoseconds(now) >= self.cool_at.load(Ordering::Relaxed)
+        nanos(self.time(now)) >= self.cool_at.load(Ordering::Relaxed)
     }
 
-    /// A call took so long on a thread until now, and so long before, which was told then.
-    pub fn took(&self, time: Duration, before: Duration) {
-        if before.saturating_add(time) >= INLINE_TIME {
-            self.took_until(Instant::now(), time, before);
+    /// A call took so long until now where it kept the driver from everything else.
+    pub fn took_here(&self, now: Instant, time: Duration) {
+        if time >= INLINE_TIME {
+            let oldest = nanos(self.time(now).saturating_sub(CREDIT * COOLING_TIMES));
+            let (cooling, latest) = (nanos(time.saturating_mul(COOLING_TIMES)), self.cools(now, MAX_COOLING));
+            let add = |at: u64| at.max(oldest).saturating_add(cooling).min(latest);
+            self.cool_at.update(Ordering::Relaxed, Ordering::Relaxed, add);
         }
     }
 
-    fn took_until(&self, now: Instant, time: Duration, before: Duration) {
-        let in_all = before.saturating_add(time);
-        if in_all < INLINE_TIME {
-            return;
+    /// A call has taken so long until now on a thread where it kept the driver from nothing: the next ones would take as long.
+    pub fn took_elsewhere(&self, now: Instant, in_all: Duration) {
+        if in_all >= INLINE_TIME {
+            let cool_at = self.cools(now, in_all.saturating_mul(COOLING_TIMES).min(MAX_COOLING));
+            self.cool_at.fetch_max(cool_at, Ordering::Relaxed);
         }
-        // What was told before it was long was not counted.
-        let long = if before < INLINE_TIME { in_all } else { time };
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let now = self.nanoseconds(now);
-        let oldest = now.saturating_sub(nanos(CREDIT * COOLING_TIMES));
-        let cooling = nanos(long.saturating_mul(COOLING_TIMES));
-        let latest = now.saturating_add(nanos(MAX_COOLING));
-        self.cool_at
-            .update(Ordering::Relaxed, Ordering::Relaxed, |at| at.max(oldest).saturating_add(cooling).min(latest));
     }
 
-    fn nanoseconds(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    fn cools(&self, now: Instant, after: Duration) -> u64 {
+        nanos(self.time(now).saturating_add(after))
     }
+
+    fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.epoch)
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -81,20 +84,19 @@ mod tests {
     fn a_long_call_keeps_the_next_ones_out_for_a_hundred_times_its_time() {
         let now = Instant::now();
         let heat = Heat::new(now);
-        heat.took_until(now, MS / 2, Duration::ZERO);
+        heat.took_here(now, MS / 2);
         assert!(heat.is_cool(now));
-        heat.took_until(now, 2 * MS, Duration::ZERO);
-        heat.took_until(now, MS, Duration::ZERO);
+        heat.took_here(now, 2 * MS);
+        heat.took_here(now, MS);
         assert!(!heat.is_cool(now + 299 * MS) && heat.is_cool(now + 300 * MS));
     }
 
     #[test]
-    fn what_a_call_takes_is_counted_once_however_often_it_is_told() {
-        let now = Instant::now();
-        let heat = Heat::new(now);
-        heat.took_until(now, MS / 2, Duration::ZERO);
-        heat.took_until(now, MS / 2, MS / 2);
-        heat.took_until(now, MS, MS);
+    fn a_call_that_is_long_elsewhere_counts_as_one_however_often_it_is_told_and_whatever_was_saved() {
+        let began = Instant::now();
+        let heat = Heat::new(began);
+        let now = began + 10 * SAVED;
+        (1..=4).for_each(|told| heat.took_elsewhere(now, told * MS / 2));
         assert!(!heat.is_cool(now + 199 * MS) && heat.is_cool(now + 200 * MS));
     }
 
@@ -103,15 +105,15 @@ mod tests {
         let began = Instant::now();
         let heat = Heat::new(began);
         let now = began + 10 * SAVED;
-        (0..5).for_each(|_| heat.took_until(now, MS, Duration::ZERO));
+        (0..5).for_each(|_| heat.took_here(now, MS));
         assert!(heat.is_cool(now));
-        heat.took_until(now, MS, Duration::ZERO);
+        heat.took_here(now, MS);
         assert!(!heat.is_cool(now + 99 * MS) && heat.is_cool(now + 100 * MS));
         // Half of the time, half of it.
         let now = now + 100 * MS + SAVED / 2;
-        heat.took_until(now, 2 * MS, Duration::ZERO);
+        heat.took_here(now, 2 * MS);
         assert!(heat.is_cool(now));
-        heat.took_until(now, MS, Duration::ZERO);
+        heat.took_here(now, MS);
         assert!(!heat.is_cool(now));
     }
 
@@ -119,7 +121,7 @@ mod tests {
     fn a_very_long_call_keeps_the_next_ones_out_for_a_bounded_time() {
         let now = Instant::now();
         let heat = Heat::new(now);
-        heat.took_until(now, 3600 * 1000 * MS, Duration::ZERO);
+        heat.took_here(now, 3600 * 1000 * MS);
         assert!(!heat.is_cool(now + MAX_COOLING / 2) && heat.is_cool(now + MAX_COOLING));
     }
 }

@@ -129,9 +129,7 @@ impl Pool {
             loop {
                 match run.poll_once() {
                     Progress::Pending => break,
-                    Progress::Prepared(seat, Some(job)) => {
-                        run = Run::call(self, seat, job, Instant::now()).begun(began)
-                    }
+                    Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job, Instant::now()),
                     Progress::Prepared(seat, None) => {
                         self.took(&stint);
                         return self.finish(seat, None);
@@ -149,6 +147,7 @@ impl Pool {
             }
             // It may take long from here on, and others come before it ends.
             let took = self.took(&stint);
+            run.has_used(took);
             if goes_on_in_network(took) {
                 side = Side::Network;
             }
@@ -206,7 +205,7 @@ impl Pool {
         let now = Instant::now();
         let took = stint.took(now);
         lend(took);
-        self.heat.took(took, Duration::ZERO);
+        self.heat.took_here(now, took);
         self.template.context.share.ran_in_driver(took, now);
         self.meter().computed(took);
         took

@@ -3,7 +3,7 @@
 //! Deny by default: no files, no network, no inherited environment, arguments or stdio. What a guest gets is what was given
 //! to its module ([`Outside`]), clocks, randomness, and sinks for what it prints.
 //! Invariants: a store's epoch deadline is one tick away whenever a guest is entered ([`GuestState::enter`]), so that a
-//! spinning guest yields its thread at each tick and ends at the first tick past [`GuestState`]'s `stop_at`, or where its
+//! spinning guest yields its thread at each tick, but for one that comes within a millisecond of when guests got that, and ends at the first tick past [`GuestState`]'s `stop_at`, or where its
 //! task has used the time that it may ([`Tasks`]). The epoch ticks while a guest is polled in its [`Turn`].
 //! It does not enter guests: [`super::instance`] does.
 
@@ -349,17 +349,16 @@ impl GuestState {
         if late {
             return Err(TimeUp.into());
         }
-        if stint::has_just_begun() {
-            return Ok(UpdateDeadline::Continue(1));
-        }
         if !Self::charge(&mut store) {
             let limits = &store.data().module.limits;
             let (most, longest) = (limits.max_call_cpu, limits.max_call_time);
             return Err(if most < longest { CpuUp { most }.into() } else { TimeUp.into() });
         }
+        if stint::has_just_begun() {
+            return Ok(UpdateDeadline::Continue(1));
+        }
         threads::interrupted();
-        // Whoever else is ready in this thread goes first, and no other thread is woken for what this one does next.
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        Ok(UpdateDeadline::Yield(1))
     }
 
     /// Charges the task that runs with the time since the instance was given the thread. False when that is more than
@@ -402,7 +401,7 @@ pub(super) struct CallOrigin {
     pub left: Duration,
     /// The streams of the call that this one is made for, where it may have some.
     pub streams: Option<Arc<CallStreams>>,
-    turn: Arc<Turn>,
+    pub turn: Arc<Turn>,
 }
 
 impl CallOrigin {

@@ -17,17 +17,17 @@ const LONG: Duration = Duration::from_millis(1);
 const APART: Duration = Duration::from_micros(500);
 
 thread_local! {
-    /// Since when the guest that is polled in this thread has it.
+    /// Since when a guest has this thread, with those that it has called here.
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     /// When the thread's processor time was looked at last, and what it was.
     static LOOKED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
-/// A guest has this thread until this is dropped; then whoever had it before has it again.
+/// A guest has this thread until this is dropped. One that is called here in the middle of another's stint has one of its own.
 #[must_use]
 pub(super) struct Stint {
     began: Instant,
-    before: Option<Instant>,
+    is_outermost: bool,
 }
 
 impl Stint {
@@ -36,7 +36,11 @@ impl Stint {
         if LOOKED.get().is_none_or(|(at, _)| now.saturating_duration_since(at) >= APART) {
             LOOKED.set(Some((now, processor_time())));
         }
-        Self { began: now, before: BEGAN.replace(Some(now)) }
+        let is_outermost = BEGAN.get().is_none();
+        if is_outermost {
+            BEGAN.set(Some(now));
+        }
+        Self { began: now, is_outermost }
     }
 
     /// How long it has had it.
@@ -56,11 +60,13 @@ impl Stint {
 
 impl Drop for Stint {
     fn drop(&mut self) {
-        BEGAN.set(self.before);
+        if self.is_outermost {
+            BEGAN.set(None);
+        }
     }
 }
 
-/// Whether the guest that is polled in this thread got it only just now.
+/// Whether guests got this thread only just now: the one that is polled, and whoever has called it here.
 pub(super) fn has_just_begun() -> bool {
     BEGAN.get().is_some_and(|began| began.elapsed() < LONG)
 }
@@ -101,15 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_has_the_thread_since_its_own_beginning_whomever_it_called_here() {
+    fn who_is_called_in_the_middle_of_a_stint_has_not_just_begun() {
+        assert!(!has_just_begun());
+        let quick = Stint::begin(Instant::now());
+        assert!(has_just_begun());
+        drop(quick);
         assert!(!has_just_begun());
         let caller = Stint::begin(Instant::now() - 2 * LONG);
-        assert!(!has_just_begun());
         let callee = Stint::begin(Instant::now());
-        assert!(has_just_begun());
+        assert!(!has_just_begun());
         drop(callee);
         assert!(!has_just_begun());
         drop(caller);
-        assert!(!has_just_begun());
+        assert!(BEGAN.get().is_none());
     }
 }

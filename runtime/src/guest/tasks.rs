@@ -15,6 +15,7 @@ use std::hash::Hash;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::engine::{Clock, Guest, TICK};
@@ -128,7 +129,13 @@ pub(super) struct Turn {
     interleaves: bool,
     /// For how many answers the instance waits.
     awaited: AtomicUsize,
+    /// How many calls were answered at once, one after the other.
+    at_once: AtomicUsize,
 }
+
+/// So many calls the tasks of an instance make without a wait, where each is answered at once; then other tasks have their turn. One that
+/// never waits would keep them from theirs until the next tick.
+const MOST_AT_ONCE: usize = 16;
 
 /// A poll that may enter an instance. Whoever polled it learns what the instance waits for.
 pub(super) struct Entered<'a> {
@@ -156,8 +163,9 @@ impl Drop for Awaited {
 impl Turn {
     /// `interleaves`: whether calls do in the instance.
     pub fn new(clock: Clock, interleaves: bool) -> Self {
-        let (since, used, awaited) = (AtomicU64::new(0), AtomicU64::new(0), AtomicUsize::new(0));
-        Self { clock, epoch: Instant::now(), since, used, interleaves, awaited }
+        let (since, used) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (awaited, at_once) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { clock, epoch: Instant::now(), since, used, interleaves, awaited, at_once }
     }
 
     /// The instance has the thread from now on, until the end of this poll.
@@ -168,6 +176,32 @@ impl Turn {
 
     fn enter(&self) -> Entered<'_> {
         Entered { turn: self, _guest: self.clock.guest() }
+    }
+
+    /// Waits for the answer to a call of one of the instance's tasks. Where it is there at once, others may have their turn first. Cancel
+    /// safe as the call is.
+    pub async fn answer<T>(&self, call: impl Future<Output = T>) -> T {
+        let (mut call, mut at_once) = (pin!(call), true);
+        let answer = poll_fn(|cx| {
+            let polled = call.as_mut().poll(cx);
+            at_once &= polled.is_ready();
+            polled
+        })
+        .await;
+        let so_far = if at_once { self.at_once.load(Ordering::Relaxed) + 1 } else { 0 };
+        self.at_once.store(so_far % MOST_AT_ONCE, Ordering::Relaxed);
+        if so_far == MOST_AT_ONCE {
+            let mut had_theirs = false;
+            poll_fn(|cx| match std::mem::replace(&mut had_theirs, true) {
+                true => Poll::Ready(()),
+                false => {
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+        answer
     }
 
     /// The instance waits for one more answer.
@@ -217,7 +251,7 @@ impl Turn {
     }
 
     /// Polls the one call of the instance, and counts how long it computes. Its first poll, which is all that most calls
-    /// need, is not timed: it ends at the first tick.
+    /// need, is not timed: it ends at the first tick, or at the second.
     pub async fn computing<T>(&self, call: impl Future<Output = T>) -> T {
         let (mut call, mut is_first) = (pin!(call), true);
         poll_fn(|cx| {
@@ -245,6 +279,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use daffi_proto::id::ServeId;
+    use futures::FutureExt;
 
     use super::*;
     use crate::guest::engine::{EngineConfig, Engines};
@@ -294,6 +329,24 @@ mod tests {
         assert!(!turn.is_begun());
         let (first, second) = (turn.take().unwrap(), turn.take().unwrap());
         assert!(first + second <= turn.epoch.elapsed());
+    }
+
+    #[tokio::test]
+    async fn who_has_one_answer_after_the_other_at_once_lets_others_have_their_turn() {
+        let engines = Engines::new(EngineConfig::default()).unwrap();
+        let turn = Turn::new(engines.clock().clone(), true);
+        let at_once = || turn.answer(std::future::ready(())).now_or_never().is_some();
+        assert!((1..=3 * MOST_AT_ONCE).all(|round| at_once() != round.is_multiple_of(MOST_AT_ONCE)));
+        // One that waits begins the count anew.
+        (1..MOST_AT_ONCE).for_each(|_| assert!(at_once()));
+        let mut polls = 0;
+        let waited = poll_fn(|cx| {
+            polls += 1;
+            cx.waker().wake_by_ref();
+            if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        turn.answer(waited).await;
+        assert!((1..MOST_AT_ONCE).all(|_| turn.answer(std::future::ready(())).now_or_never().is_some()));
     }
 
     #[test]

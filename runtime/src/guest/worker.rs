@@ -58,7 +58,6 @@ pub(super) struct Run {
     stop: Option<StopAt>,
     /// Where its cancellation comes from, once it runs on a worker thread.
     cancel: Option<oneshot::Receiver<()>>,
-    entered: Instant,
     /// When its call came, if it has one.
     came: Instant,
     /// How long it ran on a thread.
@@ -118,7 +117,6 @@ impl Run {
             is_heavy: false,
             stop: None,
             cancel: None,
-            entered: now,
             used: Duration::ZERO,
         }
     }
@@ -156,7 +154,6 @@ impl Run {
             deadline: Some(deadline),
             stop: Some(stop),
             cancel: None,
-            entered: now,
             came,
             used: Duration::ZERO,
         }
@@ -177,20 +174,17 @@ impl Run {
         (self.number, Busy { callback: self.name.clone(), caller: self.caller.clone() })
     }
 
-    /// It was begun then, with what came before the call itself.
-    pub fn begun(self, at: Instant) -> Self {
-        Self { entered: at, ..self }
-    }
-
     /// Goes on without waiting; for the driver's desk, which is not woken by guests.
     pub fn poll_once(&mut self) -> Progress {
         match self.poll_step(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(progress) => progress,
-            Poll::Pending => {
-                self.used = self.entered.elapsed();
-                Progress::Pending
-            }
+            Poll::Pending => Progress::Pending,
         }
+    }
+
+    /// So long it ran at the driver's desk.
+    pub fn has_used(&mut self, time: Duration) {
+        self.used = time;
     }
 
     /// Goes on in its tenant's turn. What takes long keeps the next calls away from the driver's desk before it ends.
@@ -208,10 +202,13 @@ impl Run {
             go_to(Side::Guests);
         }
         let took = stand.took();
-        if !prepares {
-            pool.heat.took(took, self.used);
-        }
         self.used += took;
+        if !prepares && !took.is_zero() {
+            match here() {
+                Some(Side::Network) => pool.heat.took_here(Instant::now(), took),
+                Some(Side::Guests) | None => pool.heat.took_elsewhere(Instant::now(), self.used),
+            }
+        }
         progress
     }
 

@@ -416,10 +416,11 @@ impl Node {
         };
         match choice.process {
             Peer::Local(process) => {
-                self.last_serve += 1;
-                let serve = ServeId(self.last_serve);
-                call.place = Place::Here { serve, chosen };
                 let origin = call.origin.process;
+                let serve = self.next_serve();
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.place = Place::Here { serve, chosen };
+                }
                 let caller = self.process_of(origin);
                 let deadline = self.now + if is_streaming { MAX_TIMEOUT } else { left };
                 let callback = choice.callback;

@@ -14,13 +14,12 @@
 //! Invariant: an offer is over or pending before the node is told anything else.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::calls::{Call, Chosen, Place, time_for_next_hop};
 use super::serve::{AnswerTo, Serving};
 use super::{Node, Peer, Via};
 use crate::call::{Answer, CallReply, CallRequest, Incoming, Mode, ServeResult};
-use crate::id::{LocalId, ServeId, Token};
+use crate::id::Token;
 use crate::registry::Choice;
 use crate::schedule::Clock;
 
@@ -31,17 +30,7 @@ pub struct Offer {
     token: Token,
     call: Box<Call>,
     chosen: Chosen,
-    serve: ServeId,
-    process: LocalId,
-    deadline: Duration,
-    time: Duration,
-}
-
-impl Offer {
-    /// The token of the call.
-    pub fn token(&self) -> Token {
-        self.token
-    }
+    serving: Serving,
 }
 
 impl Node {
@@ -93,21 +82,23 @@ impl Node {
             answer: call.answer,
             channels: Arc::default(),
         };
-        Some((Offer { token, call, chosen, serve, process, deadline, time }, incoming))
+        let serving = Serving::of(&incoming, time);
+        Some((Offer { token, call, chosen, serving }, incoming))
     }
 
     /// It is over already. None, where the answer is among the outputs: a failure.
     pub fn offer_over(&mut self, clock: Clock, offer: Offer, result: ServeResult) -> Option<CallReply> {
         match result {
+            // Within a node there is no limit but its own.
             Ok(result) if result.len() <= self.result_limit(AnswerTo::Nobody) => {
-                // It had its turn.
+                // Its process had a turn, which nobody could see before.
                 self.began(offer.chosen.peer);
                 self.ended(offer.chosen.peer);
                 let Chosen { fingerprint, process, .. } = offer.chosen;
                 Some(CallReply { result, fingerprint, process, channels: Arc::default() })
             }
             result => {
-                let serve = offer.serve;
+                let serve = offer.serving.id;
                 self.begin_event(clock);
                 self.take_offered(offer);
                 self.served(serve, result);
@@ -125,12 +116,10 @@ impl Node {
     }
 
     fn take_offered(&mut self, offer: Offer) {
-        let Offer { token, mut call, chosen, serve, process, deadline, time } = offer;
-        let (chain, answer) = (call.chain.clone(), call.answer);
-        call.place = Place::Here { serve, chosen };
+        let Offer { token, mut call, chosen, serving } = offer;
+        call.place = Place::Here { serve: serving.id, chosen };
         call.placements = 1;
         let id = self.enter_call(token, call);
-        let serving = Serving { id: serve, process, deadline, timeout: time, chain, answer };
         self.note_served(AnswerTo::Call(id), serving);
     }
 }

@@ -24,8 +24,13 @@ fn node() -> (Net, usize, LocalId) {
 }
 
 fn offer(net: &mut Net, node: usize, request: CallRequest) -> Option<(Offer, Incoming)> {
+    offer_as(net, node, request).1
+}
+
+/// The same, with the call's token.
+fn offer_as(net: &mut Net, node: usize, request: CallRequest) -> (Token, Option<(Offer, Incoming)>) {
     let (clock, token) = (net.clock(), net.token());
-    net.nodes[node].node.offer(clock, token, request)
+    (token, net.nodes[node].node.offer(clock, token, request))
 }
 
 fn over(net: &mut Net, node: usize, offer: Offer, result: Result<Bytes, CallError>) -> Option<CallReply> {
@@ -63,8 +68,8 @@ fn what_is_over_at_once_is_in_no_table_and_takes_the_turn_of_its_process() {
 #[test]
 fn what_is_not_over_at_once_is_a_call_like_any_other() {
     let (mut net, node, caller) = node();
-    let (offer, incoming) = offer(&mut net, node, call(Some(caller), SUM)).unwrap();
-    let (token, clock) = (offer.token(), net.clock());
+    let (token, offered) = offer_as(&mut net, node, call(Some(caller), SUM));
+    let ((offer, incoming), clock) = (offered.unwrap(), net.clock());
     net.nodes[node].node.offer_pending(clock, offer);
     assert_eq!(open(&net, node), [1, 1, 1, 0]);
     net.command(node, Command::Served { id: incoming.id, result: Ok(Bytes::from_static(b"late")) });
@@ -76,8 +81,8 @@ fn what_is_not_over_at_once_is_a_call_like_any_other() {
 fn one_that_is_pending_is_cancelled_with_its_caller_and_ends_at_its_deadline() {
     let (mut net, node, caller) = node();
     let begin = |net: &mut Net, request| {
-        let (offer, incoming) = offer(net, node, request).unwrap();
-        let (token, clock) = (offer.token(), net.clock());
+        let (token, offered) = offer_as(net, node, request);
+        let ((offer, incoming), clock) = (offered.unwrap(), net.clock());
         net.nodes[node].node.offer_pending(clock, offer);
         net.carry_out(node);
         (token, incoming.id)
@@ -99,8 +104,8 @@ fn one_that_is_pending_is_cancelled_with_its_caller_and_ends_at_its_deadline() {
 fn a_failure_is_told_as_that_of_any_other_call() {
     let (mut net, node, caller) = node();
     let trap = CallError::failed("trap", "it was unreachable", "").at("one");
-    let (offer, _) = offer(&mut net, node, call(Some(caller), SUM)).unwrap();
-    let token = offer.token();
+    let (token, offered) = offer_as(&mut net, node, call(Some(caller), SUM));
+    let (offer, _) = offered.unwrap();
     assert!(over(&mut net, node, offer, Err(trap.clone())).is_none());
     let at_once = net.nodes[node].calls[&token].as_ref().unwrap_err().clone();
     let processes: Vec<LocalId> = net.nodes[node].added.values().flatten().copied().collect();
@@ -121,8 +126,8 @@ fn a_result_that_is_larger_than_any_may_be_is_refused() {
     net.replace(node, |config| NodeConfig { max_payload_bytes: 8, ..config });
     let caller = net.add(node, "small-caller", &[]);
     net.add(node, "small", &[SUM]);
-    let (offer, _) = offer(&mut net, node, call(Some(caller), SUM)).unwrap();
-    let token = offer.token();
+    let (token, offered) = offer_as(&mut net, node, call(Some(caller), SUM));
+    let (offer, _) = offered.unwrap();
     assert!(over(&mut net, node, offer, Ok(Bytes::from_static(b"nine bytes"))).is_none());
     let error = net.nodes[node].calls[&token].as_ref().unwrap_err();
     assert_eq!((error.outcome, error.code.as_str()), (Outcome::Failed, code::PAYLOAD_TOO_LARGE));

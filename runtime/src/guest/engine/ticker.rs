@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Engine;
 
-/// How often epochs advance: a guest is interrupted at most this long after it should be.
+/// How often epochs advance. A guest gives up its thread at the first tick that finds guests there for a millisecond: after one more than this.
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// Ticks without a guest before the clock sleeps: calls that come one after the other do not wake it each time.

@@ -300,6 +300,8 @@ impl Core {
             match self.hand_over(incoming) {
                 Some(result) => {
                     if let Some(reply) = self.node.offer_over(clock, offer, result) {
+                        // Something may have been due when it began.
+                        self.carry_all();
                         return Called::Over(reply);
                     }
                 }
@@ -451,7 +453,7 @@ impl Core {
         }
     }
 
-    /// Hands a call to its process. The guest may run here, for a tick of the epoch at most, while the turn is not over: one thing may give
+    /// Hands a call to its process. The guest may run here, for a tick of the epoch and a millisecond at most, while the turn is not over: one thing may give
     /// thousands of calls to serve.
     fn hand_over(&mut self, incoming: Incoming) -> Option<ServeResult> {
         let id = incoming.id;

@@ -11,8 +11,8 @@
 //!
 //! Invariants: requests are heard in their order, so that nobody does what he asks while something that was asked before
 //! waits; nobody but the driver's task waits for the desk, which is held for one request: for as long as the node takes and the
-//! guests that are polled there, each for a tick of the epoch or one long instruction; who comes while the task waits leaves it
-//! to the task, as who was at it in the task's own thread for a turn does. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
+//! guests that are polled there, for a tick of the epoch and a millisecond or for one long instruction. While the task waits for the desk, others leave their
+//! requests to it; in the task's own thread they do so too, once they were at it for a turn. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
 //! many calls at once go in few writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,9 +74,9 @@ impl Desk {
         core.begin_turn();
         let called = core.call(token, request);
         match called {
-            // The node is as it was before.
-            Called::Over(_) => core.helped(),
-            Called::Open(_) => self.leave(guard),
+            // Nothing is left to do, and the task waits for what it did.
+            Called::Over(_) if !core.unflushed => core.helped(),
+            Called::Over(_) | Called::Open(_) => self.leave(guard),
         }
         Ok(called)
     }
