@@ -24,6 +24,16 @@ fn every_source_file_opens_by_saying_what_it_is() {
 }
 
 #[test]
+fn every_file_of_tests_is_a_part_of_them() {
+    let main = std::fs::read_to_string(root().join("tests/main.rs")).unwrap();
+    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap();
+        assert!(module == "main" || main.contains(&format!("mod {module};\n")), "tests/main.rs has no `mod {module};`");
+    }
+}
+
+#[test]
 fn wasmtime_is_named_only_in_guest() {
     only_in(&["wasmtime::", "wasmtime_wasi::"], &["runtime/src/guest/", "runtime/benches/"]);
 }

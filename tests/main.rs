@@ -23,6 +23,7 @@
 //! | [`grants`] | what a module may call and do, and what it is told where it may not |
 //! | [`faults`] | what dies, comes back or talks nonsense, and who notices |
 //! | [`tls`] | who gets in over a network, as what, and what those are told who do not |
+//! | [`fairness`] | tenants that all want more than there is: weights, processors |
 //! | [`starvation`] | more guests that spin than threads: who is held up, and which deadline is missed? |
 //! | [`keeping`] | whose state outlives a caller who gives up |
 //! | [`limits`] | memory, stack, time, payload, queue |
@@ -69,6 +70,8 @@ mod detached;
 mod events;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
