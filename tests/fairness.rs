@@ -63,6 +63,22 @@ fn busy_tenants_compute_by_their_weights() {
 }
 
 #[test]
+fn a_tenant_of_few_guests_has_its_weights_part_where_it_wants_it() {
+    let cluster = Cluster::new();
+    let _host = serving(&cluster, &[("many", ""), ("few", "weight = 300")]);
+    // As many as there are processors: it could have all of them.
+    let few = std::thread::available_parallelism().map_or(1, usize::from).min(SPINNERS);
+    let _spinning = [spin(&cluster, "many", SPINNERS), spin(&cluster, "few", few)];
+    until(|| (computed(&cluster, "many") > 0.0 && computed(&cluster, "few") > 0.0).then_some(()));
+    let (many_before, few_before) = (computed(&cluster, "many"), computed(&cluster, "few"));
+    let ratio = until(|| {
+        let (many, few) = (computed(&cluster, "many") - many_before, computed(&cluster, "few") - few_before);
+        (many >= 2.0).then(|| few / many)
+    });
+    assert!((1.8..5.0).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn a_tenant_computes_no_longer_than_its_processors_allow_and_others_do_not_notice() {
     let cluster = Cluster::new();
     let _host = serving(&cluster, &[("tight", "max-cpu = 0.2"), ("free", "")]);

@@ -195,6 +195,16 @@ fn a_call_may_wait_for_longer_than_it_may_compute() {
 }
 
 #[test]
+fn what_a_call_computes_in_pieces_counts_too() {
+    for guest in ["fixtures", "fixtures-concurrent"] {
+        let cluster = Cluster::new();
+        let _server = serving(&cluster, guest, &["--max-call-cpu", "200ms", "--max-call-time", "10m"]);
+        let error = promptly(|| cluster.call("spin-and-wait()").one_line_error(1).to_owned());
+        says(&error, &["limit-exceeded", "max-call-cpu, 200ms"]);
+    }
+}
+
+#[test]
 fn the_state_of_a_singleton_survives_a_call_that_nobody_waits_for() {
     let cluster = Cluster::new();
     let server = serving(&cluster, "fixtures", &[]);

@@ -267,9 +267,14 @@ impl Stand {
         match state.turns.ask(self.share.tenant, self.waits.take(), || cx.waker().clone(), now) {
             Asked::Go(place) => {
                 drop(state);
-                let (share, meter, took) = (&self.share, &self.meter, &mut self.took);
-                let _turn = Turn { share, meter, place, stint: Stint::begin(began), lent: lent(), took };
-                guest(cx)
+                let (share, meter, took, waits) = (&self.share, &self.meter, &mut self.took, &mut self.waits);
+                let mut turn =
+                    Turn { share, meter, place, stint: Stint::begin(began), lent: lent(), took, again: None };
+                let polled = guest(cx);
+                if polled.is_pending() && Polled::was_interrupted() {
+                    turn.again = Some((cx.waker().clone(), waits));
+                }
+                polled
             }
             Asked::Wait(ticket) => {
                 self.waits = Some(ticket);
@@ -319,6 +324,8 @@ struct Turn<'a> {
     /// What the thread had lent by then.
     lent: Duration,
     took: &'a mut Duration,
+    /// Who waits for the next turn at once, and where his ticket goes.
+    again: Option<(Waker, &'a mut Option<Ticket>)>,
 }
 
 impl Drop for Turn<'_> {
@@ -330,7 +337,11 @@ impl Drop for Turn<'_> {
         *self.took = used;
         self.meter.computed(used);
         let now = shared.time(now);
-        shared.settle(now, |turns| turns.done(self.share.tenant, self.place, used, now));
+        let (tenant, place, again) = (self.share.tenant, self.place, self.again.take());
+        shared.settle(now, |turns| match again {
+            Some((waker, waits)) => *waits = Some(turns.done_for_now(tenant, place, used, waker, now)),
+            None => turns.done(tenant, place, used, now),
+        });
     }
 }
 

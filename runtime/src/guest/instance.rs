@@ -163,7 +163,8 @@ impl Instance {
             return (Some(self), Err(no_such_callback(&template, callback)));
         };
         let name = target.name.as_ref();
-        let limits = ValueLimits::for_payload(template.context.limits.payload_bytes);
+        let limits_of_call = &template.context.limits;
+        let limits = ValueLimits::for_payload(limits_of_call.payload_bytes);
         if let Err(error) = value::check_args(&target.signature, &args, &limits) {
             return (Some(self), Err(bad_arguments(&error, name, &target.signature)));
         }
@@ -173,9 +174,10 @@ impl Instance {
         };
         GuestState::enter(&mut self.store, scope, Some(stop.at));
         let turn = self.store.data().turn.clone();
-        match turn.computing(function.call(&mut self.store, args)).await {
-            Ok(result) if result.len() > template.context.limits.max_result() => {
-                (Some(self), Err(result_too_large(result.len(), template.context.limits.max_result(), name)))
+        let called = turn.computing(limits_of_call.max_call_cpu, function.call(&mut self.store, args)).await;
+        match called.unwrap_or_else(|| Err(limits_of_call.computed_too_long())) {
+            Ok(result) if result.len() > limits_of_call.max_result() => {
+                (Some(self), Err(result_too_large(result.len(), limits_of_call.max_result(), name)))
             }
             Ok(result) => (Some(self), Ok(result)),
             Err(error) => (None, Err(Fault::of(&error, self.store.data_mut()).into_error(name, stop.by))),

@@ -15,6 +15,7 @@ use daffi_proto::schedule::DEFAULT_MAX_TASKS;
 use wasmtime::ResourceLimiter;
 
 use super::ceiling::{Ceiling, CeilingReached, Kind};
+use super::fault::{CpuUp, TimeUp};
 use super::meter::Meter;
 
 /// Most instances of a `pool:N`.
@@ -86,6 +87,12 @@ const LARGEST_CALLS: usize = 4;
 const HANDLES_PER_CALL: usize = 4;
 
 impl ModuleLimits {
+    /// Why a call ends that has computed for as long as one may.
+    pub fn computed_too_long(&self) -> wasmtime::Error {
+        let (most, longest) = (self.max_call_cpu, self.max_call_time);
+        if most < longest { CpuUp { most }.into() } else { TimeUp.into() }
+    }
+
     /// The most instances that serve a module's callbacks at one time.
     pub fn instances(&self, policy: InstancePolicy) -> u32 {
         match policy {

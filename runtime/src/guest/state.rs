@@ -23,9 +23,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::audience::Audience;
 use super::bell::Bell;
 use super::ceiling::{Ceiling, CeilingReached, Kind, Place};
-use super::engine::Clock;
+use super::engine::{Clock, TICK};
 use super::fair::{Share, Stand};
-use super::fault::{CpuUp, TimeUp};
+use super::fault::TimeUp;
 use super::grants::{Act, Grants};
 use super::handle_table::HandleTable;
 use super::handles::Handles;
@@ -350,9 +350,7 @@ impl GuestState {
             return Err(TimeUp.into());
         }
         if !Self::charge(&mut store) {
-            let limits = &store.data().module.limits;
-            let (most, longest) = (limits.max_call_cpu, limits.max_call_time);
-            return Err(if most < longest { CpuUp { most }.into() } else { TimeUp.into() });
+            return Err(store.data().module.limits.computed_too_long());
         }
         if stint::has_just_begun() {
             return Ok(UpdateDeadline::Continue(1));
@@ -372,7 +370,8 @@ impl GuestState {
         let Some(time) = store.data().turn.take() else { return true };
         let task = root_task(store);
         match (&mut store.data_mut().scopes, task) {
-            (Scopes::ByTask(tasks), Some(task)) => tasks.charge(task, time),
+            // A tick finds one of many short turns: it stands for those that none has found.
+            (Scopes::ByTask(tasks), Some(task)) => tasks.charge(task, time.max(TICK)),
             _ => true,
         }
     }

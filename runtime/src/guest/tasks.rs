@@ -2,8 +2,9 @@
 //!
 //! A task is a call of one export, with all that it goes on doing after its result is there. Several share an instance
 //! and its thread, so that no clock of the whole says who used how much: a tick charges the task that it finds running
-//! with the time since the thread was given to the instance. By chance alone that is now too much and now too little for
-//! each; over many ticks it is what each used, however many others are busy.
+//! with the time since the thread was given to the instance, and with a tick's at least: it stands for the short turns that no tick
+//! finds. By chance alone that is now too much and now too little for each; over many ticks it is what each used, however
+//! many others are busy.
 //! Invariants: what a call gave its task (its chain, its deadline) stays with the task after the call has returned; an
 //! instance is ended for what one task used, never for what many used together. wasmtime does not tell when a task ends,
 //! and uses its id again: then it stands for the new task ([`Tasks::begin`]), so that there never are more entries than
@@ -245,27 +246,30 @@ impl Turn {
     /// A tick finds the instance computing: how long its call has computed so far. What is not counted from a beginning
     /// on is taken for a whole tick.
     pub fn tick(&self) -> Duration {
-        let time = self.take().unwrap_or(TICK);
-        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        Duration::from_nanos(self.used.fetch_add(time, Ordering::Relaxed).saturating_add(time))
+        self.uses(self.take().unwrap_or(TICK))
     }
 
     /// Polls the one call of the instance, and counts how long it computes. Its first poll, which is all that most calls
     /// need, is not timed: it ends at the first tick, or at the second.
-    pub async fn computing<T>(&self, call: impl Future<Output = T>) -> T {
+    /// None where it has computed for `most` and waits: no tick may ever find it.
+    pub async fn computing<T>(&self, most: Duration, call: impl Future<Output = T>) -> Option<T> {
         let (mut call, mut is_first) = (pin!(call), true);
         poll_fn(|cx| {
             let _entered = if std::mem::replace(&mut is_first, false) { self.enter() } else { self.begin() };
-            let polled = call.as_mut().poll(cx);
-            if polled.is_pending()
-                && let Some(time) = self.take()
-            {
-                self.used.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                self.since.store(0, Ordering::Relaxed);
+            if let Poll::Ready(done) = call.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
             }
-            polled
+            let Some(time) = self.take() else { return Poll::Pending };
+            self.since.store(0, Ordering::Relaxed);
+            if self.uses(time) < most { Poll::Pending } else { Poll::Ready(None) }
         })
         .await
+    }
+
+    /// The one call of the instance has computed for so much longer: how long in all.
+    fn uses(&self, time: Duration) -> Duration {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(self.used.fetch_add(time, Ordering::Relaxed).saturating_add(time))
     }
 
     /// A clock of this thread, which stands still while it runs another guest. Two of its times in one poll have a difference;

@@ -100,6 +100,11 @@ impl Polled {
     pub fn take() -> Self {
         POLLED.take()
     }
+
+    /// Whether a tick has interrupted it; that is still to be told.
+    pub fn was_interrupted() -> bool {
+        POLLED.get().interrupted
+    }
 }
 
 /// A tick of the epoch interrupts the guest that computes in this thread.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   ask ──► Go(place)  a place is free and nobody is before it       done ──► the place is free, its time is charged
+//!                                                                    done_for_now ──► the same, and Wait(ticket)
 //!     └───► Wait(ticket) ──► next ──► whoever waited is woken, and asks again with the ticket ──► Go
 //!                      └──► leave
 //! ```
@@ -191,14 +192,19 @@ impl<W> Turns<W> {
         {
             return Asked::Go(place);
         }
+        Asked::Wait(self.wait(id, waker(), now))
+    }
+
+    /// Somebody of this tenant waits for a turn.
+    fn wait(&mut self, id: TenantId, waker: W, now: Duration) -> Ticket {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.insert(ticket, waker());
+        self.waiting.insert(ticket, waker);
         if let Some(tenant) = self.tenants.get_mut(id.0) {
             tenant.queue.push_back(ticket);
         }
         self.list(id, now);
-        Asked::Wait(ticket)
+        ticket
     }
 
     /// A turn is over, which took so long.
@@ -206,6 +212,16 @@ impl<W> Turns<W> {
         self.charge(id, used, now);
         self.raise_floor();
         self.give_back(id, place);
+    }
+
+    /// The same, and whoever had it wants the next one: he waits before somebody else is chosen. If he asked only when he is polled
+    /// again, a tenant of few guests would have none that waits when a place is free, and others would get it.
+    pub fn done_for_now(&mut self, id: TenantId, place: Place, used: Duration, waker: W, now: Duration) -> Ticket {
+        self.charge(id, used, now);
+        let ticket = self.wait(id, waker, now);
+        self.raise_floor();
+        self.give_back(id, place);
+        ticket
     }
 
     /// A tenant used time, in a turn or elsewhere.
