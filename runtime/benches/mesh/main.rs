@@ -135,13 +135,15 @@ fn part() -> Option<anyhow::Result<ExitCode>> {
     if std::env::var_os(allocations::RUNTIME_ENV).is_some() {
         return Some(Ok(allocations::run_counted()));
     }
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 8] = [
         (echo::SERVER_ENV, echo::serve),
         (echo::RELAY_ENV, echo::relay),
         (broadcast::RELAY_ENV, broadcast::relay),
         (streams::READER_ENV, |socket| Ok(streams::read(Path::new(socket))?)),
         (typed::SERVER_ENV, typed::serve),
         (typed::CALLER_ENV, typed::call),
+        (typed::flow::READER_ENV, typed::flow::read),
+        (typed::flow::WRITER_ENV, typed::flow::write),
     ];
     let (part, told) = parts.iter().find_map(|(variable, part)| Some((part, std::env::var(variable).ok()?)))?;
     Some(part(&told).map(|()| ExitCode::SUCCESS))

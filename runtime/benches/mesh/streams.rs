@@ -14,7 +14,7 @@ use crate::echo::start_as;
 use crate::guests::{Runtime, component, job, timed};
 use crate::report::{Case, Cpu, How, Sample, micros};
 use crate::socket::connect;
-use crate::{ROUNDS, SUM_BYTES};
+use crate::{ROUNDS, SUM_BYTES, typed};
 
 /// Set to a socket's path, it turns this binary into the reader of bare streams.
 pub const READER_ENV: &str = "DAFFI_BENCH_READER";
@@ -45,12 +45,15 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     println!("\nstreams, guest to guest, one way; ratios to a bare tokio stream of the same bytes of the same run\n");
     let mut rows = Vec::new();
     for flow in &FLOWS {
-        let mut pairs = Vec::new();
+        let (mut pairs, mut typed) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             eprintln!("measuring stream<{}>", flow.of);
             pairs.push((bare(flow, folder)?, measure(flow, folder)?));
+            if flow.of == "u8" {
+                typed.push(typed::flow::measure(flow.items, flow.warm_up(), folder)?);
+            }
         }
-        rows.push(show(flow, pairs));
+        rows.push(show(flow, pairs, typed));
     }
     for load in [Load::Stream, Load::Calls] {
         rows.push(beside(load, folder)?);
@@ -58,8 +61,9 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// The median of the pairs, as a line and as JSON. A sample's one call is the whole stream.
-fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>) -> Value {
+/// The median of the pairs, as a line and as JSON, and that of guests bound by `bindgen!`, where there is one. A sample's one call is
+/// the whole stream.
+fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>, mut typed: Vec<Sample>) -> Value {
     pairs.sort_by_key(|(_, daffi)| daffi.p50);
     let (bare, daffi) = &pairs[pairs.len() / 2];
     let items = |sample: &Sample| flow.items as f64 * sample.calls_per_second;
@@ -82,7 +86,21 @@ fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>) -> Value {
             "cpu_per_mib_us": cpu_per_mib(sample),
         })
     };
+    typed.sort_by_key(|typed| typed.p50);
+    let typed = typed.get(typed.len() / 2);
+    if let Some(typed) = typed {
+        println!(
+            "{:<12} | {:>23} | MiB/s typed {:>7.1}, ratio to bare {:>5.3}x, ours to it {:>5.3}x | cpu a MiB {:>8.1}us",
+            "  typed",
+            "",
+            mib * typed.calls_per_second,
+            typed.calls_per_second / bare.calls_per_second,
+            daffi.calls_per_second / typed.calls_per_second,
+            cpu_per_mib(typed),
+        );
+    }
     json!({
+        "typed": typed.map(json_of),
         "row": format!("stream<{}>", flow.of), "op": "stream", "item_bytes": flow.item_bytes, "items": flow.items,
         "bare": json_of(bare), "daffi": json_of(daffi), "mib_per_second_ratio": ratio,
     })

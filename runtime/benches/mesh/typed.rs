@@ -13,9 +13,11 @@
 //! | direct | a socket between the two |
 //! | relayed apart | the bare relay between them |
 //! | BROADCAST | a callee in a process of its own for each receiver: the frame is written to all, then an answer is read of each |
+//! | STREAM | [`flow`]: bytes alone |
 //! | local | the callee's instance is in the caller's process, and called in the caller's thread: no frame and no serde |
 
 mod callee;
+pub mod flow;
 mod many;
 
 use std::path::{Path, PathBuf};
