@@ -46,19 +46,24 @@ fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// How many times as long the second tenant's guests compute as the first's, from when both are at it.
+fn ratio(cluster: &Cluster, [first, second]: [&str; 2]) -> f64 {
+    let both = || (computed(cluster, first), computed(cluster, second));
+    let before = until(|| Some(both()).filter(|(first, second)| *first > 0.0 && *second > 0.0));
+    until(|| {
+        let now = both();
+        let (first, second) = (now.0 - before.0, now.1 - before.1);
+        // What a process has used is told once a second, and not of all at the same moment.
+        (first >= 2.0).then(|| second / first)
+    })
+}
+
 #[test]
 fn busy_tenants_compute_by_their_weights() {
     let cluster = Cluster::new();
     let _host = serving(&cluster, &[("light", ""), ("heavy", "weight = 300")]);
     let _spinning = [spin(&cluster, "light", SPINNERS), spin(&cluster, "heavy", SPINNERS / 2)];
-    // From here on all of them are at it.
-    until(|| (computed(&cluster, "light") > 0.0 && computed(&cluster, "heavy") > 0.0).then_some(()));
-    let (light_before, heavy_before) = (computed(&cluster, "light"), computed(&cluster, "heavy"));
-    let ratio = until(|| {
-        let (light, heavy) = (computed(&cluster, "light") - light_before, computed(&cluster, "heavy") - heavy_before);
-        (light >= 2.0).then(|| heavy / light)
-    });
-    // What a process has used is told once a second, and not of all at the same moment.
+    let ratio = ratio(&cluster, ["light", "heavy"]);
     assert!((1.8..5.0).contains(&ratio), "{ratio}");
 }
 
@@ -69,12 +74,7 @@ fn a_tenant_of_few_guests_has_its_weights_part_where_it_wants_it() {
     // As many as there are processors: it could have all of them.
     let few = std::thread::available_parallelism().map_or(1, usize::from).min(SPINNERS);
     let _spinning = [spin(&cluster, "many", SPINNERS), spin(&cluster, "few", few)];
-    until(|| (computed(&cluster, "many") > 0.0 && computed(&cluster, "few") > 0.0).then_some(()));
-    let (many_before, few_before) = (computed(&cluster, "many"), computed(&cluster, "few"));
-    let ratio = until(|| {
-        let (many, few) = (computed(&cluster, "many") - many_before, computed(&cluster, "few") - few_before);
-        (many >= 2.0).then(|| few / many)
-    });
+    let ratio = ratio(&cluster, ["many", "few"]);
     assert!((1.8..5.0).contains(&ratio), "{ratio}");
 }
 
