@@ -240,6 +240,7 @@ impl Stand {
         let held = now.saturating_duration_since(began);
         self.took = stint.took(now).saturating_sub(lent().saturating_sub(lent_before));
         self.meter.computed(self.took);
+        self.heat.took_here(now, self.took);
         self.share.ran_in_driver(self.took, now);
         let shared = &self.share.shared;
         shared.visits.took(held, shared.time(now));
@@ -294,14 +295,7 @@ impl Stand {
     /// Polls it to its end, in its tenant's turns.
     pub async fn run<T>(mut self, guest: impl Future<Output = T>) -> T {
         let mut guest = pin!(guest);
-        poll_fn(|cx| {
-            let polled = self.poll(cx, |cx| guest.as_mut().poll(cx));
-            if here() == Some(Side::Network) {
-                self.heat.took_here(Instant::now(), self.took);
-            }
-            polled
-        })
-        .await
+        poll_fn(|cx| self.poll(cx, |cx| guest.as_mut().poll(cx))).await
     }
 }
 

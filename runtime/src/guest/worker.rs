@@ -203,11 +203,9 @@ impl Run {
         }
         let took = stand.took();
         self.used += took;
-        if !prepares && !took.is_zero() {
-            match here() {
-                Some(Side::Network) => pool.heat.took_here(Instant::now(), took),
-                Some(Side::Guests) | None => pool.heat.took_elsewhere(Instant::now(), self.used),
-            }
+        // Of the network's thread, its stand tells.
+        if !prepares && !took.is_zero() && here() != Some(Side::Network) {
+            pool.heat.took_elsewhere(Instant::now(), self.used);
         }
         progress
     }
