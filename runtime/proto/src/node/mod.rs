@@ -12,7 +12,8 @@
 //! | `roads` | direct links to other nodes, for calls that are made here |
 //! | `visits` | direct links from other nodes, for calls that are served here |
 //! | `directory` | its processes and their registration; the replica of everybody else's |
-//! | `calls` | calls that are made here: whom they go to |
+//! | `calls` | calls that are made here |
+//! | `placing` | whom they go to |
 //! | `ends` | how they end |
 //! | `offers` | those between two processes of it that may be over at once |
 //! | `gather` | broadcasts: calls to all who have a callback |
@@ -55,6 +56,7 @@ mod offers;
 mod origin;
 mod outcome;
 mod patience;
+mod placing;
 mod repeats;
 mod replies;
 mod roads;
