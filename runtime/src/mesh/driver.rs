@@ -221,7 +221,9 @@ impl Driver {
             Event::Delivery(delivery) => self.take_delivery(core, delivery),
             Event::Directs => self.directs_in.hear(core),
             Event::Arrival(arrival) => self.directs_in.take(core, arrival),
-            Event::Room => core.take_room(),
+            Event::Room => {
+                core.take_room();
+            }
             Event::Alarm => core.tell(Input::Timer),
             Event::Work | Event::Cancelled => {}
         }

@@ -53,6 +53,13 @@ impl Mesh {
 
     /// A node with one process `name` that serves `echo` in this way.
     async fn node(&mut self, name: &str, service: Arc<dyn Serve>) -> TestNode {
+        let (node, dialing) = self.unlinked(name, service).await;
+        self.tasks.spawn(join_in_memory(self.hub.clone(), LinkLimits::default(), dialing, node.cancel.clone()));
+        node.linked().await
+    }
+
+    /// The same without a link, and who is to give it one.
+    async fn unlinked(&mut self, name: &str, service: Arc<dyn Serve>) -> (TestNode, uplink::Dialing) {
         self.nodes += 1;
         let config = NodeConfig {
             seed: u64::from(self.nodes),
@@ -63,9 +70,7 @@ impl Mesh {
         let (mesh, driver) = Driver::new(config, "the test".to_owned(), uplink, self.tasks.clone());
         self.tasks.spawn(driver.run(cancel.clone()));
         mesh.add_process(spec(name), service).await.unwrap();
-        self.tasks.spawn(join_in_memory(self.hub.clone(), LinkLimits::default(), dialing, cancel.clone()));
-        mesh.link().wait_for(|state| *state == LinkState::Up).await.unwrap();
-        TestNode { mesh, cancel }
+        (TestNode { mesh, cancel }, dialing)
     }
 
     /// Ends everything; no task may be left.
@@ -112,6 +117,11 @@ fn request(receiver: Option<&str>, args: &'static [u8]) -> CallRequest {
 }
 
 impl TestNode {
+    async fn linked(self) -> Self {
+        self.mesh.link().wait_for(|state| *state == LinkState::Up).await.unwrap();
+        self
+    }
+
     async fn call(&self, receiver: &str, args: &'static [u8]) -> Result<CallReply, CallError> {
         self.mesh.call(request(Some(receiver), args)).await
     }

@@ -175,7 +175,7 @@ impl MeshHandle {
     /// A handle and the driver's end of it. `epoch` is the `Instant` that the node's times count from.
     pub fn new(epoch: Instant, link: watch::Receiver<LinkState>) -> (Self, Asks) {
         let (requests, receiver) = mpsc::channel(MAX_QUEUED_REQUESTS);
-        let (bell, bells) = mpsc::unbounded_channel();
+        let (bell, bells) = Bell::new();
         let (stop, _) = watch::channel(None);
         let (next_token, open) = (AtomicU64::new(1), AtomicUsize::new(0));
         let shared = Shared { next_token, open, epoch, link, stop, bell: bell.clone(), desk: OnceLock::new() };
@@ -184,6 +184,7 @@ impl MeshHandle {
 
     /// From now on what is asked may be done there.
     pub(super) fn open_desk(&self, desk: Arc<Desk>) {
+        self.shared.bell.open_desk(&desk);
         let _ = self.shared.desk.set(desk);
     }
 

@@ -19,7 +19,7 @@ use futures::future::BoxFuture;
 pub const FRAME_COST_BYTES: usize = 128;
 
 /// While more bytes than these wait, a node lets its streams wait: a small frame finds no more before it than this and
-/// a chunk (of 128 KiB at most), and two parts of a large frame where there is one.
+/// a chunk (of 192 KiB at most), and two parts of a large frame where there is one.
 pub const STREAMS_WAIT_ABOVE_BYTES: usize = daffi_proto::stream::CHUNK_BYTES as usize;
 
 /// Up to so many bytes of payload a frame is small, and finds room that larger ones leave to it: whoever asks for much takes
@@ -76,7 +76,7 @@ impl LinkLimits {
     }
 
     /// Checks a frame that is to be sent, with so much waiting already. What may be refused has the more room the smaller
-    /// it is: half as much again for payloads of up to 128 KiB, as chunks of streams are, twice as much for those of up to
+    /// it is: half as much again for payloads of up to 192 KiB, as chunks of streams are, twice as much for those of up to
     /// 1 KiB.
     ///
     /// # Errors

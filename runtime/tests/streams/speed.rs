@@ -102,10 +102,10 @@ fn items_flow_in_batches_and_one_by_one() {
     for _ in 0..2 {
         feeding("readers#sum", "u64 into a guest, 256 a chunk", numbers.clone(), 400);
         feeding("readers#sum-one-by-one", "u64 into a guest, read one by one", numbers.clone(), 20);
-        feeding("readers#measure", "u8 into a guest, 128 KiB a chunk", zeros.clone(), 400);
+        feeding("readers#measure", "u8 into a guest, 192 KiB a chunk", zeros.clone(), 400);
         draining("writers#count", "u64 out of a guest, 1000 a write", (100_000_u64, 1000_u32), 100_000);
         draining("writers#count", "u64 out of a guest, written one by one", (5_000_u64, 1_u32), 5_000);
-        draining("writers#fill", "u8 out of a guest, 128 KiB a write", (20_000_000_u64, CHUNK_OF_BYTES), 20_000_000);
+        draining("writers#fill", "u8 out of a guest, 192 KiB a write", (20_000_000_u64, CHUNK_OF_BYTES), 20_000_000);
         echoing("echo#numbers", "u64 there and back", numbers.clone(), 400);
         echoing("echo#points", "record { s32, string } there and back", points.clone(), 200);
     }

@@ -1,7 +1,7 @@
 //! The writing end of a stream, for guests without async.
 //!
 //! ```text
-//!   write ──▶ buffer: 256 items or 64 KiB (128 KiB of bytes), or one that is larger ──▶ pump: waits for room ──▶ mesh
+//!   write ──▶ buffer: 256 items or 64 KiB (192 KiB of bytes), or one that is larger ──▶ pump: waits for room ──▶ mesh
 //!     full: the guest waits                                            └── what it came to ──▶ ended
 //! ```
 //!

@@ -266,7 +266,7 @@ impl Core {
     /// A turn ends: what it gave to send is sent off.
     pub fn end_turn(&mut self) {
         self.carry_out();
-        self.flush();
+        self.send_off();
         // Only a link that is there can carry a goodbye.
         if self.link.is_none() {
             self.leaves.drain(..).for_each(|leave| leave.send(()).unwrap_or(()));

@@ -16,7 +16,7 @@
 //! many calls at once go in few writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use daffi_proto::call::CallRequest;
@@ -24,7 +24,7 @@ use daffi_proto::id::Token;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use super::super::handle::Request;
+use super::super::handle::{Port, Request};
 use super::core::{Called, Core, Waits};
 
 /// Who sends within so short a time after the last flush leaves the next one to the driver's task.
@@ -81,6 +81,19 @@ impl Desk {
         Ok(called)
     }
 
+    /// Looks at an end of a stream that has something, and lets streams move for a turn at most, where nobody is at the desk.
+    /// False otherwise: nothing has changed.
+    pub fn hear(&self, port: &Arc<Port>) -> bool {
+        let _on_defect = OnDefect(self);
+        let Some(mut guard) = self.try_lock() else { return false };
+        let Some(core) = guard.as_mut().filter(|core| core.may_be_helped()) else { return false };
+        core.begin_turn();
+        core.take_bell(port);
+        core.carry_out();
+        self.leave(guard);
+        true
+    }
+
     /// The desk, where nobody is at it or waits for it.
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<Core>>> {
         if self.wanted.load(Ordering::Relaxed) {
@@ -93,7 +106,7 @@ impl Desk {
     fn leave(&self, mut guard: MutexGuard<'_, Option<Core>>) {
         let Some(core) = guard.as_mut() else { return };
         if core.unflushed && core.open_calls() <= FEW_CALLS && core.since_flush() >= COALESCE {
-            core.flush();
+            core.send_off();
         }
         core.helped();
         let changed = core.waits().differ(core.awaited);

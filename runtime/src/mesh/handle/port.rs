@@ -6,13 +6,15 @@
 //! is bounded by the number of streams. A port's lock is held for a move, never over an await.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
 use bytes::Bytes;
 use daffi_proto::error::CallError;
 use daffi_proto::stream::{Chunk, Ending, Flow, StreamId};
 use tokio::sync::mpsc;
+
+use super::super::driver::Desk;
 
 /// Where one end of a stream meets the driver.
 #[derive(Debug)]
@@ -24,7 +26,32 @@ pub struct Port {
 }
 
 /// How the driver is told that a port has something for it.
-pub type Bell = mpsc::UnboundedSender<Arc<Port>>;
+#[derive(Clone, Debug)]
+pub struct Bell {
+    rings: mpsc::UnboundedSender<Arc<Port>>,
+    desk: Arc<OnceLock<Weak<Desk>>>,
+}
+
+impl Bell {
+    /// A bell, and where it is heard.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Arc<Port>>) {
+        let (rings, heard) = mpsc::unbounded_channel();
+        (Self { rings, desk: Arc::default() }, heard)
+    }
+
+    /// From now on what a port has may be heard there, in the thread of who rings.
+    pub(super) fn open_desk(&self, desk: &Arc<Desk>) {
+        let _ = self.desk.set(Arc::downgrade(desk));
+    }
+
+    /// Whether it was heard by now.
+    fn is_heard_here(&self, port: &Arc<Port>) -> bool {
+        self.desk.get().and_then(Weak::upgrade).is_some_and(|desk| desk.hear(port))
+    }
+}
+
+/// [`Port::ring`] or [`Port::ring_here`].
+pub(super) type Ring = fn(&Arc<Port>, MutexGuard<'_, State>);
 
 /// What waits in a port.
 #[derive(Debug, Default)]
@@ -117,11 +144,11 @@ impl Port {
         wake(state);
     }
 
-    /// What the reader gets of a chunk that was here. The driver is told when he is done with it: with a large one when
-    /// nothing refers to its bytes any more.
-    pub(super) fn lend(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunk: Chunk) -> Chunk {
+    /// What the reader gets of a chunk that was here. The driver is told when he is done with it: of a large one when
+    /// nothing refers to its bytes any more, of another one at once, by `ring`.
+    pub(super) fn lend(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunk: Chunk, ring: Ring) -> Chunk {
         if chunk.bytes.len() as u64 <= self.flow.chunk().bytes {
-            self.ring(state);
+            ring(self, state);
             return chunk;
         }
         state.lent = true;
@@ -134,7 +161,24 @@ impl Port {
     pub(super) fn ring(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let first = !mem::replace(&mut state.rung, true);
         drop(state);
-        if first && self.bell.send(self.clone()).is_err() {
+        if first {
+            self.leave_word();
+        }
+    }
+
+    /// The same, and what there is is done here and now, where nobody is at the driver's desk. Other streams may move in it, for
+    /// a turn, and guests be polled that serve them: it is not for who is polled by a guest, on his time.
+    pub(super) fn ring_here(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let first = !mem::replace(&mut state.rung, true);
+        drop(state);
+        if first && !self.bell.is_heard_here(self) {
+            self.leave_word();
+        }
+    }
+
+    /// For the driver's task.
+    fn leave_word(self: &Arc<Self>) {
+        if self.bell.rings.send(self.clone()).is_err() {
             // The driver has ended, and nobody else will tell.
             self.end(Ending::Lost);
         }

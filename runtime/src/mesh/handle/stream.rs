@@ -38,7 +38,7 @@ use daffi_proto::id::ServeId;
 use daffi_proto::stream::{Chunk, Ending, Flow, StreamCall, StreamId};
 use tokio::sync::oneshot;
 
-use super::port::{Bell, Port, Word};
+use super::port::{Bell, Port, Ring, Word};
 use super::{MeshHandle, OpenCall, Request};
 
 /// What the driver tells of a call that has ended: its reply, and the readers of the streams in it.
@@ -144,7 +144,7 @@ impl StreamWriter {
     }
 
     /// Gives a chunk, of at most [`Flow::chunk`] or a single item that is larger. One that is neither, or over the payload
-    /// limit, fails the stream.
+    /// limit, fails the stream. Where nobody is at the driver's desk, it is on its way when this returns.
     ///
     /// # Errors
     /// The chunk, where the one before is still waiting, or the stream has ended.
@@ -154,7 +154,7 @@ impl StreamWriter {
             return Err(chunk);
         }
         state.chunk = Some(chunk);
-        self.port.ring(state);
+        self.port.ring_here(state);
         Ok(())
     }
 
@@ -245,15 +245,19 @@ impl StreamReader {
     /// # Errors
     /// The [`Ending`], where the stream ended before its end.
     pub async fn next(&mut self) -> Result<Option<Chunk>, Ending> {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| self.poll_chunk(cx, Port::ring_here)).await
     }
 
-    /// As [`StreamReader::next`], for those who are polled.
+    /// As [`StreamReader::next`], for those who are polled by a guest: nothing is done on his time.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Ending>> {
+        self.poll_chunk(cx, Port::ring)
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>, ring: Ring) -> Poll<Result<Option<Chunk>, Ending>> {
         let mut state = self.port.lock();
         if let Some(chunk) = state.chunk.take() {
             // The driver gets the next one while a small one is looked at.
-            return Poll::Ready(Ok(Some(self.port.lend(state, chunk))));
+            return Poll::Ready(Ok(Some(self.port.lend(state, chunk, ring))));
         }
         match &state.ending {
             Some(Ending::Finished) => Poll::Ready(Ok(None)),

@@ -54,19 +54,33 @@ impl Core {
         self.congested.iter().filter(|via| is_ready(via)).count() > 0
     }
 
-    /// Lets streams go on where there is room for them.
-    pub(in crate::mesh::driver) fn take_room(&mut self) {
+    /// Lets streams go on where there is room for them; whether there was any.
+    pub(in crate::mesh::driver) fn take_room(&mut self) -> bool {
         let has_room = |via: &Via| self.sink(*via).is_none_or(|sink| !lacks_room(sink));
         let free: Vec<Via> = self.congested.iter().copied().filter(has_room).collect();
-        for via in free {
-            self.set_congested(via, false);
+        for via in &free {
+            self.set_congested(*via, false);
         }
+        !free.is_empty()
     }
 
     pub(in crate::mesh::driver) fn set_congested(&mut self, via: Via, congested: bool) {
         let changed = if congested { self.congested.insert(via) } else { self.congested.remove(&via) };
         if changed {
             self.tell(Input::Congested { via, congested });
+        }
+    }
+
+    /// Sends off what was sent, and what streams have to send behind it, for as long as the links take all of it and the turn is
+    /// not over: to find out later that they did would take an event for each of their chunks.
+    pub(in crate::mesh::driver) fn send_off(&mut self) {
+        self.flush();
+        while !self.congested.is_empty() && self.take_room() {
+            self.carry_out();
+            if !self.unflushed {
+                return;
+            }
+            self.flush();
         }
     }
 
