@@ -79,9 +79,6 @@ pub const IDLE: Duration = crate::call::DEFAULT_TIMEOUT;
 /// How soon a reader that takes less than half of the window grants what he took: so that a writer sees that he lives.
 pub const GRANT_AFTER: Duration = Duration::from_secs(1);
 
-/// Smaller items always find enough of the window free, sooner or later; larger ones may have to be asked for.
-const LARGE_BYTES: u64 = (WINDOW_BYTES / 2) as u64;
-
 /// How the items of a stream are counted. It follows from the type; the writer's side says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Flow {
@@ -115,6 +112,15 @@ impl Flow {
             Self::Bytes => Credit::of(WINDOW_OF_BYTES, WINDOW_OF_BYTES),
             Self::Items => Credit::of(WINDOW_ITEMS, WINDOW_BYTES),
             Self::One => Credit::of(1, WINDOW_BYTES),
+        }
+    }
+
+    /// What has no more bytes always finds enough of the window free, sooner or later; larger items may have to be asked for.
+    /// No chunk of several items is larger, and none of single bytes.
+    const fn small_bytes(self) -> u64 {
+        match self {
+            Self::Bytes => u64::MAX,
+            Self::Items | Self::One => self.window().bytes / 2,
         }
     }
 

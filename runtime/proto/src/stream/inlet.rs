@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{BadStream, Chunk, Credit, End, Ending, Flow, GRANT_AFTER, LARGE_BYTES, Pull, Push};
+use super::{BadStream, Chunk, Credit, End, Ending, Flow, GRANT_AFTER, Pull, Push};
 use crate::error::CallError;
 
 /// The reader's end of a stream.
@@ -125,7 +125,7 @@ impl Inlet {
     }
 
     fn want(&mut self, bytes: u64) -> Result<(), BadStream> {
-        if bytes <= LARGE_BYTES || self.wants.is_some() {
+        if bytes <= self.flow.small_bytes() || self.wants.is_some() {
             return Err(BadStream::BadWish { bytes });
         }
         if bytes > self.max_item_bytes as u64 {

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::{BadStream, Chunk, Credit, End, Ending, Flow, LARGE_BYTES, Pull, Push};
+use super::{BadStream, Chunk, Credit, End, Ending, Flow, Pull, Push};
 use crate::error::{CallError, code};
 
 /// The writer's end of a stream.
@@ -150,7 +150,7 @@ impl Outlet {
     /// Asks for what waits, where no window will ever let it through; not before the reader has shown up.
     fn ask(&mut self) -> Option<Push> {
         let bytes = self.waiting.as_ref()?.size().bytes;
-        let is_due = bytes > LARGE_BYTES && bytes > self.left().bytes && self.is_begun() && !self.asked;
+        let is_due = bytes > self.flow.small_bytes() && bytes > self.left().bytes && self.is_begun() && !self.asked;
         self.asked |= is_due;
         is_due.then_some(Push::Want(bytes))
     }

@@ -91,8 +91,10 @@ fn an_item_that_no_window_lets_through_is_asked_for_and_goes_when_there_is_room_
 #[test]
 fn smaller_items_need_no_asking_however_they_fall_into_the_window() {
     let half = WINDOW_BYTES as usize / 2;
-    for bytes in [half, half - 1, half / 2 + 1, CHUNK_BYTES as usize] {
-        let mut pair = Pair::new(Flow::Items);
+    let items = [half, half - 1, half / 2 + 1, CHUNK_BYTES as usize].map(|bytes| (Flow::Items, 1, bytes));
+    let pieces = [CHUNK_OF_BYTES, CHUNK_OF_BYTES - 1].map(|bytes| (Flow::Bytes, bytes, 1));
+    for (flow, count, bytes) in items.into_iter().chain(pieces) {
+        let mut pair = Pair::new(flow);
         pair.has_room = false;
         for number in 0..20 {
             while !pair.outlet.is_ready() {
@@ -100,7 +102,7 @@ fn smaller_items_need_no_asking_however_they_fall_into_the_window() {
                 pair.deliver_up();
                 pair.take();
             }
-            pair.outlet.push(chunk(number, 1, bytes)).unwrap();
+            pair.outlet.push(chunk(number, count, bytes)).unwrap();
             pair.send();
             assert!(!pair.down.iter().any(|push| matches!(push, Push::Want(_))));
         }
@@ -257,6 +259,7 @@ fn a_reader_is_told_what_a_writer_must_not_do() {
         ),
         (Flow::Items, vec![], items(1, 300_000), over(1, 300_000, u64::from(WINDOW_ITEMS), u64::from(WINDOW_BYTES))),
         (Flow::Items, vec![], Push::Want(1000), BadStream::BadWish { bytes: 1000 }),
+        (Flow::Bytes, vec![], Push::Want(u64::from(piece)), BadStream::BadWish { bytes: u64::from(piece) }),
         (Flow::Items, vec![Push::Want(300_000)], Push::Want(300_000), BadStream::BadWish { bytes: 300_000 }),
         (
             Flow::Items,
