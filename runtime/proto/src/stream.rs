@@ -60,9 +60,8 @@ pub const WINDOW_ITEMS: u32 = 1024;
 /// Most bytes that are on the way or wait at the reader, where items are not single bytes.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
 
-/// The same of a stream of single bytes, most of whose time goes into handing chunks on: with chunks of two thirds of the size
-/// it takes a fifth more of it. A chunk goes into a unix socket at once, which has room for 208 KiB (Linux's `wmem_default`).
-pub const WINDOW_OF_BYTES: u32 = 768 * 1024;
+/// The same of a stream of single bytes.
+pub const WINDOW_OF_BYTES: u32 = 3 * CHUNK_OF_BYTES;
 
 /// Most items in a chunk, where items are not single bytes.
 pub const CHUNK_ITEMS: u32 = WINDOW_ITEMS / 4;
@@ -70,8 +69,10 @@ pub const CHUNK_ITEMS: u32 = WINDOW_ITEMS / 4;
 /// Most bytes in a chunk, unless it is a single item, where items are not single bytes.
 pub const CHUNK_BYTES: u32 = WINDOW_BYTES / 4;
 
-/// Most bytes in a chunk of a stream of single bytes.
-pub const CHUNK_OF_BYTES: u32 = WINDOW_OF_BYTES / 4;
+/// Most bytes in a chunk of a stream of single bytes, most of whose time goes into handing chunks on: with chunks of two thirds
+/// of the size it takes a fifth more of it. One goes into a unix socket at once, which has room for 208 KiB (Linux's
+/// `wmem_default`).
+pub const CHUNK_OF_BYTES: u32 = 192 * 1024;
 
 /// How long a stream may stand still, unless its call says otherwise.
 pub const IDLE: Duration = crate::call::DEFAULT_TIMEOUT;

@@ -269,6 +269,10 @@ impl FrameSink for Sink {
         self.sink.flush()
     }
 
+    fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.sink.poll_room(cx)
     }

@@ -98,8 +98,10 @@ impl Driver {
         let (handle, Asks { requests, bells, bell }) = MeshHandle::new(epoch, link_states);
         let news = News::new(&config, target);
         let Uplink { orders, deliveries } = uplink;
-        let core = Core::new(Parts { config, news, epoch, requests, bell, orders, link_state, tasks });
-        let desk = Arc::new(Desk::new(core));
+        let wanted = Arc::default();
+        let parts =
+            Parts { config, news, epoch, requests, bell, orders, link_state, tasks, wanted: Arc::clone(&wanted) };
+        let desk = Arc::new(Desk::new(Core::new(parts), wanted));
         handle.open_desk(desk.clone());
         let driver = Self {
             desk,
@@ -198,7 +200,7 @@ impl Driver {
             // It never ends: this very driver holds a bell.
             _ = self.bells.recv_many(&mut self.bells_taken, BELLS_AT_ONCE) => Event::Bells,
             delivery = self.deliveries.next(), if waits.dialing => Event::Delivery(delivery),
-            () = room, if waits.congested => Event::Room,
+            () = room, if waits.congested.is_some() => Event::Room,
             () = std::future::ready(()), if waits.work => Event::Work,
             () = self.alarm.rings() => Event::Alarm,
         }

@@ -155,7 +155,10 @@ pub trait FrameSink: Send + Sync {
     /// [`Mute`] when sending failed, now or before. The source tells the end, and why.
     fn flush(&self) -> Result<(), Mute>;
 
-    /// Ready while little waits ([`STREAMS_WAIT_ABOVE_BYTES`]), or nothing can be sent any more. One task may wait for it.
+    /// Whether little waits ([`STREAMS_WAIT_ABOVE_BYTES`]), or nothing can be sent any more. Who waits for it still waits.
+    fn has_room(&self) -> bool;
+
+    /// Ready when it has room. One task may wait for it: the last who asked is woken.
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Sends what waits and closes this direction. The future resolves when that is done or took too long; dropping it

@@ -40,6 +40,13 @@ struct State {
     source_gone: bool,
 }
 
+impl State {
+    /// Whether streams have room, or nothing to wait for.
+    fn has_room(&self) -> bool {
+        self.source_gone || self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES
+    }
+}
+
 impl Pipe {
     fn new(limits: LinkLimits) -> Self {
         Self { state: Mutex::default(), limits }
@@ -82,9 +89,13 @@ impl FrameSink for PipeSink {
         Ok(())
     }
 
+    fn has_room(&self) -> bool {
+        self.pipe.lock().has_room()
+    }
+
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.pipe.lock();
-        if state.source_gone || state.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES {
+        if state.has_room() {
             return Poll::Ready(());
         }
         state.sender = Some(cx.waker().clone());

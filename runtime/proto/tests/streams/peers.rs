@@ -246,7 +246,7 @@ fn a_reader_is_told_what_a_writer_must_not_do() {
         (Flow::Items, vec![], items(2, chunk_bytes + 1), bad(2, chunk_bytes + 1)),
         (Flow::Bytes, vec![], items(2, 3), bad(2, 3)),
         (Flow::Bytes, vec![], items(piece + 1, piece as usize + 1), bad(piece + 1, piece as usize + 1)),
-        (Flow::Bytes, vec![items(piece, piece as usize); 4], items(1, 1), over(1, 1, 0, 0)),
+        (Flow::Bytes, vec![items(piece, piece as usize); 3], items(1, 1), over(1, 1, 0, 0)),
         (Flow::One, vec![], items(2, 2), bad(2, 2)),
         (Flow::One, vec![items(1, 1)], items(1, 1), over(1, 1, 0, u64::from(WINDOW_BYTES) - 1)),
         (Flow::Items, vec![items(chunk_items, 256); 4], items(1, 1), over(1, 1, 0, u64::from(WINDOW_BYTES) - 1024)),

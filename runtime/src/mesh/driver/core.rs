@@ -9,6 +9,7 @@ mod links;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
@@ -62,8 +63,8 @@ pub(super) struct Waits {
     pub link: Option<LinkNumber>,
     /// Whether nothing can be sent over the link any more: it is only heard out.
     pub mute: bool,
-    /// Whether the streams wait for room on the link.
-    pub congested: bool,
+    /// That streams wait for room on a link, and how many times they have come to: each link is to be waited for.
+    pub congested: Option<u64>,
     /// Whether there is something to be done at once: streams move, requests are left, a flush is due.
     pub work: bool,
 }
@@ -96,6 +97,8 @@ pub(super) struct Core {
     pub mute: bool,
     /// The links on which streams wait for room.
     congested: BTreeSet<Via>,
+    /// How many times one was added to them.
+    congestions: u64,
     pub(super) directs: Sinks,
     /// To who dials direct links, if anybody does.
     pub(super) dials: Option<mpsc::Sender<DialOrder>>,
@@ -113,6 +116,8 @@ pub(super) struct Core {
     utc_at: Instant,
     /// What the driver's task waits for.
     pub awaited: Waits,
+    /// Whether the driver's task waits for the desk.
+    wanted: Arc<AtomicBool>,
     /// When the turn under way is over.
     pub turn_ends: Instant,
     /// In which thread the driver's task was at the desk last.
@@ -143,14 +148,16 @@ pub(super) struct Parts {
     pub orders: Orders,
     pub link_state: watch::Sender<LinkState>,
     pub tasks: TaskTracker,
+    /// Whether the driver's task waits for the desk.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl Core {
     /// A core without a link, which has ordered one.
     pub fn new(parts: Parts) -> Self {
-        let Parts { config, news, epoch, requests, bell, orders, link_state, tasks } = parts;
+        let Parts { config, news, epoch, requests, bell, orders, link_state, tasks, wanted } = parts;
         orders.send(Order::Dial);
-        let nothing = Waits { alarm: None, dialing: true, link: None, mute: false, congested: false, work: false };
+        let nothing = Waits { alarm: None, dialing: true, link: None, mute: false, congested: None, work: false };
         Self {
             node: Node::new(config),
             awaited: nothing,
@@ -167,6 +174,7 @@ impl Core {
             links: LinkNumber(0),
             mute: false,
             congested: BTreeSet::new(),
+            congestions: 0,
             directs: Sinks::default(),
             dials: None,
             unflushed: false,
@@ -178,6 +186,7 @@ impl Core {
             now: epoch,
             utc: SystemTime::now().into(),
             utc_at: epoch,
+            wanted,
             turn_ends: epoch,
             attended_in: None,
             helped: Duration::ZERO,
@@ -195,7 +204,7 @@ impl Core {
             dialing: self.dialing,
             link: self.link_number(),
             mute: self.mute,
-            congested: !self.congested.is_empty(),
+            congested: (!self.congested.is_empty()).then_some(self.congestions),
             // While the link is mute, what is left waits for the next one.
             work: self.node.has_steps() || self.unflushed || (!self.mute && !self.requests_left.is_empty()),
         }
@@ -221,9 +230,9 @@ impl Core {
         self.now
     }
 
-    /// Whether the turn goes on; looks at the clock.
+    /// Whether the turn goes on; looks at the clock. One of somebody else ends when the driver's task waits for the desk.
     pub fn has_turn(&mut self) -> bool {
-        self.look_at_clock() < self.turn_ends
+        self.look_at_clock() < self.turn_ends && !self.wanted.load(Ordering::Relaxed)
     }
 
     /// The driver's task is at the desk.

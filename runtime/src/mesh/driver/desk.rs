@@ -9,9 +9,12 @@
 //! modules of one runtime is made, served and answered in the caller's thread, and one to another runtime is written to the
 //! socket there.
 //!
+//! What carries a stream sends its chunks off in the same way, and streams move meanwhile.
+//!
 //! Invariants: requests are heard in their order, so that nobody does what he asks while something that was asked before
-//! waits; nobody but the driver's task waits for the desk, which is held for one request: for as long as the node takes and the
-//! guests that are polled there, for a tick of the epoch and a millisecond or for one long instruction. While the task waits for the desk, others leave their
+//! waits; nobody but the driver's task waits for the desk, which is held for one request or one end of a stream: for as long as
+//! the node takes and the guests that are polled there, for a tick of the epoch and a millisecond or for one long instruction; for
+//! a request no stream moves. While the task waits for the desk, others leave their
 //! requests to it; in the task's own thread they do so too, once they were at it for a turn. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
 //! many calls at once go in few writes.
 
@@ -38,14 +41,14 @@ const FEW_CALLS: usize = 4;
 pub struct Desk {
     core: Mutex<Option<Core>>,
     /// The driver's task waits for it.
-    wanted: AtomicBool,
+    wanted: Arc<AtomicBool>,
     /// What the driver's task waits for has changed.
     changed: Notify,
 }
 
 impl Desk {
-    pub(super) fn new(core: Core) -> Self {
-        Self { core: Mutex::new(Some(core)), wanted: AtomicBool::new(false), changed: Notify::new() }
+    pub(super) fn new(core: Core, wanted: Arc<AtomicBool>) -> Self {
+        Self { core: Mutex::new(Some(core)), wanted, changed: Notify::new() }
     }
 
     /// Does what is asked here and now, where nobody is at the desk. Otherwise it gives the request back, for the driver's
@@ -61,7 +64,7 @@ impl Desk {
         core.begin_turn();
         core.take_request(request);
         core.carry_all();
-        self.leave(guard);
+        self.leave(guard, Core::flush);
         None
     }
 
@@ -76,13 +79,13 @@ impl Desk {
         match called {
             // Nothing is left to do, and the task waits for what it did.
             Called::Over(_) if !core.unflushed => core.helped(),
-            Called::Over(_) | Called::Open(_) => self.leave(guard),
+            Called::Over(_) | Called::Open(_) => self.leave(guard, Core::flush),
         }
         Ok(called)
     }
 
-    /// Looks at an end of a stream that has something, and lets streams move for a turn at most, where nobody is at the desk.
-    /// False otherwise: nothing has changed.
+    /// Looks at an end of a stream that has something, and lets streams move, where nobody is at the desk: for a turn at most, or
+    /// until the driver's task waits for it. False otherwise: nothing has changed.
     pub fn hear(&self, port: &Arc<Port>) -> bool {
         let _on_defect = OnDefect(self);
         let Some(mut guard) = self.try_lock() else { return false };
@@ -90,7 +93,7 @@ impl Desk {
         core.begin_turn();
         core.take_bell(port);
         core.carry_out();
-        self.leave(guard);
+        self.leave(guard, Core::send_off);
         true
     }
 
@@ -103,10 +106,10 @@ impl Desk {
     }
 
     /// What was done is sent off, or left to the driver's task, which learns what it is to wait for now.
-    fn leave(&self, mut guard: MutexGuard<'_, Option<Core>>) {
+    fn leave(&self, mut guard: MutexGuard<'_, Option<Core>>, send_off: fn(&mut Core)) {
         let Some(core) = guard.as_mut() else { return };
         if core.unflushed && core.open_calls() <= FEW_CALLS && core.since_flush() >= COALESCE {
-            core.send_off();
+            send_off(core);
         }
         core.helped();
         let changed = core.waits().differ(core.awaited);

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use daffi_proto::id::DirectId;
 use futures::FutureExt;
 
 use super::*;
@@ -147,5 +148,30 @@ async fn a_deadline_that_is_earlier_than_all_others_is_kept() {
     assert_eq!(error.code, code::DEADLINE_EXCEEDED);
     calls.recv().await.unwrap();
     notices.recv().await.unwrap();
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn the_drivers_task_learns_of_each_link_that_is_full() {
+    let mut mesh = Mesh::new();
+    let node = mesh.node("a", Arc::new(Echo)).await;
+    let desk = node.mesh.shared_desk();
+    let mut guard = desk.lock();
+    let core = guard.as_deref_mut().and_then(Option::as_mut).unwrap();
+    let mut differs = |via: Option<(Via, bool)>| {
+        let before = core.waits();
+        if let Some((via, congested)) = via {
+            core.set_congested(via, congested);
+        }
+        core.waits().differ(before)
+    };
+    let other = Via::To(DirectId(1));
+    assert!(!differs(None));
+    assert!(differs(Some((Via::Controller, true))));
+    assert!(differs(Some((other, true))), "it waits for the first alone");
+    assert!(!differs(Some((other, true))), "it is full still");
+    assert!(!differs(Some((Via::Controller, false))), "the other is waited for already");
+    assert!(differs(Some((other, false))));
+    drop(guard);
     mesh.end().await;
 }

@@ -74,9 +74,13 @@ impl FrameSink for SocketSink {
         if let Phase::Broken(_) = state.phase { Err(Mute) } else { Ok(()) }
     }
 
+    fn has_room(&self) -> bool {
+        self.0.lock().lets_streams_go()
+    }
+
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
-        if matches!(state.phase, Phase::Broken(_)) || state.has_room() {
+        if state.lets_streams_go() {
             return Poll::Ready(());
         }
         state.room_task = Some(cx.waker().clone());
@@ -247,6 +251,11 @@ impl State {
     fn has_room(&self) -> bool {
         let of_parts = if self.held.is_empty() { 0 } else { REFILL_BELOW_BYTES + MAX_HEADER_BYTES + PART_BYTES };
         self.waiting_bytes <= STREAMS_WAIT_ABOVE_BYTES + of_parts && !self.held.stops_streams()
+    }
+
+    /// Whether they have room, or nothing to wait for.
+    fn lets_streams_go(&self) -> bool {
+        matches!(self.phase, Phase::Broken(_)) || self.has_room()
     }
 
     fn push(&mut self, frame: Frame) -> Result<(), FrameError> {

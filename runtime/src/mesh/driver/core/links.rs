@@ -1,6 +1,6 @@
 //! The outgoing directions of a core's links, and what becomes of the link to the controller.
 
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use daffi_proto::frame::{Frame, Header};
 use daffi_proto::node::{Input, Via};
@@ -8,11 +8,6 @@ use daffi_proto::node::{Input, Via};
 use super::super::super::link::{FrameSink, LinkEnd, NotTaken};
 use super::super::super::uplink::Order;
 use super::{Core, LinkNumber};
-
-/// Whether streams are to wait for room; nobody is woken when there is.
-fn lacks_room(sink: &dyn FrameSink) -> bool {
-    sink.poll_room(&mut Context::from_waker(Waker::noop())).is_pending()
-}
 
 impl Core {
     /// There is a link. Gives its number.
@@ -36,8 +31,7 @@ impl Core {
         if let Err(NotTaken(frame)) = sink.send(frame) {
             return self.tell(Input::NotSent { via, frame: *frame });
         }
-        // Whoever waits for room already must stay the one who is woken.
-        let is_full = is_of_stream && !self.congested.contains(&via) && lacks_room(sink);
+        let is_full = is_of_stream && !self.congested.contains(&via) && !sink.has_room();
         self.unflushed = true;
         if via != Via::Controller {
             self.directs.note_sent(via);
@@ -56,7 +50,7 @@ impl Core {
 
     /// Lets streams go on where there is room for them; whether there was any.
     pub(in crate::mesh::driver) fn take_room(&mut self) -> bool {
-        let has_room = |via: &Via| self.sink(*via).is_none_or(|sink| !lacks_room(sink));
+        let has_room = |via: &Via| self.sink(*via).is_none_or(FrameSink::has_room);
         let free: Vec<Via> = self.congested.iter().copied().filter(has_room).collect();
         for via in &free {
             self.set_congested(*via, false);
@@ -67,6 +61,7 @@ impl Core {
     pub(in crate::mesh::driver) fn set_congested(&mut self, via: Via, congested: bool) {
         let changed = if congested { self.congested.insert(via) } else { self.congested.remove(&via) };
         if changed {
+            self.congestions = self.congestions.wrapping_add(u64::from(congested));
             self.tell(Input::Congested { via, congested });
         }
     }
