@@ -19,7 +19,7 @@ use crate::{ROUNDS, SUM_BYTES, typed};
 /// Set to a socket's path, it turns this binary into the reader of bare streams.
 pub const READER_ENV: &str = "DAFFI_BENCH_READER";
 
-/// Bytes of one write of a bare stream, as of a chunk of ours; it is read by as many as are there, up to four of them.
+/// Bytes of one write of a bare stream, as of one of the guest; it is read by as many as are there, up to four of them.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// What flows.
