@@ -57,9 +57,9 @@ pub enum Begin {
 
 /// Serves the calls of one process.
 pub trait Serve: Send + Sync {
-    /// Takes a call. Whoever is at the driver's desk calls this, the driver's task, the caller or what carries a stream: where it begins here
-    /// it may run a guest for an epoch tick and a millisecond at most, must not block, and finds the desk taken for what it asks itself. `Some` is the answer; with
-    /// `None` it comes later through [`MeshHandle::served`], exactly once.
+    /// Takes a call. Whoever is at the driver's desk calls this, the driver's task, the caller or what carries a stream: where it
+    /// begins here it may run a guest for an epoch tick and a millisecond at most, must not block, and finds the desk taken for
+    /// what it asks itself. `Some` is the answer; with `None` it comes later through [`MeshHandle::served`], exactly once.
     fn serve(&self, incoming: Incoming, begin: Begin) -> Option<ServeResult>;
 
     /// Takes a call whose caller streams: with a reader for each of [`Incoming::channels`]. Otherwise as [`Serve::serve`]. A

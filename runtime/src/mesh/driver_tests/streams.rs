@@ -10,7 +10,7 @@ use daffi_proto::frame::Header;
 use daffi_proto::session::PeerIdentity;
 
 use super::*;
-use crate::mesh::handle::{StreamReader, StreamingReply};
+use crate::mesh::handle::{StreamReader, StreamingCall, StreamingReply};
 use crate::mesh::hub::NewLink;
 use crate::mesh::link::{FrameSink, Mute, NotTaken};
 use crate::mesh::pipe;
@@ -208,14 +208,20 @@ async fn gated(mesh: &mut Mesh, name: &str) -> (TestNode, Arc<Gate>) {
     (node.linked().await, gate)
 }
 
+/// A stream of bytes over such a link, from the first of two nodes to the other.
+async fn gated_stream(mesh: &mut Mesh) -> ([TestNode; 2], Arc<Gate>, StreamingCall, Vec<StreamReader>) {
+    let (service, mut calls) = taker();
+    let b = mesh.node("b", service).await;
+    let (a, gate) = gated(mesh, "a").await;
+    let call = a.mesh.start_streaming(streaming("b", &[Flow::Bytes])).await.unwrap();
+    let (_, readers) = calls.recv().await.unwrap();
+    ([a, b], gate, call, readers)
+}
+
 #[tokio::test]
 async fn a_chunk_is_sent_off_by_who_writes_it_and_left_to_the_drivers_task_where_that_is_busy() {
     let mut mesh = Mesh::new();
-    let (service, mut calls) = taker();
-    let _b = mesh.node("b", service).await;
-    let (a, gate) = gated(&mut mesh, "a").await;
-    let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Bytes])).await.unwrap();
-    let (_incoming, mut readers) = calls.recv().await.unwrap();
+    let ([a, _b], gate, mut call, mut readers) = gated_stream(&mut mesh).await;
     let writer = &mut call.writers[0];
     let mut by_writer = 0;
     for at in 0..20 {
@@ -243,11 +249,7 @@ async fn a_chunk_is_sent_off_by_who_writes_it_and_left_to_the_drivers_task_where
 #[tokio::test]
 async fn who_sends_something_off_leaves_the_drivers_task_waiting_for_room_on_a_full_link() {
     let mut mesh = Mesh::new();
-    let (service, mut calls) = taker();
-    let _b = mesh.node("b", service).await;
-    let (a, gate) = gated(&mut mesh, "a").await;
-    let mut call = a.mesh.start_streaming(streaming("b", &[Flow::Bytes])).await.unwrap();
-    let (_incoming, mut readers) = calls.recv().await.unwrap();
+    let ([a, _b], gate, mut call, mut readers) = gated_stream(&mut mesh).await;
     gate.is_narrow.store(true, Ordering::Relaxed);
     for at in 0..2 {
         call.writers[0].write(bytes(at * CHUNK, CHUNK)).await.unwrap();

@@ -144,7 +144,8 @@ impl StreamWriter {
     }
 
     /// Gives a chunk, of at most [`Flow::chunk`] or a single item that is larger. One that is neither, or over the payload
-    /// limit, fails the stream. Where nobody is at the driver's desk, and it has credit and room, it is mostly on its way when this returns.
+    /// limit, fails the stream. Where nobody is at the driver's desk, and it has credit and room, it is mostly on its way when
+    /// this returns.
     ///
     /// # Errors
     /// The chunk, where the one before is still waiting, or the stream has ended.
