@@ -352,7 +352,7 @@ impl GuestState {
         if !Self::charge(&mut store) {
             return Err(store.data().module.limits.computed_too_long());
         }
-        if stint::has_just_begun() {
+        if stint::has_just_begun(Instant::now()) {
             return Ok(UpdateDeadline::Continue(1));
         }
         threads::interrupted();
