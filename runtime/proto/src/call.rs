@@ -19,7 +19,7 @@ use crate::name::CallbackName;
 use crate::schedule::{DEFAULT_MAX_TASKS, TaskOp, Tasks, Terms};
 use crate::share::Export;
 use crate::signature::{Fingerprint, Signature};
-use crate::stream::Flow;
+use crate::stream::{Flow, Flows};
 
 /// The deadline of a call that names none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -132,7 +132,7 @@ pub struct CallRequest {
     pub answer: Answer,
     /// The streams and futures in the arguments, which the caller is to write, by the number of their channel. Of
     /// [`Mode::Each`] it is always the one with the items, whatever is set here.
-    pub channels: Arc<[Flow]>,
+    pub channels: Flows,
     /// How the callback takes what the caller streams.
     pub mode: Mode,
     /// When it is made again after it failed: only where the result is waited for, and not as a part of a broadcast.
@@ -194,17 +194,17 @@ impl CallRequest {
             when_abandoned: WhenAbandoned::Cancel,
             eta: Duration::ZERO,
             answer: Answer::Result,
-            channels: Arc::default(),
+            channels: Flows::default(),
             mode: Mode::Whole,
             retry: Retry::NEVER,
         }
     }
 
     /// The streams that the caller writes, by number.
-    pub fn flows(&self) -> Arc<[Flow]> {
+    pub fn flows(&self) -> Flows {
         match self.mode {
             Mode::Whole => self.channels.clone(),
-            Mode::Each => Arc::from([Flow::Items]),
+            Mode::Each => [Flow::Items].into(),
         }
     }
 }
@@ -300,7 +300,7 @@ pub struct CallReply {
     /// The process that served it, or has it; of [`Answer::Sent`] the one that probably got it.
     pub process: ProcessName,
     /// The streams and futures in the result, which the caller reads, by the number of their channel.
-    pub channels: Arc<[Flow]>,
+    pub channels: Flows,
 }
 
 /// PERIOD: a callback that is to be called over and over, or later, by the process that has it.
@@ -387,7 +387,7 @@ pub struct Incoming {
     pub answer: Answer,
     /// The streams and futures that the caller says are in the arguments, by the number of their channel. Not checked yet,
     /// as the arguments are not.
-    pub channels: Arc<[Flow]>,
+    pub channels: Flows,
 }
 
 /// One call of a chain: who made it.

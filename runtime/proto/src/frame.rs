@@ -110,6 +110,27 @@ pub enum FrameError {
     },
 }
 
+/// Where a header goes: behind what is in the buffer.
+struct Tail<'a>(&'a mut BytesMut);
+
+impl postcard::ser_flavors::Flavor for Tail<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.put_u8(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 impl Frame {
     /// A frame without a payload.
     pub fn new(header: Header) -> Self {
@@ -140,7 +161,7 @@ impl Frame {
     pub fn encode_head(&self, buffer: &mut BytesMut) -> Result<(), FrameError> {
         let start = buffer.len();
         buffer.put_u32_le(0);
-        let encoded = postcard::to_io(&self.header, buffer.writer()).map(drop);
+        let encoded = postcard::serialize_with_flavor(&self.header, Tail(buffer));
         let header_bytes = buffer.len().saturating_sub(start + PREFIX_BYTES);
         let bytes = header_bytes.saturating_add(self.payload.len());
         let checked = match encoded {

@@ -40,11 +40,12 @@ mod channels;
 mod inlet;
 mod outlet;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::channels::{Channels, Message};
 pub use self::inlet::Inlet;
@@ -91,10 +92,43 @@ pub enum Flow {
     One,
 }
 
-/// Reads the streams of a value: mostly there are none, which costs no memory.
-pub(crate) fn deserialize_flows<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Flow]>, D::Error> {
-    let flows = Vec::deserialize(deserializer)?;
-    Ok(if flows.is_empty() { Arc::default() } else { flows.into() })
+/// The streams and futures of a value, by the number of their channel. Mostly there are none, and then nothing is shared:
+/// all empty `Arc<[T]>`s count their owners in one place, for which threads would contend with each call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flows(Option<Arc<[Flow]>>);
+
+impl Deref for Flows {
+    type Target = [Flow];
+
+    fn deref(&self) -> &[Flow] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl<T: AsRef<[Flow]>> From<T> for Flows {
+    fn from(flows: T) -> Self {
+        let flows = flows.as_ref();
+        Self((!flows.is_empty()).then(|| flows.into()))
+    }
+}
+
+impl FromIterator<Flow> for Flows {
+    fn from_iter<I: IntoIterator<Item = Flow>>(flows: I) -> Self {
+        let mut flows = flows.into_iter().peekable();
+        Self(flows.peek().is_some().then(|| flows.collect()))
+    }
+}
+
+impl Serialize for Flows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Flow>::deserialize(deserializer).map(Self::from)
+    }
 }
 
 impl Flow {

@@ -32,6 +32,7 @@ use super::lent::lent;
 use super::meter::Meter;
 use super::stint::Stint;
 use super::threads::{Polled, Side, Threads, go_to, here};
+use crate::mesh::handle::outbox;
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]
@@ -154,7 +155,7 @@ impl Share {
     /// A place to ask for turns from: one for each task that polls guests, of the module that has this meter. Those with the
     /// same heat are quick, or are not, together.
     pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>, heat: Arc<Heat>, threads: Threads) -> Stand {
-        Stand { share: self.clone(), meter, heat, threads, waits: None, took: Duration::ZERO }
+        Stand { share: self.clone(), meter, heat, threads, waits: None, took: Duration::ZERO, awaited: [0; 2] }
     }
 
     /// Whether its guests may run in the network's thread.
@@ -198,6 +199,8 @@ pub(super) struct Stand {
     waits: Option<Ticket>,
     /// How long the last turn took.
     took: Duration,
+    /// For how many answers the guest waited after it, and after the one before.
+    awaited: [usize; 2],
 }
 
 impl Stand {
@@ -271,7 +274,13 @@ impl Stand {
                 let (share, meter, took, waits) = (&self.share, &self.meter, &mut self.took, &mut self.waits);
                 let mut turn =
                     Turn { share, meter, place, stint: Stint::begin(began), lent: lent(), took, again: None };
-                let polled = guest(cx);
+                let polled = {
+                    // What it gathers is sent off in this turn. In one poll it may take all answers, and go on in the next.
+                    let awaited = self.awaited[0].max(self.awaited[1]);
+                    let _gathering = (awaited > FEW_ANSWERS).then(|| outbox::gather(awaited));
+                    guest(cx)
+                };
+                self.awaited = [Polled::awaited(), self.awaited[0]];
                 if polled.is_pending() && Polled::was_interrupted() {
                     turn.again = Some((cx.waker().clone(), waits));
                 }
@@ -292,9 +301,10 @@ impl Stand {
         self.took
     }
 
-    /// Polls it to its end, in its tenant's turns.
+    /// Polls it to its end, in its tenant's turns. Those are what bounds a poll, not tokio's budget: with that, of more answers
+    /// than 128 that wait for a guest each of the rest would wake it for nothing.
     pub async fn run<T>(mut self, guest: impl Future<Output = T>) -> T {
-        let mut guest = pin!(guest);
+        let mut guest = pin!(tokio::task::coop::unconstrained(guest));
         poll_fn(|cx| self.poll(cx, |cx| guest.as_mut().poll(cx))).await
     }
 }

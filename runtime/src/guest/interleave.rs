@@ -12,7 +12,7 @@ use bytes::Bytes;
 use daffi_proto::call::{Incoming, ServeResult};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
-use daffi_proto::stream::Flow;
+use daffi_proto::stream::Flows;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,7 @@ impl Interleave {
 
     /// A callback has returned and its call goes on for the sake of its streams: its caller has his result. Gives the
     /// streams in it to be written; none where he does not wait any more.
-    pub async fn reply(self: &Arc<Self>, id: ServeId, result: Bytes, streams: Arc<[Flow]>) -> Vec<StreamWriter> {
+    pub async fn reply(self: &Arc<Self>, id: ServeId, result: Bytes, streams: Flows) -> Vec<StreamWriter> {
         let (waits, new) = {
             let mut lanes = self.lock();
             let waits = lanes.replies(id);

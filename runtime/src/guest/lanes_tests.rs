@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use daffi_proto::call::Incoming;
 use daffi_proto::id::{LocalId, ProcessName, TenantName};
+use daffi_proto::stream::Flows;
 
 use super::*;
 use crate::guest::audience::Audience;
@@ -34,7 +35,7 @@ fn job(id: u64, now: Instant, timeout: Duration) -> Job {
         chain: Arc::default(),
         deadline: Duration::ZERO,
         answer: daffi_proto::call::Answer::Result,
-        channels: Arc::default(),
+        channels: Flows::default(),
     };
     Job::new(incoming, &own(), (now, now + timeout), 60 * SECOND, Vec::new())
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use daffi_proto::id::{LocalId, ProcessName, TenantName};
+use daffi_proto::stream::Flows;
 
 use super::*;
 use crate::guest::ceiling::CeilingLimits;
@@ -28,7 +29,7 @@ fn job(id: u64, from_instances: &[u32]) -> Job {
         chain: Arc::from(chain),
         deadline: Duration::from_secs(30),
         answer: daffi_proto::call::Answer::Result,
-        channels: Arc::default(),
+        channels: Flows::default(),
     };
     let second = Duration::from_secs(1);
     Job::new(incoming, &own(), (Instant::now(), Instant::now() + 30 * second), 60 * second, Vec::new())

@@ -101,6 +101,11 @@ impl Polled {
         POLLED.take()
     }
 
+    /// For how many answers it waits; that is still to be told.
+    pub fn awaited() -> usize {
+        POLLED.get().awaited
+    }
+
     /// Whether a tick has interrupted it; that is still to be told.
     pub fn was_interrupted() -> bool {
         POLLED.get().interrupted

@@ -1,7 +1,8 @@
 //! Who waits for which answer of the node.
 //!
-//! Invariant: an answer goes to the one who asked with its token, once; who has gone is no error. What the requests
-//! mean is not known here.
+//! Invariants: an answer goes to the one who asked with its token, once; who has gone is no error; what happened first is told
+//! first. The ends of calls are told when the desk is free, or before whatever happened next is told: who is woken by one mostly
+//! makes the next call, and finds nobody at the desk then. What the requests mean is not known here.
 
 use std::sync::Arc;
 
@@ -40,18 +41,39 @@ pub(super) enum Asker {
     List(oneshot::Sender<Vec<ProcessInfo>>),
 }
 
+/// Of the calls that are open, so large a part is told of together when it has ended: the others are on their way meanwhile.
+const PART: usize = 4;
+
+/// So many that ended are worth waking their callers for, and are as many as wait to be told of.
+const FEW_ENDED: usize = 8;
+const MOST_ENDED: usize = 64;
+
+/// Calls that ended, whose callers are not told yet.
+#[derive(Default)]
+pub(super) struct Ended(Vec<(oneshot::Sender<Answer>, Answer)>);
+
+impl Ended {
+    /// Tells them, in their order.
+    pub(super) fn tell(&mut self) {
+        for (reply, result) in self.0.drain(..) {
+            let _ = reply.send(result);
+        }
+    }
+}
+
 /// All who wait.
 pub(super) struct Asked {
     askers: FnvHashMap<Token, Asker>,
     /// How many of them wait for the end of a call.
     calls: usize,
+    ended: Ended,
     last_own_token: u64,
 }
 
 impl Asked {
     /// Nobody.
     pub(super) fn new() -> Self {
-        Self { askers: FnvHashMap::default(), calls: 0, last_own_token: OWN_TOKENS }
+        Self { askers: FnvHashMap::default(), calls: 0, ended: Ended::default(), last_own_token: OWN_TOKENS }
     }
 
     /// A token for a request whose asker brought none.
@@ -90,15 +112,34 @@ impl Asked {
         }
     }
 
-    /// A call ended.
+    /// A call ended. Its caller is told with the next [`Ended::tell`].
     pub(super) fn call_done(&mut self, token: Token, result: Answer) {
         if let Some(Asker::Call(reply)) = self.take(token) {
-            let _ = reply.send(result);
+            self.ended.0.push((reply, result));
+            if self.ended.0.len() >= (self.calls / PART).clamp(FEW_ENDED, MOST_ENDED) {
+                self.tell_ended();
+            }
         }
     }
 
+    /// Whether a call has ended whose caller is not told.
+    pub(super) fn has_ended(&self) -> bool {
+        !self.ended.0.is_empty()
+    }
+
+    /// The calls that ended and whose callers are not told, in exchange for an empty list.
+    pub(super) fn swap_ended(&mut self, ended: &mut Ended) {
+        std::mem::swap(&mut self.ended, ended);
+    }
+
+    /// Tells the callers of all that have ended.
+    pub(super) fn tell_ended(&mut self) {
+        self.ended.tell();
+    }
+
     /// A process has its entry in a broadcast.
-    pub(super) fn gathered(&self, token: Token, entry: GatherEntry) {
+    pub(super) fn gathered(&mut self, token: Token, entry: GatherEntry) {
+        self.tell_ended();
         if let Some(Asker::Gather(entries)) = self.askers.get(&token) {
             // There is a place for each; only who has gone does not get it.
             let _ = entries.try_send(Gathered::Entry(entry));
@@ -107,6 +148,7 @@ impl Asked {
 
     /// A broadcast ended.
     pub(super) fn gather_done(&mut self, token: Token, result: Result<GatherEnd, CallError>) {
+        self.tell_ended();
         if let Some(Asker::Gather(entries)) = self.take(token) {
             let _ = entries.try_send(Gathered::Done(result));
         }
@@ -114,6 +156,7 @@ impl Asked {
 
     /// A schedule was made, or tasks were looked at or cancelled.
     pub(super) fn tasks_done(&mut self, token: Token, result: Result<TaskPage, CallError>) {
+        self.tell_ended();
         if let Some(Asker::Tasks(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -121,6 +164,7 @@ impl Asked {
 
     /// A name was looked up.
     pub(super) fn resolved(&mut self, token: Token, result: Result<Resolved, CallError>) {
+        self.tell_ended();
         if let Some(Asker::Resolve(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -128,6 +172,7 @@ impl Asked {
 
     /// A wait ended.
     pub(super) fn wait_done(&mut self, token: Token, result: Result<(), CallError>) {
+        self.tell_ended();
         if let Some(Asker::Wait(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -135,6 +180,7 @@ impl Asked {
 
     /// A process came or went. False when whoever watches has fallen too far behind, and is not told any more.
     pub(super) fn member(&mut self, token: Token, event: MemberEvent) -> bool {
+        self.tell_ended();
         let Some(Asker::Watch(events)) = self.askers.get(&token) else { return true };
         let told = events.try_send(Ok(event)).is_ok();
         if !told {
@@ -145,6 +191,7 @@ impl Asked {
 
     /// There will be nothing to watch.
     pub(super) fn watch_refused(&mut self, token: Token, error: CallError) {
+        self.tell_ended();
         if let Some(Asker::Watch(events)) = self.take(token) {
             let _ = events.try_send(Err(error));
         }
@@ -152,6 +199,7 @@ impl Asked {
 
     /// A list is there.
     pub(super) fn listed(&mut self, token: Token, processes: Vec<ProcessInfo>) {
+        self.tell_ended();
         if let Some(Asker::List(reply)) = self.take(token) {
             let _ = reply.send(processes);
         }

@@ -38,6 +38,7 @@ use self::core::{Core, LinkNumber, Parts, Waits};
 pub use self::desk::Desk;
 use self::directs::Sources;
 use super::alarm::Alarm;
+use super::asked::Ended;
 use super::direct::{Arrival, Directs};
 use super::handle::{Asks, LinkState, MeshHandle, Port};
 use super::ledger::Ledger;
@@ -86,6 +87,8 @@ pub struct Driver {
     end_left: Option<LinkEnd>,
     directs_in: Sources,
     arrivals: Option<mpsc::Receiver<Arrival>>,
+    /// Empty but for moments: the calls that a turn has ended.
+    ended: Ended,
 }
 
 impl Driver {
@@ -115,6 +118,7 @@ impl Driver {
             end_left: None,
             directs_in: Sources::default(),
             arrivals: None,
+            ended: Ended::default(),
         };
         (handle, driver)
     }
@@ -230,6 +234,9 @@ impl Driver {
             Event::Work | Event::Cancelled => {}
         }
         core.end_turn();
+        core.swap_ended(&mut self.ended);
+        drop(guard);
+        self.ended.tell();
     }
 
     /// Frames of another link than this are not heard any more.

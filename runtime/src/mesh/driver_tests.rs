@@ -6,6 +6,8 @@ mod desk;
 mod detached;
 #[path = "driver_tests/gather.rs"]
 mod gather;
+#[path = "driver_tests/outbox.rs"]
+mod outbox;
 #[path = "driver_tests/streams.rs"]
 mod streams;
 

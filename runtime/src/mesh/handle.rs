@@ -8,10 +8,12 @@
 
 mod gather;
 mod open;
+pub(crate) mod outbox;
 mod port;
 mod stream;
 mod tasks;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -25,11 +27,12 @@ use daffi_proto::call::{
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::{LocalId, ServeId, TenantName, Token};
 use daffi_proto::schedule::TaskPage;
-use daffi_proto::stream::Flow;
+use daffi_proto::stream::Flows;
 use daffi_proto::usage::Usage;
 pub use gather::{Gather, Gathered};
 pub use open::OpenCall;
 use open::{Begun, OpenRequest};
+use outbox::AtDesk;
 pub use port::{Bell, Port, Word};
 pub use stream::{Answer, StreamReader, StreamWriter, StreamingCall, StreamingReply};
 use tokio::sync::mpsc::error::TrySendError;
@@ -109,7 +112,7 @@ pub enum Request {
     /// See [`MeshHandle::answered`].
     Answered { id: ServeId, error: CallError },
     /// See [`MeshHandle::reply`].
-    Replied { id: ServeId, result: Bytes, channels: Arc<[Flow]>, ports: Vec<Arc<Port>> },
+    Replied { id: ServeId, result: Bytes, channels: Flows, ports: Vec<Arc<Port>> },
     /// See [`MeshHandle::served`].
     Served { id: ServeId, result: ServeResult },
     /// See [`MeshHandle::load`].
@@ -122,6 +125,8 @@ pub enum Request {
     Drain { reply: oneshot::Sender<()> },
     /// See [`MeshHandle::leave`].
     Leave { reply: oneshot::Sender<()> },
+    /// Several, in their order.
+    All(VecDeque<Self>),
 }
 
 /// How the node stands to the controller.
@@ -195,6 +200,8 @@ impl MeshHandle {
 
     /// Has something done at once, in this thread, where nobody is at the driver's desk; otherwise gives it back.
     fn do_here(&self, request: Request) -> Option<Request> {
+        let request = outbox::put(&self.shared, request)?;
+        let _at_desk = AtDesk::enter();
         match self.shared.desk.get() {
             Some(desk) => desk.take(request),
             None => Some(request),

@@ -75,20 +75,17 @@ impl LinkLimits {
         }
     }
 
-    /// Checks a frame that is to be sent, with so much waiting already. What may be refused has the more room the smaller
+    /// Whether a frame is to be sent, with so much waiting already. What may be refused has the more room the smaller
     /// it is: half as much again for payloads of up to 192 KiB, as chunks of streams are, twice as much for those of up to
     /// 1 KiB.
-    ///
-    /// # Errors
-    /// The frame is not to be sent.
-    pub fn admit(&self, frame: Frame, waiting_bytes: usize) -> Result<Frame, NotTaken> {
+    pub fn admits(&self, frame: &Frame, waiting_bytes: usize) -> bool {
         let most_bytes = match (frame.header.may_be_refused(), frame.payload.len()) {
             (false, _) => self.close_above_bytes,
             (true, ..=SMALL_BYTES) => self.refuse_above_bytes.saturating_mul(2),
             (true, ..=MEDIUM_BYTES) => self.refuse_above_bytes.saturating_add(self.refuse_above_bytes / 2),
             (true, _) => self.refuse_above_bytes,
         };
-        if waiting_bytes > most_bytes { Err(NotTaken(Box::new(frame))) } else { Ok(frame) }
+        waiting_bytes <= most_bytes
     }
 
     /// What becomes of a frame for a link that is mute: a call did not go out for certain, and the rest, which cannot be

@@ -64,12 +64,14 @@ struct PipeSink {
 }
 
 impl FrameSink for PipeSink {
-    fn send(&self, frame: Frame) -> Result<(), NotTaken> {
+    fn send(&self, mut frame: Frame) -> Result<(), NotTaken> {
         let mut state = self.pipe.lock();
         if state.source_gone {
             return LinkLimits::drop_unsent(frame);
         }
-        let mut frame = self.pipe.limits.admit(frame, state.waiting_bytes)?;
+        if !self.pipe.limits.admits(&frame, state.waiting_bytes) {
+            return Err(NotTaken(Box::new(frame)));
+        }
         if self.passes_on {
             frame.detach();
         }

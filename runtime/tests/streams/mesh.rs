@@ -81,7 +81,7 @@ impl OnMesh {
         let request = CallRequest {
             accepts: Arc::from([found.signature.fingerprint()]),
             args: Bytes::from_static(args),
-            channels: Arc::from(flows),
+            channels: flows.into(),
             ..CallRequest::new(Caller::Client { tenant: TenantName::default() }, Arc::from([found.name.clone()]))
         };
         self.mesh.start_streaming(request).await.unwrap()
@@ -186,7 +186,7 @@ impl Serve for Peer {
     fn serve(&self, incoming: Incoming, _: Begin) -> Option<ServeResult> {
         let (mesh, flows, items) = (self.mesh.clone(), self.flows, self.items.clone());
         tokio::spawn(async move {
-            let writers = mesh.reply(incoming.id, Bytes::from_static(&[0]), Arc::from(flows)).await;
+            let writers = mesh.reply(incoming.id, Bytes::from_static(&[0]), flows.into()).await;
             for mut writer in writers {
                 let _ = writer.write(items.clone()).await;
                 writer.finish();

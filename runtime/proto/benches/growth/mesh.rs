@@ -18,6 +18,7 @@ use daffi_proto::registry::{Callback, CallbackTable};
 use daffi_proto::schedule::{Clock, Utc};
 use daffi_proto::session::{PeerIdentity, Role};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
+use daffi_proto::stream::Flows;
 
 /// Arguments and results: two small numbers.
 pub const ARGS: &[u8] = &[2, 4];
@@ -144,7 +145,7 @@ impl Mesh {
             chain: Arc::from([Hop { process: None, instance: 0 }]),
             answer: Answer::Result,
             mode: Mode::Whole,
-            channels: Arc::from([]),
+            channels: Flows::default(),
             key: None,
         };
         Input::Frame { link, frame: Frame::with_payload(header, Bytes::from_static(ARGS)) }
@@ -172,7 +173,7 @@ pub fn answers(calls: &[(LinkId, Frame)]) -> Vec<Input> {
 /// The answer to a call.
 pub fn reply(id: CallId) -> Frame {
     let process = ProcessName::new("process-1").ok();
-    let header = Header::Reply { id, process, open: false, channels: Arc::from([]) };
+    let header = Header::Reply { id, process, open: false, channels: Flows::default() };
     Frame::with_payload(header, Bytes::from_static(ARGS))
 }
 

@@ -14,7 +14,7 @@ use daffi_proto::schedule::{Plan, TaskNumber, TaskOp, TaskSpec, Utc};
 use daffi_proto::session::Hello;
 use daffi_proto::share::{Export, Import};
 use daffi_proto::signature::{Signature, SignatureBuilder, Type};
-use daffi_proto::stream::{Chunk, Credit, Flow};
+use daffi_proto::stream::{Chunk, Credit, Flow, Flows};
 use daffi_proto::usage::Usage;
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ impl<'a> Script<'a> {
     }
 
     /// A few streams.
-    pub fn flows(&mut self) -> Arc<[Flow]> {
+    pub fn flows(&mut self) -> Flows {
         let count = self.below(3);
         (0..count).map(|_| [Flow::Bytes, Flow::Items, Flow::One][usize::from(self.below(3))]).collect()
     }

@@ -13,8 +13,6 @@
 //! A relay lives until the callee says that the call is over or the callee's link ends, also where nobody waits any
 //! more. The caller's node keeps the deadline (it cancels), so that there are no timers here.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::links::Member;
@@ -27,7 +25,7 @@ use crate::frame::{Frame, Header, Target};
 use crate::id::{CallId, EntryId, GroupId, LinkId, ProcessName, RepeatKey, TenantName};
 use crate::registry::Choice;
 use crate::session::LinkFault;
-use crate::stream::Flow;
+use crate::stream::{Flow, Flows};
 use crate::value::MAX_CHANNELS;
 
 /// A call on its way.
@@ -223,7 +221,7 @@ impl Controller {
         &mut self,
         link: LinkId,
         id: CallId,
-        goes_on: Option<Arc<[Flow]>>,
+        goes_on: Option<Flows>,
         payload: Bytes,
     ) -> Result<(), LinkFault> {
         self.check_unanswered(id)?;

@@ -8,8 +8,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::parts::{Arriving, PART, PART_BYTES, TOTAL_BYTES};
 use super::{
-    Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MIN_PAYLOAD_LIMIT_BYTES,
-    PREFIX_BYTES,
+    DETACHED_BELOW_BYTES, Frame, FrameError, Header, MAX_FIRST_FRAME_BYTES, MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES,
+    MIN_PAYLOAD_LIMIT_BYTES, PREFIX_BYTES,
 };
 
 /// Room that is made at once for an announced frame; beyond it the buffer grows with what really arrives.
@@ -49,8 +49,9 @@ impl Decoder {
     /// What arrived is no frame of ours: close the link.
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         loop {
-            if let Some(body) = self.take_part(buffer) {
-                return self.open(body).map(Some);
+            if let Some(mut body) = self.take_part(buffer) {
+                let bytes = body.len();
+                return self.open(&mut body, bytes).map(Some);
             }
             let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>().copied() else {
                 return Ok(None);
@@ -83,7 +84,7 @@ impl Decoder {
     }
 
     /// Takes what is in the buffer of the part that is arriving, and the frame, when it was its last one.
-    fn take_part(&mut self, buffer: &mut BytesMut) -> Option<Bytes> {
+    fn take_part(&mut self, buffer: &mut BytesMut) -> Option<BytesMut> {
         let arriving = self.arriving.as_mut()?;
         let here = arriving.missing_bytes().min(buffer.len());
         arriving.bytes.extend_from_slice(buffer.get(..here).unwrap_or_default());
@@ -91,7 +92,7 @@ impl Decoder {
         if !arriving.is_whole() {
             return None;
         }
-        self.arriving.take().map(|arriving| arriving.bytes.freeze())
+        self.arriving.take().map(|arriving| arriving.bytes)
     }
 
     /// A part of so many bytes begins in the buffer, if all that is said before it has arrived.
@@ -146,14 +147,15 @@ impl Decoder {
             return Ok(None);
         }
         buffer.advance(PREFIX_BYTES);
-        let body = buffer.split_to(bytes).freeze();
-        let frame = self.open(body)?;
+        let frame = self.open(buffer, bytes)?;
         self.first = false;
         Ok(Some(frame))
     }
 
-    fn open(&self, mut body: Bytes) -> Result<Frame, FrameError> {
-        let head = body.get(..MAX_HEADER_BYTES).unwrap_or(&body);
+    /// The frame of so many bytes, all of which are there.
+    fn open(&self, buffer: &mut BytesMut, bytes: usize) -> Result<Frame, FrameError> {
+        let body = buffer.get(..bytes).unwrap_or_default();
+        let head = body.get(..MAX_HEADER_BYTES).unwrap_or(body);
         let header_bytes = match postcard::take_from_bytes::<Header>(head) {
             Ok((header, rest)) => Ok((header, head.len() - rest.len())),
             Err(postcard::Error::DeserializeUnexpectedEnd) if head.len() == MAX_HEADER_BYTES => {
@@ -162,16 +164,22 @@ impl Decoder {
             Err(error) => Err(FrameError::BadHeader(error.to_string())),
         };
         let (header, header_bytes) = header_bytes?;
-        let payload = body.split_off(header_bytes);
+        let payload = body.get(header_bytes..).unwrap_or_default();
         if payload.len() > self.max_payload_bytes {
             return Err(FrameError::PayloadTooLong { bytes: payload.len(), limit: self.max_payload_bytes });
         }
-        let mut frame = Frame { header, payload };
         // Even an empty slice would keep the whole read buffer alive.
-        if !self.passes_on || frame.payload.is_empty() {
-            frame.detach();
-        }
-        Ok(frame)
+        let is_copied = payload.is_empty() || (!self.passes_on && payload.len() < DETACHED_BELOW_BYTES);
+        let payload = if is_copied {
+            let payload = Bytes::copy_from_slice(payload);
+            buffer.advance(bytes);
+            payload
+        } else {
+            let payload_bytes = payload.len();
+            buffer.advance(header_bytes);
+            buffer.split_to(payload_bytes).freeze()
+        };
+        Ok(Frame { header, payload })
     }
 }
 

@@ -65,7 +65,7 @@ use serde::{Deserialize, Serialize};
 use crate::call::{Answer, Detail, Hop, Load, Mode, chain};
 use crate::id::{CallId, EntryId, GroupId, NodeMark, ProcessName, ProcessRef, RepeatKey, SessionId, Ticket};
 use crate::share::Export;
-use crate::stream::{self, Credit, Flow};
+use crate::stream::{Credit, Flows};
 
 /// The kinds of frames, with the payload that goes with each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,8 +184,7 @@ pub enum Header {
         /// How the callback takes what the caller streams.
         mode: Mode,
         /// The streams that the caller writes, by number.
-        #[serde(deserialize_with = "stream::deserialize_flows")]
-        channels: Arc<[Flow]>,
+        channels: Flows,
         /// The same for all attempts of a call that may run twice and is made again when it fails: an attempt that
         /// finds it at its receiver already begins no other run.
         key: Option<RepeatKey>,
@@ -199,8 +198,7 @@ pub enum Header {
         /// Whether the call goes on or has streams: `Ended` follows.
         open: bool,
         /// The streams that the callee writes, by number; none where it is not open.
-        #[serde(deserialize_with = "stream::deserialize_flows")]
-        channels: Arc<[Flow]>,
+        channels: Flows,
     },
     /// 15, against a `Call`: it did not run, or failed. Payload: a [`CallError`](crate::error::CallError).
     Fail {

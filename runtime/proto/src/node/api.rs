@@ -18,7 +18,7 @@ use crate::id::{DirectId, LocalId, NodeKey, ProcessName, ProcessRef, ServeId, Te
 use crate::schedule::{Save, TaskId, TaskPage, Utc};
 use crate::session::Role;
 use crate::share::Import;
-use crate::stream::{Chunk, Ending, Flow, StreamId};
+use crate::stream::{Chunk, Ending, Flows, StreamId};
 use crate::usage::Usage;
 
 /// What a node is made with.
@@ -228,7 +228,7 @@ pub enum Command {
         /// The result in postcard.
         result: Bytes,
         /// The streams and futures in it, by the number of their channel.
-        channels: Arc<[Flow]>,
+        channels: Flows,
     },
     /// What is done with this node's end of a stream.
     Stream {

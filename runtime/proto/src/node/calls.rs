@@ -26,7 +26,7 @@ use crate::error::{CallError, Outcome};
 use crate::id::{ProcessName, ServeId, Token};
 use crate::name::CallbackName;
 use crate::signature::Fingerprint;
-use crate::stream::{Flow, StreamCall};
+use crate::stream::{Flows, StreamCall};
 
 /// The part of what is left of a call's time that one hop keeps for the way back: a twentieth.
 const MARGIN_DIVISOR: u32 = 20;
@@ -63,7 +63,7 @@ pub(super) struct Call {
     /// When that is over, which a later attempt does not change.
     pub own_end: Duration,
     /// The streams that the caller writes.
-    pub flows: Arc<[Flow]>,
+    pub flows: Flows,
     pub mode: Mode,
     /// When it begins, or did.
     pub begins: Duration,

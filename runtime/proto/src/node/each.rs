@@ -22,7 +22,7 @@ use crate::call::{Answer, Incoming, ServeResult};
 use crate::error::{CallError, code};
 use crate::id::ServeId;
 use crate::signature::Signature;
-use crate::stream::{Channels, Chunk, Ending, Flow, StreamCall};
+use crate::stream::{Channels, Chunk, Ending, Flow, Flows, StreamCall};
 use crate::value::{Limits, UNIT_ITEM, first_args};
 
 /// A callback that is called once an item.
@@ -84,7 +84,7 @@ impl Each {
 impl Node {
     /// Begins the whole. Its caller is answered, and its first item is served when it comes.
     pub(super) fn begin_each(&mut self, signature: Arc<Signature>, incoming: Incoming) {
-        let (id, flows) = (incoming.id, Arc::from([Flow::Items]));
+        let (id, flows) = (incoming.id, [Flow::Items].into());
         let call = StreamCall::Served(id);
         let each = Each {
             signature,
@@ -160,7 +160,7 @@ impl Node {
         let deadline = self.now + time;
         let Some(each) = self.eaches.get_mut(&whole) else { return };
         each.running = Some(id);
-        let (answer, channels) = (Answer::Result, Arc::default());
+        let (answer, channels) = (Answer::Result, Flows::default());
         let incoming = Incoming { id, args, deadline, answer, channels, ..each.incoming.clone() };
         self.begin_serve(AnswerTo::Item(whole), incoming, time);
     }

@@ -5,8 +5,6 @@
 //! Invariant: whichever comes first takes the call out of every table ([`Node::take_call_out`]); what comes after finds
 //! nothing, and is counted as late.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
 use super::calls::{Call, Chosen, MAX_PLACEMENTS, Owner, Place};
@@ -17,20 +15,20 @@ use crate::call::{CallReply, Retry, WhenAbandoned};
 use crate::error::{CallError, Outcome, code};
 use crate::frame::{Frame, Header};
 use crate::id::{LocalId, ProcessName, ServeId, Token};
-use crate::stream::{Flow, StreamCall};
+use crate::stream::{Flows, StreamCall};
 
 impl Node {
     /// A process of this node answered a call of this node.
     pub(super) fn call_served(&mut self, id: CallKey, result: Result<Bytes, CallError>) {
         let Some(Call { place: Place::Here { chosen, .. }, .. }) = self.calls.get(&id).map(Box::as_ref) else { return };
         let (fingerprint, process) = (chosen.fingerprint, chosen.process.clone());
-        let reply = |result| CallReply { result, fingerprint, process, channels: Arc::default() };
+        let reply = |result| CallReply { result, fingerprint, process, channels: Flows::default() };
         let result = result.map(reply);
         self.finish_call(id, result);
     }
 
     /// The same of a call that goes on, with these streams in its result.
-    pub(super) fn call_replied(&mut self, id: CallKey, serve: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+    pub(super) fn call_replied(&mut self, id: CallKey, serve: ServeId, result: Bytes, channels: Flows) {
         let Some(call) = self.calls.get(&id) else { return };
         let (Place::Here { chosen, .. }, Owner::User(token)) = (&call.place, call.owner) else {
             return self.call_served(id, Ok(result));
@@ -51,7 +49,7 @@ impl Node {
         &mut self,
         wire: Wire,
         process: Option<ProcessName>,
-        goes_on: Option<Arc<[Flow]>>,
+        goes_on: Option<Flows>,
         result: Bytes,
     ) {
         let (id, chosen) = match self.come_back(wire) {

@@ -20,6 +20,7 @@ use crate::frame::{Frame, Header, Target};
 use crate::id::Token;
 use crate::registry::process_ref;
 use crate::schedule::{TaskOp, TaskPage, Terms};
+use crate::stream::Flows;
 
 /// What a call is sent for.
 #[derive(Clone, Debug)]
@@ -123,7 +124,7 @@ impl Node {
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let (chain, target) = (call.chain.clone(), Target::Tasks(entry));
         self.away.insert(wire, id);
-        let (answer, mode, channels) = (Answer::Result, Mode::Whole, Arc::default());
+        let (answer, mode, channels) = (Answer::Result, Mode::Whole, Flows::default());
         let header = Header::Call { id: wire.id, target, timeout_ms, chain, answer, mode, channels, key: None };
         self.send(Frame::with_payload(header, payload));
     }

@@ -13,8 +13,6 @@
 //!
 //! Invariant: an offer is over or pending before the node is told anything else.
 
-use std::sync::Arc;
-
 use super::calls::{Call, Chosen, Place, time_for_next_hop};
 use super::serve::{AnswerTo, Serving};
 use super::{Node, Peer, Via};
@@ -22,6 +20,7 @@ use crate::call::{Answer, CallReply, CallRequest, Incoming, Mode, ServeResult};
 use crate::id::Token;
 use crate::registry::Choice;
 use crate::schedule::Clock;
+use crate::stream::Flows;
 
 /// A call that a process of this node is asked to serve at once.
 #[derive(Debug)]
@@ -62,8 +61,11 @@ impl Node {
 
     /// Where the choice is a process of this node; a call to another goes there.
     fn offer_to(&mut self, token: Token, mut call: Box<Call>, choice: Choice<Peer>) -> Option<(Offer, Incoming)> {
-        let (Peer::Local(process), Some(chosen)) = (choice.process, self.chosen(&call, &choice, Via::Controller))
-        else {
+        let local = match choice.process {
+            Peer::Local(process) => self.chosen(&call, &choice, Via::Controller).map(|chosen| (process, chosen)),
+            Peer::Remote(_) => None,
+        };
+        let Some((process, chosen)) = local else {
             let id = self.enter_call(token, call);
             self.place_with(id, choice);
             return None;
@@ -80,7 +82,7 @@ impl Node {
             chain: call.chain.clone(),
             deadline,
             answer: call.answer,
-            channels: Arc::default(),
+            channels: Flows::default(),
         };
         let serving = Serving::of(&incoming, time);
         Some((Offer { token, call, chosen, serving }, incoming))
@@ -95,7 +97,7 @@ impl Node {
                 self.began(offer.chosen.peer);
                 self.ended(offer.chosen.peer);
                 let Chosen { fingerprint, process, .. } = offer.chosen;
-                Some(CallReply { result, fingerprint, process, channels: Arc::default() })
+                Some(CallReply { result, fingerprint, process, channels: Flows::default() })
             }
             result => {
                 let serve = offer.serving.id;

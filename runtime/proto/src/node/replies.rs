@@ -2,7 +2,6 @@
 //!
 //! The caller has the result; the call is in flight until its user tells that it is over and all its streams have ended.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use crate::call::{Answer, Incoming};
 use crate::error::{CallError, Outcome};
 use crate::frame::{Frame, Header};
 use crate::id::ServeId;
-use crate::stream::{Flow, StreamCall};
+use crate::stream::{Flows, StreamCall};
 
 impl Node {
     /// Begins a call that is made once an item, where the callback is one for that.
@@ -37,7 +36,7 @@ impl Node {
     }
 
     /// The caller has the result, and the call goes on.
-    pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+    pub(super) fn replied(&mut self, id: ServeId, result: Bytes, channels: Flows) {
         if self.serves.get(&id).is_some_and(|served| served.orphan_until.is_some()) {
             // Streams are not read twice, and who is to read these has gone.
             self.cancel_serve(id);
@@ -81,7 +80,7 @@ impl Node {
     }
 
     /// Tells the caller the result of a call that goes on. Its streams are opened after this.
-    pub(super) fn answer_open(&mut self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) {
+    pub(super) fn answer_open(&mut self, id: ServeId, result: Bytes, channels: Flows) {
         self.forget_repeat(id);
         let Some(served) = self.serves.get_mut(&id) else { return };
         served.wish = Wish::Replied;

@@ -35,6 +35,7 @@ use crate::id::{CallId, LocalId, ProcessName, TenantName};
 use crate::schedule::{
     MAX_SHOWN_ARGS_BYTES, Run, RunNumber, ScheduleError, Step, TaskId, TaskNumber, TaskOp, TaskPage, TaskSpec, Tasks,
 };
+use crate::stream::Flows;
 use crate::value::{self, Limits};
 
 /// All tables.
@@ -297,7 +298,7 @@ impl Node {
             chain,
             deadline,
             answer: Answer::Result,
-            channels: Arc::default(),
+            channels: Flows::default(),
         };
         let time = incoming.deadline.saturating_sub(self.now);
         self.begin_serve(caller, incoming, time);
@@ -347,7 +348,7 @@ impl Node {
 
     fn reply(&mut self, id: CallId, process: ProcessName, payload: Bytes) {
         self.send(Frame::with_payload(
-            Header::Reply { id, process: Some(process), open: false, channels: Arc::default() },
+            Header::Reply { id, process: Some(process), open: false, channels: Flows::default() },
             payload,
         ));
     }

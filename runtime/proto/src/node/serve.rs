@@ -28,7 +28,7 @@ use crate::frame::{Frame, Header, Target};
 use crate::id::{LocalId, ProcessName, RepeatKey, ServeId, Token};
 use crate::schedule::{RunNumber, TaskNumber};
 use crate::session::LinkFault;
-use crate::stream::StreamCall;
+use crate::stream::{Flows, StreamCall};
 
 /// A call that is served.
 #[derive(Debug)]
@@ -331,7 +331,9 @@ impl Node {
         match &result {
             Err(error) if waits => self.cut(call, error),
             // Its caller has his answer, and it goes on while there are streams.
-            Ok(bytes) if waits && self.exchanges.contains_key(&call) => self.replied(id, bytes.clone(), Arc::default()),
+            Ok(bytes) if waits && self.exchanges.contains_key(&call) => {
+                self.replied(id, bytes.clone(), Flows::default())
+            }
             Ok(_) | Err(_) => {}
         }
         if let Some(served) = self.serves.get_mut(&id)
@@ -416,7 +418,9 @@ impl Node {
         let limit = self.result_limit(AnswerTo::Link(id));
         match result.and_then(|bytes| outcome::within_limit(bytes, limit, process.as_ref())) {
             Ok(bytes) => {
-                let header = Header::Reply { id: id.id, process, open: false, channels: Arc::default() };
+                // Who has called directly knows whom.
+                let process = process.filter(|_| id.via == Via::Controller);
+                let header = Header::Reply { id: id.id, process, open: false, channels: Flows::default() };
                 self.send_over(id.via, Frame::with_payload(header, bytes));
             }
             Err(error) => self.fail_incoming(id, &error, false),

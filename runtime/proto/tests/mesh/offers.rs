@@ -1,8 +1,6 @@
 //! Calls between two processes of one node that may be over at once: the harness has every second one of them so, here it
 //! is looked at closely.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use daffi_proto::call::{Answer, CallReply, CallRequest, Incoming, Mode, Retry};
 use daffi_proto::error::{CallError, Outcome, code};
@@ -142,7 +140,7 @@ fn what_is_to_be_remembered_is_not_offered() {
     let accepted = CallRequest { answer: Answer::Accepted, ..plain() };
     let sent = CallRequest { answer: Answer::Sent, ..plain() };
     let again = CallRequest { retry: Retry { attempts: 2, ..Retry::NEVER }, ..plain() };
-    let written = CallRequest { channels: Arc::from([Flow::Items]), ..plain() };
+    let written = CallRequest { channels: [Flow::Items].into(), ..plain() };
     let each = CallRequest { mode: Mode::Each, ..plain() };
     let nobody = call(Some(caller), "acme:nobody/has#it");
     for request in [later, accepted, sent, again, written, each, nobody] {

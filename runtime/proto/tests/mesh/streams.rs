@@ -7,8 +7,6 @@ mod random;
 mod rooms;
 mod time;
 
-use std::sync::Arc;
-
 use daffi_proto::call::{CallRequest, Incoming};
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::stream::{CHUNK_OF_BYTES, Ending, Flow, StreamId, WINDOW_ITEMS, WINDOW_OF_BYTES};
@@ -265,7 +263,7 @@ fn while_the_link_is_congested_calls_go_and_streams_wait() {
 fn a_call_waits_for_its_callback_and_its_first_items_with_it() {
     let mut net = Net::new(7);
     let caller = net.client();
-    let request = CallRequest { channels: Arc::from([Flow::Items]), wait_ready: true, ..call(None, SUM) };
+    let request = CallRequest { channels: [Flow::Items].into(), wait_ready: true, ..call(None, SUM) };
     let token = net.call(caller, request);
     net.write(caller, made(token, 0), chunk(1, 2, 2));
     net.write(caller, made(token, 0), chunk(2, 2, 2));

@@ -4,6 +4,7 @@ use std::task::Wake;
 
 use daffi_proto::call::WhenAbandoned;
 use daffi_proto::id::{ProcessRef, TenantName};
+use daffi_proto::stream::Flows;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ async fn a_guest_that_drops_its_reply_at_once_finds_the_place_of_the_call_free()
         result: bytes::Bytes::new(),
         fingerprint: signature.fingerprint(),
         process: ProcessName::new("peer").unwrap(),
-        channels: Arc::default(),
+        channels: Flows::default(),
     };
     let replied = Ok(StreamingReply { reply, readers: Vec::new() });
     for answer in [replied, Err(CallError::failed(code::TRAP, "it trapped", "f"))] {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use daffi_proto::error::{CallError, code};
-use daffi_proto::stream::Flow;
+use daffi_proto::stream::{Flow, Flows};
 use daffi_proto::value::{self, Channel, Limits as ValueLimits};
 use tokio_util::sync::CancellationToken;
 
@@ -99,7 +99,7 @@ impl Serving<'_> {
         // From here on they count, so that the instance stays.
         let held = places.into_iter().map(|place| Held::served(place, self.streams.enter(), &context.limits));
         let drains: Vec<_> = drains.into_iter().zip(held).collect();
-        let flows: Arc<[Flow]> = channels.iter().map(Flow::of).collect();
+        let flows: Flows = channels.iter().map(Flow::of).collect();
         // Without writers, nobody waits for it any more: the guest learns that nobody reads.
         let writers = self.pool.reply(self.ticket.id, bytes, flows).await;
         for ((drain, held), writer) in drains.into_iter().zip(writers) {

@@ -25,6 +25,7 @@ use bytes::Bytes;
 use daffi_proto::call::{CallReply, CallRequest, Hop, Incoming, Load, ResolveRequest, Resolved, ServeResult};
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, ProcessName, ProcessRef, ServeId, TenantName};
+use daffi_proto::stream::Flows;
 use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -66,7 +67,7 @@ impl Asked {
     pub fn answer_as(self, result: &impl Serialize, fingerprint: daffi_proto::signature::Fingerprint) {
         let result = postcard::to_stdvec(result).unwrap().into();
         let process = ProcessName::new("peer").unwrap();
-        let reply = CallReply { result, fingerprint, process, channels: Arc::default() };
+        let reply = CallReply { result, fingerprint, process, channels: Flows::default() };
         let _ = self.reply.send(Ok(StreamingReply { reply, readers: Vec::new() }));
     }
 
@@ -256,7 +257,7 @@ impl Bench {
             chain: call.chain.into(),
             deadline: self.epoch.elapsed() + call.timeout,
             answer: daffi_proto::call::Answer::Result,
-            channels: Arc::default(),
+            channels: Flows::default(),
         };
         match self.service.serve(incoming, Begin::Here) {
             Some(result) => {

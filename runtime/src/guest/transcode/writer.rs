@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Most bytes that a thread keeps for the next writer.
 const MAX_KEPT_BYTES: usize = 64 * 1024;
@@ -15,9 +15,27 @@ const MAX_VARINT_BYTES: usize = 10;
 /// Most integers that are written at once.
 pub(super) const PIECE_ITEMS: usize = 256;
 
+/// Outputs of up to so many bytes share the memory of a chunk.
+const SMALL_BYTES: usize = 128;
+
+/// The memory that small outputs share: of those, one that is kept keeps as much.
+const CHUNK_BYTES: usize = 1024;
+
 thread_local! {
-    /// Where small outputs grow, so that each costs one allocation of its own size.
+    /// Where outputs grow, so that each that is not small costs one allocation of its own size.
     static KEPT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// What is left of a chunk.
+    static CHUNK: Cell<Option<BytesMut>> = const { Cell::new(None) };
+}
+
+/// These few bytes, in a chunk with others.
+fn share_chunk(bytes: &[u8]) -> Bytes {
+    let left = CHUNK.take().filter(|chunk| chunk.capacity() >= bytes.len());
+    let mut chunk = left.unwrap_or_else(|| BytesMut::with_capacity(CHUNK_BYTES));
+    chunk.extend_from_slice(bytes);
+    let shared = chunk.split().freeze();
+    CHUNK.set(Some(chunk));
+    shared
 }
 
 /// Bytes that grow at the end.
@@ -52,7 +70,10 @@ impl Writer {
         if self.out.capacity() > MAX_KEPT_BYTES {
             return Bytes::from(self.out);
         }
-        let bytes = Bytes::copy_from_slice(&self.out);
+        let bytes = match self.out.len() {
+            ..=SMALL_BYTES => share_chunk(&self.out),
+            _ => Bytes::copy_from_slice(&self.out),
+        };
         self.out.clear();
         KEPT.set(self.out);
         bytes

@@ -24,7 +24,7 @@ use fnv::FnvHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::super::asked::{Asked, Asker};
+use super::super::asked::{Asked, Asker, Ended};
 use super::super::direct::DialOrder;
 use super::super::handle::{self, Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
@@ -138,6 +138,12 @@ pub enum Called {
     Open(oneshot::Receiver<handle::Answer>),
 }
 
+/// The thread that asks, which is found once: it costs a count of who holds it each time.
+fn own_thread() -> ThreadId {
+    thread_local!(static ID: ThreadId = thread::current().id());
+    ID.with(|id| *id)
+}
+
 /// What a core is made of.
 pub(super) struct Parts {
     pub config: NodeConfig,
@@ -237,7 +243,7 @@ impl Core {
 
     /// The driver's task is at the desk.
     pub fn is_attended(&mut self) {
-        self.attended_in = Some(thread::current().id());
+        self.attended_in = Some(own_thread());
         self.helped = Duration::ZERO;
     }
 
@@ -263,7 +269,7 @@ impl Core {
     /// Somebody else was at the desk, for this turn.
     pub fn helped(&mut self) {
         // Elsewhere it kept the task from nothing.
-        if self.attended_in.is_some_and(|thread| thread != thread::current().id()) {
+        if self.attended_in.is_some_and(|thread| thread != own_thread()) {
             return;
         }
         // It was to end so long after it began.
@@ -346,6 +352,11 @@ impl Core {
         self.act(acts);
     }
 
+    /// The calls that ended and whose callers are to be told, by who has left the desk.
+    pub fn swap_ended(&mut self, ended: &mut Ended) {
+        self.asked.swap_ended(ended);
+    }
+
     /// Does what the node wants, until it wants nothing more, or nothing but to let streams move and the turn is over.
     pub fn carry_out(&mut self) {
         loop {
@@ -399,6 +410,7 @@ impl Core {
                 self.asked.call_done(token, result);
             }
             Output::Stream { id, event } => {
+                self.asked.tell_ended();
                 let acts = self.streams.take_event(id, event);
                 self.act(acts);
             }
@@ -428,6 +440,7 @@ impl Core {
         if let Ok(process) = &result {
             self.services.insert(*process, service);
         }
+        self.asked.tell_ended();
         if let Err(Ok(process)) = reply.send(result) {
             // Whoever added it is gone, so nobody would ever take it off.
             self.services.remove(&process);
@@ -470,6 +483,8 @@ impl Core {
             // Taken off a moment ago; the node knows by now, or will with the next input.
             return Some(Err(CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "")));
         };
+        // Whoever is served may take its time.
+        self.asked.tell_ended();
         let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
         match incoming.channels.is_empty() {
             true => service.serve(incoming, begin),

@@ -18,6 +18,7 @@
 //! requests to it; in the task's own thread they do so too, once they were at it for a turn. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
 //! many calls at once go in few writes.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use daffi_proto::id::Token;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
+use super::super::asked::Ended;
 use super::super::handle::{Port, Request};
 use super::core::{Called, Core, Waits};
 
@@ -68,9 +70,10 @@ impl Desk {
         None
     }
 
-    /// Makes a call without streams here and now, where nobody is at the desk. Otherwise it gives it back.
+    /// Makes a call without streams here and now, where nobody is at the desk. Otherwise it gives it back. Where it goes on, more
+    /// is done here in a moment, or [`Desk::settle`] follows: what was sent for a call that is open may wait for that.
     #[expect(clippy::result_large_err, reason = "it is moved on at once")]
-    pub fn call(&self, token: Token, request: CallRequest) -> Result<Called, CallRequest> {
+    pub fn call(&self, token: Token, request: CallRequest, goes_on: bool) -> Result<Called, CallRequest> {
         let _on_defect = OnDefect(self);
         let Some(mut guard) = self.try_lock() else { return Err(request) };
         let Some(core) = guard.as_mut().filter(|core| core.may_be_helped()) else { return Err(request) };
@@ -78,10 +81,38 @@ impl Desk {
         let called = core.call(token, request);
         match called {
             // Nothing is left to do, and the task waits for what it did.
-            Called::Over(_) if !core.unflushed => core.helped(),
+            Called::Over(_) if !core.unflushed && !core.asked.has_ended() => core.helped(),
+            Called::Open(_) if goes_on => {}
             Called::Over(_) | Called::Open(_) => self.leave(guard, Core::flush),
         }
         Ok(called)
+    }
+
+    /// Does what is asked, in its order, where nobody is at the desk, and sends it off with what was done before. What it leaves,
+    /// since the driver's task wants the desk or a turn is over, is for the driver's channel.
+    pub fn take_all(&self, requests: &mut VecDeque<Request>) {
+        let _on_defect = OnDefect(self);
+        let Some(mut guard) = self.try_lock() else {
+            // Whoever is there may have told the task already what it is to wait for.
+            return self.changed.notify_one();
+        };
+        let Some(core) = guard.as_mut() else { return requests.clear() };
+        if core.may_be_helped() {
+            core.begin_turn();
+            while core.has_turn()
+                && let Some(request) = requests.pop_front()
+            {
+                core.take_request(request);
+                core.carry_all();
+            }
+            core.flush();
+        }
+        self.leave(guard, Core::flush);
+    }
+
+    /// Sends off what was done.
+    pub fn settle(&self) {
+        self.take_all(&mut VecDeque::new());
     }
 
     /// Looks at an end of a stream that has something, and lets streams move, where nobody is at the desk: for a turn at most, or
@@ -112,11 +143,19 @@ impl Desk {
             send_off(core);
         }
         core.helped();
-        let changed = core.waits().differ(core.awaited);
+        let waits = core.waits();
+        let changed = waits.differ(core.awaited);
+        if changed {
+            // It is told once, however often somebody is here before it comes.
+            core.awaited = waits;
+        }
+        let mut ended = Ended::default();
+        core.swap_ended(&mut ended);
         drop(guard);
         if changed {
             self.changed.notify_one();
         }
+        ended.tell();
     }
 
     /// Waits for the desk, for moments; none when a defect has ended whoever was there last, and nobody knows what the state

@@ -94,6 +94,13 @@ impl Core {
                 self.leaves.push(reply);
                 Command::Leave
             }
+            Request::All(requests) => {
+                for request in requests {
+                    self.take_request(request);
+                    self.carry_all();
+                }
+                return;
+            }
         };
         self.tell(Input::Command(command));
     }

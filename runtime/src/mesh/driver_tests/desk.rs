@@ -91,6 +91,7 @@ async fn what_the_drivers_task_has_taken_and_not_done_is_not_overtaken() {
     let core = guard.as_deref_mut().and_then(Option::as_mut).unwrap();
     core.begin_turn();
     core.take_requests();
+    core.asked.tell_ended();
     drop(guard);
     assert!(futures::poll!(&mut first).is_ready());
     second.await.unwrap();

@@ -16,6 +16,7 @@ use daffi_proto::name::CallbackName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::driver::Called;
+use super::outbox::{self, AtDesk};
 use super::{Answer, MAX_OPEN_REQUESTS, MeshHandle, Request, Shared, driver_ended};
 
 impl MeshHandle {
@@ -52,14 +53,37 @@ impl MeshHandle {
         let counted = Counted::new(&self.shared)?;
         let Ok(place) = self.requests.clone().try_reserve_owned() else { return Ok(Begun::Nowhere(request)) };
         let (token, callbacks) = (self.next_token(), request.callbacks.clone());
-        Ok(match desk.call(token, request) {
-            Err(request) => Begun::Nowhere(request),
+        let open = |answer| {
+            let open = OpenRequest { token, place: Some(place), _counted: counted };
+            Begun::Open(OpenCall { answer, callbacks, open })
+        };
+        if outbox::is_filling(&self.shared) {
+            return Ok(open(self.put_call(token, request)));
+        }
+        let mut at_desk = AtDesk::enter();
+        let goes_on = at_desk.goes_on();
+        let called = desk.call(token, request, goes_on);
+        let gathers = !matches!(called, Ok(Called::Over(_))) && at_desk.gather_for(self);
+        drop(at_desk);
+        Ok(match called {
             Ok(Called::Over(reply)) => Begun::Over(reply),
             Ok(Called::Open(answer)) => {
-                let open = OpenRequest { token, place: Some(place), _counted: counted };
-                Begun::Open(OpenCall { answer, callbacks, open })
+                if goes_on && !gathers {
+                    desk.settle();
+                }
+                open(answer)
             }
+            // The driver's task is at it: what else is asked in this poll would find it there too.
+            Err(request) if gathers => open(self.put_call(token, request)),
+            Err(request) => Begun::Nowhere(request),
         })
+    }
+
+    /// Puts a call into the outbox, which gathers.
+    fn put_call(&self, token: Token, request: CallRequest) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        outbox::put(&self.shared, Request::Call { token, request, ports: Vec::new(), reply });
+        answer
     }
 
     /// Waits for room for a request. It holds no request meanwhile, of which each future on the way would have a copy.
@@ -159,8 +183,10 @@ pub(super) struct OpenRequest {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take() {
-            place.send(Request::Cancel(self.token));
+        if let Some(place) = self.place.take()
+            && let Some(request) = outbox::put(&self._counted.0, Request::Cancel(self.token))
+        {
+            place.send(request);
         }
     }
 }

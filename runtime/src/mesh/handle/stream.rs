@@ -35,7 +35,7 @@ use bytes::Bytes;
 use daffi_proto::call::{CallReply, CallRequest};
 use daffi_proto::error::{CallError, code};
 use daffi_proto::id::ServeId;
-use daffi_proto::stream::{Chunk, Ending, Flow, StreamCall, StreamId};
+use daffi_proto::stream::{Chunk, Ending, Flow, Flows, StreamCall, StreamId};
 use tokio::sync::oneshot;
 
 use super::port::{Bell, Port, Ring, Word};
@@ -95,7 +95,7 @@ impl MeshHandle {
     /// Tells the caller of a call that [`Serve`](super::Serve) left open its result, while the call goes on: it has streams,
     /// of these flows in the order of their channels, or the guest is not done. [`MeshHandle::served`] is still to follow,
     /// and what that gives is dropped. Where the caller has gone, or the result is too large, the writers learn it.
-    pub async fn reply(&self, id: ServeId, result: Bytes, channels: Arc<[Flow]>) -> Vec<StreamWriter> {
+    pub async fn reply(&self, id: ServeId, result: Bytes, channels: Flows) -> Vec<StreamWriter> {
         let ports = self.outgoing(StreamCall::Served(id), &channels);
         let writers = ports.iter().map(|port| StreamWriter { port: port.clone() }).collect();
         self.tell(Request::Replied { id, result, channels, ports }).await;

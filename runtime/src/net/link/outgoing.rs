@@ -54,7 +54,9 @@ impl FrameSink for SocketSink {
         if let Phase::Broken(_) = state.phase {
             return LinkLimits::drop_unsent(frame);
         }
-        let frame = self.0.limits.admit(frame, state.waiting_bytes + state.held.bytes())?;
+        if !self.0.limits.admits(&frame, state.waiting_bytes + state.held.bytes()) {
+            return Err(NotTaken(Box::new(frame)));
+        }
         if let Err(error) = state.push(frame) {
             state.fail(format!("a frame cannot be encoded: {error}"));
         }

@@ -85,6 +85,7 @@ mod tests {
     use crate::call::{Answer, Load, Mode};
     use crate::frame::{Side, StreamRef};
     use crate::id::{EntryId, GroupId, ProcessRef, TenantName};
+    use crate::stream::Flows;
 
     fn hop(name: &str) -> Hop {
         let process = ProcessRef { tenant: TenantName::default(), name: name.parse().unwrap() };
@@ -99,13 +100,13 @@ mod tests {
             chain: Arc::from([hop("above"), hop(caller)]),
             answer: Answer::Result,
             mode: Mode::Whole,
-            channels: Arc::default(),
+            channels: Flows::default(),
             key: None,
         }
     }
 
     fn reply(id: u64) -> Header {
-        Header::Reply { id: CallId(id), process: None, open: false, channels: Arc::default() }
+        Header::Reply { id: CallId(id), process: None, open: false, channels: Flows::default() }
     }
 
     fn items(id: u64) -> Header {
