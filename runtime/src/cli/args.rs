@@ -310,7 +310,8 @@ pub struct EventsArgs {
 
 const EVENTS_HELP: &str = "\
 It begins with one `joined` for each process that is there, and goes on until it is interrupted (exit code 0) or the \
-controller has gone (5). A process that comes back with other callbacks has `changed`.
+controller has gone (5), or more came at once than it could take (1). A process that comes back with other callbacks has \
+`changed` (in JSON `callbacks-changed`).
 
 Example:
   daffi-runtime events

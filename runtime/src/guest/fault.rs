@@ -246,8 +246,8 @@ fn passed(error: &wasmtime::Error, state: &GuestState) -> Option<String> {
 /// An instance, in these words, has as many handles as it may, and what its module's limit is.
 pub(super) fn out_of_handles(who: &str, most: usize, limit: usize) -> String {
     let more = match most < limit {
-        true => "where a module has folders or network, its instances may have no more",
-        false => "or raise the module's handles",
+        true => "where a module has folders or network, its instances may have no more".to_owned(),
+        false => format!("or raise the module's handles above {most}"),
     };
     format!("{who} has {most} handles, as many as it may: drop some, {more}")
 }
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn who_is_out_of_handles_learns_which_limit_to_raise_where_that_helps() {
         let said = out_of_handles("it", 10, 10);
-        assert_eq!(said, "it has 10 handles, as many as it may: drop some, or raise the module's handles");
+        assert_eq!(said, "it has 10 handles, as many as it may: drop some, or raise the module's handles above 10");
         assert!(out_of_handles("it", 256, 10_000).contains("folders or network"));
     }
 

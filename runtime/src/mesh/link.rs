@@ -37,7 +37,7 @@ pub struct LinkLimits {
     /// Whoever receives passes payloads on at once: none is copied, each keeps what was read with it in memory.
     pub passes_on: bool,
     /// Above this many waiting bytes calls, results and all that streams say are given back: their calls fail as
-    /// `overloaded`. Small ones ([`LinkLimits::admit`]) have up to twice the room.
+    /// `overloaded`. Small ones ([`LinkLimits::admits`]) have up to twice the room.
     pub refuse_above_bytes: usize,
     /// Above this many waiting bytes everything is given back, which ends the link: the peer does not read.
     pub close_above_bytes: usize,

@@ -20,13 +20,13 @@ pub struct TlsArgs {
     #[arg(long, value_name = "PATH")]
     pub tls_cert: Option<PathBuf>,
 
-    /// For tls://: its private key (PEM), which only its owner may read
+    /// For tls://: its private key (PEM), which not everybody may read or change
     #[arg(long, value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
 
     /// For tls://: a file with the token by which nodes without a certificate join; the same at both sides
     ///
-    /// One line of 16 to 512 characters, such as `head -c 32 /dev/urandom | base64` gives; only its owner may read it.
+    /// One line of 16 to 512 characters, such as `head -c 32 /dev/urandom | base64` gives; not everybody may read or change it.
     #[arg(long, value_name = "PATH")]
     pub join_token_file: Option<PathBuf>,
 }

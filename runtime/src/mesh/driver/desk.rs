@@ -12,7 +12,7 @@
 //! What carries a stream sends its chunks off in the same way, and streams move meanwhile.
 //!
 //! Invariants: requests are heard in their order, so that nobody does what he asks while something that was asked before
-//! waits; nobody but the driver's task waits for the desk, which is held for one request or one end of a stream: for as long as
+//! waits; nobody but the driver's task waits for the desk, which is held for one request, for those that a guest asked in one poll, or for one end of a stream: for as long as
 //! the node takes and the guests that are polled there, for a tick of the epoch and a millisecond or for one long instruction; for
 //! a request no stream moves. While the task waits for the desk, others leave their
 //! requests to it; in the task's own thread they do so too, once they were at it for a turn. What the task has to wait for is told to it. While something was sent off a moment ago, the task sends off the next: so
