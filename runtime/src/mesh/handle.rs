@@ -200,7 +200,6 @@ impl MeshHandle {
 
     /// Has something done at once, in this thread, where nobody is at the driver's desk; otherwise gives it back.
     fn do_here(&self, request: Request) -> Option<Request> {
-        let request = outbox::put(&self.shared, request)?;
         let _at_desk = AtDesk::enter();
         match self.shared.desk.get() {
             Some(desk) => desk.take(request),

@@ -71,7 +71,9 @@ impl Writer {
             return Bytes::from(self.out);
         }
         let bytes = match self.out.len() {
-            ..=SMALL_BYTES => share_chunk(&self.out),
+            // It would keep its chunk for nothing.
+            0 => Bytes::new(),
+            1..=SMALL_BYTES => share_chunk(&self.out),
             _ => Bytes::copy_from_slice(&self.out),
         };
         self.out.clear();

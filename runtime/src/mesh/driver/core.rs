@@ -283,7 +283,8 @@ impl Core {
         self.carry_out();
         self.send_off();
         // Only a link that is there can carry a goodbye.
-        if self.link.is_none() {
+        if self.link.is_none() && !self.leaves.is_empty() {
+            self.asked.tell_ended();
             self.leaves.drain(..).for_each(|leave| leave.send(()).unwrap_or(()));
         }
     }
@@ -365,6 +366,8 @@ impl Core {
             if !self.node.has_steps() || !self.has_turn() {
                 return;
             }
+            // Streams may move for the rest of the turn.
+            self.asked.tell_ended();
             self.node.step_streams();
         }
     }
@@ -397,6 +400,7 @@ impl Core {
                 }
             }
             Output::Drained => {
+                self.asked.tell_ended();
                 self.drained = true;
                 self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
             }
@@ -496,6 +500,7 @@ impl Core {
     }
 
     pub fn set_link_state(&mut self, state: LinkState) {
+        self.asked.tell_ended();
         self.news.link(&state);
         self.link_state.send_replace(state);
     }

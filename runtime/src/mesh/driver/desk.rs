@@ -82,7 +82,7 @@ impl Desk {
         match called {
             // Nothing is left to do, and the task waits for what it did.
             Called::Over(_) if !core.unflushed && !core.asked.has_ended() => core.helped(),
-            Called::Open(_) if goes_on => {}
+            Called::Open(_) if goes_on && !core.asked.has_ended() => {}
             Called::Over(_) | Called::Open(_) => self.leave(guard, Core::flush),
         }
         Ok(called)
@@ -190,6 +190,8 @@ impl Desk {
     pub(super) fn close(&self) {
         // Not under the lock: what is dropped may ask.
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Whoever comes finds that there is none, rather than nobody who knows.
+        self.core.clear_poison();
         drop(core);
     }
 }

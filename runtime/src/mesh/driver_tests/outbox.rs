@@ -127,6 +127,39 @@ async fn what_may_not_wait_sends_off_what_was_asked_before_it() {
 }
 
 #[tokio::test]
+async fn a_call_that_others_may_give_up_never_waits() {
+    let mut mesh = Mesh::new();
+    let (node, mut noted) = noting(&mut mesh).await;
+    let gathering = outbox::gather(MANY);
+    let calls = begin(&node, 0..2);
+    let started = node.mesh.start(request(Some("b"), numbered(2))).now_or_never().unwrap().unwrap();
+    assert_eq!(come(&mut noted), [0, 1, 2]);
+    std::thread::spawn(|| drop(started)).join().unwrap();
+    drop(gathering);
+    assert!(noted.1.recv().await.is_some());
+    drop(calls);
+    mesh.end().await;
+}
+
+#[tokio::test]
+async fn what_waits_when_the_driver_has_ended_is_heard_of() {
+    let mut mesh = Mesh::new();
+    let (node, _noted) = noting(&mut mesh).await;
+    let gathering = outbox::gather(MANY);
+    let calls = begin(&node, 0..2);
+    node.cancel.cancel();
+    let desk = node.mesh.shared_desk();
+    while desk.lock().unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    drop(gathering);
+    for call in calls {
+        assert!(call.await.is_err());
+    }
+    mesh.end().await;
+}
+
+#[tokio::test]
 async fn a_call_that_is_over_at_the_desk_never_waits_nor_lets_others_wait() {
     let mut mesh = Mesh::new();
     let (node, mut noted) = noting(&mut mesh).await;

@@ -79,7 +79,7 @@ impl MeshHandle {
         })
     }
 
-    /// Puts a call into the outbox, which gathers.
+    /// Puts a call into the outbox, which gathers: who gives it up does so in the same thread, while it is there.
     fn put_call(&self, token: Token, request: CallRequest) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         outbox::put(&self.shared, Request::Call { token, request, ports: Vec::new(), reply });

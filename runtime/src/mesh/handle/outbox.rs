@@ -9,7 +9,8 @@
 //! Who asks for each of many calls by itself wakes the driver's task with the first, which then is at the desk while the next ones
 //! are made: each of them takes the longer way through its channel, and the two threads hand the node's state to and fro.
 //!
-//! Invariants: what is asked is heard in the order in which it is asked. What is in an outbox goes off when the poll ends, however it
+//! Invariants: what is asked is heard in the order in which it is asked. Only calls that nobody but the guest's own future holds wait, and
+//! that they are given up. What is in an outbox goes off when the poll ends, however it
 //! does, so after two ticks of the epoch at most; when it is a good part of what the guest waits for ([`PART`]); and before what may
 //! not wait. A call that is answered at the desk itself, as one between modules of one runtime, never waits. While somebody is at
 //! the desk in this thread, there is no outbox.
@@ -47,7 +48,7 @@ enum State {
 
 /// What waits.
 struct Outbox {
-    shared: Arc<Shared>,
+    mesh: MeshHandle,
     /// In the driver's channel, for all of it.
     place: mpsc::OwnedPermit<Request>,
     requests: VecDeque<Request>,
@@ -96,7 +97,7 @@ impl AtDesk {
     pub fn gather_for(&mut self, mesh: &MeshHandle) -> bool {
         let State::Open { most } = self.0 else { return false };
         let Ok(place) = mesh.requests.clone().try_reserve_owned() else { return false };
-        self.0 = State::Filling(Outbox { shared: mesh.shared.clone(), place, requests: SPARE.take(), most });
+        self.0 = State::Filling(Outbox { mesh: mesh.clone(), place, requests: SPARE.take(), most });
         true
     }
 }
@@ -107,9 +108,10 @@ impl Drop for AtDesk {
     }
 }
 
-/// Puts a request behind those that wait for the same driver, if any do; otherwise gives it back.
+/// Puts a request behind those that wait for the same driver, if any do; otherwise gives it back. It must be of the guest that
+/// gathers: what others may hold, in other threads, they may give up before it was asked.
 pub(super) fn put(shared: &Arc<Shared>, request: Request) -> Option<Request> {
-    if !request.may_wait() || !is_filling(shared) {
+    if !is_filling(shared) {
         return Some(request);
     }
     let is_full = OUTBOX.with_borrow_mut(|state| match state {
@@ -127,7 +129,7 @@ pub(super) fn put(shared: &Arc<Shared>, request: Request) -> Option<Request> {
 
 /// Whether the next request to this driver waits.
 pub(super) fn is_filling(shared: &Arc<Shared>) -> bool {
-    let is_its = |outbox: &Outbox| Arc::ptr_eq(&outbox.shared, shared);
+    let is_its = |outbox: &Outbox| Arc::ptr_eq(&outbox.mesh.shared, shared);
     // A thread that ends has none.
     OUTBOX.try_with(|state| matches!(&*state.borrow(), State::Filling(outbox) if is_its(outbox))).unwrap_or(false)
 }
@@ -138,25 +140,16 @@ fn replace(state: State) -> State {
 
 /// Has done what waits.
 fn send(state: State) {
-    let State::Filling(Outbox { shared, place, mut requests, .. }) = state else { return };
-    let desk = shared.desk.get().filter(|_| !std::thread::panicking());
+    let State::Filling(Outbox { mesh, place, mut requests, .. }) = state else { return };
+    let desk = mesh.shared.desk.get().filter(|_| !std::thread::panicking());
     if let Some(desk) = desk {
         desk.take_all(&mut requests);
         if requests.is_empty() {
             return SPARE.set(requests);
         }
     }
-    // The driver's task sends off what was done before, too.
-    place.send(Request::All(requests));
-}
-
-impl Request {
-    /// Whether nothing is lost where it waits with others: streams of its own may have something already.
-    fn may_wait(&self) -> bool {
-        match self {
-            Self::Call { ports, .. } => ports.is_empty(),
-            Self::Cancel(_) | Self::Served { .. } | Self::Answered { .. } => true,
-            _ => false,
-        }
+    // The driver's task sends off what was done before, too. Where it has ended, who asked hears it by what is dropped here.
+    if !mesh.requests.is_closed() {
+        place.send(Request::All(requests));
     }
 }
