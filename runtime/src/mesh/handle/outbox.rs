@@ -9,14 +9,14 @@
 //! Who asks for each of many calls by itself wakes the driver's task with the first, which then is at the desk while the next ones
 //! are made: each of them takes the longer way through its channel, and the two threads hand the node's state to and fro.
 //!
-//! Invariants: what is asked is heard in the order in which it is asked. Only calls that nobody but the guest's own future holds wait, and
-//! that they are given up. What is in an outbox goes off when the poll ends, however it
-//! does, so after two ticks of the epoch at most; when it is a good part of what the guest waits for ([`PART`]); and before what may
-//! not wait. A call that is answered at the desk itself, as one between modules of one runtime, never waits. While somebody is at
-//! the desk in this thread, there is no outbox.
+//! Invariants: what is asked is heard in the order in which it is asked. Only calls that the guest's own future alone holds wait, and
+//! word that it gives one up. What is in an outbox goes off when the poll ends, however it does, so after two ticks of the epoch at
+//! most; when it is a good part of what the guest waits for ([`PART`]); and before what may not wait. A call that is answered at the
+//! desk itself, as one between modules of one runtime, never waits. While somebody is at the desk in this thread, there is no outbox.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -56,15 +56,15 @@ struct Outbox {
     most: usize,
 }
 
-/// While this lives, what is asked in this thread may wait. It is for one poll of a guest.
+/// While this lives, what is asked in this thread may wait. It is for one poll of a guest, and of this thread.
 #[must_use]
-pub(crate) struct Gathering(());
+pub(crate) struct Gathering(PhantomData<*const ()>);
 
 /// See [`Gathering`]. Those who ask wait for so many answers by then.
 pub(crate) fn gather(awaited: usize) -> Gathering {
     let closed = replace(State::Open { most: (awaited / PART).clamp(FEW, MOST) });
     debug_assert!(matches!(closed, State::Closed), "a guest is polled while another gathers");
-    Gathering(())
+    Gathering(PhantomData)
 }
 
 impl Drop for Gathering {
