@@ -138,8 +138,7 @@ impl Asked {
     }
 
     /// A process has its entry in a broadcast.
-    pub(super) fn gathered(&mut self, token: Token, entry: GatherEntry) {
-        self.tell_ended();
+    pub(super) fn gathered(&self, token: Token, entry: GatherEntry) {
         if let Some(Asker::Gather(entries)) = self.askers.get(&token) {
             // There is a place for each; only who has gone does not get it.
             let _ = entries.try_send(Gathered::Entry(entry));
@@ -148,7 +147,6 @@ impl Asked {
 
     /// A broadcast ended.
     pub(super) fn gather_done(&mut self, token: Token, result: Result<GatherEnd, CallError>) {
-        self.tell_ended();
         if let Some(Asker::Gather(entries)) = self.take(token) {
             let _ = entries.try_send(Gathered::Done(result));
         }
@@ -156,7 +154,6 @@ impl Asked {
 
     /// A schedule was made, or tasks were looked at or cancelled.
     pub(super) fn tasks_done(&mut self, token: Token, result: Result<TaskPage, CallError>) {
-        self.tell_ended();
         if let Some(Asker::Tasks(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -164,7 +161,6 @@ impl Asked {
 
     /// A name was looked up.
     pub(super) fn resolved(&mut self, token: Token, result: Result<Resolved, CallError>) {
-        self.tell_ended();
         if let Some(Asker::Resolve(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -172,7 +168,6 @@ impl Asked {
 
     /// A wait ended.
     pub(super) fn wait_done(&mut self, token: Token, result: Result<(), CallError>) {
-        self.tell_ended();
         if let Some(Asker::Wait(reply)) = self.take(token) {
             let _ = reply.send(result);
         }
@@ -180,7 +175,6 @@ impl Asked {
 
     /// A process came or went. False when whoever watches has fallen too far behind, and is not told any more.
     pub(super) fn member(&mut self, token: Token, event: MemberEvent) -> bool {
-        self.tell_ended();
         let Some(Asker::Watch(events)) = self.askers.get(&token) else { return true };
         let told = events.try_send(Ok(event)).is_ok();
         if !told {
@@ -191,7 +185,6 @@ impl Asked {
 
     /// There will be nothing to watch.
     pub(super) fn watch_refused(&mut self, token: Token, error: CallError) {
-        self.tell_ended();
         if let Some(Asker::Watch(events)) = self.take(token) {
             let _ = events.try_send(Err(error));
         }
@@ -199,7 +192,6 @@ impl Asked {
 
     /// A list is there.
     pub(super) fn listed(&mut self, token: Token, processes: Vec<ProcessInfo>) {
-        self.tell_ended();
         if let Some(Asker::List(reply)) = self.take(token) {
             let _ = reply.send(processes);
         }

@@ -234,7 +234,7 @@ impl Driver {
             Event::Work | Event::Cancelled => {}
         }
         core.end_turn();
-        core.swap_ended(&mut self.ended);
+        core.asked.swap_ended(&mut self.ended);
         drop(guard);
         self.ended.tell();
     }

@@ -24,7 +24,7 @@ use fnv::FnvHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
-use super::super::asked::{Asked, Asker, Ended};
+use super::super::asked::{Asked, Asker};
 use super::super::direct::DialOrder;
 use super::super::handle::{self, Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
@@ -353,11 +353,6 @@ impl Core {
         self.act(acts);
     }
 
-    /// The calls that ended and whose callers are to be told, by who has left the desk.
-    pub fn swap_ended(&mut self, ended: &mut Ended) {
-        self.asked.swap_ended(ended);
-    }
-
     /// Does what the node wants, until it wants nothing more, or nothing but to let streams move and the turn is over.
     pub fn carry_out(&mut self) {
         loop {
@@ -380,6 +375,10 @@ impl Core {
     }
 
     fn carry(&mut self, output: Output) {
+        // What happened first is told first; and whoever is served may take its time.
+        if !matches!(output, Output::Send { .. } | Output::CallDone { .. }) {
+            self.asked.tell_ended();
+        }
         match output {
             Output::Send { via, frame } => self.send(via, frame),
             Output::Dial { link, at, identity } => self.dial_directly(DialOrder { link, at, identity }),
@@ -400,7 +399,6 @@ impl Core {
                 }
             }
             Output::Drained => {
-                self.asked.tell_ended();
                 self.drained = true;
                 self.drains.drain(..).for_each(|drain| drain.send(()).unwrap_or(()));
             }
@@ -414,7 +412,6 @@ impl Core {
                 self.asked.call_done(token, result);
             }
             Output::Stream { id, event } => {
-                self.asked.tell_ended();
                 let acts = self.streams.take_event(id, event);
                 self.act(acts);
             }
@@ -444,7 +441,6 @@ impl Core {
         if let Ok(process) = &result {
             self.services.insert(*process, service);
         }
-        self.asked.tell_ended();
         if let Err(Ok(process)) = reply.send(result) {
             // Whoever added it is gone, so nobody would ever take it off.
             self.services.remove(&process);
@@ -487,8 +483,6 @@ impl Core {
             // Taken off a moment ago; the node knows by now, or will with the next input.
             return Some(Err(CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "")));
         };
-        // Whoever is served may take its time.
-        self.asked.tell_ended();
         let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
         match incoming.channels.is_empty() {
             true => service.serve(incoming, begin),
@@ -500,7 +494,6 @@ impl Core {
     }
 
     pub fn set_link_state(&mut self, state: LinkState) {
-        self.asked.tell_ended();
         self.news.link(&state);
         self.link_state.send_replace(state);
     }

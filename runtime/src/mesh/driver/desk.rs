@@ -150,7 +150,7 @@ impl Desk {
             core.awaited = waits;
         }
         let mut ended = Ended::default();
-        core.swap_ended(&mut ended);
+        core.asked.swap_ended(&mut ended);
         drop(guard);
         if changed {
             self.changed.notify_one();
