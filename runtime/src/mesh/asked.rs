@@ -1,8 +1,8 @@
 //! Who waits for which answer of the node.
 //!
-//! Invariants: an answer goes to the one who asked with its token, once; who has gone is no error; whoever
-//! is at the desk tells first what happened first. The ends of calls are told when he leaves, or before whatever happened next is told: who is woken by one mostly
-//! makes the next call, and finds nobody at the desk then. What the requests mean is not known here.
+//! Invariants: an answer goes to the one who asked with its token, once; who has gone is no error; whoever is at the desk tells first
+//! what happened first. The ends of calls are told when he leaves, or before whatever happened next is told: who is woken by one
+//! mostly makes the next call, and finds nobody at the desk then. What the requests mean is not known here.
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ impl MeshHandle {
         let Ok(place) = self.requests.clone().try_reserve_owned() else { return Ok(Begun::Nowhere(request)) };
         let (token, callbacks) = (self.next_token(), request.callbacks.clone());
         let open = |answer| {
-            let open = OpenRequest { token, place: Some(place), _counted: counted };
+            let open = OpenRequest { token, place: Some(place), counted };
             Begun::Open(OpenCall { answer, callbacks, open })
         };
         if outbox::is_filling(&self.shared) {
@@ -121,7 +121,7 @@ impl Room<'_> {
         if let Some(request) = mesh.do_here(request) {
             permit.send(request);
         }
-        OpenRequest { token, place: Some(place), _counted: counted }
+        OpenRequest { token, place: Some(place), counted }
     }
 }
 
@@ -178,13 +178,13 @@ pub(super) struct OpenRequest {
     token: Token,
     /// For the cancellation; none when there is nothing to cancel any more.
     pub place: Option<mpsc::OwnedPermit<Request>>,
-    _counted: Counted,
+    counted: Counted,
 }
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         if let Some(place) = self.place.take()
-            && let Some(request) = outbox::put(&self._counted.0, Request::Cancel(self.token))
+            && let Some(request) = outbox::put(&self.counted.0, Request::Cancel(self.token))
         {
             place.send(request);
         }
