@@ -33,16 +33,19 @@ pub use self::pattern::{Lookup, MAX_NEAR_MATCHES, Pattern, Qualified, split_tena
 /// Longest callback name, in bytes.
 pub const MAX_CALLBACK_NAME_BYTES: usize = 512;
 
-/// The full name of a callback.
+/// The full name of a callback. Clones share it: each call has one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CallbackName {
+pub struct CallbackName(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+struct Parts {
     /// `demo:tutorial/math` or `math`, without the version; none for a function of the world itself.
-    interface: Option<Arc<str>>,
+    interface: Option<Box<str>>,
     /// The package's version.
     version: Option<Version>,
     /// `sum-of-two-numbers`
-    function: Arc<str>,
+    function: Box<str>,
 }
 
 /// A text is no callback name.
@@ -82,35 +85,33 @@ impl CallbackName {
 
     /// The interface without its version, if the function is in one.
     pub fn interface(&self) -> Option<&str> {
-        self.interface.as_deref()
+        self.0.interface.as_deref()
     }
 
     /// The package's version, if it has one.
     pub fn version(&self) -> Option<&Version> {
-        self.version.as_ref()
+        self.0.version.as_ref()
     }
 
     /// The function's own name.
     pub fn function(&self) -> &str {
-        &self.function
+        &self.0.function
     }
 
     /// Whether a caller that asks for this full name is served by `registered`: the same interface and function, and a
     /// compatible version. Who names no version takes any.
     pub fn matches(&self, registered: &CallbackName) -> bool {
-        self.function == registered.function
-            && self.interface == registered.interface
-            && version_fits(self.version(), registered.version())
+        self.same_but_version(registered) && version_fits(self.version(), registered.version())
     }
 
     /// Whether both are one name when versions are left aside.
     pub fn same_but_version(&self, other: &CallbackName) -> bool {
-        self.function == other.function && self.interface == other.interface
+        self.function() == other.function() && self.interface() == other.interface()
     }
 
     /// The name without its version.
     pub(crate) fn without_version(&self) -> Self {
-        Self { interface: self.interface.clone(), version: None, function: self.function.clone() }
+        Self::of(self.interface(), None, self.function())
     }
 
     fn assemble(interface: Option<&str>, function: &str, versions: Versions) -> Result<Self, &'static str> {
@@ -122,7 +123,7 @@ impl CallbackName {
             return Err("a function is words of letters and digits joined by `-`");
         }
         let Some(interface) = interface else {
-            return Ok(Self { interface: None, version: None, function: function.into() });
+            return Ok(Self::of(None, None, function));
         };
         let (interface, version) = match interface.split_once('@') {
             Some((interface, version)) => {
@@ -145,7 +146,11 @@ impl CallbackName {
             }
             None => {}
         }
-        Ok(Self { interface: Some(interface.into()), version, function: function.into() })
+        Ok(Self::of(Some(interface), version, function))
+    }
+
+    fn of(interface: Option<&str>, version: Option<Version>, function: &str) -> Self {
+        Self(Arc::new(Parts { interface: interface.map(Box::from), version, function: function.into() }))
     }
 }
 
@@ -199,14 +204,14 @@ fn bad(name: &str, reason: &'static str) -> BadCallbackName {
 
 impl fmt::Display for CallbackName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(interface) = &self.interface {
+        if let Some(interface) = self.interface() {
             write!(f, "{interface}")?;
-            if let Some(version) = &self.version {
+            if let Some(version) = self.version() {
                 write!(f, "@{version}")?;
             }
             write!(f, "#")?;
         }
-        write!(f, "{}", self.function)
+        write!(f, "{}", self.function())
     }
 }
 

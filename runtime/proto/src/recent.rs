@@ -3,9 +3,9 @@
 //! A thread keeps as many values as there are places, each where its hash says, until another one of that place comes. So what a
 //! peer sends can make it forget, and nothing else: it grows with nothing.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 
-use fnv::FnvHasher;
+use foldhash::fast::FixedState;
 
 /// Values that were decoded lately.
 #[derive(Debug)]
@@ -28,9 +28,7 @@ impl<T: Clone, const PLACES: usize> Recent<T, PLACES> {
         is: impl FnOnce(&T) -> bool,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let mut hasher = FnvHasher::default();
-        key.hash(&mut hasher);
-        let place = usize::try_from(hasher.finish() % PLACES as u64).unwrap_or(0);
+        let place = usize::try_from(FixedState::default().hash_one(key) % PLACES as u64).unwrap_or(0);
         let Some(place) = self.places.get_mut(place) else { return make() };
         if let Some(known) = place.as_ref().filter(|known| is(known)) {
             return Ok(known.clone());

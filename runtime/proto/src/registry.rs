@@ -17,10 +17,10 @@ mod choice;
 mod shelf;
 mod table;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 
 pub use choice::{Choice, MAX_SCANNED_MEMBERS};
 pub use table::{Callback, CallbackTable, MAX_CALLBACKS_PER_PROCESS, MAX_TABLE_BYTES, TableError};
@@ -95,7 +95,7 @@ pub enum Found {
 pub struct Registry<M> {
     seats: BTreeMap<M, Seat>,
     names: HashMap<ProcessRef, Vec<M>>,
-    groups: FnvHashMap<GroupId, Group<M>>,
+    groups: HashMap<GroupId, Group<M>>,
     shelves: HashMap<TenantName, shelf::Shelf>,
     turns: choice::Turns,
     last_group: u64,
@@ -106,9 +106,9 @@ impl<M: Copy + Ord> Registry<M> {
     pub fn new(seed: u64) -> Self {
         Self {
             seats: BTreeMap::new(),
-            names: HashMap::new(),
-            groups: FnvHashMap::default(),
-            shelves: HashMap::new(),
+            names: HashMap::default(),
+            groups: HashMap::default(),
+            shelves: HashMap::default(),
             turns: choice::Turns::new(Random::new(seed)),
             last_group: 0,
         }

@@ -157,7 +157,7 @@ impl Import {
         let _awaited = origin.awaits();
         if self.has_form(Form::All) {
             // In a box: what a broadcast takes would else be moved about with each call of one process.
-            return Box::pin(self.ask_all(&origin, request)).await;
+            return Box::pin(self.ask_all(&origin, *request)).await;
         }
         let reply = origin.module.mesh.call(request).await?;
         leave_network_with(reply.result.len()).await;
@@ -169,7 +169,7 @@ impl Import {
     ///
     /// # Errors
     /// `not-run`: `permission-denied`, `payload-too-large`, `overloaded`, `deadline-exceeded`
-    fn request(&self, origin: &CallOrigin, args: Bytes) -> Result<(CallRequest, OpenCall), CallError> {
+    fn request(&self, origin: &CallOrigin, args: Bytes) -> Result<(Box<CallRequest>, OpenCall), CallError> {
         if let Some(denied) = &self.denied {
             return Err(denied.clone());
         }
@@ -183,7 +183,7 @@ impl Import {
             return Err(CallError::not_run(code::PAYLOAD_TOO_LARGE, message, self.name.as_str()));
         }
         let open = origin.open(&self.name, args.len())?;
-        let request = CallRequest {
+        let request = Box::new(CallRequest {
             tenant: self.tenant.clone(),
             accepts: self.accepts.clone(),
             signature: Some(self.signature.clone()),
@@ -196,7 +196,7 @@ impl Import {
                 origin.module.plain_calls
             },
             ..CallRequest::new(origin.caller(&self.name)?, self.candidates.clone())
-        };
+        });
         if request.timeout == Duration::ZERO {
             return Err(origin.no_time(&self.name));
         }

@@ -91,6 +91,7 @@ pub(super) struct Instance {
     pub(super) callbacks: Vec<Option<DynFunc>>,
     /// How many events of the link it was told.
     pub(super) told: u64,
+    called: bool,
 }
 
 /// What a call came to, and the instance if it can take another.
@@ -124,13 +125,18 @@ impl Instance {
             Err(_) => return Err(too_slow(callback, "its start")),
         };
         let callbacks = template.callbacks.iter().map(|_| None).collect();
-        let mut made = Box::new(Self { template, store, instance, callbacks, told: 0 });
+        let mut made = Box::new(Self { template, store, instance, callbacks, told: 0, called: false });
         if made.template.lifecycle.is_some() {
             made.lifecycle(|exports| exports.on_init, None)
                 .await
                 .map_err(|error| not_ready(error, callback, "on-init"))?;
         }
         Ok(made)
+    }
+
+    /// Whether a callback of it was called.
+    pub fn was_called(&self) -> bool {
+        self.called
     }
 
     /// Whether it has events of the link to be told.
@@ -158,6 +164,7 @@ impl Instance {
     ///
     /// Cancel safety: dropping the future ends the instance.
     pub async fn call(mut self: Box<Self>, callback: u32, args: Bytes, scope: Scope, stop: StopAt) -> Called {
+        self.called = true;
         let template = self.template.clone();
         let Some(target) = template.target(callback) else {
             return (Some(self), Err(no_such_callback(&template, callback)));

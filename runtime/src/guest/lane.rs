@@ -78,7 +78,7 @@ pub(super) async fn live(pool: Arc<Interleave>, lane: NewLane) {
     pool.lane_ended(number, why).await;
 }
 
-async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Job>) -> LaneEnd {
+async fn serve(pool: &Arc<Interleave>, number: u32, jobs: mpsc::Receiver<Box<Job>>) -> LaneEnd {
     let name = pool.template.context.process.name.clone();
     // Given back after the store is gone. It is never closed.
     let Ok(_place) = pool.places.acquire().await else { return LaneEnd::Told };
@@ -117,8 +117,8 @@ type Step<'a> = Pin<Box<dyn Future<Output = Done> + Send + 'a>>;
 
 impl Instance {
     /// Serves calls beside one another until the instance ends.
-    async fn interleave(self: Box<Self>, pool: &Arc<Interleave>, mut jobs: mpsc::Receiver<Job>) -> LaneEnd {
-        let Self { template, mut store, instance, callbacks, told } = *self;
+    async fn interleave(self: Box<Self>, pool: &Arc<Interleave>, mut jobs: mpsc::Receiver<Box<Job>>) -> LaneEnd {
+        let Self { template, mut store, instance, callbacks, told, .. } = *self;
         let number = store.data().number;
         let longest = template.context.limits.max_call_time;
         GuestState::enter(&mut store, Scope::until(Instant::now() + longest), None);
@@ -148,15 +148,21 @@ impl Instance {
 }
 
 /// Serves a call of a module that has streams in its types, until they have ended.
-async fn serve_streams(accessor: &Accessor<GuestState>, serving: Serving<'_>, function: DynFunc, job: Job) -> Done {
-    let (id, args, chain) = (serving.ticket.id, job.incoming.args, job.incoming.chain);
+async fn serve_streams(
+    accessor: &Accessor<GuestState>,
+    serving: Serving<'_>,
+    function: DynFunc,
+    job: Box<Job>,
+) -> Done {
+    let Job { incoming, deadline, readers, .. } = *job;
+    let (id, args, chain) = (serving.ticket.id, incoming.args, incoming.chain);
     leave_network_with(args.len()).await;
-    let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, job.readers.into_vec()));
+    let taken = serving.check(&args).and_then(|channels| serving.take_in(&channels, readers.into_vec()));
     let args = match taken {
         Ok(inflows) => ToGuest { bytes: args, inflows },
         Err(error) => return Done::Call(id, Err(error)),
     };
-    let (deadline, streams) = (Some(job.deadline), Some(serving.streams.clone()));
+    let (deadline, streams) = (Some(deadline), Some(serving.streams.clone()));
     let scope = Scope { parent: Some(id), deadline, chain, streams, given_up: Some(serving.given_up.clone()) };
     let mut task = None;
     let terms = accessor.with(|mut store| {
@@ -207,7 +213,7 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    async fn drive(&mut self, jobs: &mut mpsc::Receiver<Job>) -> Result<(), (wasmtime::Error, Option<ServeId>)> {
+    async fn drive(&mut self, jobs: &mut mpsc::Receiver<Box<Job>>) -> Result<(), (wasmtime::Error, Option<ServeId>)> {
         let mut link = self.pool.link();
         let mut steps: FuturesUnordered<Step<'a>> = FuturesUnordered::new();
         let mut telling = false;
@@ -255,7 +261,7 @@ impl<'a> Lane<'a> {
     }
 
     /// Starts a call; none when its caller has gone.
-    fn begin(&mut self, job: Job) -> Option<Step<'a>> {
+    fn begin(&mut self, job: Box<Job>) -> Option<Step<'a>> {
         let (ticket, id, callback) = (job.ticket(), job.incoming.id, job.incoming.callback);
         let streams = self.template.has_streams.then(CallStreams::new);
         let given_up = self.pool.begins(self.number, id, streams.clone())?;

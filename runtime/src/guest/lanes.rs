@@ -20,13 +20,13 @@ mod clock;
 mod end;
 mod running;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::Hop;
 use daffi_proto::id::{ProcessRef, ServeId};
-use fnv::FnvHashMap;
+use foldhash::{HashMap, HashMapExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -57,13 +57,12 @@ pub(super) struct Shape {
 /// A lane that is to be made: its task gets these.
 pub(super) struct NewLane {
     pub number: u32,
-    pub jobs: mpsc::Receiver<Job>,
+    pub jobs: mpsc::Receiver<Box<Job>>,
     /// Ends the lane.
     pub end: CancellationToken,
 }
 
 /// What becomes of a new call.
-#[expect(clippy::large_enum_variant, reason = "it is looked at once, where it is made")]
 pub(super) enum Placed {
     /// A lane has it.
     Sent,
@@ -72,7 +71,7 @@ pub(super) enum Placed {
     /// It waits.
     Queued,
     /// It cannot run.
-    Refused(Refused, Job),
+    Refused(Refused, Box<Job>),
 }
 
 /// What became of calls of the queue.
@@ -81,12 +80,12 @@ pub(super) struct Unqueued {
     /// Lanes that are to be made for some.
     pub lanes: Vec<NewLane>,
     /// Those that lanes have room for and the tenant has not.
-    pub turned_away: Vec<(Job, CeilingReached)>,
+    pub turned_away: Vec<(Box<Job>, CeilingReached)>,
 }
 
 /// A call in the queue, with its place among those that wait in its tenant.
 struct Waiting {
-    job: Job,
+    job: Box<Job>,
     is_async: bool,
     _place: Option<Place>,
 }
@@ -94,9 +93,9 @@ struct Waiting {
 /// Why a lane was not given a call.
 enum NotPlaced {
     /// None has room.
-    NoLane(Job),
+    NoLane(Box<Job>),
     /// Its tenant has as many running as it may.
-    Tenant(CeilingReached, Job),
+    Tenant(CeilingReached, Box<Job>),
 }
 
 /// The lanes and the queue of one module.
@@ -108,7 +107,7 @@ pub(super) struct Lanes {
     next_number: u32,
     queue: VecDeque<Waiting>,
     /// Which lane a call is in.
-    whereabouts: FnvHashMap<ServeId, u32>,
+    whereabouts: HashMap<ServeId, u32>,
     /// When to look at a running call next.
     alarms: BTreeSet<(Instant, ServeId)>,
     /// When the housekeeper looks next, as far as it was told; never later than the first alarm that it knows of.
@@ -124,7 +123,7 @@ impl Lanes {
             lanes: BTreeMap::new(),
             next_number: 0,
             queue: VecDeque::new(),
-            whereabouts: FnvHashMap::default(),
+            whereabouts: HashMap::default(),
             alarms: BTreeSet::new(),
             armed: None,
             closed: false,
@@ -132,7 +131,7 @@ impl Lanes {
     }
 
     /// Finds a place for a call of this process.
-    pub fn admit(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Placed {
+    pub fn admit(&mut self, job: Box<Job>, is_async: bool, own: &ProcessRef) -> Placed {
         if self.closed {
             return Placed::Refused(Refused::Closed, job);
         }
@@ -283,7 +282,7 @@ impl Lanes {
     }
 
     /// Takes no more calls, and ends all lanes: the queue, and the calls that were in them.
-    pub fn close(&mut self) -> (Vec<Job>, Vec<Lost>) {
+    pub fn close(&mut self) -> (Vec<Box<Job>>, Vec<Lost>) {
         self.closed = true;
         let queued = std::mem::take(&mut self.queue).into_iter().map(|waiting| waiting.job).collect();
         let lanes: Vec<u32> = self.lanes.keys().copied().collect();
@@ -307,8 +306,7 @@ impl Lanes {
     }
 
     /// Gives a call to a lane, or hands it back.
-    #[expect(clippy::result_large_err, reason = "it is no error: the call goes on into the queue")]
-    fn place(&mut self, job: Job, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, NotPlaced> {
+    fn place(&mut self, job: Box<Job>, is_async: bool, own: &ProcessRef) -> Result<Option<NewLane>, NotPlaced> {
         let waits: BTreeSet<u32> = waiting_lanes(&job.incoming.chain, own);
         let per_lane = self.shape.per_lane;
         let best = self

@@ -25,7 +25,7 @@ fn lanes(shape: Shape) -> Lanes {
     Lanes::new(shape, Arc::new(Ceiling::none(TenantName::default())))
 }
 
-fn job(id: u64, now: Instant, timeout: Duration) -> Job {
+fn job(id: u64, now: Instant, timeout: Duration) -> Box<Job> {
     let incoming = Incoming {
         id: ServeId(id),
         process: LocalId(0),
@@ -46,11 +46,11 @@ fn ticket(id: u64) -> Ticket {
 }
 
 /// Begins a call in the one lane there is to be.
-fn begin(lanes: &mut Lanes, job: Job, now: Instant) -> Option<NewLane> {
+fn begin(lanes: &mut Lanes, job: Box<Job>, now: Instant) -> Option<NewLane> {
     begin_with(lanes, job, now, None)
 }
 
-fn begin_with(lanes: &mut Lanes, job: Job, now: Instant, streams: Option<Arc<CallStreams>>) -> Option<NewLane> {
+fn begin_with(lanes: &mut Lanes, job: Box<Job>, now: Instant, streams: Option<Arc<CallStreams>>) -> Option<NewLane> {
     let id = job.incoming.id;
     let new = match lanes.admit(job, true, &own()) {
         Placed::New(lane) => Some(lane),
@@ -67,7 +67,7 @@ fn strangers_have_half_of_what_a_tenant_may_have_running_and_waiting() {
     let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
     let new = |per_lane| Lanes::new(Shape { per_lane, queue: 8, ..shape() }, ceiling.clone());
     let (mut one, mut other, now) = (new(8), new(1), Instant::now());
-    let strange = |id| Job { audience: Audience::Strangers, ..job(id, now, SECOND) };
+    let strange = |id| Box::new(Job { audience: Audience::Strangers, ..*job(id, now, SECOND) });
     let _lane = begin(&mut one, strange(1), now);
     assert!(matches!(one.admit(strange(2), true, &own()), Placed::Refused(Refused::Tenant(_), _)));
     let _other = begin(&mut other, job(3, now, SECOND), now);
@@ -319,7 +319,7 @@ fn a_synchronous_callback_that_has_returned_keeps_nobody_out() {
 #[test]
 fn a_call_leaves_the_queue_when_it_waited_for_as_long_as_it_may_also_one_on_its_way_to_a_lane() {
     let (mut lanes, now) = (lanes(shape()), Instant::now());
-    let impatient = |id| Job { waits_until: now + SECOND, ..job(id, now, 30 * SECOND) };
+    let impatient = |id| Box::new(Job { waits_until: now + SECOND, ..*job(id, now, 30 * SECOND) });
     let _lane = begin(&mut lanes, impatient(1), now).unwrap();
     assert!(matches!(lanes.admit(impatient(2), true, &own()), Placed::Sent));
     assert!(matches!(lanes.admit(impatient(3), true, &own()), Placed::Queued));

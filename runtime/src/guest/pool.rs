@@ -10,6 +10,8 @@
 //! [`Serve::serve`] leaves open is told exactly once, by whoever takes it out of the roster; every task is tracked and
 //! ends when the pool is shut down.
 
+mod spare;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ use daffi_proto::id::ServeId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::spare::Spare;
 use super::answer::{Busy, given_up, late_in_queue, may_enter, queued_too_long, refused, signed, signed_error};
 use super::audience::Ticket;
 use super::fair::goes_on_in_network;
@@ -50,7 +53,7 @@ pub(super) struct Pool {
 /// What became of a call that came in.
 enum Admitted {
     /// It has a seat; whether the instance there can be called at once.
-    Run(Seat<Box<Instance>>, Job, bool),
+    Run(Seat<Box<Instance>>, Box<Job>, bool),
     Queued,
     Refused(CallError),
 }
@@ -58,6 +61,7 @@ enum Admitted {
 struct State {
     roster: Roster<Box<Instance>, Busy>,
     link: LinkHistory,
+    spare: Spare,
 }
 
 impl Pool {
@@ -71,13 +75,13 @@ impl Pool {
         let limits = &template.context.limits;
         let house = House::new(template.context.clone(), shutdown.clone());
         let ceiling = template.context.ceiling.clone();
-        let roster = Roster::new(limits.instances(policy), limits.queue, policy.is_long_lived(), ceiling);
+        let roster = Roster::new(limits.instances(policy), limits.queue, ceiling);
         Arc::new(Self {
             policy,
             on_cancel,
             threads,
             shutdown,
-            state: Mutex::new(State { roster, link: LinkHistory::default() }),
+            state: Mutex::new(State { roster, link: LinkHistory::default(), spare: Spare::default() }),
             heat: Arc::new(Heat::new(Instant::now())),
             house,
             template,
@@ -132,11 +136,17 @@ impl Pool {
                     Progress::Prepared(seat, Some(job)) => run = Run::call(self, seat, job, Instant::now()),
                     Progress::Prepared(seat, None) => {
                         self.took(&stint);
-                        return self.finish(seat, None);
+                        self.finish(seat);
+                        return None;
                     }
                     Progress::Ended(seat, answer) => {
-                        // An instance that is not kept is dropped here, which may take longer than its call.
-                        let result = self.finish(seat, answer);
+                        let result = answer.map(|answer| self.signed(answer));
+                        // To drop an instance that is not kept may take longer than its call.
+                        if seat.instance.is_some() && self.renews() {
+                            self.renew_later(seat);
+                        } else {
+                            self.finish(seat);
+                        }
                         let took = self.took(&stint);
                         if let Some(result) = &result {
                             context.meter.ended(took, result);
@@ -156,7 +166,7 @@ impl Pool {
         None
     }
 
-    fn admit(&self, job: Job) -> Admitted {
+    fn admit(&self, job: Box<Job>) -> Admitted {
         let waits_until = job.waits_until;
         let mut state = self.lock();
         match state.roster.admit(job, &self.template.context.process) {
@@ -180,16 +190,15 @@ impl Pool {
         }
     }
 
+    fn signed(&self, (ticket, result): (Ticket, ServeResult)) -> ServeResult {
+        signed(&self.template, ticket.audience, result)
+    }
+
     /// A call ended at the driver's desk.
-    fn finish(
-        self: &Arc<Self>,
-        seat: Seat<Box<Instance>>,
-        answer: Option<(Ticket, ServeResult)>,
-    ) -> Option<ServeResult> {
+    fn finish(self: &Arc<Self>, seat: Seat<Box<Instance>>) {
         if let Some(next) = self.release(seat) {
             self.move_to_worker(next, Side::Guests);
         }
-        answer.map(|(ticket, result)| signed(&self.template, ticket.audience, result))
     }
 
     fn move_to_worker(self: &Arc<Self>, mut run: Run, side: Side) {
@@ -228,8 +237,9 @@ impl Pool {
         let ended = seat.instance.is_none();
         if !self.policy.is_long_lived() {
             // First, so that there never are more instances than seats.
-            seat.instance = None;
+            seat.instance.take_if(|instance| instance.was_called());
         }
+        let spare = !self.policy.is_long_lived() && seat.instance.is_some();
         let mut state = self.lock();
         let behind = seat.instance.as_ref().is_some_and(|instance| instance.is_behind(&state.link));
         if behind && !self.shutdown.is_cancelled() {
@@ -241,7 +251,11 @@ impl Pool {
             state.roster.seal();
         }
         let Released { next, turned_away, dropped: _dropped_here } = state.roster.release(seat);
+        let rings = spare && state.spare.is_kept(Instant::now());
         drop(state);
+        if rings {
+            self.house.ring();
+        }
         if ended {
             self.house.load_changed();
         }
@@ -258,7 +272,7 @@ impl Pool {
     }
 
     /// Tells those who waited why they will not run.
-    async fn refuse(&self, jobs: impl IntoIterator<Item = (Job, Refused)>) {
+    async fn refuse(&self, jobs: impl IntoIterator<Item = (Box<Job>, Refused)>) {
         for (job, why) in jobs {
             let error = refused(&self.template, &why, &job.incoming);
             self.fail(job.ticket(), error).await;
@@ -301,13 +315,17 @@ impl Pool {
         self.link_changed(&link.borrow_and_update().clone());
         let mut reports = Reports::at_once();
         loop {
-            let due = self.lock().roster.next_expiry();
+            let due = {
+                let state = self.lock();
+                state.roster.next_expiry().into_iter().chain(state.spare.next_look()).min()
+            };
             match self.house.next_chore(due, &reports, &mut link).await {
                 Chore::Look => {}
                 Chore::Link(link) => self.link_changed(&link),
                 Chore::Close => break,
             }
             self.expire().await;
+            self.end_spare();
             self.house.report(&mut reports, || {
                 let state = self.lock();
                 (state.roster.instances(), state.roster.in_flight())

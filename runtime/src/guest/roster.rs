@@ -11,13 +11,13 @@
 //! instance means an empty queue; the queue is bounded and served in order; a number is never used again. A call for which
 //! there is a seat, but none among those that its tenant may have running, is refused: nobody waits for another module.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::call::{Hop, Incoming};
 use daffi_proto::id::{ProcessRef, ServeId};
-use fnv::FnvHashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::sync::oneshot;
 
 use super::audience::{Audience, Ticket};
@@ -48,10 +48,10 @@ impl Job {
         (now, deadline): (Instant, Instant),
         queue_time: Duration,
         readers: Vec<StreamReader>,
-    ) -> Self {
+    ) -> Box<Self> {
         let waits_until = now.checked_add(queue_time).map_or(deadline, |until| until.min(deadline));
         let audience = Audience::of_call(&incoming, &own.tenant);
-        Self { incoming, came: now, deadline, waits_until, readers: readers.into_boxed_slice(), audience }
+        Box::new(Self { incoming, came: now, deadline, waits_until, readers: readers.into_boxed_slice(), audience })
     }
 
     /// Whose answer its end is.
@@ -68,7 +68,7 @@ impl Job {
 /// A call in a queue, with its place among those that wait in its tenant.
 #[derive(Debug)]
 struct Waiting {
-    job: Job,
+    job: Box<Job>,
     _place: Option<Place>,
 }
 
@@ -83,11 +83,11 @@ pub(super) struct Seat<I> {
 #[derive(Debug)]
 pub(super) enum Admission<I> {
     /// It runs now.
-    Run(Seat<I>, Job),
+    Run(Seat<I>, Box<Job>),
     /// It waits for a seat.
     Queued,
     /// It cannot.
-    Refused(Refused, Job),
+    Refused(Refused, Box<Job>),
 }
 
 /// Why a call is not even queued.
@@ -107,19 +107,18 @@ pub(super) enum Refused {
 #[derive(Debug)]
 pub(super) struct Released<I> {
     /// The next call of the queue has it; its cancellation comes by the channel. None where nobody needs it now.
-    pub next: Option<(Seat<I>, Job, oneshot::Receiver<()>)>,
+    pub next: Option<(Seat<I>, Box<Job>, oneshot::Receiver<()>)>,
     /// Calls of the queue that may not run: the tenant has as many running as it may.
-    pub turned_away: Vec<(Job, CeilingReached)>,
-    /// An instance that is not kept, to be dropped outside the lock.
+    pub turned_away: Vec<(Box<Job>, CeilingReached)>,
+    /// An instance that nobody is to call any more, to be dropped outside the lock.
     pub dropped: Option<I>,
 }
 
 /// What became of a call that its caller gave up.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is looked at once, where it is made")]
 pub(super) enum Left {
     /// It was in the queue, and is not any more.
-    Queued(Job),
+    Queued(Box<Job>),
     /// It runs: whoever runs it is told.
     Running,
     /// It has ended already.
@@ -130,43 +129,40 @@ pub(super) enum Left {
 pub(super) struct Roster<I, B> {
     capacity: usize,
     queue_limit: usize,
-    /// Whether instances outlive their call.
-    keeps: bool,
     /// The last one used is on top: it is the warmest.
     idle: Vec<(u32, I)>,
     live: HashSet<u32>,
     next_number: u32,
     queue: VecDeque<Waiting>,
     /// The calls on the worker threads until they are over, and how those for which somebody waits are cancelled.
-    running: FnvHashMap<ServeId, Option<oneshot::Sender<()>>>,
-    busy: FnvHashMap<u32, B>,
+    running: HashMap<ServeId, Option<oneshot::Sender<()>>>,
+    busy: HashMap<u32, B>,
     /// What all modules of the tenant may have running, and waiting.
     ceiling: Arc<Ceiling>,
     /// The places of the calls in seats, by the seats' numbers; none where there is no such ceiling.
-    places: FnvHashMap<u32, Place>,
+    places: HashMap<u32, Place>,
     closed: bool,
 }
 
 impl<I, B> Roster<I, B> {
-    pub fn new(capacity: u32, queue_limit: usize, keeps: bool, ceiling: Arc<Ceiling>) -> Self {
+    pub fn new(capacity: u32, queue_limit: usize, ceiling: Arc<Ceiling>) -> Self {
         Self {
             capacity: capacity as usize,
             queue_limit,
-            keeps,
             idle: Vec::new(),
-            live: HashSet::new(),
+            live: HashSet::default(),
             next_number: 0,
             queue: VecDeque::new(),
-            running: FnvHashMap::default(),
-            busy: FnvHashMap::default(),
+            running: HashMap::default(),
+            busy: HashMap::default(),
             ceiling,
-            places: FnvHashMap::default(),
+            places: HashMap::default(),
             closed: false,
         }
     }
 
     /// Finds a place for a call of this process.
-    pub fn admit(&mut self, job: Job, own: &ProcessRef) -> Admission<I> {
+    pub fn admit(&mut self, job: Box<Job>, own: &ProcessRef) -> Admission<I> {
         if self.closed {
             return Admission::Refused(Refused::Closed, job);
         }
@@ -201,6 +197,11 @@ impl<I, B> Roster<I, B> {
         if self.closed { None } else { self.seat() }
     }
 
+    /// A seat in which an instance is to be made that waits for a call, where none does and none is to come into it first.
+    pub fn seat_for_spare(&mut self) -> Option<Seat<I>> {
+        if self.closed || !self.idle.is_empty() { None } else { self.seat() }
+    }
+
     /// Takes the idle instances that `which` picks, to do something to them other than a call.
     pub fn take_idle(&mut self, which: impl Fn(&I) -> bool) -> Vec<Seat<I>> {
         let (taken, kept) = std::mem::take(&mut self.idle).into_iter().partition(|(_, instance)| which(instance));
@@ -231,7 +232,7 @@ impl<I, B> Roster<I, B> {
         self.busy.values()
     }
 
-    /// A seat comes back; without its instance when that has ended.
+    /// A seat comes back; without its instance when that has ended, or is not to be called again.
     pub fn release(&mut self, seat: Seat<I>) -> Released<I> {
         let Seat { number, instance } = seat;
         self.busy.remove(&number);
@@ -241,22 +242,21 @@ impl<I, B> Roster<I, B> {
             self.live.remove(&number);
             return Released { next: None, turned_away: Vec::new(), dropped: instance };
         }
-        let (kept, dropped) = if self.keeps { (instance, None) } else { (None, instance) };
-        if kept.is_none() {
+        if instance.is_none() {
             self.live.remove(&number);
         }
         let mut turned_away = Vec::new();
         let waiting = loop {
             let Some(waiting) = self.queue.pop_front() else {
-                self.idle.extend(kept.map(|instance| (number, instance)));
-                return Released { next: None, turned_away, dropped };
+                self.idle.extend(instance.map(|instance| (number, instance)));
+                return Released { next: None, turned_away, dropped: None };
             };
             match self.ceiling.hand_on(&mut place, Kind::Running, waiting.job.audience) {
                 Ok(()) => break waiting,
                 Err(reached) => turned_away.push((waiting.job, reached)),
             }
         };
-        let seat = match kept {
+        let seat = match instance {
             Some(instance) => Some(Seat { number, instance: Some(instance) }),
             None => self.seat(),
         };
@@ -267,11 +267,11 @@ impl<I, B> Roster<I, B> {
                 let job = waiting.job;
                 let cancel = self.runs(job.incoming.id);
                 self.places.extend(place.map(|place| (seat.number, place)));
-                Released { next: Some((seat, job, cancel)), turned_away, dropped }
+                Released { next: Some((seat, job, cancel)), turned_away, dropped: None }
             }
             None => {
                 self.queue.push_front(waiting);
-                Released { next: None, turned_away, dropped }
+                Released { next: None, turned_away, dropped: None }
             }
         }
     }
@@ -291,7 +291,7 @@ impl<I, B> Roster<I, B> {
     }
 
     /// Takes the queued calls that may not wait any longer at `now`.
-    pub fn expire(&mut self, now: Instant) -> Vec<Job> {
+    pub fn expire(&mut self, now: Instant) -> Vec<Box<Job>> {
         if self.next_expiry().is_none_or(|first| first > now) {
             return Vec::new();
         }
@@ -313,7 +313,7 @@ impl<I, B> Roster<I, B> {
     }
 
     /// Takes no more calls; gives back the queue and what is idle.
-    pub fn close(&mut self) -> (Vec<Job>, Vec<I>) {
+    pub fn close(&mut self) -> (Vec<Box<Job>>, Vec<I>) {
         self.closed = true;
         let idle = std::mem::take(&mut self.idle);
         for (number, _) in &idle {

@@ -10,15 +10,15 @@ use crate::guest::ceiling::CeilingLimits;
 /// Instances are numbers, and seats are busy with nothing.
 type Numbers = Roster<u32, ()>;
 
-fn roster(capacity: u32, queue: usize, keeps: bool) -> Numbers {
-    Roster::new(capacity, queue, keeps, Arc::new(Ceiling::none(TenantName::default())))
+fn roster(capacity: u32, queue: usize) -> Numbers {
+    Roster::new(capacity, queue, Arc::new(Ceiling::none(TenantName::default())))
 }
 
 fn own() -> ProcessRef {
     ProcessRef { tenant: TenantName::default(), name: ProcessName::new("own").unwrap() }
 }
 
-fn job(id: u64, from_instances: &[u32]) -> Job {
+fn job(id: u64, from_instances: &[u32]) -> Box<Job> {
     let chain: Vec<Hop> = from_instances.iter().map(|&instance| Hop { process: Some(own()), instance }).collect();
     let incoming = Incoming {
         id: ServeId(id),
@@ -44,7 +44,7 @@ fn seat(admission: Admission<u32>) -> Seat<u32> {
 
 #[test]
 fn calls_beyond_the_instances_wait_in_order_and_beyond_the_queue_are_refused() {
-    let mut roster = roster(1, 2, true);
+    let mut roster = roster(1, 2);
     let first = seat(roster.admit(job(1, &[]), &own()));
     assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
     assert!(matches!(roster.admit(job(3, &[]), &own()), Admission::Queued));
@@ -57,7 +57,7 @@ fn calls_beyond_the_instances_wait_in_order_and_beyond_the_queue_are_refused() {
 
 #[test]
 fn a_seat_that_lost_its_instance_gets_a_new_number() {
-    let mut roster = roster(1, 2, true);
+    let mut roster = roster(1, 2);
     let first = seat(roster.admit(job(1, &[]), &own()));
     assert!(matches!(roster.admit(job(2, &[]), &own()), Admission::Queued));
     let Some((second, ..)) = roster.release(Seat { number: first.number, instance: None }).next else {
@@ -69,7 +69,7 @@ fn a_seat_that_lost_its_instance_gets_a_new_number() {
 
 #[test]
 fn a_call_that_returns_to_every_waiting_instance_is_a_cycle() {
-    let mut roster = roster(2, 8, true);
+    let mut roster = roster(2, 8);
     let first = seat(roster.admit(job(1, &[]), &own())).number;
     let second = seat(roster.admit(job(2, &[first]), &own())).number;
     assert!(matches!(roster.admit(job(3, &[first]), &own()), Admission::Queued));
@@ -78,7 +78,7 @@ fn a_call_that_returns_to_every_waiting_instance_is_a_cycle() {
 
 #[test]
 fn the_number_of_an_instance_that_has_ended_makes_no_cycle() {
-    let mut roster = roster(1, 8, true);
+    let mut roster = roster(1, 8);
     let first = seat(roster.admit(job(1, &[]), &own())).number;
     assert!(roster.release(Seat { number: first, instance: None }).next.is_none());
     let _second = seat(roster.admit(job(2, &[first]), &own()));
@@ -87,7 +87,7 @@ fn the_number_of_an_instance_that_has_ended_makes_no_cycle() {
 
 #[test]
 fn a_queued_call_leaves_at_once_and_an_expired_one_is_found() {
-    let mut roster = roster(1, 8, true);
+    let mut roster = roster(1, 8);
     let _seat = seat(roster.admit(job(1, &[]), &own()));
     for id in 2..5 {
         let _ = roster.admit(job(id, &[]), &own());
@@ -102,7 +102,7 @@ fn a_queued_call_leaves_at_once_and_an_expired_one_is_found() {
 
 #[test]
 fn a_call_that_its_caller_gave_up_is_in_flight_until_it_is_over() {
-    let mut roster = roster(1, 8, true);
+    let mut roster = roster(1, 8);
     let _seat = seat(roster.admit(job(1, &[]), &own()));
     let mut cancel = roster.runs(ServeId(1));
     for _ in 0..2 {
@@ -116,19 +116,24 @@ fn a_call_that_its_caller_gave_up_is_in_flight_until_it_is_over() {
 }
 
 #[test]
-fn instances_of_per_call_modules_are_not_kept() {
-    let mut roster = roster(4, 8, false);
+fn one_spare_instance_waits_for_the_next_call_where_there_is_a_seat_for_it() {
+    let mut roster = roster(2, 8);
     let first = seat(roster.admit(job(1, &[]), &own()));
-    let released = roster.release(Seat { instance: Some(1), ..first });
-    assert!(released.next.is_none() && released.dropped == Some(1));
-    assert_eq!(roster.instances(), 0);
+    let spare = roster.seat_for_spare().unwrap();
+    assert!(roster.seat_for_spare().is_none(), "both seats are taken");
+    assert!(roster.release(Seat { instance: Some(2), ..spare }).next.is_none());
+    assert!(roster.release(Seat { instance: None, ..first }).next.is_none());
+    assert!(roster.seat_for_spare().is_none(), "one waits already");
+    assert_eq!(seat(roster.admit(job(2, &[]), &own())).instance, Some(2));
+    roster.seal();
+    assert!(roster.seat_for_spare().is_none());
 }
 
 #[test]
 fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
     let limits = CeilingLimits { concurrency: Some(1), queue: Some(1), ..CeilingLimits::default() };
     let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
-    let new = || Numbers::new(1, 8, true, ceiling.clone());
+    let new = || Numbers::new(1, 8, ceiling.clone());
     let (mut one, mut other) = (new(), new());
     let refused = |admission: Admission<u32>, key: &str| match admission {
         Admission::Refused(Refused::Tenant(reached), _) => assert!(reached.to_string().contains(key), "{reached}"),
@@ -156,7 +161,7 @@ fn modules_of_a_tenant_share_what_it_may_have_running_and_waiting() {
 fn who_waits_behind_no_call_is_turned_away_when_the_tenant_has_no_place_for_him() {
     let limits = CeilingLimits { concurrency: Some(1), ..CeilingLimits::default() };
     let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
-    let (mut one, mut other) = (Numbers::new(1, 8, true, ceiling.clone()), Numbers::new(1, 8, true, ceiling.clone()));
+    let (mut one, mut other) = (Numbers::new(1, 8, ceiling.clone()), Numbers::new(1, 8, ceiling.clone()));
     let prepared = one.seat_for_new().unwrap();
     assert!(matches!(one.admit(job(1, &[]), &own()), Admission::Queued));
     assert!(matches!(one.admit(job(2, &[]), &own()), Admission::Queued));
@@ -169,9 +174,9 @@ fn who_waits_behind_no_call_is_turned_away_when_the_tenant_has_no_place_for_him(
 fn a_stranger_for_whom_the_tenant_has_no_place_is_turned_away_and_who_waits_behind_him_is_next() {
     let limits = CeilingLimits { concurrency: Some(2), ..CeilingLimits::default() };
     let ceiling = Arc::new(Ceiling::new(TenantName::default(), limits));
-    let new = || Numbers::new(1, 8, true, ceiling.clone());
+    let new = || Numbers::new(1, 8, ceiling.clone());
     let (mut one, mut other) = (new(), new());
-    let strange = |id| Job { audience: Audience::Strangers, ..job(id, &[]) };
+    let strange = |id| Box::new(Job { audience: Audience::Strangers, ..*job(id, &[]) });
     let first = seat(one.admit(job(1, &[]), &own()));
     let theirs = seat(other.admit(strange(2), &own()));
     assert!(matches!(one.admit(strange(3), &own()), Admission::Queued));

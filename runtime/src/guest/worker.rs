@@ -47,7 +47,7 @@ pub(super) struct Run {
     /// Whether its caller was told, or has gone, and it was counted then: it runs on for nobody.
     unwanted: bool,
     /// What to call once the instance is prepared.
-    job: Option<Job>,
+    job: Option<Box<Job>>,
     /// The callback's name, for errors.
     name: Arc<str>,
     /// Whether it has to check and to lower much first.
@@ -75,14 +75,14 @@ pub(super) enum Progress {
     /// It waits, or a tick passed.
     Pending,
     /// The instance is ready for its call, if there is (still) one.
-    Prepared(Seat<Box<Instance>>, Option<Job>),
+    Prepared(Seat<Box<Instance>>, Option<Box<Job>>),
     /// It is over; the call that ended with it, if any, and what that came to.
     Ended(Seat<Box<Instance>>, Option<(Ticket, ServeResult)>),
 }
 
 impl Run {
     /// Makes the instance of a seat that has none, or tells it of the link; for the call that is to follow, if any.
-    pub fn prepare(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Option<Job>) -> Self {
+    pub fn prepare(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Option<Box<Job>>) -> Self {
         let template = pool.template.clone();
         let name = match &job {
             Some(job) => template.callback_name(job.incoming.callback),
@@ -107,7 +107,7 @@ impl Run {
         Self {
             number,
             step: Current::Prepare(Box::pin(step)),
-            call: job.as_ref().map(Job::ticket),
+            call: job.as_deref().map(Job::ticket),
             unwanted: false,
             caller: job.as_ref().and_then(|job| job.incoming.caller.clone()),
             deadline: job.as_ref().map(|job| job.deadline),
@@ -122,10 +122,10 @@ impl Run {
     }
 
     /// Calls into the seat's instance, unless the deadline has passed by now.
-    pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Job, now: Instant) -> Self {
+    pub fn call(pool: &Arc<Pool>, seat: Seat<Box<Instance>>, job: Box<Job>, now: Instant) -> Self {
         let Some(instance) = seat.instance else { return Self::prepare(pool, seat, Some(job)) };
         let ticket = job.ticket();
-        let Job { incoming, came, deadline, .. } = job;
+        let Job { incoming, came, deadline, .. } = *job;
         let Incoming { id, callback, args, caller, chain, .. } = incoming;
         let (name, is_heavy) = (pool.template.callback_name(callback), args.len() > NETWORK_BYTES);
         pool.meter().waited(now.saturating_duration_since(came));

@@ -10,7 +10,7 @@ use daffi_proto::call::{GatherEnd, GatherEntry, MemberEvent, ProcessInfo, Resolv
 use daffi_proto::error::CallError;
 use daffi_proto::id::{LocalId, Token};
 use daffi_proto::schedule::TaskPage;
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handle::{Answer, Gathered, Serve};
@@ -63,7 +63,7 @@ impl Ended {
 
 /// All who wait.
 pub(super) struct Asked {
-    askers: FnvHashMap<Token, Asker>,
+    askers: HashMap<Token, Asker>,
     /// How many of them wait for the end of a call.
     calls: usize,
     ended: Ended,
@@ -73,7 +73,7 @@ pub(super) struct Asked {
 impl Asked {
     /// Nobody.
     pub(super) fn new() -> Self {
-        Self { askers: FnvHashMap::default(), calls: 0, ended: Ended::default(), last_own_token: OWN_TOKENS }
+        Self { askers: HashMap::default(), calls: 0, ended: Ended::default(), last_own_token: OWN_TOKENS }
     }
 
     /// A token for a request whose asker brought none.

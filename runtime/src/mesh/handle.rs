@@ -84,7 +84,7 @@ pub enum Request {
     /// See [`MeshHandle::remove_process`].
     RemoveProcess(LocalId),
     /// See [`MeshHandle::call`].
-    Call { token: Token, request: CallRequest, ports: Vec<Arc<Port>>, reply: oneshot::Sender<Answer> },
+    Call { token: Token, request: Box<CallRequest>, ports: Vec<Arc<Port>>, reply: oneshot::Sender<Answer> },
     /// See [`MeshHandle::gather`].
     Gather { token: Token, request: GatherRequest, reply: mpsc::Sender<Gathered> },
     /// See [`MeshHandle::schedule`].
@@ -236,8 +236,8 @@ impl MeshHandle {
     ///
     /// # Errors
     /// As [`CallError`] says. Cancel safety: dropping the future cancels the call and the tree of calls below it.
-    pub async fn call(&self, request: CallRequest) -> Result<CallReply, CallError> {
-        match self.begin_here(request)? {
+    pub async fn call(&self, request: impl Into<Box<CallRequest>>) -> Result<CallReply, CallError> {
+        match self.begin_here(request.into())? {
             Begun::Over(reply) => Ok(reply),
             Begun::Open(call) => call.await,
             Begun::Nowhere(request) => OpenCall::from(self.start_streaming(request).await?).await,
@@ -250,7 +250,7 @@ impl MeshHandle {
     /// # Errors
     /// `overloaded` when this runtime has too many requests open, `not-connected` when it ends. Cancel safety: dropping
     /// the future, or later the [`OpenCall`], cancels the call and the tree of calls below it.
-    pub async fn start(&self, request: CallRequest) -> Result<OpenCall, CallError> {
+    pub async fn start(&self, request: impl Into<Box<CallRequest>>) -> Result<OpenCall, CallError> {
         Ok(self.start_streaming(request).await?.into())
     }
 

@@ -18,7 +18,7 @@ use daffi_proto::controller::{Controller, ControllerConfig, Event as Told, Input
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
 use daffi_proto::session::PeerIdentity;
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,7 +108,7 @@ pub struct Hub {
     drain_requests: mpsc::Receiver<oneshot::Sender<()>>,
     drained: bool,
     drains: Vec<oneshot::Sender<()>>,
-    links: FnvHashMap<LinkId, Open>,
+    links: HashMap<LinkId, Open>,
     last_link: u64,
     /// Links with something to flush.
     unflushed: Vec<LinkId>,
@@ -149,7 +149,7 @@ impl Hub {
             drain_requests,
             drained: false,
             drains: Vec::new(),
-            links: FnvHashMap::default(),
+            links: HashMap::default(),
             last_link: 0,
             unflushed: Vec::new(),
             joined: HashSet::new(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use daffi_proto::frame::Frame;
 use daffi_proto::id::LinkId;
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::link::LinkEnd;
@@ -86,7 +86,7 @@ pub(super) enum Said {
 /// The batches of all links.
 #[derive(Default)]
 pub(super) struct Rounds {
-    links: FnvHashMap<LinkId, Waiting>,
+    links: HashMap<LinkId, Waiting>,
     /// Those with something to hear, whose turn it is first.
     order: VecDeque<LinkId>,
     /// How many frames of the first one were heard in its turn.

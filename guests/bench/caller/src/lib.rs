@@ -51,10 +51,13 @@ impl exports::wasi::cli0_2_0::run::Guest for Caller {
         measure::warm();
         let mut latencies = Vec::with_capacity(job.calls as usize);
         let started = measure::now();
+        let mut sent = started;
         for i in 0..job.calls {
-            let sent = measure::now();
             one(i);
-            latencies.push(measure::nanos(sent));
+            // The end of a call is the beginning of the next: to look twice would cost a tenth of a local call.
+            let answered = measure::now();
+            latencies.push((answered - sent).as_nanos() as u64);
+            sent = answered;
         }
         measure::done(measure::nanos(started), latencies);
         Ok(())

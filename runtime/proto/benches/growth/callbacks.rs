@@ -170,7 +170,7 @@ impl Everything {
         let typed = quickest(|watch| {
             for at in &self.picked {
                 let request = mesh::request(&self.callbacks[*at], &self.tenant);
-                let command = node::Input::Command(node::Command::Call { token: Token(1), request });
+                let command = node::Input::Command(node::Command::Call { token: Token(1), request: request.into() });
                 let sent = watch.time(1, || mesh::tell(node, command));
                 let Some(Frame { header: Header::Call { id, .. }, .. }) = sent.first() else {
                     anyhow::bail!("the call is not sent");

@@ -91,7 +91,7 @@ fn made(table: &mut Table, in_flight: usize) -> anyhow::Result<()> {
     let mut begin = || {
         last += 1;
         let request = mesh::request(&callbacks[0], &tenant);
-        node::Input::Command(node::Command::Call { token: Token(last), request })
+        node::Input::Command(node::Command::Call { token: Token(last), request: request.into() })
     };
     let id_of = |frames: Vec<Frame>| match frames.first().map(|frame| &frame.header) {
         Some(Header::Call { id, .. }) => Ok(*id),
@@ -211,7 +211,7 @@ fn local(table: &mut Table, in_flight: usize) -> anyhow::Result<()> {
     let begin = |last: &mut u64| {
         *last += 1;
         let request = mesh::request(callback, &tenant);
-        node::Input::Command(node::Command::Call { token: Token(*last), request })
+        node::Input::Command(node::Command::Call { token: Token(*last), request: request.into() })
     };
     let mut open = VecDeque::with_capacity(in_flight + 1);
     for _ in 0..in_flight {

@@ -78,7 +78,8 @@ impl Start {
         let (mut node, mut said) = mesh::node_of(&TenantName::default());
         let specs = specs.iter().map(|spec| node::Command::AddProcess { token: Token(0), spec: spec.clone() });
         let calls = waiting.iter().zip(1..);
-        let calls = calls.map(|(request, token)| node::Command::Call { token: Token(token), request: request.clone() });
+        let calls =
+            calls.map(|(request, token)| node::Command::Call { token: Token(token), request: request.clone().into() });
         for command in specs.chain(calls) {
             said.extend(mesh::tell(&mut node, node::Input::Command(command)));
         }

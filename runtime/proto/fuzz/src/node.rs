@@ -247,7 +247,7 @@ impl Run {
         let token = self.token();
         self.open_writers(StreamCall::Made(token), &request.flows());
         if script.flag() {
-            return self.command(Command::Call { token, request });
+            return self.command(Command::Call { token, request: request.into() });
         }
         let Some((offer, incoming)) = self.node.offer(self.clock(), token, request) else { return self.carry_out() };
         match script.below(3) {

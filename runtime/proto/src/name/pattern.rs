@@ -107,7 +107,7 @@ impl Pattern {
 
     /// Whether this may mean `name`.
     pub fn matches(&self, name: &CallbackName) -> bool {
-        self.wanted.function == name.function
+        self.wanted.function() == name.function()
             && self.fits_interface(name.interface())
             && version_fits(self.wanted.version(), name.version())
     }
@@ -124,7 +124,7 @@ impl Pattern {
         let names = names.into_iter();
         let matching = || names.clone().filter(|name| self.matches(name));
         let highest = |of: &CallbackName| {
-            matching().filter(|name| name.same_but_version(of)).max_by(|a, b| a.version.cmp(&b.version))
+            matching().filter(|name| name.same_but_version(of)).max_by(|a, b| a.version().cmp(&b.version()))
         };
         if let Some(found) = highest(&self.wanted) {
             return Ok(found);

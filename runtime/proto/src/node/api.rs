@@ -138,7 +138,7 @@ pub enum Command {
         /// Names the request.
         token: Token,
         /// The call.
-        request: CallRequest,
+        request: Box<CallRequest>,
     },
     /// A BROADCAST: answered by [`Output::GatherEntry`] for each process as it answers, and then [`Output::GatherDone`].
     Gather {

@@ -18,7 +18,6 @@ pub(super) struct Ask {
     origin: Origin,
     question: Question,
     timeout: Duration,
-    deadline: Duration,
 }
 
 #[derive(Debug)]
@@ -99,7 +98,7 @@ impl Node {
         let id = AskId(self.last_ask);
         let deadline = self.deadline(timeout).min(most);
         let timeout = deadline.saturating_sub(self.now) + spent;
-        let ask = Ask { token, origin, question, timeout, deadline };
+        let ask = Ask { token, origin, question, timeout };
         if self.requests.len() >= MAX_OPEN_REQUESTS {
             let error = outcome::too_many_requests(ask.question.text());
             self.outputs.push_back(ask.output(Err(error)));
@@ -108,7 +107,7 @@ impl Node {
         if let Some(parent) = ask.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {
             parent.below.insert(Request::Ask(id));
         }
-        self.deadlines.insert((deadline, Request::Ask(id)));
+        self.deadlines.set(deadline, Request::Ask(id));
         self.requests.insert(token, Request::Ask(id));
         self.asks.insert(id, ask);
         self.try_ask(id);
@@ -261,7 +260,7 @@ impl Node {
     pub(super) fn end_ask(&mut self, id: AskId) -> Option<Ask> {
         let ask = self.asks.remove(&id)?;
         let request = Request::Ask(id);
-        self.deadlines.remove(&(ask.deadline, request));
+        self.deadlines.remove(request);
         self.requests.remove(&ask.token);
         self.waiting.remove(request);
         if let Some(parent) = ask.origin.parent.and_then(|parent| self.serves.get_mut(&parent)) {

@@ -161,14 +161,14 @@ pub(super) fn time_for_next_hop(left: Duration) -> Duration {
 }
 
 impl Node {
-    pub(super) fn call(&mut self, token: Token, request: CallRequest) {
+    pub(super) fn call(&mut self, token: Token, request: Box<CallRequest>) {
         if let Some(call) = self.users_call(token, request) {
             self.begin_call(token, call);
         }
     }
 
     /// A call of the user that may be made; one that may not has ended.
-    pub(super) fn users_call(&mut self, token: Token, request: CallRequest) -> Option<Box<Call>> {
+    pub(super) fn users_call(&mut self, token: Token, request: Box<CallRequest>) -> Option<Box<Call>> {
         let (callbacks, flows) = (request.callbacks.clone(), request.flows());
         match self.admit_call(Owner::User(token), request).and_then(not_by_itself) {
             Ok(call) => {
@@ -203,7 +203,7 @@ impl Node {
 
     /// Makes a call of a request, or of a gather's what its legs are made of. The name of the callback is left to be filled
     /// into an error: it is not written out for nothing.
-    pub(super) fn admit_call(&self, owner: Owner, request: CallRequest) -> Result<Box<Call>, CallError> {
+    pub(super) fn admit_call(&self, owner: Owner, request: Box<CallRequest>) -> Result<Box<Call>, CallError> {
         if self.requests.len().max(self.calls.len()) >= MAX_OPEN_REQUESTS {
             return Err(outcome::too_many_requests(String::new()));
         }
@@ -272,7 +272,7 @@ impl Node {
     pub(super) fn add_call(&mut self, call: Box<Call>) -> CallKey {
         self.last_call += 1;
         let id = CallKey(self.last_call);
-        self.deadlines.insert((call.timer(), Request::Call(id)));
+        self.deadlines.set(call.timer(), Request::Call(id));
         if call.asleep {
             self.waiting.add(Request::Call(id), Vec::new);
         }

@@ -186,7 +186,7 @@ impl Node {
         }
         let begins = std::mem::take(&mut call.asleep);
         let timer = call.timer();
-        self.deadlines.insert((timer, Request::Call(id)));
+        self.deadlines.set(timer, Request::Call(id));
         if begins {
             self.begin_streams(id);
             self.waiting.remove(Request::Call(id));
@@ -285,8 +285,7 @@ impl Node {
 
     /// All calls that went over a link end with it.
     pub(super) fn fail_remote_calls(&mut self, via: Via, code: &str, reason: &str) {
-        let ids: Vec<CallKey> = self.away.range(Wire::all_of(via)).map(|(_, call)| *call).collect();
-        for id in ids {
+        for (_, id) in self.away.of(via) {
             let Some(call) = self.calls.get(&id) else { continue };
             let error = outcome::link_lost(via, code, reason, call.callback());
             self.finish_call(id, Err(error));
@@ -354,15 +353,14 @@ impl Node {
         if begins >= call.deadline {
             return false;
         }
-        let timer = call.timer();
         call.failures += 1;
         call.so_far = worse(call.so_far, error.outcome);
         call.placements = 0;
         (call.begins, call.asleep) = (begins, true);
         let (next, place) = (call.timer(), std::mem::replace(&mut call.place, Place::Waiting));
         let request = Request::Call(id);
-        self.deadlines.remove(&(timer, request));
-        self.deadlines.insert((next, request));
+        self.deadlines.remove(request);
+        self.deadlines.set(next, request);
         self.waiting.remove(request);
         self.waiting.add(request, Vec::new);
         if let Place::Away { wire, chosen } = place {
@@ -384,7 +382,7 @@ impl Node {
         let call = self.calls.remove(&id)?;
         let request = Request::Call(id);
         self.abandoned_calls -= usize::from(call.abandoned);
-        self.deadlines.remove(&(call.timer(), request));
+        self.deadlines.remove(request);
         if let Owner::User(token) = call.owner {
             self.requests.remove(&token);
         }

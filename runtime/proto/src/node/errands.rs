@@ -49,7 +49,7 @@ impl Node {
         let ScheduleRequest { call, terms } = request;
         let callbacks = call.callbacks.clone();
         let call = CallRequest { answer: Answer::Result, retry: Retry::NEVER, ..call };
-        let admitted = self.admit_call(Owner::User(token), call).and_then(|mut call| {
+        let admitted = self.admit_call(Owner::User(token), Box::new(call)).and_then(|mut call| {
             if call.origin.tenant != call.origin.home {
                 return Err(outcome::foreign_schedule());
             }
@@ -69,7 +69,7 @@ impl Node {
     pub(super) fn ask_for_tasks(&mut self, token: Token, request: TasksRequest) {
         let TasksRequest { caller, process, op, timeout } = request;
         let call = CallRequest { receiver: Some(process), timeout, ..CallRequest::new(caller, Arc::default()) };
-        match self.admit_call(Owner::User(token), call) {
+        match self.admit_call(Owner::User(token), Box::new(call)) {
             Ok(mut call) => {
                 call.errand = Errand::Tasks(op);
                 self.begin_call(token, call);

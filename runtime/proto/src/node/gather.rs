@@ -49,8 +49,6 @@ pub(super) struct Gather {
     begun: bool,
     values: usize,
     bytes: usize,
-    /// Until it begins the deadline, afterwards when it has stalled.
-    timer: Option<Duration>,
 }
 
 /// Who has the callback now.
@@ -89,7 +87,7 @@ impl Node {
         let id = GatherKey(self.last_gather + 1);
         let admitted = match &receiver {
             None if !call.flows().is_empty() => Err(outcome::no_streams_of_all(String::new())),
-            None => self.admit_call(Owner::Gather(id), call).map(|call| *call),
+            None => self.admit_call(Owner::Gather(id), Box::new(call)).map(|call| *call),
             Some(receiver) => Err(outcome::receiver_of_all(receiver, String::new())),
         };
         let call = match admitted {
@@ -104,7 +102,7 @@ impl Node {
         self.note_below(call.origin.parent, Request::Gather(id));
         let (timer, asleep) = (call.timer(), call.asleep);
         let (legs, waiting) = (BTreeSet::new(), BTreeMap::new());
-        let gather = Gather { token, call, need, stall, legs, waiting, begun: false, values: 0, bytes: 0, timer: None };
+        let gather = Gather { token, call, need, stall, legs, waiting, begun: false, values: 0, bytes: 0 };
         self.gathers.insert(id, gather);
         self.set_gather_timer(id, Some(timer));
         if asleep {
@@ -299,11 +297,10 @@ impl Node {
     }
 
     fn set_gather_timer(&mut self, id: GatherKey, at: Option<Duration>) {
-        let Some(gather) = self.gathers.get_mut(&id) else { return };
-        if let Some(before) = std::mem::replace(&mut gather.timer, at) {
-            self.deadlines.remove(&(before, Request::Gather(id)));
+        match at {
+            Some(at) if self.gathers.contains_key(&id) => self.deadlines.set(at, Request::Gather(id)),
+            Some(_) | None => self.deadlines.remove(Request::Gather(id)),
         }
-        self.deadlines.extend(at.map(|at| (at, Request::Gather(id))));
     }
 
     /// It is to begin, did not begin in time, or nothing came for too long.

@@ -5,7 +5,6 @@
 //! where no answer comes in time, a list is what this node knows.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{MAX_OPEN_REQUESTS, Node, Output, Peer, Request};
 use crate::call::{CallbackInfo, Detail, Load, ProcessInfo};
@@ -21,7 +20,6 @@ pub(super) struct List {
     token: Token,
     tenant: TenantName,
     detail: Detail,
-    deadline: Duration,
 }
 
 /// What others told of themselves.
@@ -41,9 +39,9 @@ impl Node {
         self.last_ask += 1;
         let id = self.last_ask;
         let deadline = self.deadline(HANDSHAKE_TIMEOUT);
-        self.deadlines.insert((deadline, Request::List(id)));
+        self.deadlines.set(deadline, Request::List(id));
         self.requests.insert(token, Request::List(id));
-        self.lists.insert(id, List { token, tenant, detail, deadline });
+        self.lists.insert(id, List { token, tenant, detail });
         self.send(Frame::new(Header::ListLoads { id, detail }));
     }
 
@@ -66,7 +64,7 @@ impl Node {
     /// Takes a list out of every table.
     pub(super) fn end_list(&mut self, id: u64) -> Option<List> {
         let list = self.lists.remove(&id)?;
-        self.deadlines.remove(&(list.deadline, Request::List(id)));
+        self.deadlines.remove(Request::List(id));
         self.requests.remove(&list.token);
         Some(list)
     }

@@ -44,6 +44,7 @@ mod api;
 mod asks;
 mod calls;
 mod counts;
+mod deadlines;
 mod directory;
 mod each;
 mod ends;
@@ -78,7 +79,7 @@ use std::time::Duration;
 
 pub use api::{Command, Input, NodeConfig, Output, StreamAct, StreamEvent, TaskTrouble};
 pub use counts::NodeCounts;
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 pub use gather::{MAX_BROADCAST, MAX_GATHERED_BYTES};
 pub use offers::Offer;
 pub use repeats::{KEPT_FOR, MAX_KEPT_BYTES, MAX_KEPT_RESULTS};
@@ -87,7 +88,7 @@ pub use schedules::SAVE_COUNTS_EVERY;
 pub use visits::{MAX_STRANGERS_OF_ONE, MAX_VISITS};
 pub use watch::MAX_WATCHES;
 pub use wire::Via;
-use wire::Wire;
+use wire::{ByWire, Wire};
 
 use crate::call::{Answer, MAX_TIMEOUT};
 use crate::frame::Header;
@@ -124,19 +125,19 @@ enum Peer {
 }
 
 /// A call that was made here, by this node's own count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct CallKey(u64);
 
 /// A broadcast, by this node's own count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct GatherKey(u64);
 
 /// A question to the mesh, by this node's own count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct AskId(u64);
 
 /// Something with a deadline that may have to wait for the mesh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Request {
     Call(CallKey),
     Gather(GatherKey),
@@ -183,17 +184,17 @@ pub struct Node {
     loads: loads::Reports,
     /// Of which processes it is to be told what they have used.
     usages: loads::Reports,
-    requests: FnvHashMap<Token, Request>,
-    /// In boxes, as those that are served: a tree moves its values about.
-    calls: BTreeMap<CallKey, Box<calls::Call>>,
+    requests: HashMap<Token, Request>,
+    /// In boxes, as those that are served: a table moves its values about.
+    calls: HashMap<CallKey, Box<calls::Call>>,
     /// A call that nobody waits for when it is sent, and was given to the link just now.
     handed_over: Option<Wire>,
     /// Those that were sent over a link, by their ids there.
-    away: BTreeMap<Wire, CallKey>,
+    away: ByWire<CallKey>,
     gathers: BTreeMap<GatherKey, gather::Gather>,
     exchanges: BTreeMap<StreamCall, streams::Exchange>,
     /// Those of calls that went over a link, by their ids there.
-    wires: BTreeMap<Wire, StreamCall>,
+    wires: ByWire<StreamCall>,
     /// Those that may have something to do, in the order of their turns.
     stirred: VecDeque<StreamCall>,
     /// The links that take nothing of streams for now, and who waits for them.
@@ -205,13 +206,13 @@ pub struct Node {
     eaches: BTreeMap<ServeId, each::Each>,
     asks: BTreeMap<AskId, asks::Ask>,
     lists: BTreeMap<u64, lists::List>,
-    deadlines: BTreeSet<(Duration, Request)>,
+    deadlines: deadlines::Deadlines,
     waiting: waiting::Waiting,
     patience: patience::Patience,
     watches: watch::Watches,
-    serves: BTreeMap<ServeId, Box<serve::Served>>,
+    serves: HashMap<ServeId, Box<serve::Served>>,
     /// The calls that came over a link, by their ids there.
-    incoming: BTreeMap<Wire, ServeId>,
+    incoming: ByWire<ServeId>,
     /// Served calls for which somebody waits.
     wanted_serves: usize,
     /// Calls that go on though the ones that they are made for were given up.
@@ -259,13 +260,13 @@ impl Node {
             retry_names_at: None,
             loads: loads::Reports::default(),
             usages: loads::Reports::default(),
-            requests: FnvHashMap::default(),
-            calls: BTreeMap::new(),
+            requests: HashMap::default(),
+            calls: HashMap::default(),
             handed_over: None,
-            away: BTreeMap::new(),
+            away: ByWire::default(),
             gathers: BTreeMap::new(),
             exchanges: BTreeMap::new(),
-            wires: BTreeMap::new(),
+            wires: ByWire::default(),
             stirred: VecDeque::new(),
             congested: BTreeSet::new(),
             held: BTreeSet::new(),
@@ -275,12 +276,12 @@ impl Node {
             eaches: BTreeMap::new(),
             asks: BTreeMap::new(),
             lists: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            deadlines: deadlines::Deadlines::default(),
             waiting: waiting::Waiting::default(),
             patience: patience::Patience::default(),
             watches: watch::Watches::default(),
-            serves: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            serves: HashMap::default(),
+            incoming: ByWire::default(),
             wanted_serves: 0,
             abandoned_calls: 0,
             last_local: 0,
@@ -358,7 +359,7 @@ impl Node {
 
     /// When to come back with [`Input::Timer`] at the latest.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let deadline = self.deadlines.first();
         let link = [self.link.next_check(), self.stale_until, self.retry_names_at, self.next_loads()];
         let directs = [self.roads.next_check(), self.visits.next_check()];
         let rest = link.into_iter().chain(directs).chain([
@@ -417,11 +418,7 @@ impl Node {
 
     /// Everything that the time calls for.
     fn check_time(&mut self) {
-        while let Some((at, request)) = self.deadlines.first().copied() {
-            if at > self.now {
-                break;
-            }
-            self.deadlines.remove(&(at, request));
+        while let Some(request) = self.deadlines.take_due(self.now) {
             match request {
                 Request::Call(id) => self.call_due(id),
                 Request::Gather(id) => self.gather_overdue(id),

@@ -35,7 +35,13 @@ pub struct Offer {
 impl Node {
     /// As [`Command::Call`](super::Command::Call), and where a process of this node can serve it, the user has it done at
     /// once: nothing else is told to the node before [`Node::offer_over`] or [`Node::offer_pending`].
-    pub fn offer(&mut self, clock: Clock, token: Token, request: CallRequest) -> Option<(Offer, Incoming)> {
+    pub fn offer(
+        &mut self,
+        clock: Clock,
+        token: Token,
+        request: impl Into<Box<CallRequest>>,
+    ) -> Option<(Offer, Incoming)> {
+        let request = request.into();
         self.begin_event(clock);
         // What may be made again, or begins or goes on without its caller, is to be remembered.
         let is_plain = request.eta.is_zero()

@@ -318,8 +318,7 @@ impl Node {
 
     fn check_road(&mut self, id: DirectId) {
         let (now, via) = (self.now, Via::To(id));
-        let is_used =
-            self.away.range(Wire::all_of(via)).next().is_some() || self.wires.range(Wire::all_of(via)).next().is_some();
+        let is_used = self.away.has_any_of(via) || self.wires.has_any_of(via);
         let Some(link) = self.roads.links.get_mut(&id) else { return };
         if is_used {
             link.used = now;

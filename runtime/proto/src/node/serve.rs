@@ -443,9 +443,7 @@ impl Node {
 
     /// A link is lost: nobody waits for what came over it. Those who never did miss nothing.
     pub(super) fn cancel_incoming(&mut self, via: Via, reason: &str) {
-        let lost: Vec<(Wire, ServeId)> =
-            self.incoming.range(Wire::all_of(via)).map(|(id, serve)| (*id, *serve)).collect();
-        for (id, serve) in lost {
+        for (id, serve) in self.incoming.of(via) {
             self.incoming.remove(&id);
             if self.serves.get(&serve).is_some_and(|served| served.wish != Wish::Detached) {
                 self.caller_lost(serve, &outcome::link_lost(via, code::LINK_LOST, reason, String::new()));

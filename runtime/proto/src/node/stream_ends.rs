@@ -101,9 +101,7 @@ impl Node {
         if let (StreamCall::Made(_), Route::Link(wire)) = (call, exchange.route) {
             self.wires.remove(&wire);
         }
-        if let Some(at) = exchange.timer {
-            self.deadlines.remove(&(at, request));
-        }
+        self.deadlines.remove(request);
         if let Some(peer) = exchange.peer {
             self.ended(peer);
         }
@@ -170,7 +168,7 @@ impl Node {
             && exchange.timer.is_none()
         {
             exchange.timer = Some(at);
-            self.deadlines.insert((at, Request::Streams(call)));
+            self.deadlines.set(at, Request::Streams(call));
         }
     }
 
@@ -213,8 +211,7 @@ impl Node {
     /// A link is lost: so are the streams of calls that went over it and have their answers.
     pub(super) fn lose_exchanges(&mut self, via: Via, reason: &str) {
         let error = outcome::link_lost(via, code::LINK_LOST, reason, String::new());
-        let calls: Vec<StreamCall> = self.wires.range(Wire::all_of(via)).map(|(_, call)| *call).collect();
-        for call in calls {
+        for (_, call) in self.wires.of(via) {
             self.cut(call, &error);
         }
     }

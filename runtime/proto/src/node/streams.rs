@@ -209,7 +209,7 @@ impl Node {
         exchange.peer = peer;
         let (parent, at) = (exchange.parent, exchange.deadline());
         exchange.timer = Some(at);
-        self.deadlines.insert((at, Request::Streams(call)));
+        self.deadlines.set(at, Request::Streams(call));
         if let Some(peer) = peer {
             self.began(peer);
         }

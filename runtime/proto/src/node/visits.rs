@@ -379,7 +379,7 @@ impl Node {
     fn end_if_unused(&mut self, id: DirectId) {
         let member = self.visits.links.get(&id).and_then(|link| link.member.as_ref());
         let is_gone = member.is_some_and(|member| !member.vouched);
-        if is_gone && self.incoming.range(Wire::all_of(Via::From(id))).next().is_none() {
+        if is_gone && !self.incoming.has_any_of(Via::From(id)) {
             self.drop_visit(id, "its node has left the mesh, as far as is known here", true);
         }
     }

@@ -3,8 +3,10 @@
 //! Calls take the link to the controller, or a direct one to the callback's node; all that belongs to a call takes the link of
 //! its `Call`. The ids on a link are the sender's of the call, so that two links may have the same.
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::{Node, Output};
 use crate::frame::Frame;
@@ -29,10 +31,62 @@ pub(super) struct Wire {
     pub id: CallId,
 }
 
-impl Wire {
-    /// All that a link can have.
-    pub fn all_of(via: Via) -> RangeInclusive<Self> {
-        Self { via, id: CallId(0) }..=Self { via, id: CallId(u64::MAX) }
+/// So many links without calls have a table all the same: to make one anew would cost more than a call's other look-ups.
+const KEPT_TABLES: usize = 8;
+
+/// What is known of calls on links, by their names there.
+#[derive(Debug)]
+pub(super) struct ByWire<V> {
+    links: BTreeMap<Via, HashMap<CallId, V>>,
+    len: usize,
+}
+
+impl<V> Default for ByWire<V> {
+    fn default() -> Self {
+        Self { links: BTreeMap::new(), len: 0 }
+    }
+}
+
+impl<V: Copy> ByWire<V> {
+    pub fn get(&self, wire: &Wire) -> Option<&V> {
+        self.links.get(&wire.via)?.get(&wire.id)
+    }
+
+    pub fn contains_key(&self, wire: &Wire) -> bool {
+        self.get(wire).is_some()
+    }
+
+    pub fn insert(&mut self, wire: Wire, value: V) {
+        let before = self.links.entry(wire.via).or_default().insert(wire.id, value);
+        self.len += usize::from(before.is_none());
+    }
+
+    pub fn remove(&mut self, wire: &Wire) -> Option<V> {
+        let calls = self.links.get_mut(&wire.via)?;
+        let value = calls.remove(&wire.id)?;
+        self.len -= 1;
+        if calls.is_empty() && self.links.len() > KEPT_TABLES {
+            self.links.remove(&wire.via);
+        }
+        Some(value)
+    }
+
+    /// How many calls, on all links.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether this link has any.
+    pub fn has_any_of(&self, via: Via) -> bool {
+        self.links.get(&via).is_some_and(|calls| !calls.is_empty())
+    }
+
+    /// Those of this link, in the order of their ids.
+    pub fn of(&self, via: Via) -> Vec<(Wire, V)> {
+        let calls = self.links.get(&via).into_iter().flatten();
+        let mut calls: Vec<_> = calls.map(|(id, value)| (Wire { via, id: *id }, *value)).collect();
+        calls.sort_unstable_by_key(|(wire, _)| *wire);
+        calls
     }
 }
 

@@ -9,11 +9,11 @@
 //! finds a group among many, and those of one interface's function stand side by side.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 
 use super::Group;
 use crate::id::GroupId;
@@ -52,7 +52,7 @@ impl Shelf {
     /// The group of this name and signature, or one that is put there and is not among `groups` yet.
     pub fn find_or_put<M>(
         &mut self,
-        groups: &FnvHashMap<GroupId, Group<M>>,
+        groups: &HashMap<GroupId, Group<M>>,
         name: &CallbackName,
         fingerprint: Fingerprint,
         new: impl FnOnce() -> GroupId,

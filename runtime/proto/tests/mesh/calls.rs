@@ -140,7 +140,7 @@ fn short_calls_within_a_runtime_are_not_worth_a_frame() {
     let (mut now, node, mut ended) = (net.now, &mut net.nodes[node].node, 0);
     for token in 0..1000 {
         now += ms(1);
-        let command = Command::Call { token: Token(token), request: call(Some(main), SUM) };
+        let command = Command::Call { token: Token(token), request: call(Some(main), SUM).into() };
         let clock = Clock { mono: now, utc: Utc::default() };
         node.handle(clock, Input::Command(command));
         while let Some(output) = node.poll_output() {

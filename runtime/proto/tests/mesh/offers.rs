@@ -111,7 +111,7 @@ fn a_failure_is_told_as_that_of_any_other_call() {
         net.nodes[node].behaviours.insert(id, Behaviour::Fail(trap.clone()));
     }
     let token = net.token();
-    net.command(node, Command::Call { token, request: call(Some(caller), SUM) });
+    net.command(node, Command::Call { token, request: call(Some(caller), SUM).into() });
     net.settle();
     assert_eq!(&at_once, net.nodes[node].calls[&token].as_ref().unwrap_err());
     assert_eq!(open(&net, node), [0; 4]);

@@ -80,7 +80,7 @@ impl Import {
             false => request.when_abandoned,
         };
         let channels = channels.iter().map(Flow::of).collect();
-        let mut call = mesh.start_streaming(CallRequest { channels, when_abandoned, ..request }).await?;
+        let mut call = mesh.start_streaming(CallRequest { channels, when_abandoned, ..*request }).await?;
         for ((drain, place), writer) in drains.into_iter().zip(places).zip(std::mem::take(&mut call.writers)) {
             let (module, callback) = (origin.module.clone(), self.name.clone());
             let audience = Audience::of(self.tenant.as_ref(), &module.process.tenant);

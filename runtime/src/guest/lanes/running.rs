@@ -1,10 +1,10 @@
 //! One lane, and one call in it, as [`super::Lanes`] keeps them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daffi_proto::id::{ProcessRef, ServeId};
+use foldhash::HashMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use super::super::streams::CallStreams;
 
 /// An instance, and the calls that it was sent.
 pub(super) struct Lane {
-    pub jobs: mpsc::Sender<Job>,
+    pub jobs: mpsc::Sender<Box<Job>>,
     pub end: CancellationToken,
     pub running: HashMap<ServeId, Running>,
     /// Until when its tasks may go on without a call, where they do.

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod open_calls;
 mod runs;
+mod spare;
 mod storm;
 mod strangers;
 mod traces;
@@ -322,7 +323,7 @@ async fn play_driver(
                 let _ = call.over.send(());
             }
             Request::Call { request, reply, .. } => {
-                let _ = ask.send(Asked { request, reply });
+                let _ = ask.send(Asked { request: *request, reply });
             }
             Request::Resolve { request, reply, .. } => {
                 let _ = wonder.send(Question { request, reply });

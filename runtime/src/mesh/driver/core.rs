@@ -20,7 +20,7 @@ use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
 use daffi_proto::schedule::{Clock, Utc};
 use daffi_proto::stream::{StreamCall, StreamId};
-use fnv::FnvHashMap;
+use foldhash::HashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
@@ -106,8 +106,8 @@ pub(super) struct Core {
     pub unflushed: bool,
     link_state: watch::Sender<LinkState>,
     pub(super) asked: Asked,
-    pub(super) services: FnvHashMap<LocalId, Arc<dyn Serve>>,
-    pub(super) serving: FnvHashMap<ServeId, Arc<dyn Serve>>,
+    pub(super) services: HashMap<LocalId, Arc<dyn Serve>>,
+    pub(super) serving: HashMap<ServeId, Arc<dyn Serve>>,
     last_flush: Instant,
     /// When somebody last looked at the clock.
     now: Instant,
@@ -186,8 +186,8 @@ impl Core {
             unflushed: false,
             link_state,
             asked: Asked::new(),
-            services: FnvHashMap::default(),
-            serving: FnvHashMap::default(),
+            services: HashMap::default(),
+            serving: HashMap::default(),
             last_flush: epoch,
             now: epoch,
             utc: SystemTime::now().into(),
@@ -309,7 +309,7 @@ impl Core {
     }
 
     /// Makes a call without streams: what it came to, where a process of this node has served it by now.
-    pub fn call(&mut self, token: Token, request: CallRequest) -> Called {
+    pub fn call(&mut self, token: Token, request: Box<CallRequest>) -> Called {
         let offered = self.node.offer(self.clock(), token, request);
         if let Some((offer, incoming)) = offered {
             let (id, process, clock) = (incoming.id, incoming.process, self.clock());

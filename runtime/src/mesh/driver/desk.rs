@@ -72,8 +72,7 @@ impl Desk {
 
     /// Makes a call without streams here and now, where nobody is at the desk. Otherwise it gives it back. Where it goes on, more
     /// is done here in a moment, or [`Desk::settle`] follows: what was sent for a call that is open may wait for that.
-    #[expect(clippy::result_large_err, reason = "it is moved on at once")]
-    pub fn call(&self, token: Token, request: CallRequest, goes_on: bool) -> Result<Called, CallRequest> {
+    pub fn call(&self, token: Token, request: Box<CallRequest>, goes_on: bool) -> Result<Called, Box<CallRequest>> {
         let _on_defect = OnDefect(self);
         let Some(mut guard) = self.try_lock() else { return Err(request) };
         let Some(core) = guard.as_mut().filter(|core| core.may_be_helped()) else { return Err(request) };

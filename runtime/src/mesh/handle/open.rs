@@ -47,7 +47,7 @@ impl MeshHandle {
     }
 
     /// Makes a call at the driver's desk, where it has no streams in its arguments and nobody is there.
-    pub(super) fn begin_here(&self, request: CallRequest) -> Result<Begun, CallError> {
+    pub(super) fn begin_here(&self, request: Box<CallRequest>) -> Result<Begun, CallError> {
         let desk = self.shared.desk.get().filter(|_| request.mode == Mode::Whole && request.channels.is_empty());
         let Some(desk) = desk else { return Ok(Begun::Nowhere(request)) };
         let counted = Counted::new(&self.shared)?;
@@ -80,7 +80,7 @@ impl MeshHandle {
     }
 
     /// Puts a call into the outbox, which gathers: who gives it up does so in the same thread, while it is there.
-    fn put_call(&self, token: Token, request: CallRequest) -> oneshot::Receiver<Answer> {
+    fn put_call(&self, token: Token, request: Box<CallRequest>) -> oneshot::Receiver<Answer> {
         let (reply, answer) = oneshot::channel();
         outbox::put(&self.shared, Request::Call { token, request, ports: Vec::new(), reply });
         answer
@@ -103,7 +103,7 @@ pub(super) enum Begun {
     /// It is under way.
     Open(OpenCall),
     /// It was not made.
-    Nowhere(CallRequest),
+    Nowhere(Box<CallRequest>),
 }
 
 /// Room at the driver for a request, and for giving it up.

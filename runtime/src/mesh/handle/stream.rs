@@ -82,7 +82,8 @@ impl MeshHandle {
     /// # Errors
     /// As [`MeshHandle::start`]. Cancel safety: dropping the future, or the [`StreamingCall`] before its answer, cancels the
     /// call, its streams and the tree of calls below it.
-    pub async fn start_streaming(&self, request: CallRequest) -> Result<StreamingCall, CallError> {
+    pub async fn start_streaming(&self, request: impl Into<Box<CallRequest>>) -> Result<StreamingCall, CallError> {
+        let request = request.into();
         let room = self.room().await?;
         let (token, callbacks) = (room.token, request.callbacks.clone());
         let ports = self.outgoing(StreamCall::Made(token), &request.flows());
