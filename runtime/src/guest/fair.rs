@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use self::driver::{DriverTime, VisitTime};
+use self::driver::{Alone, DriverTime, VisitTime};
 use self::turns::{Asked, Place, TenantId, Ticket, Turns};
 pub use self::turns::{Portion, USUAL_WEIGHT};
 use super::heat::Heat;
@@ -45,23 +45,35 @@ struct Shared {
     counts: AtomicBool,
     /// A tenant has to wait for its allowance.
     held: Notify,
-    /// What guests that wait in the network's thread took of it.
+    /// What guests that wait in the network's thread took of it, where there are several.
     visits: VisitTime,
+    /// Whether there is one.
+    alone: Alone,
+    /// Of the stands that there were.
+    last_stand: AtomicU64,
 }
 
 /// A guest that takes longer between two waits for the host is not quick: it gains little where its answer is read, and holds up
 /// others there.
 const QUICK: Duration = Duration::from_micros(200);
 
+/// One beside which no other guest runs holds up only the frames of others: it may take so long for the many answers that it gets at
+/// a time.
+const QUICK_ALONE: Duration = Duration::from_millis(1);
+
 /// A guest that waits for more answers gets many at a time: on the guests' side it takes them while the network's thread reads the
 /// next. A broadcast is one.
 const FEW_ANSWERS: usize = 8;
 
+/// The desk of the driver, as one who runs guests; stands are counted from 1.
+const DESK: u64 = 0;
+
 /// Whether a guest that had the thread for so long, and now waits, is to go on in the network's. Asked once for each poll: one that a
-/// tick has interrupted computes, and one that waits for many answers has no use for it.
-pub(super) fn goes_on_in_network(held: Duration) -> bool {
+/// tick has interrupted computes, and one that waits for many answers has no use for it where there are others.
+pub(super) fn goes_on_in_network(held: Duration, is_alone: bool) -> bool {
     let Polled { interrupted, awaited } = Polled::take();
-    !interrupted && held < QUICK && awaited <= FEW_ANSWERS
+    let is_quick = if is_alone { held < QUICK_ALONE } else { held < QUICK && awaited <= FEW_ANSWERS };
+    !interrupted && is_quick
 }
 
 struct State {
@@ -80,6 +92,8 @@ impl Fair {
             counts: AtomicBool::new(false),
             held: Notify::new(),
             visits: VisitTime::default(),
+            alone: Alone::default(),
+            last_stand: AtomicU64::new(DESK),
         }))
     }
 
@@ -155,7 +169,8 @@ impl Share {
     /// A place to ask for turns from: one for each task that polls guests, of the module that has this meter. Those with the
     /// same heat are quick, or are not, together.
     pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>, heat: Arc<Heat>, threads: Threads) -> Stand {
-        Stand { share: self.clone(), meter, heat, threads, waits: None, took: Duration::ZERO, awaited: [0; 2] }
+        let number = self.shared.last_stand.fetch_add(1, Ordering::Relaxed) + 1;
+        Stand { share: self.clone(), number, meter, heat, threads, waits: None, took: Duration::ZERO, awaited: [0; 2] }
     }
 
     /// Whether its guests may run in the network's thread.
@@ -166,6 +181,10 @@ impl Share {
 
     /// One of its guests ran in the network's thread, so long until now.
     pub(super) fn ran_in_driver(&self, used: Duration, now: Instant) {
+        // Whom a guest calls there has that one's time.
+        if here().is_none() {
+            self.shared.alone.runs(DESK, self.shared.time(now));
+        }
         if !self.shared.counts.load(Ordering::Relaxed) {
             return;
         }
@@ -193,6 +212,7 @@ fn nanos(time: Duration) -> u64 {
 /// Where a task that polls guests waits for its turns. Dropping it gives up what it has.
 pub(super) struct Stand {
     share: Arc<Share>,
+    number: u64,
     meter: Arc<Meter>,
     heat: Arc<Heat>,
     threads: Threads,
@@ -208,13 +228,15 @@ impl Stand {
     /// on in the network's thread, one that is not comes back from there.
     pub fn poll<T>(&mut self, cx: &mut Context<'_>, guest: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let began = Instant::now();
+        let shared = &self.share.shared;
+        shared.alone.runs(self.number, shared.time(began));
         if here() == Some(Side::Network) {
             return self.poll_in_network(began, cx, guest);
         }
         Polled::take();
         let polled = self.poll_in_turn(began, cx, guest);
         if polled.is_pending() && here().is_some() {
-            let waits = self.waits.is_none() && goes_on_in_network(began.elapsed());
+            let waits = self.waits.is_none() && goes_on_in_network(began.elapsed(), self.is_alone(began));
             // What was said earlier in this poll of the task holds no more.
             go_to(if waits && self.may_be_in_network(began) { Side::Network } else { Side::Guests });
         }
@@ -237,7 +259,7 @@ impl Stand {
         let lent_before = lent();
         Polled::take();
         let stint = Stint::begin(began);
-        let polled = guest(cx);
+        let polled = poll_gathering(&mut self.awaited, || guest(cx));
         let now = Instant::now();
         // Whoever had the thread in the middle of this, others waited for it.
         let held = now.saturating_duration_since(began);
@@ -245,9 +267,12 @@ impl Stand {
         self.meter.computed(self.took);
         self.heat.took_here(now, self.took);
         self.share.ran_in_driver(self.took, now);
-        let shared = &self.share.shared;
-        shared.visits.took(held, shared.time(now));
-        if polled.is_pending() && !goes_on_in_network(held) {
+        let is_alone = self.is_alone(began);
+        if !is_alone {
+            let shared = &self.share.shared;
+            shared.visits.took(held, shared.time(now));
+        }
+        if polled.is_pending() && !goes_on_in_network(held, is_alone) {
             go_to(Side::Guests);
         }
         polled
@@ -255,7 +280,15 @@ impl Stand {
 
     fn may_be_in_network(&self, now: Instant) -> bool {
         let shared = &self.share.shared;
-        shared.visits.is_left(shared.time(now)) && self.heat.is_cool(now) && self.share.may_run_in_driver(now)
+        (self.is_alone(now) || shared.visits.is_left(shared.time(now)))
+            && self.heat.is_cool(now)
+            && self.share.may_run_in_driver(now)
+    }
+
+    /// Whether no other guest has run for a while.
+    fn is_alone(&self, now: Instant) -> bool {
+        let shared = &self.share.shared;
+        shared.alone.is(self.number, shared.time(now))
     }
 
     fn poll_in_turn<T>(
@@ -274,13 +307,8 @@ impl Stand {
                 let (share, meter, took, waits) = (&self.share, &self.meter, &mut self.took, &mut self.waits);
                 let mut turn =
                     Turn { share, meter, place, stint: Stint::begin(began), lent: lent(), took, again: None };
-                let polled = {
-                    // What it gathers is sent off in this turn. In one poll it may take all answers, and go on in the next.
-                    let awaited = self.awaited[0].max(self.awaited[1]);
-                    let _gathering = (awaited > FEW_ANSWERS).then(|| outbox::gather(awaited));
-                    guest(cx)
-                };
-                self.awaited = [Polled::awaited(), self.awaited[0]];
+                // What it gathers is sent off in this turn.
+                let polled = poll_gathering(&mut self.awaited, || guest(cx));
                 if polled.is_pending() && Polled::was_interrupted() {
                     turn.again = Some((cx.waker().clone(), waits));
                 }
@@ -307,6 +335,18 @@ impl Stand {
         let mut guest = pin!(tokio::task::coop::unconstrained(guest));
         poll_fn(|cx| self.poll(cx, |cx| guest.as_mut().poll(cx))).await
     }
+}
+
+/// Polls a guest that gathers what it asks, where it waited for many answers after the last poll or the one before: in one it may take
+/// all of them, and go on in the next.
+fn poll_gathering<T>(awaited: &mut [usize; 2], guest: impl FnOnce() -> Poll<T>) -> Poll<T> {
+    let [last, before] = *awaited;
+    let most = last.max(before);
+    let gathering = (most > FEW_ANSWERS).then(|| outbox::gather(most));
+    let polled = guest();
+    drop(gathering);
+    *awaited = [Polled::awaited(), last];
+    polled
 }
 
 impl Drop for Stand {
@@ -410,15 +450,50 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_beside_nobody_waits_for_many_answers_in_the_networks_thread() {
+        let [network, guests] = ["network", "guests"].map(|name| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
+        });
+        let tasks = TaskTracker::new();
+        let threads = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let share = Share::alone();
+        let stand = share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads.clone());
+        let (tell, polls) = std::sync::mpsc::sync_channel(0);
+        let guest = poll_fn(move |cx| {
+            note_awaited(FEW_ANSWERS + 1);
+            let ends = tell.send(std::thread::current().name().map(str::to_owned)).is_err();
+            cx.waker().wake_by_ref();
+            if ends { Poll::Ready(()) } else { Poll::Pending }
+        });
+        threads.roam(Side::Network, async move { stand.run(guest).await });
+        let mut seen = polls.iter().map(Option::unwrap_or_default);
+        let mut is_seen_in = |thread: &str| (0..1_000_000).find(|_| seen.next().unwrap() == thread).unwrap();
+        // At first nobody knows whether there are others.
+        is_seen_in("guests");
+        is_seen_in("network");
+        share.ran_in_driver(Duration::ZERO, Instant::now());
+        is_seen_in("guests");
+        is_seen_in("network");
+        drop(polls);
+        tasks.close();
+        guests.block_on(tasks.wait());
+    }
+
+    #[test]
     fn a_guest_is_quick_while_it_computes_little_and_waits_for_few_answers() {
-        assert!(goes_on_in_network(Duration::ZERO) && !goes_on_in_network(QUICK));
+        assert!(goes_on_in_network(Duration::ZERO, false) && !goes_on_in_network(QUICK, false));
         note_awaited(FEW_ANSWERS);
-        assert!(goes_on_in_network(Duration::ZERO));
+        assert!(goes_on_in_network(Duration::ZERO, false));
         note_awaited(FEW_ANSWERS + 1);
-        assert!(!goes_on_in_network(Duration::ZERO));
+        assert!(!goes_on_in_network(Duration::ZERO, false));
         interrupted();
-        assert!(!goes_on_in_network(Duration::ZERO));
-        assert!(goes_on_in_network(Duration::ZERO), "what was told is of that poll alone");
+        assert!(!goes_on_in_network(Duration::ZERO, false));
+        assert!(goes_on_in_network(Duration::ZERO, false), "what was told is of that poll alone");
+        // Beside nobody, it may be many, for longer.
+        note_awaited(FEW_ANSWERS + 1);
+        assert!(goes_on_in_network(QUICK, true) && !goes_on_in_network(QUICK_ALONE, true));
+        interrupted();
+        assert!(!goes_on_in_network(Duration::ZERO, true));
     }
 
     #[tokio::test]

@@ -282,6 +282,7 @@ impl Lanes {
     }
 
     /// Takes no more calls, and ends all lanes: the queue, and the calls that were in them.
+    #[expect(clippy::vec_box, reason = "they come in boxes")]
     pub fn close(&mut self) -> (Vec<Box<Job>>, Vec<Lost>) {
         self.closed = true;
         let queued = std::mem::take(&mut self.queue).into_iter().map(|waiting| waiting.job).collect();

@@ -158,7 +158,7 @@ impl Pool {
             // It may take long from here on, and others come before it ends.
             let took = self.took(&stint);
             run.has_used(took);
-            if goes_on_in_network(took) {
+            if goes_on_in_network(took, false) {
                 side = Side::Network;
             }
         }

@@ -291,6 +291,7 @@ impl<I, B> Roster<I, B> {
     }
 
     /// Takes the queued calls that may not wait any longer at `now`.
+    #[expect(clippy::vec_box, reason = "they come in boxes")]
     pub fn expire(&mut self, now: Instant) -> Vec<Box<Job>> {
         if self.next_expiry().is_none_or(|first| first > now) {
             return Vec::new();
@@ -313,6 +314,7 @@ impl<I, B> Roster<I, B> {
     }
 
     /// Takes no more calls; gives back the queue and what is idle.
+    #[expect(clippy::vec_box, reason = "they come in boxes")]
     pub fn close(&mut self) -> (Vec<Box<Job>>, Vec<I>) {
         self.closed = true;
         let idle = std::mem::take(&mut self.idle);

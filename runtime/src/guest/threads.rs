@@ -7,7 +7,7 @@
 //!
 //! What a guest waits for is mostly an answer, and the network's thread reads that. To wake another thread for it costs many
 //! times what a quick guest does with it, so a guest that waits goes on there. One that waits for many answers at a time is woken for
-//! many of them at once, and takes these while the network's thread reads others. A task with guests
+//! many of them at once, and takes these while the network's thread reads others, unless no other guest runs. A task with guests
 //! ([`Threads::roam`]) is on one side at a time; [`super::fair::Stand`], which polls the guest in it, decides where it goes.
 //!
 //! Invariants: a task changes sides between two polls only, and is polled at once on the other side, so that no wake-up is

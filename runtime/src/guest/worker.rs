@@ -286,7 +286,6 @@ impl Run {
 }
 
 /// What happens to a run.
-#[expect(clippy::large_enum_variant, reason = "it is handled at once, where it is made")]
 enum Event {
     Progress(Progress),
     Time,

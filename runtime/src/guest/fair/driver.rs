@@ -1,5 +1,5 @@
 //! How much of the network's thread guests may take, as plain state machines: of the driver's time those of each tenant
-//! ([`DriverTime`]), and beside the driver all that wait there ([`VisitTime`]).
+//! ([`DriverTime`]), and beside the driver all that wait there ([`VisitTime`]), where there are several ([`Alone`]).
 //!
 //! A short call runs at the driver's desk ([`super::super::pool`]), which has one thread for everybody. Where guests of
 //! several tenants run there, each has its weight's part of every window; what goes beyond it runs in its turn on the
@@ -89,6 +89,29 @@ impl VisitTime {
     }
 }
 
+/// Who runs guests, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Alone {
+    last: AtomicU64,
+    /// Since when, in nanoseconds.
+    since: AtomicU64,
+}
+
+impl Alone {
+    /// This one runs guests now.
+    pub fn runs(&self, who: u64, now: Duration) {
+        if self.last.swap(who, Ordering::Relaxed) != who {
+            self.since.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nobody else did for as long as a tenant's part is counted over.
+    pub fn is(&self, who: u64, now: Duration) -> bool {
+        let since = Duration::from_nanos(self.since.load(Ordering::Relaxed));
+        self.last.load(Ordering::Relaxed) == who && since + WINDOW <= now
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,6 +136,18 @@ mod tests {
         // And a second after the other was last here there is one.
         assert_eq!(time.used(0, 9 * MS, 1070 * MS), None);
         assert_eq!(time.used(0, 9 * MS, 1075 * MS), None);
+    }
+
+    #[test]
+    fn who_runs_guests_is_alone_when_nobody_else_did_for_a_while() {
+        let alone = Alone::default();
+        alone.runs(1, 100 * MS);
+        assert!(!alone.is(1, 109 * MS) && alone.is(1, 110 * MS));
+        alone.runs(1, 111 * MS);
+        assert!(alone.is(1, 111 * MS) && !alone.is(2, 111 * MS));
+        alone.runs(2, 112 * MS);
+        alone.runs(1, 113 * MS);
+        assert!(!alone.is(1, 122 * MS) && alone.is(1, 123 * MS));
     }
 
     #[test]
