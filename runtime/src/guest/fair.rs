@@ -33,6 +33,7 @@ use super::meter::Meter;
 use super::stint::Stint;
 use super::threads::{Polled, Side, Threads, go_to, here};
 use crate::mesh::handle::outbox;
+use crate::mesh::passing::passed_on;
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]
@@ -57,7 +58,7 @@ struct Shared {
 /// others there.
 const QUICK: Duration = Duration::from_micros(200);
 
-/// One beside which no other guest runs holds up only the frames of others: it may take so long for the many answers that it gets at
+/// One beside which no other guest runs, in a runtime that passes nothing on between others, holds up next to nobody: it may take so long for the many answers that it gets at
 /// a time.
 const QUICK_ALONE: Duration = Duration::from_millis(1);
 
@@ -65,7 +66,7 @@ const QUICK_ALONE: Duration = Duration::from_millis(1);
 /// next. A broadcast is one.
 const FEW_ANSWERS: usize = 8;
 
-/// The desk of the driver, as one who runs guests; stands are counted from 1.
+/// The desk of the driver, as one who runs guests, and the controller as one who passes something on; stands are counted from 1.
 const DESK: u64 = 0;
 
 /// Whether a guest that had the thread for so long, and now waits, is to go on in the network's. Asked once for each poll: one that a
@@ -170,7 +171,17 @@ impl Share {
     /// same heat are quick, or are not, together.
     pub(super) fn stand(self: &Arc<Self>, meter: Arc<Meter>, heat: Arc<Heat>, threads: Threads) -> Stand {
         let number = self.shared.last_stand.fetch_add(1, Ordering::Relaxed) + 1;
-        Stand { share: self.clone(), number, meter, heat, threads, waits: None, took: Duration::ZERO, awaited: [0; 2] }
+        Stand {
+            share: self.clone(),
+            number,
+            passed_on: 0,
+            meter,
+            heat,
+            threads,
+            waits: None,
+            took: Duration::ZERO,
+            awaited: [0; 2],
+        }
     }
 
     /// Whether its guests may run in the network's thread.
@@ -213,6 +224,8 @@ fn nanos(time: Duration) -> u64 {
 pub(super) struct Stand {
     share: Arc<Share>,
     number: u64,
+    /// How much the network's thread had passed on between other runtimes when the guest was polled there last.
+    passed_on: u64,
     meter: Arc<Meter>,
     heat: Arc<Heat>,
     threads: Threads,
@@ -251,6 +264,12 @@ impl Stand {
         guest: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.took = Duration::ZERO;
+        let passed_on = passed_on();
+        if passed_on != self.passed_on {
+            self.passed_on = passed_on;
+            let shared = &self.share.shared;
+            shared.alone.runs(DESK, shared.time(began));
+        }
         if !self.may_be_in_network(began) {
             go_to(Side::Guests);
             return Poll::Pending;

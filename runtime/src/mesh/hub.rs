@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
 use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, NotTaken, recv};
+use super::passing::pass_on;
 use super::pipe;
 use super::rounds::{Batch, Places, Rounds, Said};
 use super::uplink::{Dialing, Order};
@@ -114,6 +115,8 @@ pub struct Hub {
     unflushed: Vec<LinkId>,
     /// Links of other runtimes' nodes that have joined.
     joined: HashSet<LinkId>,
+    /// The link of another runtime's node whose frame is being handled.
+    heard: Option<LinkId>,
     /// The link whose peer was the last to close his between two frames.
     hung_up: Option<LinkId>,
     nodes: watch::Sender<usize>,
@@ -153,6 +156,7 @@ impl Hub {
             last_link: 0,
             unflushed: Vec::new(),
             joined: HashSet::new(),
+            heard: None,
             hung_up: None,
             nodes,
             tasks,
@@ -236,7 +240,10 @@ impl Hub {
                 continue;
             }
             match said {
-                Said::Frame(frame) => self.tell(Input::Frame { link, frame }),
+                Said::Frame(frame) => {
+                    self.heard = self.joined.contains(&link).then_some(link);
+                    self.tell(Input::Frame { link, frame });
+                }
                 Said::Something => self.tell(Input::Heard { link }),
                 Said::End(end) => {
                     if let LinkEnd::Garbage(error) = &end {
@@ -250,6 +257,7 @@ impl Hub {
                 }
             }
             self.carry_out();
+            self.heard = None;
         }
     }
 
@@ -257,7 +265,12 @@ impl Hub {
     fn carry_out(&mut self) {
         while let Some(output) = self.controller.poll_output() {
             match output {
-                Output::Send { link, frame } => self.send(link, frame),
+                Output::Send { link, frame } => {
+                    if self.heard.is_some_and(|from| from != link && self.joined.contains(&link)) {
+                        pass_on();
+                    }
+                    self.send(link, frame);
+                }
                 Output::Close { link, reason } => {
                     tracing::debug!("closing link {}: {reason}", link.0);
                     self.close(link);
