@@ -67,13 +67,15 @@ pub(super) struct Asked {
     /// How many of them wait for the end of a call.
     calls: usize,
     ended: Ended,
+    /// How many were told of the end of a call in this turn.
+    told: usize,
     last_own_token: u64,
 }
 
 impl Asked {
     /// Nobody.
     pub(super) fn new() -> Self {
-        Self { askers: HashMap::default(), calls: 0, ended: Ended::default(), last_own_token: OWN_TOKENS }
+        Self { askers: HashMap::default(), calls: 0, ended: Ended::default(), told: 0, last_own_token: OWN_TOKENS }
     }
 
     /// A token for a request whose asker brought none.
@@ -134,7 +136,18 @@ impl Asked {
 
     /// Tells the callers of all that have ended.
     pub(super) fn tell_ended(&mut self) {
+        self.told += self.ended.0.len();
         self.ended.tell();
+    }
+
+    /// A turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.told = 0;
+    }
+
+    /// Whether so many were told of the end of a call in this turn that they have enough to do.
+    pub(super) fn has_told_many(&self) -> bool {
+        self.told >= MOST_ENDED
     }
 
     /// A process has its entry in a broadcast.

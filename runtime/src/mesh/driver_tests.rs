@@ -8,6 +8,8 @@ mod detached;
 mod gather;
 #[path = "driver_tests/outbox.rs"]
 mod outbox;
+#[path = "driver_tests/passing.rs"]
+mod passing;
 #[path = "driver_tests/streams.rs"]
 mod streams;
 

@@ -228,6 +228,7 @@ impl Core {
             (self.utc, self.utc_at) = (SystemTime::now().into(), now);
         }
         self.turn_ends = now + TURN;
+        self.asked.begin_turn();
     }
 
     /// What time it is, for all that follows until somebody looks again: after whatever may have taken long.
@@ -236,9 +237,10 @@ impl Core {
         self.now
     }
 
-    /// Whether the turn goes on; looks at the clock. One of somebody else ends when the driver's task waits for the desk.
+    /// Whether the turn goes on; looks at the clock. One of somebody else ends when the driver's task waits for the desk, and any
+    /// when many guests, or one that waits for many, have answers to go on with.
     pub fn has_turn(&mut self) -> bool {
-        self.look_at_clock() < self.turn_ends && !self.wanted.load(Ordering::Relaxed)
+        self.look_at_clock() < self.turn_ends && !self.asked.has_told_many() && !self.wanted.load(Ordering::Relaxed)
     }
 
     /// The driver's task is at the desk.
