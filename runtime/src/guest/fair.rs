@@ -46,7 +46,7 @@ struct Shared {
     counts: AtomicBool,
     /// A tenant has to wait for its allowance.
     held: Notify,
-    /// What guests that wait in the network's thread took of it, where there are several.
+    /// What guests that wait in the network's thread took of it.
     visits: VisitTime,
     /// Whether there is one.
     alone: Alone,
@@ -287,10 +287,8 @@ impl Stand {
         self.heat.took_here(now, self.took);
         self.share.ran_in_driver(self.took, now);
         let is_alone = self.is_alone(began);
-        if !is_alone {
-            let shared = &self.share.shared;
-            shared.visits.took(held, shared.time(now));
-        }
+        let shared = &self.share.shared;
+        shared.visits.took(held, shared.time(now), is_alone);
         if polled.is_pending() && !goes_on_in_network(held, is_alone) {
             go_to(Side::Guests);
         }
@@ -299,9 +297,7 @@ impl Stand {
 
     fn may_be_in_network(&self, now: Instant) -> bool {
         let shared = &self.share.shared;
-        (self.is_alone(now) || shared.visits.is_left(shared.time(now)))
-            && self.heat.is_cool(now)
-            && self.share.may_run_in_driver(now)
+        shared.visits.is_left(shared.time(now)) && self.heat.is_cool(now) && self.share.may_run_in_driver(now)
     }
 
     /// Whether no other guest has run for a while.
@@ -447,11 +443,13 @@ mod tests {
         let threads = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
         let share = Share::alone();
         let stand = share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads.clone());
+        let others = share.shared.clone();
         let (tell, polls) = std::sync::mpsc::channel();
         let guest = poll_fn(move |cx| {
             let began = Instant::now();
             while began.elapsed() < QUICK {}
             let _ = tell.send(std::thread::current().name().map(str::to_owned));
+            others.alone.runs(DESK, others.time(Instant::now()));
             cx.waker().wake_by_ref();
             Poll::<()>::Pending
         });

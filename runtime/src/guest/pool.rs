@@ -128,7 +128,7 @@ impl Pool {
         if short && (ready || !self.policy.is_long_lived()) {
             // What the guest starts to wait for must be woken by the guests' runtime: the driver has no time for it.
             let _guests = self.threads.enter_guests();
-            Polled::take();
+            let _outer = Polled::set_apart();
             let stint = Stint::begin(began);
             loop {
                 match run.poll_once() {
@@ -142,9 +142,7 @@ impl Pool {
                     Progress::Ended(seat, answer) => {
                         let result = answer.map(|answer| self.signed(answer));
                         // To drop an instance that is not kept may take longer than its call.
-                        if seat.instance.is_some() && self.renews() {
-                            self.renew_later(seat);
-                        } else {
+                        if let Some(seat) = self.renew_later(seat) {
                             self.finish(seat);
                         }
                         let took = self.took(&stint);
@@ -237,10 +235,12 @@ impl Pool {
         let ended = seat.instance.is_none();
         if !self.policy.is_long_lived() {
             // First, so that there never are more instances than seats.
-            seat.instance.take_if(|instance| instance.was_called());
+            let is_surplus = !self.may_spare() || self.lock().roster.has_idle();
+            seat.instance.take_if(|instance| is_surplus || instance.was_called());
         }
         let spare = !self.policy.is_long_lived() && seat.instance.is_some();
         let mut state = self.lock();
+        state.spare.is_released(seat.number);
         let behind = seat.instance.as_ref().is_some_and(|instance| instance.is_behind(&state.link));
         if behind && !self.shutdown.is_cancelled() {
             // It hears of the link before it is called again, or idles.
@@ -255,6 +255,7 @@ impl Pool {
         drop(state);
         if rings {
             self.house.ring();
+            self.house.load_changed();
         }
         if ended {
             self.house.load_changed();

@@ -202,6 +202,16 @@ impl<I, B> Roster<I, B> {
         if self.closed || !self.idle.is_empty() { None } else { self.seat() }
     }
 
+    /// Whether an instance may be made for a call that comes now.
+    pub fn has_free_seat(&self) -> bool {
+        self.live.len() < self.capacity
+    }
+
+    /// Whether an instance waits for a call.
+    pub fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
+    }
+
     /// Takes the idle instances that `which` picks, to do something to them other than a call.
     pub fn take_idle(&mut self, which: impl Fn(&I) -> bool) -> Vec<Seat<I>> {
         let (taken, kept) = std::mem::take(&mut self.idle).into_iter().partition(|(_, instance)| which(instance));

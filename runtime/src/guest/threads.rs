@@ -101,6 +101,11 @@ impl Polled {
         POLLED.take()
     }
 
+    /// Another guest is polled in the middle: what became of the outer one is told as if it had not been, when the result is dropped.
+    pub fn set_apart() -> Outer {
+        Outer(POLLED.take())
+    }
+
     /// For how many answers it waits; that is still to be told.
     pub fn awaited() -> usize {
         POLLED.get().awaited
@@ -109,6 +114,16 @@ impl Polled {
     /// Whether a tick has interrupted it; that is still to be told.
     pub fn was_interrupted() -> bool {
         POLLED.get().interrupted
+    }
+}
+
+/// What became of a guest in the middle of whose poll another one is polled.
+#[must_use]
+pub(super) struct Outer(Polled);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        POLLED.set(self.0);
     }
 }
 
@@ -286,6 +301,10 @@ mod tests {
         assert_eq!(Polled::take(), Polled::default());
         interrupted();
         note_awaited(3);
+        let outer = Polled::set_apart();
+        note_awaited(5);
+        assert_eq!(Polled::take(), Polled { interrupted: false, awaited: 5 });
+        drop(outer);
         assert_eq!(Polled::take(), Polled { interrupted: true, awaited: 3 });
         assert_eq!(Polled::take(), Polled::default());
     }

@@ -8,7 +8,7 @@
 //! Nearly all of it ends long before its time, mostly in the order in which it began, and most times are as far ahead as each other. So
 //! what ends stays in the line as over (○) until those before it are, or most of the line is.
 //!
-//! Invariants: a request has one time at most; the first of the line is not over; the line has no more than [`SLACK`] and twice as
+//! Invariants: a request has one time at most; the first and the last of the line are not over; the line has no more than [`SLACK`] and twice as
 //! many entries as there are times.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -20,6 +20,9 @@ use super::Request;
 
 /// So many entries that are over are left in the line, however few others there are.
 const SLACK: usize = 64;
+
+/// A line of so few is begun anew by what is due before its end: one that is due much later than others would keep them all out.
+const FEW: usize = 8;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -37,6 +40,10 @@ impl Deadlines {
         let entry = (at, request);
         if self.line.back().is_none_or(|last| *last <= entry) {
             self.line.push_back(entry);
+        } else if self.line.len() <= FEW {
+            let line = std::mem::take(&mut self.line);
+            self.apart.extend(line.into_iter().filter(|entry| self.times.get(&entry.1) == Some(&entry.0)));
+            self.line.push_back(entry);
         } else {
             self.apart.insert(entry);
         }
@@ -48,6 +55,9 @@ impl Deadlines {
         self.apart.remove(&(at, request));
         while self.line.front().is_some_and(|entry| self.is_over(entry)) {
             self.line.pop_front();
+        }
+        while self.line.back().is_some_and(|entry| self.is_over(entry)) {
+            self.line.pop_back();
         }
         if self.line.len() > 2 * self.times.len() + SLACK {
             let line = std::mem::take(&mut self.line);

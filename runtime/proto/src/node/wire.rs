@@ -31,7 +31,8 @@ pub(super) struct Wire {
     pub id: CallId,
 }
 
-/// So many links without calls have a table all the same: to make one anew would cost more than a call's other look-ups.
+/// Where there are more tables than this, those of links without calls go when one is added. Till then they stay: to make one anew
+/// would cost more than a call's other look-ups.
 const KEPT_TABLES: usize = 8;
 
 /// What is known of calls on links, by their names there.
@@ -57,17 +58,16 @@ impl<V: Copy> ByWire<V> {
     }
 
     pub fn insert(&mut self, wire: Wire, value: V) {
+        if self.links.len() > KEPT_TABLES && !self.links.contains_key(&wire.via) {
+            self.links.retain(|_, calls| !calls.is_empty());
+        }
         let before = self.links.entry(wire.via).or_default().insert(wire.id, value);
         self.len += usize::from(before.is_none());
     }
 
     pub fn remove(&mut self, wire: &Wire) -> Option<V> {
-        let calls = self.links.get_mut(&wire.via)?;
-        let value = calls.remove(&wire.id)?;
+        let value = self.links.get_mut(&wire.via)?.remove(&wire.id)?;
         self.len -= 1;
-        if calls.is_empty() && self.links.len() > KEPT_TABLES {
-            self.links.remove(&wire.via);
-        }
         Some(value)
     }
 

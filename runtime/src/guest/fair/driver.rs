@@ -1,5 +1,5 @@
 //! How much of the network's thread guests may take, as plain state machines: of the driver's time those of each tenant
-//! ([`DriverTime`]), and beside the driver all that wait there ([`VisitTime`]), where there are several ([`Alone`]).
+//! ([`DriverTime`]), and beside the driver all that wait there ([`VisitTime`]), one alone more than several ([`Alone`]).
 //!
 //! A short call runs at the driver's desk ([`super::super::pool`]), which has one thread for everybody. Where guests of
 //! several tenants run there, each has its weight's part of every window; what goes beyond it runs in its turn on the
@@ -81,11 +81,13 @@ impl VisitTime {
         u128::from(self.even_at.load(Ordering::Relaxed)) < (now + VISIT_BURST).as_nanos()
     }
 
-    /// A guest took so long until now. Told by the one thread that this is about.
-    pub fn took(&self, time: Duration, now: Duration) {
+    /// A guest took so long until now. Told by the one thread that this is about. One that is alone has seven eighths of the time rather than
+    /// half: it may never wait.
+    pub fn took(&self, time: Duration, now: Duration, is_alone: bool) {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let from = self.even_at.load(Ordering::Relaxed).max(nanos(now.saturating_sub(time)));
-        self.even_at.store(from.saturating_add(nanos(2 * time)), Ordering::Relaxed);
+        let even = if is_alone { time + time / 7 } else { 2 * time };
+        self.even_at.store(from.saturating_add(nanos(even)), Ordering::Relaxed);
     }
 }
 
@@ -154,13 +156,18 @@ mod tests {
     fn guests_that_wait_have_half_of_the_time_together_and_what_took_long_is_made_up_for() {
         let time = VisitTime::default();
         assert!(time.is_left(MS));
-        time.took(MS / 2, 10 * MS);
+        time.took(MS / 2, 10 * MS, false);
         assert!(time.is_left(10 * MS));
-        time.took(MS / 2, 10 * MS + MS / 2);
+        time.took(MS / 2, 10 * MS + MS / 2, false);
         assert!(!time.is_left(10 * MS + MS / 2) && time.is_left(11 * MS));
-        time.took(5 * MS, 20 * MS);
+        time.took(5 * MS, 20 * MS, false);
         assert!(!time.is_left(24 * MS) && time.is_left(25 * MS));
-        time.took(MS, 40 * MS);
+        time.took(MS, 40 * MS, false);
         assert!(!time.is_left(40 * MS) && time.is_left(41 * MS));
+        // One alone that never waits is sent away too, and later.
+        time.took(6 * MS, 60 * MS, true);
+        assert!(time.is_left(60 * MS));
+        time.took(2 * MS, 62 * MS, true);
+        assert!(!time.is_left(62 * MS) && time.is_left(63 * MS));
     }
 }
