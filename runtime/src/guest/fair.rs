@@ -33,7 +33,7 @@ use super::meter::Meter;
 use super::stint::Stint;
 use super::threads::{Polled, Side, Threads, go_to, here};
 use crate::mesh::handle::outbox;
-use crate::mesh::passing::passed_on;
+use crate::mesh::handle::passing::passed_on;
 
 /// The turns of all tenants of a runtime. Clones are the same.
 #[derive(Clone)]

@@ -9,6 +9,7 @@
 mod gather;
 mod open;
 pub(crate) mod outbox;
+pub(crate) mod passing;
 mod port;
 mod stream;
 mod tasks;

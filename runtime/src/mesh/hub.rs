@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::alarm::Alarm;
+use super::handle::passing::pass_on;
 use super::link::{FrameSink, FrameSource, Link, LinkEnd, LinkLimits, NotTaken, recv};
-use super::passing::pass_on;
 use super::pipe;
 use super::rounds::{Batch, Places, Rounds, Said};
 use super::uplink::{Dialing, Order};

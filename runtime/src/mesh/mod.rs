@@ -9,7 +9,6 @@
 //! | [`ledger`] | the scheduled tasks that are to be written down, on their way to whoever writes them |
 //! | [`link`] | a link as the drivers see it: frames go out, frames come in |
 //! | [`news`] | what the log says of a node's link, and how often |
-//! | `passing` | how much a thread passes on between other runtimes |
 //! | [`pipe`] | a link in memory, between a node and a controller of one process |
 //! | `rounds` | what links have said and the hub has not heard, a few frames of each in turn |
 //! | `streams` | the ends of streams in this runtime, between whoever holds them and the node |
@@ -26,7 +25,6 @@ pub mod hub;
 pub mod ledger;
 pub mod link;
 pub mod news;
-pub(crate) mod passing;
 pub mod pipe;
 mod rounds;
 mod streams;

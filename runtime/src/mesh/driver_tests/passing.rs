@@ -3,8 +3,8 @@
 use daffi_proto::session::PeerIdentity;
 
 use super::*;
+use crate::mesh::handle::passing::passed_on;
 use crate::mesh::hub::NewLink;
-use crate::mesh::passing::passed_on;
 use crate::mesh::pipe;
 
 /// A node of another runtime.
