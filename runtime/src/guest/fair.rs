@@ -413,6 +413,16 @@ mod tests {
     use super::*;
     use crate::guest::threads::{interrupted, note_awaited};
 
+    /// Both sides, the tasks on them, and the runtimes of the network and the guests, a thread each of that name.
+    fn sides() -> (Threads, TaskTracker, [tokio::runtime::Runtime; 2]) {
+        let both = ["network", "guests"].map(|name| {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
+        });
+        let tasks = TaskTracker::new();
+        let [network, guests] = both.each_ref().map(|runtime| runtime.handle().clone());
+        (Threads::new(network, guests, tasks.clone()), tasks, both)
+    }
+
     fn stand(share: &Arc<Share>) -> Stand {
         let threads = Threads::new(Handle::current(), Handle::current(), TaskTracker::new());
         share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads)
@@ -436,11 +446,7 @@ mod tests {
 
     #[test]
     fn a_guest_that_takes_long_in_the_networks_thread_goes_on_in_the_guests() {
-        let [network, guests] = ["network", "guests"].map(|name| {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
-        });
-        let tasks = TaskTracker::new();
-        let threads = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let (threads, tasks, [_network, guests]) = sides();
         let share = Share::alone();
         let stand = share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads.clone());
         let others = share.shared.clone();
@@ -468,11 +474,7 @@ mod tests {
 
     #[test]
     fn a_guest_beside_nobody_waits_for_many_answers_in_the_networks_thread() {
-        let [network, guests] = ["network", "guests"].map(|name| {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name(name).build().unwrap()
-        });
-        let tasks = TaskTracker::new();
-        let threads = Threads::new(network.handle().clone(), guests.handle().clone(), tasks.clone());
+        let (threads, tasks, [_network, guests]) = sides();
         let share = Share::alone();
         let stand = share.stand(Arc::default(), Arc::new(Heat::new(Instant::now())), threads.clone());
         let (tell, polls) = std::sync::mpsc::sync_channel(0);
