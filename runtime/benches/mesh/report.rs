@@ -90,7 +90,7 @@ impl Case {
 }
 
 /// What one run gave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sample {
     /// Median time of one call.
     pub p50: Duration,

@@ -22,6 +22,10 @@ pub const READER_ENV: &str = "DAFFI_BENCH_READER";
 /// Bytes of one write of a bare stream, as of one of the guest; it is read by as many as are there, up to four of them.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// Of each flow. More than of other rows: a stream's bytes go through memory that the kernel takes for each of them, and where a
+/// hypervisor gives a page only when it is touched, one run in a few is several times as slow, bare or not.
+const STREAM_ROUNDS: usize = 9;
+
 /// What flows.
 struct Flow {
     /// As WIT has it, and the writer's guest.
@@ -45,15 +49,16 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     println!("\nstreams, guest to guest, one way; ratios to a bare tokio stream of the same bytes of the same run\n");
     let mut rows = Vec::new();
     for flow in &FLOWS {
-        let (mut pairs, mut typed) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
+        let (mut bares, mut daffis, mut typed) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..STREAM_ROUNDS {
             eprintln!("measuring stream<{}>", flow.of);
-            pairs.push((bare(flow, folder)?, measure(flow, folder)?));
+            bares.push(bare(flow, folder)?);
+            daffis.push(measure(flow, folder)?);
             if flow.of == "u8" {
                 typed.push(typed::flow::measure(flow.items, flow.warm_up(), folder)?);
             }
         }
-        rows.push(show(flow, pairs, typed));
+        rows.push(show(flow, bares, daffis, typed));
     }
     for load in [Load::Stream, Load::Calls] {
         rows.push(beside(load, folder)?);
@@ -61,11 +66,14 @@ pub fn rows(folder: &Path) -> anyhow::Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// The median of the pairs, as a line and as JSON, and that of guests bound by `bindgen!`, where there is one. A sample's one call is
-/// the whole stream.
-fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>, mut typed: Vec<Sample>) -> Value {
-    pairs.sort_by_key(|(_, daffi)| daffi.p50);
-    let (bare, daffi) = &pairs[pairs.len() / 2];
+/// The medians as a line and as JSON, and that of guests bound by `bindgen!`, where there is one. A sample's one call is the whole
+/// stream.
+fn show(flow: &Flow, mut bares: Vec<Sample>, mut daffis: Vec<Sample>, mut typed: Vec<Sample>) -> Value {
+    for samples in [&mut bares, &mut daffis, &mut typed] {
+        samples.sort_by_key(|sample| sample.p50);
+    }
+    let median = |samples: &[Sample]| samples[samples.len() / 2];
+    let (bare, daffi) = (&median(&bares), &median(&daffis));
     let items = |sample: &Sample| flow.items as f64 * sample.calls_per_second;
     let mib = (flow.items * flow.item_bytes) as f64 / f64::from(1 << 20);
     let cpu_per_mib = |sample: &Sample| micros(sample.cpu_per_call.all()) / mib;
@@ -80,15 +88,16 @@ fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>, mut typed: Vec<Sample>) -
         cpu_per_mib(bare),
         cpu_per_mib(daffi),
     );
-    let json_of = |sample: &Sample| {
+    let json_of = |samples: &[Sample]| {
+        let sample = &median(samples);
+        let rates: Vec<f64> = samples.iter().map(|sample| mib * sample.calls_per_second).collect();
         json!({
             "items_per_second": items(sample), "mib_per_second": mib * sample.calls_per_second,
-            "cpu_per_mib_us": cpu_per_mib(sample),
+            "cpu_per_mib_us": cpu_per_mib(sample), "mib_per_second_of_all": rates,
         })
     };
-    typed.sort_by_key(|typed| typed.p50);
-    let typed = typed.get(typed.len() / 2);
-    if let Some(typed) = typed {
+    if !typed.is_empty() {
+        let typed = &median(&typed);
         println!(
             "{:<12} | {:>23} | MiB/s typed {:>7.1}, ratio to bare {:>5.3}x, ours to it {:>5.3}x | cpu a MiB {:>8.1}us",
             "  typed",
@@ -100,9 +109,9 @@ fn show(flow: &Flow, mut pairs: Vec<(Sample, Sample)>, mut typed: Vec<Sample>) -
         );
     }
     json!({
-        "typed": typed.map(json_of),
+        "typed": (!typed.is_empty()).then(|| json_of(&typed)),
         "row": format!("stream<{}>", flow.of), "op": "stream", "item_bytes": flow.item_bytes, "items": flow.items,
-        "bare": json_of(bare), "daffi": json_of(daffi), "mib_per_second_ratio": ratio,
+        "bare": json_of(&bares), "daffi": json_of(&daffis), "mib_per_second_ratio": ratio,
     })
 }
 
