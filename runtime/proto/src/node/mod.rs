@@ -17,7 +17,8 @@
 //! | `ends` | how they end |
 //! | `offers` | those between two processes of it that may be over at once |
 //! | `gather` | broadcasts: calls to all who have a callback |
-//! | `serve` | calls that are served here, and the end of the tree of calls below one |
+//! | `serve` | calls that are served here |
+//! | `cancels` | those that nobody waits for any more, and the end of the tree of calls below one |
 //! | `replies` | answers of served calls that go on |
 //! | `streams` | the streams of both |
 //! | `stream_ends` | how they end |
@@ -43,6 +44,7 @@
 mod api;
 mod asks;
 mod calls;
+mod cancels;
 mod counts;
 mod deadlines;
 mod directory;

@@ -6,6 +6,7 @@
 //! frame back to the node. It decides nothing about calls: that is the node's.
 
 mod links;
+mod serving;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,8 +15,7 @@ use std::task::{Context, Poll, ready};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
 
-use daffi_proto::call::{Answer, CallReply, CallRequest, Incoming, ServeResult};
-use daffi_proto::error::{CallError, code};
+use daffi_proto::call::{CallReply, CallRequest};
 use daffi_proto::id::{LocalId, ServeId, Token};
 use daffi_proto::node::{Command, Input, Node, NodeConfig, Output, StreamAct, Via};
 use daffi_proto::schedule::{Clock, Utc};
@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::super::asked::{Asked, Asker};
 use super::super::direct::DialOrder;
-use super::super::handle::{self, Begin, Bell, LinkState, Port, Request, Serve, StreamingReply};
+use super::super::handle::{self, Bell, LinkState, Port, Request, Serve, StreamingReply};
 use super::super::ledger::Ledger;
 use super::super::link::FrameSink;
 use super::super::news::News;
@@ -36,9 +36,6 @@ use super::directs::Sinks;
 
 /// Most requests that are taken in one go.
 const REQUESTS_AT_ONCE: usize = 256;
-
-/// Guests that are polled here may take so long together before what is ready to be sent is sent.
-const FLUSH_AT_LEAST_EVERY: Duration = Duration::from_millis(1);
 
 /// So long frames or requests may be taken and streams may move before something else has its turn: guests may run in
 /// each of their steps.
@@ -435,63 +432,6 @@ impl Core {
             }
             Output::WatchRefused { token, error } => self.asked.watch_refused(token, error),
             Output::Processes { token, processes } => self.asked.listed(token, processes),
-        }
-    }
-
-    fn process_added(&mut self, token: Token, result: Result<LocalId, CallError>) {
-        let Some((service, reply)) = self.asked.take_add(token) else { return };
-        if let Ok(process) = &result {
-            self.services.insert(*process, service);
-        }
-        if let Err(Ok(process)) = reply.send(result) {
-            // Whoever added it is gone, so nobody would ever take it off.
-            self.services.remove(&process);
-            self.tell(Input::Command(Command::RemoveProcess(process)));
-        }
-    }
-
-    /// Hands a call to its process, and tells the node where it is over by then.
-    fn serve(&mut self, incoming: Incoming) {
-        let (id, process, answer) = (incoming.id, incoming.process, incoming.answer);
-        let served = self.hand_over(incoming);
-        self.look_at_clock();
-        match served {
-            Some(result) => self.tell(Input::Command(Command::Served { id, result })),
-            None => {
-                if answer == Answer::Accepted {
-                    self.tell(Input::Command(Command::Accepted(id)));
-                }
-                self.is_serving(id, process);
-            }
-        }
-        // Behind this call others may wait to be served: what is ready by now must not wait for all of them.
-        if self.since_flush() >= FLUSH_AT_LEAST_EVERY {
-            self.flush();
-        }
-    }
-
-    /// A process has a call that is not over.
-    fn is_serving(&mut self, id: ServeId, process: LocalId) {
-        if let Some(service) = self.services.get(&process) {
-            self.serving.insert(id, service.clone());
-        }
-    }
-
-    /// Hands a call to its process. The guest may run here, for a tick of the epoch and a millisecond at most, while the turn is not over: one thing may give
-    /// thousands of calls to serve.
-    fn hand_over(&mut self, incoming: Incoming) -> Option<ServeResult> {
-        let id = incoming.id;
-        let Some(service) = self.services.get(&incoming.process) else {
-            // Taken off a moment ago; the node knows by now, or will with the next input.
-            return Some(Err(CallError::not_run(code::NO_SUCH_PROCESS, "the process has left", "")));
-        };
-        let begin = if self.now < self.turn_ends { Begin::Here } else { Begin::Elsewhere };
-        match incoming.channels.is_empty() {
-            true => service.serve(incoming, begin),
-            false => {
-                let readers = self.streams.readers(StreamCall::Served(id), &incoming.channels);
-                service.serve_streams(incoming, readers)
-            }
         }
     }
 
