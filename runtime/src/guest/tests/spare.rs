@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use daffi_proto::error::{Outcome, code};
 use daffi_proto::id::TenantName;
 
 use super::world::KITCHEN;
@@ -80,4 +81,39 @@ async fn a_module_that_is_shut_down_leaves_no_spare_instance() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Its start is over at once, traps, or never ends, as the clock has it.
+const MOODY: &str = r#"(component
+  (import "wasi:clocks/monotonic-clock@0.2.3" (instance $clock (export "now" (func (result u64)))))
+  (core func $now (canon lower (func $clock "now")))
+  (core module $m
+    (import "host" "now" (func $now (result i64)))
+    (func $start (local $mood i64)
+      (local.set $mood (i64.rem_u (call $now) (i64.const 8)))
+      (if (i64.eq (local.get $mood) (i64.const 0)) (then (loop $forever (br $forever))))
+      (if (i64.eq (local.get $mood) (i64.const 1)) (then unreachable)))
+    (func (export "fine") (result i32) (i32.const 1))
+    (start $start))
+  (core instance $i (instantiate $m (with "host" (instance (export "now" (func $now))))))
+  (func (export "fine") (result u32) (canon lift (core func $i "fine"))))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_whose_start_traps_or_never_ends_leave_their_seats() {
+    let mut bench = Bench::with(MOODY, InstancePolicy::PerCall, |spec| {
+        // Two that stay would be all.
+        spec.limits.concurrency = 2;
+        spec.limits.max_call_time = Duration::from_millis(10);
+    })
+    .await;
+    let (began, mut served) = (Instant::now(), 0);
+    while served < 200 {
+        assert!(began.elapsed() < LONG);
+        match bench.call(call("fine", &())).await {
+            Ok(_) => served += 1,
+            // Of the instance that was made for this call.
+            Err(error) => assert_eq!((error.outcome, &*error.code), (Outcome::NotRun, code::INSTANTIATION_FAILED)),
+        }
+    }
+    tokio::time::timeout(LONG, bench.loads.wait_for(|load| load.instances == 0)).await.unwrap().unwrap();
 }
