@@ -8,7 +8,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `core` | the state, and how the node's outputs are carried out; `core/links`, what goes out and ends |
+//! | `core` | the state, and how the node's outputs are carried out; `core/links`, what goes out and ends; `core/serving`, the calls that its processes get |
 //! | `desk` | the state's place, where others than this task may do what they ask for |
 //! | `directs` | direct links to other nodes |
 //! | `requests` | what each request means to the node |
