@@ -48,6 +48,8 @@ fn check_tells_mistakes_of_the_file_and_of_components() {
             &["daffi.toml: `path` of nowhere: there is no file `", "/nowhere.wasm`"],
         ),
         ("[[module]]\npath = \"daffi.toml\"", &["daffi.toml", "component"]),
+        ("callbacks = [\"nope*\"]", &["daffi.toml: a: `callbacks` of `", "`nope*` matches no export"]),
+        ("fetchers = { nope = \"nope\" }", &["daffi.toml: a: `fetchers` of `", "`nope` is no import of it"]),
         ("queue = -1", &["daffi.toml:7:9: -1 is out of bounds: it is from 0"]),
         (
             "queue = \"many\"",
@@ -62,7 +64,10 @@ fn check_tells_mistakes_of_the_file_and_of_components() {
         ("[tenant.default]\nexports = [\"a\"]", &["daffi.toml:8:12: invalid type: string", "expected an export: {"]),
         (
             "[tenant.default]\nexports = [{ callbacks = [\"arith#ad\"], to = [\"globex\"] }]",
-            &["[tenant.default]: exports \"arith#ad\" matches no callback of its modules here", "arith@0.1.0#add"],
+            &[
+                "daffi.toml: [tenant.default]: exports \"arith#ad\" matches no callback of its modules here",
+                "arith@0.1.0#add",
+            ],
         ),
     ] {
         let output = cluster.run(["check", &config(&cluster, more)]);

@@ -34,8 +34,9 @@ pub(super) fn check(modules: &[ModuleConfig], opened: &[Arc<Readable>]) -> Resul
                 there.push("and more".to_owned());
             }
             let there = if there.is_empty() { "none at all".to_owned() } else { there.join(", ") };
+            let file = module.file.as_ref().map(|file| format!("{}: ", file.display())).unwrap_or_default();
             return Err(Failure::usage(format!(
-                "[tenant.{tenant}]: exports {:?} matches no callback of its modules here; there are: {there}",
+                "{file}[tenant.{tenant}]: exports {:?} matches no callback of its modules here; there are: {there}",
                 export.callbacks.as_str()
             )));
         }

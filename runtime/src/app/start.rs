@@ -164,6 +164,10 @@ fn open_one(opener: &mut Opener, module: &ModuleConfig) -> Result<Arc<Readable>,
                 let (file, process) = (file.display(), &module.process);
                 Failure { message: format!("{file}: `path` of {process}: {}", failure.message), ..failure }
             }
+            Some(file) if error.is_of_keys() => {
+                let (file, process) = (file.display(), &module.process);
+                Failure { message: format!("{file}: {process}: {}", failure.message), ..failure }
+            }
             _ => failure,
         }
     })

@@ -35,10 +35,10 @@ pub enum ListenError {
     /// The endpoint itself is not acceptable.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// Another controller has it.
+    /// Somebody has it.
     #[error(
-        "{endpoint} is in use: another controller listens there; join it by leaving --controller out, or choose another address \
-         with --listen"
+        "{endpoint} is in use: where another controller listens there, join it by leaving --controller out (`controller` in a \
+         config file); else choose another address with --listen (`listen`)"
     )]
     InUse { endpoint: String },
     /// The path is taken by something that is no socket.

@@ -142,6 +142,11 @@ impl LoadError {
     pub fn is_of_path(&self) -> bool {
         matches!(self, Self::NoSuchFile(_) | Self::Directory(_) | Self::NotAFile(_) | Self::Read { .. })
     }
+
+    /// Whether it is one of what its module's config says of it.
+    pub fn is_of_keys(&self) -> bool {
+        matches!(self, Self::UnusedPattern { .. } | Self::UnusedFetcher { .. })
+    }
 }
 
 /// A part of a component that cannot be served, and why.
