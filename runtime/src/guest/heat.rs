@@ -18,8 +18,8 @@ const COOLING_TIMES: u32 = 100;
 /// What a module has saved up at most. Each millisecond of it takes a tenth of a second.
 const CREDIT: Duration = Duration::from_millis(5);
 
-/// Longest time for which one call keeps the next ones out: it held up the driver for a tick or a little more, whatever
-/// it took in all.
+/// Longest time for which one call keeps the next ones out: whatever it took in all, it held up the driver for a tick or a
+/// little more, or for one instruction that fills a memory.
 const MAX_COOLING: Duration = Duration::from_secs(10);
 
 /// How hot a module is.

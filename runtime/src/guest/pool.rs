@@ -121,8 +121,8 @@ impl Pool {
                 return Some(signed(&self.template, audience, Err(error)));
             }
         };
-        // A long-lived instance that is made or told something first may take its time; a per-call one is made in
-        // tens of microseconds.
+        // A long-lived instance that is made or told something first may take its time; a per-call one is mostly made in
+        // tens of microseconds; where its start takes long, heat keeps the next ones away.
         let mut run = if ready { Run::call(self, seat, job, began) } else { Run::prepare(self, seat, Some(job)) };
         let mut side = Side::Guests;
         if short && (ready || !self.policy.is_long_lived()) {
